@@ -1,0 +1,75 @@
+"""Errors a user can act on, and the near miss of a mistyped name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "MissingExtra", "near_miss", "unknown_name"]
+
+
+class InputError(ValueError):
+    """Bad input: a file, a config, an array. The command line prints it as one message and exits with 2.
+
+    Args:
+        what: what is wrong, in one sentence.
+        file: the file it stands in.
+        line: the line there, counted from 1.
+        expected: what would have been right.
+        came: what came instead (its repr is shown, cut at 80 characters).
+        do: what the user can do now.
+    """
+
+    def __init__(self, what: str, *, file=None, line: int | None = None, expected: str = "", came=None, do: str = ""):
+        self.what, self.file, self.line, self.expected, self.came, self.do = what, file, line, expected, came, do
+        place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
+        parts = [place + what]
+        if expected:
+            parts.append(f"expected {expected}")
+        if came is not None:
+            shown = repr(came)
+            parts.append(f"came {shown if len(shown) <= 80 else shown[:77] + '...'}")
+        message = "; ".join(parts)
+        super().__init__(f"{message}. {do}" if do else message)
+
+    def __reduce__(self):
+        # Crosses process borders whole (the launcher runs in worker processes).
+        return (_rebuild, (self.what, self.file, self.line, self.expected, self.came, self.do))
+
+
+def _rebuild(what, file, line, expected, came, do):
+    return InputError(what, file=file, line=line, expected=expected, came=came, do=do)
+
+
+class MissingExtra(InputError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str, purpose: str):
+        self._args = (library, extra, purpose)
+        super().__init__(f"{purpose} needs {library}, which is not installed", do=f"Install it with: pip install 'ltr[{extra}]'")
+
+    def __reduce__(self):
+        return (MissingExtra, self._args)
+
+
+def near_miss(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` most likely meant, or None.
+
+    >>> near_miss("lamdarank", ["listnet", "lambdarank"])
+    'lambdarank'
+    """
+    known = list(known)
+    folded = {k.lower().replace("-", "_"): k for k in known}
+    hit = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
+    return folded[hit[0]] if hit else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, file=None) -> InputError:
+    """The error for a name nobody registered; it names the near miss and the choices."""
+    known = sorted(known)
+    hit = near_miss(name, known)
+    return InputError(
+        f"unknown {kind} {name!r}",
+        file=file,
+        do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
+    )

@@ -1,0 +1,25 @@
+"""Fixtures every test file shares: the real data (or a skip with its reason) and the device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real sets beside the checkout; `LTR_REAL_DATA` names another."""
+    folder = Path(os.environ.get("LTR_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the real data sets are not on this machine (set LTR_REAL_DATA to their folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def device() -> str:
+    """The device tensors of the tests live on; `LTR_TEST_DEVICE=cuda` runs them on a GPU."""
+    return os.environ.get("LTR_TEST_DEVICE", "cpu")
