@@ -17,7 +17,7 @@ _HOME = {
     "Split": "ltr.types",
     "Task": "ltr.types",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = ["Batch", "Split", "Task", "__version__", "evaluate", "load", "make_ranker", "measure"]
 
 
 def __getattr__(name: str):
