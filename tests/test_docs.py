@@ -1,0 +1,78 @@
+"""README blocks, docstring examples and notebooks are tests."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for p in (ROOT / "ltr").rglob("*.py")
+    if p.name != "__main__.py"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_say_what_they_are(name):
+    assert (importlib.import_module(name).__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+@pytest.mark.parametrize("number, code", list(enumerate(blocks("python"))))
+def test_readme_python(number, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, f"README.md python block {number}", "exec"), {"__name__": "readme"})
+
+
+def test_readme_commands_exist(capsys):
+    """Every `ltr ...` line of the README parses: its sub-command and options exist."""
+    from ltr.cli import main
+
+    lines = [line.split("&&")[-1].strip() for block in blocks("bash") for line in block.splitlines()]
+    commands = {tuple(c.split()[1:3]) for c in lines if c.startswith("ltr ") and not c.split()[1].startswith("-")}
+    assert commands
+    for command in sorted(commands):
+        words = [w for w in command if re.fullmatch(r"[a-z]+", w)]
+        words = words if words[0] in {"data", "bench"} else words[:1]
+        assert main([*words, "--help"]) == 0
+        assert "usage" in capsys.readouterr().out.lower()
+
+
+def test_ci_runs_the_readme_command():
+    command = re.search(r"<!-- test-command -->\s*```bash\n(.*?)```\s*<!-- /test-command -->", README, flags=re.S)
+    assert command and "pytest" in command[1] and "[test]" in command[1]
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "test-command" in script and "pytest" not in script
+
+
+def test_pinned_versions_satisfy_the_bounds():
+    """constraints.txt and pyproject.toml tell one story."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needs = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    for need in map(Requirement, needs):
+        name = re.sub(r"[-_.]+", "-", need.name).lower()
+        if name == "ltr" or (need.marker and not need.marker.evaluate({"sys_platform": "linux"})):
+            continue
+        assert name in pins, f"{need.name} is not pinned in constraints.txt"
+        assert need.specifier.contains(pins[name]), f"{need} does not admit the tested {pins[name]}"
