@@ -46,7 +46,9 @@ class MissingExtra(InputError):
 
     def __init__(self, library: str, extra: str, purpose: str):
         self._args = (library, extra, purpose)
-        super().__init__(f"{purpose} needs {library}, which is not installed", do=f"Install it with: pip install 'ltr[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed", do=f"Install it with: pip install 'ltr[{extra}]'"
+        )
 
     def __reduce__(self):
         return (MissingExtra, self._args)

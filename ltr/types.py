@@ -78,13 +78,17 @@ class Split:
             raise InputError("features must be a matrix", expected="[documents, feature]", came=self.features.shape)
         if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != documents:
             raise InputError(
-                "offsets do not cover the documents", expected=f"0 ... {documents}", came=np.asarray(self.offsets)[[0, -1]].tolist() if len(self.offsets) else []
+                "offsets do not cover the documents",
+                expected=f"0 ... {documents}",
+                came=np.asarray(self.offsets)[[0, -1]].tolist() if len(self.offsets) else [],
             )
         if len(self.query_ids) != len(self.offsets) - 1:
             raise InputError("one query id a list", expected=f"{len(self.offsets) - 1} ids", came=len(self.query_ids))
         if self.labels is not None and self.labels.shape != (documents, len(self.objectives)):
             raise InputError(
-                "labels do not fit", expected=f"[documents={documents}, objective={len(self.objectives)}]", came=self.labels.shape
+                "labels do not fit",
+                expected=f"[documents={documents}, objective={len(self.objectives)}]",
+                came=self.labels.shape,
             )
 
     @property
@@ -142,7 +146,9 @@ class Split:
         X = np.ascontiguousarray(X, dtype=np.float32)
         group = np.asarray([len(X)] if group is None else group, dtype=np.int64)
         if group.ndim != 1 or (group < 0).any() or group.sum() != len(X):
-            raise InputError("group sizes do not cover the rows", expected=f"sizes that sum to {len(X)}", came=int(group.sum()))
+            raise InputError(
+                "group sizes do not cover the rows", expected=f"sizes that sum to {len(X)}", came=int(group.sum())
+            )
         if y is not None:
             y = np.ascontiguousarray(y, dtype=np.float32)
             y = y[:, None] if y.ndim == 1 else y
@@ -151,8 +157,13 @@ class Split:
             if y.shape[1] != len(objectives):
                 objectives = tuple(f"objective{k}" for k in range(y.shape[1]))
         return cls(
-            X, y, np.concatenate([[0], np.cumsum(group)]), np.arange(len(group)).astype(str), objectives=tuple(objectives),
-            feature_names=tuple(f"f{i}" for i in range(1, X.shape[1] + 1)), name=name,
+            X,
+            y,
+            np.concatenate([[0], np.cumsum(group)]),
+            np.arange(len(group)).astype(str),
+            objectives=tuple(objectives),
+            feature_names=tuple(f"f{i}" for i in range(1, X.shape[1] + 1)),
+            name=name,
         )
 
 

@@ -62,7 +62,9 @@ def test_arrows_point_down(path):
             if other.startswith("_"):
                 continue
             assert FLOOR[other] <= FLOOR[room], f"{path.name}:{line}: {room} imports {other}, which lies above it"
-            assert {room, other} != {"losses", "rankers"}, f"{path.name}:{line}: losses and rankers meet in a config only"
+            assert {room, other} != {"losses", "rankers"}, (
+                f"{path.name}:{line}: losses and rankers meet in a config only"
+            )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -100,7 +102,9 @@ def test_no_circles():
             visit(name, [])
 
 
-@pytest.mark.parametrize("statement", ["import ltr", "import ltr.cli", "import ltr.types, ltr.datasets, ltr.metrics, ltr.rankers, ltr.bench"])
+@pytest.mark.parametrize(
+    "statement", ["import ltr", "import ltr.cli", "import ltr.types, ltr.datasets, ltr.metrics, ltr.rankers, ltr.bench"]
+)
 def test_imports_are_light(statement):
     """Nothing heavy is loaded before it is needed (a fact about modules, not a timing)."""
     heavy = ["torch", "lightning", "pandas", "sklearn", "matplotlib", "numba", "lightgbm", "pyarrow", "scipy"]
@@ -111,5 +115,10 @@ def test_imports_are_light(statement):
 
 def test_no_unfinished_marks():
     words = ["TO" + "DO", "FIX" + "ME", "X" + "XX"]
-    hits = [f"{p}:{i}" for p in MODULES for i, line in enumerate(p.read_text().splitlines(), 1) if any(w in line for w in words)]
+    hits = [
+        f"{p}:{i}"
+        for p in MODULES
+        for i, line in enumerate(p.read_text().splitlines(), 1)
+        if any(w in line for w in words)
+    ]
     assert not hits
