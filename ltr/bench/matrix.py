@@ -1,0 +1,327 @@
+"""A suite file and the runs it stands for: systems x losses x folds x seeds, and the same tuning budget for all.
+
+A suite is one TOML file. `extends` names another file beside it whose keys it takes over (tables are merged, systems
+of the same label too), so that several suites share one list of systems.
+
+    title = "MQ2008, five official folds"
+    extends = "_systems.toml"
+    datasets = ["mq2008"]
+    folds = "all"
+    seeds = [0, 1, 2]
+    measures = ["nDCG(gain=exp2,empty=skip)@10", "AP"]     # the first is the headline unless `headline` says otherwise
+
+    [[systems]]
+    label = "MLP"
+    ranker = "mlp"
+    losses = ["mse", "listnet"]              # one system a loss: "MLP mse", "MLP listnet"
+    params = { hidden = [32] }
+    training = { epochs = 30 }
+    grid = { training.lr = [0.001, 0.003], params.dropout = [0.0, 0.2] }
+
+    [tuning]
+    points = 4                               # the same number for every system with a grid
+    folds = ["Fold1"]
+    seeds = [0]
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ltr import places, strict
+from ltr.errors import InputError, unknown_name
+from ltr.seeds import seed_of
+
+__all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "find_suite", "grid_points", "load_suite", "suite_names"]
+
+HEADLINE = "nDCG(gain=exp2,empty=skip)@10"
+_SECTIONS = ("params", "loss_params", "training")
+
+
+@dataclass(frozen=True)
+class System:
+    """One ranker of a suite, or one a loss where `losses` lists several.
+
+    Attributes:
+        label: its name in tables; the loss is appended where `losses` is given.
+        ranker: name in the catalogue of rankers.
+        losses: losses to train it with, for rankers that take one.
+        params: parameters of the ranker.
+        loss_params: parameters of the loss.
+        training: settings of the training loop, over those of the suite.
+        grid: what tuning may choose from: "params.x", "loss_params.x" or "training.x" -> list of values.
+        seeds: instead of the suite's, e.g. one seed where nothing is random.
+        baseline: a yardstick (random, one feature), drawn apart in tables and pictures.
+        source: where the values are taken from, for published configurations.
+    """
+
+    label: str
+    ranker: str
+    losses: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    loss_params: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    baseline: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tuning budget: the same number of grid points for every system that has a grid, judged on validation.
+
+    Attributes:
+        points: grid points tried for every system; 0 leaves every system as written.
+        folds: folds they are tried on; "first" is the first fold of each dataset.
+        seeds: seeds they are tried with; the mean over folds and seeds decides.
+        seed: draws the points where a grid holds more of them.
+    """
+
+    points: int = 0
+    folds: tuple[str, ...] = ("first",)
+    seeds: tuple[int, ...] = (0,)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine is asked for.
+
+    Attributes:
+        workers: processes that train at the same time.
+        threads: threads of each.
+    """
+
+    workers: int = 2
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark as written down.
+
+    Attributes:
+        title, description: for the report.
+        datasets: names or paths as `ltr.datasets.load` takes them.
+        systems: who competes.
+        name: stem of the file; filled in by `load_suite`.
+        extends: file whose keys are taken over, relative to this one.
+        folds: "all", or names of folds.
+        seeds: repetitions; each seeds initialisation and data order of every system alike.
+        objective: label column to rank by; empty for the dataset's main one.
+        measures: what is reported; the repr of a measure says its conventions.
+        headline: measure the table is sorted by; the first of `measures` when empty.
+        select: measure that stops training and chooses hyperparameters, on validation; the headline when empty.
+        per_query: measures whose values a query are kept in the results besides the headline (they take space).
+        training: settings of the training loop for every system that has one.
+        tuning, limits: see there.
+    """
+
+    title: str
+    datasets: tuple[str, ...]
+    systems: tuple[System, ...]
+    description: str = ""
+    name: str = ""
+    extends: str = ""
+    folds: tuple[str, ...] = ("all",)
+    seeds: tuple[int, ...] = (0,)
+    objective: str = ""
+    measures: tuple[str, ...] = (HEADLINE,)
+    headline: str = ""
+    select: str = ""
+    per_query: tuple[str, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+    tuning: Tuning = Tuning()
+    limits: Limits = Limits()
+
+    def variants(self) -> list[Variant]:
+        """The systems, one a loss, in the order of the file."""
+        found = []
+        for system in self.systems:
+            for loss in system.losses or ("",):
+                label = f"{system.label} {loss}".strip()
+                training = {**self.training, **system.training}
+                grid = flat_grid(system.grid, where=f"systems {system.label!r}")
+                found.append(
+                    Variant(
+                        label, slug(label), system.ranker, loss, system.params, system.loss_params, training, grid,
+                        system.seeds or self.seeds, system.baseline,
+                    )
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One competitor: a system with one of its losses. `slug` names its folders."""
+
+    label: str
+    slug: str
+    ranker: str
+    loss: str
+    params: dict[str, Any]
+    loss_params: dict[str, Any]
+    training: dict[str, Any]
+    grid: dict[str, list]
+    seeds: tuple[int, ...]
+    baseline: bool
+
+    def at(self, point: Mapping[str, Any]) -> Variant:
+        """Itself with a point of its grid, `{"training.lr": 0.001}`, put in place."""
+        sections = {section: dict(getattr(self, section)) for section in _SECTIONS}
+        for path, value in point.items():
+            section, key = path.split(".", 1)
+            sections[section][key] = value
+        return replace(self, **sections)
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def suite_names() -> list[str]:
+    """Suites that travel with the package; files whose name starts with _ are parts of suites."""
+    return sorted(p.stem for p in (places.suites() / "suites").glob("*.toml") if not p.name.startswith("_"))
+
+
+def find_suite(name: str | Path) -> Path:
+    """The file of a suite: a path, or the name of one that travels with the package."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        if path.is_file():
+            return path
+        raise InputError("no such suite file", file=path, do=f"Suites that come with ltr: {', '.join(suite_names())}")
+    if str(name) in suite_names():
+        return places.suites() / "suites" / f"{name}.toml"
+    raise unknown_name("suite", str(name), suite_names())
+
+
+def load_suite(name: str | Path) -> Suite:
+    """A suite from a file or by name.
+
+    Raises:
+        InputError: unknown keys (naming the near miss), wrong types, two systems of one label, a grid smaller than
+            the budget.
+    """
+    path = find_suite(name)
+    mapping = _merged(path, seen=())
+    for key in ("folds", "datasets"):
+        if isinstance(mapping.get(key), str):
+            mapping[key] = [mapping[key]]
+    suite = strict.bind(Suite, mapping, file=path)
+    return check(replace(suite, name=suite.name or path.stem), file=path)
+
+
+def check(suite: Suite, file: Path | None = None) -> Suite:
+    """The suite with its defaults filled in, or an error for what binding alone cannot see."""
+    if not suite.datasets or not suite.systems or not suite.measures or not suite.seeds:
+        raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
+    headline = suite.headline or suite.measures[0]
+    suite = replace(suite, headline=headline, select=suite.select or headline)
+    suite = replace(suite, measures=tuple(dict.fromkeys((headline, *suite.measures))))
+    seen: dict[str, str] = {}
+    for variant in suite.variants():
+        if variant.slug in seen:
+            raise InputError(
+                "two systems share a folder", file=file, came=[seen[variant.slug], variant.label], do="Give them labels of their own"
+            )
+        seen[variant.slug] = variant.label
+        size = grid_size(variant.grid)
+        if suite.tuning.points and 0 < size < suite.tuning.points:
+            raise InputError(
+                f"the grid of {variant.label!r} is smaller than the budget that every system gets",
+                file=file, expected=f"at least {suite.tuning.points} points", came=size, do="Widen the grid or lower tuning.points",
+            )
+    return suite
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The mapping of a file over that of the file it extends."""
+    if path.resolve() in seen:
+        raise InputError("a suite extends itself", file=path, came=[p.name for p in seen])
+    mapping = dict(strict.read_toml(path))
+    if not mapping.get("extends"):
+        return mapping
+    parent = path.parent / str(mapping["extends"])
+    if not parent.is_file():
+        raise InputError("the file this suite extends is not there", file=path, came=str(mapping["extends"]))
+    return _over(_merged(parent, (*seen, path.resolve())), mapping)
+
+
+def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` over `base`: tables are merged, systems by label, everything else replaced."""
+    merged = dict(base)
+    for key, value in top.items():
+        if key == "systems" and isinstance(value, list) and key in base:
+            systems = {s.get("label"): s for s in base[key]}
+            for system in value:
+                systems[system.get("label")] = _over(systems.get(system.get("label"), {}), system)
+            merged[key] = list(systems.values())
+        elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            merged[key] = _over(base[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def slug(label: str) -> str:
+    """A folder name.
+
+    >>> slug("MLP ListNet (small)")
+    'mlp-listnet-small'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "system"
+
+
+# ---------------------------------------------------------------------------------------------------- grids
+
+
+def flat_grid(grid: Mapping[str, Any], where: str = "") -> dict[str, list]:
+    """Nested or dotted keys to dotted ones, each with its list of values, in the order of the file.
+
+    >>> flat_grid({"training": {"lr": [0.1, 0.2]}, "params.hidden": [8]})
+    {'training.lr': [0.1, 0.2], 'params.hidden': [8]}
+    """
+    flat: dict[str, list] = {}
+    for key, value in grid.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{k}": v for k, v in value.items()}
+        else:
+            flat[key] = value
+    for path, values in flat.items():
+        if path.split(".", 1)[0] not in _SECTIONS or "." not in path:
+            raise unknown_name(f"section of {where} grid" if where else "section of a grid", path, [f"{s}.*" for s in _SECTIONS])
+        if not isinstance(values, (list, tuple)) or not values:
+            raise InputError(f"grid key {path!r} of {where}", expected="a list of values", came=values)
+    return {path: list(values) for path, values in flat.items()}
+
+
+def grid_size(grid: Mapping[str, Sequence]) -> int:
+    """Points of the product; 0 for no grid."""
+    size = 1 if grid else 0
+    for values in grid.values():
+        size *= len(values)
+    return size
+
+
+def grid_points(grid: Mapping[str, Sequence], n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """At most `n` points of the product of a grid: all of it, or a seeded sample without repetition.
+
+    The draw depends on the grid and the seed alone, so systems that share a grid (one net, several losses) try the
+    same points and differ in nothing else.
+
+    >>> grid_points({"training.lr": [1, 2], "params.depth": [3]}, 2)
+    [{'training.lr': 1, 'params.depth': 3}, {'training.lr': 2, 'params.depth': 3}]
+    """
+    size = grid_size(grid)
+    draw = random.Random(seed_of("tuning", seed, json.dumps(grid, default=str)))
+    chosen = set(draw.sample(range(size), min(n, size)))
+    points = itertools.product(*grid.values()) if grid else ()
+    return [dict(zip(grid, values, strict=True)) for i, values in enumerate(points) if i in chosen]
