@@ -82,7 +82,7 @@ def test_binds_nested_tables_arrays_and_defaults():
         ({"resume": 1}, "resume has the wrong type (integer)", ["expected true or false"]),
         ({"optimiser": {"betas": [0.1]}}, "optimiser.betas has the wrong length", ["an array of 2"]),
         ({"optimiser": {"betas": [0.1, "x"]}}, "optimiser.betas[1] has the wrong type", ["expected a number"]),
-        ({"optimiser": {"schedule": "cosinus"}}, "optimiser.schedule is not one", ["'constant', 'cosine', 1", "'cosine'?"]),
+        ({"optimiser": {"schedule": "cosinus"}}, "optimiser.schedule is not one", ["'cosine', 1;", "mean 'cosine'"]),
         ({"optimiser": {"schedule": True}}, "optimiser.schedule is not one of its choices", ["came True"]),
         ({"optimiser": 3}, "optimiser has the wrong type (integer)", ["a table (lr, betas, schedule)"]),
         ({"rankers": {"name": "mlp"}}, "rankers has the wrong type (table)", ["an array, each a table"]),
