@@ -1,0 +1,27 @@
+"""Runs: a config in, a folder of predictions and numbers out. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+_HOME = {
+    "DataConfig": "config", "LossChoice": "config", "RankerChoice": "config", "RunConfig": "config",
+    "config_hash": "config", "read_config": "config", "resolve": "config", "seeds": "config",
+    "Record": "record", "execute": "record", "read_record": "record", "verify": "record",
+    "join": "evaluate", "per_query": "evaluate", "to_frame": "evaluate", "summarise": "evaluate",
+    "read_scores": "scores", "write_scores": "scores",
+    "read_qrels": "trec", "read_run": "trec", "write_qrels": "trec", "write_run": "trec",
+}  # fmt: skip
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        import importlib
+
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

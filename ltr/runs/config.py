@@ -1,0 +1,205 @@
+"""The config of one run: data, ranker, loss, training, seeds, measures.
+
+    TOML file + overrides -> `read_config` -> RunConfig (checked, every default filled in) -> `config_hash`
+
+A resolved config names everything that decides the numbers and nothing that does not: the device, the folder and the
+number of threads belong to the machine and are written into the record instead. Importing this module costs no torch;
+the catalogues are opened when a config is resolved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, unknown_name
+from ..rankers.config import TrainingConfig
+from ..seeds import seed_of
+from ..strict import bind, override, read_toml, to_dict
+
+__all__ = [
+    "HEADLINE", "DataConfig", "LossChoice", "RankerChoice", "RunConfig", "command", "config_hash", "differences",
+    "read_config", "resolve", "seeds",
+]  # fmt: skip
+
+HEADLINE = "nDCG(gain=exp2,empty=skip)@10"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is ranked.
+
+    Attributes:
+        name: dataset: a card's name, "synthetic", or a folder or file of query lists.
+        fold: fold of the dataset, e.g. "Fold1"; the first one by default.
+        objective: label column that is trained on; the dataset's main one by default.
+        objectives: label columns that are measured; the trained one by default.
+    """
+
+    name: str
+    fold: str | None = None
+    objective: str | None = None
+    objectives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankerChoice:
+    """Which ranker.
+
+    Attributes:
+        name: its name in the catalogue of rankers, e.g. "mlp".
+        params: its parameters; what is not given keeps the ranker's default.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """Which loss.
+
+    Attributes:
+        name: its name in the catalogue of losses, e.g. "listnet".
+        params: its parameters; what is not given keeps the loss's default.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: one ranker trained on one fold with one seed.
+
+    Attributes:
+        data: what is ranked.
+        ranker: which ranker.
+        loss: which loss; rankers that bring their own objective (trees, baselines) take none.
+        training: how neural rankers are trained.
+        seed: seed of the experiment.
+        repetition: which repetition of it; all methods of one repetition see the same data order.
+        measures: what is reported, by the full name of the measure.
+        select: measure that picks the epoch or iteration, on the validation split only.
+    """
+
+    data: DataConfig
+    ranker: RankerChoice
+    loss: LossChoice | None = None
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+    repetition: int = 0
+    measures: tuple[str, ...] = ("nDCG@1", "nDCG@5", "nDCG@10", "AP", "RR")
+    select: str = HEADLINE
+
+
+def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """The resolved config of a TOML file with overrides on top.
+
+    Args:
+        path: TOML file; None starts from nothing.
+        overrides: dotted key -> value, e.g. `{"training.epochs": 5, "ranker.name": "mlp"}`; they win over the file.
+
+    Raises:
+        InputError: an unknown key, ranker, loss, parameter or measure (with its near miss), or a wrong type.
+    """
+    mapping = read_toml(path) if path is not None else {}
+    for key, value in (overrides or {}).items():
+        mapping = override(mapping, key, value)
+    return resolve(bind(RunConfig, mapping, file=path))
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Checks every name and parameter and fills in every default, so that the result alone repeats the run.
+
+    Resolving twice changes nothing. Opens the catalogues of rankers and losses (imports torch).
+    """
+    from ..metrics import measure
+    from ..rankers import RANKERS, resolve_params
+
+    entry = RANKERS[config.ranker.name]
+    ranker = RankerChoice(entry.name, resolve_params(entry.name, config.ranker.params))
+    takes_loss = bool(entry.claims.get("needs_loss", False))
+    if takes_loss and config.loss is None:
+        raise InputError(f"ranker {entry.name!r} is trained with a loss, and none is given", do="Add: --loss listnet")
+    if not takes_loss and config.loss is not None:
+        raise InputError(f"ranker {entry.name!r} brings its own objective", came=config.loss.name, do="Leave out the loss")
+    loss = None if config.loss is None else LossChoice(config.loss.name, _loss_params(config.loss))
+    measures = tuple(dict.fromkeys(repr(measure(m)) for m in config.measures))
+    if not measures:
+        raise InputError("a run reports at least one measure", expected="e.g. nDCG@10", came=list(config.measures))
+    return replace(config, ranker=ranker, loss=loss, measures=measures, select=repr(measure(config.select)))
+
+
+def _loss_params(choice: LossChoice) -> dict[str, Any]:
+    """The loss's own parameters: keyword arguments beside the vocabulary every loss shares."""
+    import inspect
+
+    from ..losses import LOSSES
+
+    signature = inspect.signature(LOSSES[choice.name].function)
+    own = {
+        name: p.default
+        for name, p in signature.parameters.items()
+        if p.kind is p.KEYWORD_ONLY and name not in ("weights", "generator")
+    }
+    for name, value in choice.params.items():
+        if name not in own:
+            raise unknown_name(f"parameter of loss {choice.name!r}", name, own)
+        default = own[name]
+        if default is not None and not _same_kind(value, default):
+            raise InputError(f"loss.params.{name} of {choice.name!r}", expected=type(default).__name__, came=value)
+    filled = {**own, **choice.params}
+    return {k: float(v) if isinstance(own[k], float) and v is not None else v for k, v in filled.items() if v is not None}
+
+
+def _same_kind(value, default) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, type(default))
+
+
+def config_hash(config: RunConfig) -> str:
+    """First 16 hex digits of the sha256 of the config's canonical JSON; equal configs have equal hashes."""
+    text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def seeds(config: RunConfig) -> dict[str, int]:
+    """The seed handed to the ranker and the seeds of its axes, by name.
+
+    `run` knows the experiment's seed and the repetition, and neither the data, the ranker nor the loss. The ranker
+    derives its axes from it: all methods of a repetition share the data order, and all losses of a net its start.
+    """
+    run = seed_of("run", config.seed, config.repetition)
+    return {"run": run, **{axis: seed_of(axis, run) for axis in ("order", "init", "noise", "loss")}}
+
+
+def command(config: RunConfig, out: str = "RUN") -> str:
+    """The shell command that repeats the run from a bare checkout."""
+    words = ["ltr", "train"]
+    for key, value in _leaves(to_dict(config)):
+        words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+    return shlex.join([*words, "--out", out])
+
+
+def _leaves(mapping: Mapping, at: str = ""):
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{at}{key}.")
+        elif value is not None:
+            yield f"{at}{key}", list(value) if isinstance(value, (list, tuple)) else value
+
+
+def differences(ours: Mapping | RunConfig, theirs: Mapping | RunConfig) -> list[str]:
+    """The dotted keys in which two configs differ, each as `key: ours, not theirs`."""
+    one, two = (dict(_leaves(to_dict(c) if is_dataclass(c) else c)) for c in (ours, theirs))
+    keys = list(dict.fromkeys([*one, *two]))
+    return [f"{k}: {one.get(k)!r}, not {two.get(k)!r}" for k in keys if one.get(k) != two.get(k)]
