@@ -1,0 +1,97 @@
+"""What a number also depends on: the code, the libraries, the machine, and the memory it took."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__, places
+
+__all__ = ["code", "environment", "peak_memory", "reset_peak_memory"]
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_LIBRARIES = ("torch", "lightning", "numpy", "scikit-learn", "pyarrow", "lightgbm", "xgboost", "xgboost-cpu", "catboost")
+
+
+@functools.cache
+def code() -> dict:
+    """`sources`: sha256 over the Python sources of the package; `commit` and `dirty` where git knows them."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    found = {"version": __version__, "sources": digest.hexdigest()}
+    root = places.checkout()
+    if root and (root / ".git").exists() and shutil.which("git"):
+        commit = _git(root, "rev-parse", "HEAD")
+        if commit:
+            found |= {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--", "ltr"))}
+    return found
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def environment(device: str = "auto") -> dict:
+    """Python, libraries, platform, device asked for and device there, cpu count, threads."""
+    import torch
+
+    versions = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
+        "libraries": versions, "device": device, "accelerator": accelerator, "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def reset_peak_memory() -> None:
+    """Starts a new high-water mark where the platform lets us (Linux; the GPU's allocator), so that a run in a process
+    that did other work before is charged for its own."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # then the mark is that of the whole process, as documented in Record.cost
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory() -> dict[str, int]:
+    """`peak_memory_bytes`: resident high-water mark of this process; `peak_gpu_memory_bytes` where a GPU was used."""
+    found = {"peak_memory_bytes": _high_water()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        found["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())
+    return found
+
+
+def _high_water() -> int:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows has no getrusage
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, kilobytes elsewhere

@@ -1,0 +1,93 @@
+"""scores.parquet: what a ranker said about every document of a split.
+
+Columns: `query` (string), `doc` (string, null where the source names no documents), `row` (int64, the document's row in
+the source file), `score` (float32), `preference` (list of float32, null for rankers that take none). One row a document,
+or one row a document and preference.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import InputError
+from .files import whole_file
+
+if TYPE_CHECKING:
+    from ..types import Split
+
+__all__ = ["SCHEMA", "check_scores", "read_scores", "scores_table", "source_rows", "write_scores"]
+
+SCHEMA = pa.schema([
+    ("query", pa.string()), ("doc", pa.string()), ("row", pa.int64()), ("score", pa.float32()),
+    ("preference", pa.list_(pa.float32())),
+])  # fmt: skip
+
+
+def source_rows(split: Split) -> np.ndarray:
+    """int64 `[documents]`: the row of each document in its source file."""
+    return np.arange(split.n_documents, dtype=np.int64) if split.row is None else np.asarray(split.row, np.int64)
+
+
+def check_scores(split: Split, scores) -> np.ndarray:
+    """float32 `[documents]`: the scores if they are one finite number a document, else an error that counts the others.
+
+    A document without a score has no place in a ranking, and every evaluator treats NaN in its own way.
+    """
+    scores = np.asarray(scores, dtype=np.float32)
+    if scores.shape != (split.n_documents,):
+        raise InputError(f"scores of {split.name or 'the split'!r} do not fit", expected=f"[documents={split.n_documents}]", came=scores.shape)
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        query = split.query_ids[np.searchsorted(split.offsets, bad[0], side="right") - 1]
+        raise InputError(
+            f"{len(bad)} of {len(scores)} scores are not finite, the first in query {query!s}", expected="one finite number a document",
+            came=float(scores[bad[0]]), do="Training may have diverged: try a smaller learning rate or another transform",
+        )  # fmt: skip
+    return scores
+
+
+def scores_table(split: Split, scores, preference=None) -> pa.Table:
+    """The table of one split's scores.
+
+    Args:
+        split: `[documents]` in lists.
+        scores: `[documents]`, finite.
+        preference: `[objective]` weights the ranker was asked with, or None.
+    """
+    scores = check_scores(split, scores)
+    n = split.n_documents
+    query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
+    doc = pa.nulls(n, pa.string()) if split.doc_ids is None else pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
+    weights = pa.nulls(n, SCHEMA.field("preference").type)
+    if preference is not None:
+        weights = pa.array([np.asarray(preference, np.float32)] * n, SCHEMA.field("preference").type)
+    return pa.table([pa.array(query, pa.string()), doc, source_rows(split), scores, weights], schema=SCHEMA)
+
+
+def write_scores(path: Path, split: Split, scores, preference=None) -> None:
+    """Writes `scores_table` whole or not at all."""
+    with whole_file(path) as beside:
+        pq.write_table(scores_table(split, scores, preference), beside)
+
+
+def read_scores(path: Path | str) -> pa.Table:
+    """The table of a scores file; checks its columns and their types."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("no scores", file=path, expected="a scores.parquet of a run")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise InputError(f"broken scores: {error}", file=path, expected="Parquet") from None
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    if missing:
+        raise InputError(f"scores lack {', '.join(missing)}", file=path, expected=", ".join(SCHEMA.names), came=table.column_names)
+    try:
+        return table.select(SCHEMA.names).cast(SCHEMA)
+    except pa.ArrowException as error:
+        raise InputError(f"a column has the wrong type: {error}", file=path, expected=str(SCHEMA).replace("\n", ", ")) from None
