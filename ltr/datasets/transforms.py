@@ -1,0 +1,258 @@
+"""Feature transforms: fitted on the train split only, saved with the run, applied on any device.
+
+    none                x
+    log1p               sign(x) log(1 + |x|)                       DASALC (Qin et al., ICLR 2021) feeds it plain
+    standardise         (x - mean) / sd
+    log1p-standardise   standardise after log1p
+    quantile            piecewise linear map of the train quantiles to a normal or uniform distribution
+
+One rule for what has no value: a non-finite value is left out of the fit and becomes 0 afterwards, and a column that
+is constant in train becomes 0 everywhere, whatever it holds later.
+
+The fit streams over row chunks and sums in float64 (raw columns of web data reach 1e7, so float32 sums drift), so a
+memory-mapped block of any size needs the memory of one chunk. `apply` is float32 torch arithmetic for arrays and
+tensors alike: an array and a CPU tensor give the same bits, a GPU the same to the last place or two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, unknown_name
+from ..seeds import seed_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["NAMES", "Transform", "fit"]
+
+NAMES = ("none", "log1p", "standardise", "log1p-standardise", "quantile")
+_CHUNK = 32_768  # rows; 18 MB of 136 float32 features, and twice that in float64
+
+
+def fit(
+    name: str,
+    features: np.ndarray,
+    *,
+    n_quantiles: int = 1000,
+    output: str = "normal",
+    sample: int = 100_000,
+    seed: int = 0,
+) -> Transform:
+    """Fits a transform on the features of the train split.
+
+    Args:
+        name: one of `NAMES`.
+        features: `[documents, feature]`, memory-mapped or not; read chunk by chunk.
+        n_quantiles: knots of the quantile map.
+        output: "normal" or "uniform", what the quantile map aims at.
+        sample: rows the quantiles are estimated from, drawn without replacement; all rows when there are fewer.
+        seed: of that draw.
+
+    Raises:
+        InputError: unknown name or output; features that are not a matrix.
+
+    >>> fit("standardise", np.array([[1.0, 7.0], [3.0, 7.0]])).apply(np.array([[1.0, 7.0], [3.0, 9.0]])).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    if name not in NAMES:
+        raise unknown_name("transform", name, NAMES)
+    if features.ndim != 2:
+        raise InputError("features must be a matrix", expected="[documents, feature]", came=features.shape)
+    if name == "quantile":
+        return Transform(name, _quantile_knots(features, n_quantiles, output, sample, seed))
+    if name.endswith("standardise"):
+        return Transform(name, _moments(features, log=name.startswith("log1p")))
+    return Transform(name, {})
+
+
+class Transform:
+    """A fitted transform: its name and the arrays the fit produced.
+
+    Attributes:
+        name: one of `NAMES`.
+        arrays: standardise: `centre` and `centre_rest` (the float64 mean in two float32 parts), `scale` (1 / sd, 0 for
+            a constant column), each `[feature]`. quantile: `knots` and `values` `[feature, n_quantiles]`.
+    """
+
+    def __init__(self, name: str, arrays: Mapping[str, np.ndarray]):
+        if name not in NAMES:
+            raise unknown_name("transform", name, NAMES)
+        self.name = name
+        self.arrays = {key: np.ascontiguousarray(array, dtype=np.float32) for key, array in arrays.items()}
+        self._tensors: dict[str, dict[str, Tensor]] = {}
+
+    def apply(self, x):
+        """Transforms `[..., feature]` to a new float32 array, or a new float32 tensor on the device of that one."""
+        if not isinstance(x, np.ndarray):
+            return self._apply(x)
+        import torch
+
+        self._check_width(x.shape)
+        out = np.empty(x.shape, dtype=np.float32)
+        rows, flat = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
+        for start in range(0, len(rows), _CHUNK):
+            # Copied, because torch refuses read-only memory (a memory map is one) without a warning.
+            chunk = torch.from_numpy(np.array(rows[start : start + _CHUNK], dtype=np.float32))
+            flat[start : start + _CHUNK] = self._apply(chunk).numpy()
+        return out
+
+    __call__ = apply
+
+    def to(self, device) -> Transform:
+        """Puts the fitted arrays on a device ahead of the first `apply` there; returns itself."""
+        self._on(device)
+        return self
+
+    def save(self, path: Path | str) -> None:
+        """Writes one .npz without pickles, atomically."""
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        with open(beside, "wb") as file:
+            np.savez(file, transform=np.array(self.name), **self.arrays)
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Transform:
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: the file is not a saved transform.
+        """
+        import zipfile
+
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(str(stored["transform"]), {key: stored[key] for key in stored.files if key != "transform"})
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+            raise InputError("not a saved transform", file=path, expected="the .npz of Transform.save") from error
+
+    def __repr__(self) -> str:
+        return f"Transform({self.name!r}, {{{', '.join(f'{k}: {list(a.shape)}' for k, a in self.arrays.items())}}})"
+
+    def __getstate__(self):
+        return {**self.__dict__, "_tensors": {}}  # another process may have another device
+
+    def _on(self, device) -> dict[str, Tensor]:
+        import torch
+
+        key = str(device)
+        if key not in self._tensors:
+            self._tensors[key] = {k: torch.from_numpy(a).to(device) for k, a in self.arrays.items()}
+        return self._tensors[key]
+
+    def _check_width(self, shape) -> None:
+        for array in self.arrays.values():
+            if len(shape) == 0 or shape[-1] != len(array):
+                what = f"the {self.name} transform was fitted on other features"
+                raise InputError(what, expected=f"[..., {len(array)}]", came=tuple(shape))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        import torch
+
+        self._check_width(x.shape)
+        fitted = self._on(x.device)
+        x = x.to(torch.float32)
+        finite = torch.isfinite(x)
+        x = torch.where(finite, x, 0.0)
+        if self.name.startswith("log1p"):
+            x = x.sign() * x.abs().log1p()
+        if "scale" in fitted:
+            # Two subtractions: near the mean the first is exact, the second restores the digits float32 cuts off it.
+            x = ((x - fitted["centre"]) - fitted["centre_rest"]) * fitted["scale"]
+        elif "knots" in fitted:
+            x = _interpolate(x, fitted["knots"], fitted["values"])
+        return torch.where(finite, x, 0.0)
+
+
+def _chunks(features: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(features), _CHUNK):
+        yield np.asarray(features[start : start + _CHUNK], dtype=np.float64)
+
+
+def _moments(features: np.ndarray, log: bool) -> dict[str, np.ndarray]:
+    """Mean and 1 / sd of each column over its finite values, chunks merged by Chan, Golub and LeVeque (1979)."""
+    columns = features.shape[1]
+    count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    for x in _chunks(features):
+        finite = np.isfinite(x)
+        whole = finite.all()
+        low = np.minimum(low, x.min(0) if whole else x.min(0, where=finite, initial=np.inf))
+        high = np.maximum(high, x.max(0) if whole else x.max(0, where=finite, initial=-np.inf))
+        if not whole:
+            x = np.where(finite, x, 0.0)
+        if log:
+            x = np.sign(x) * np.log1p(np.abs(x))
+        n = finite.sum(0)
+        total, seen = count + n, np.maximum(n, 1)
+        chunk_mean = x.sum(0) / seen  # zeros stand for what is left out
+        apart = np.square(x - chunk_mean) if whole else np.where(finite, np.square(x - chunk_mean), 0.0)
+        step = np.where(n > 0, chunk_mean - mean, 0.0)
+        share = n / np.maximum(total, 1)
+        mean = mean + step * share
+        squares = squares + apart.sum(0) + np.square(step) * count * share
+        count = total
+    varies = low < high  # also False for a column without a finite value
+    deviation = np.sqrt(squares / np.maximum(count, 1))
+    scale = np.divide(1.0, deviation, out=np.zeros(columns), where=varies & (deviation > 0))
+    centre = mean.astype(np.float32)
+    return {"centre": centre, "centre_rest": (mean - centre).astype(np.float32), "scale": scale.astype(np.float32)}
+
+
+def _quantile_knots(
+    features: np.ndarray, n_quantiles: int, output: str, sample: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Knots of the empirical distribution function of each column, and what they map to.
+
+    Quantiles at the mid levels (i + 1/2) / n, so that the ends of a normal stay near +-3.3 at n = 1000 instead of at
+    infinity. Equal quantiles (half of a column may be 0) collapse to one knot at the mean of their levels, the mid
+    rank. Free places at the end repeat the last knot.
+    """
+    from scipy.special import ndtri
+
+    if output not in ("normal", "uniform"):
+        raise unknown_name("output of the quantile transform", output, ("normal", "uniform"))
+    if n_quantiles < 2 or sample < 2:
+        raise InputError("a quantile transform needs two quantiles and two rows at least", came=(n_quantiles, sample))
+    rows = len(features)
+    if rows > sample:
+        chosen = np.random.default_rng(seed_of("quantile rows", seed)).choice(rows, sample, replace=False)
+        features = features[np.sort(chosen)]  # sorted: a memory map is read front to back
+    columns = features.shape[1]
+    levels = (np.arange(n_quantiles) + 0.5) / n_quantiles
+    knots, values = np.zeros((columns, n_quantiles), np.float32), np.zeros((columns, n_quantiles), np.float32)
+    for f in range(columns):
+        x = np.asarray(features[:, f], dtype=np.float32)
+        x = x[np.isfinite(x)]
+        if len(x) == 0 or x.min() == x.max():
+            continue  # all knots 0 and all values 0: the column becomes 0
+        x.sort()
+        # Observed values only: a knot between two counts would tear their tie apart.
+        at = np.quantile(x, levels, method="inverted_cdf")
+        at, first, times = np.unique(at, return_index=True, return_counts=True)
+        level = levels[first] + (times - 1) / (2 * n_quantiles)
+        target = ndtri(level) if output == "normal" else level
+        knots[f, : len(at)], knots[f, len(at) :] = at, at[-1]
+        values[f, : len(at)], values[f, len(at) :] = target, target[-1]
+    return {"knots": knots, "values": values}
+
+
+def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """Piecewise linear map of each column, constant beyond its end knots."""
+    import torch
+
+    columns = x.reshape(-1, x.shape[-1]).T.contiguous()
+    # First knot not below x; the knot before it starts the segment. Repeated last knots are never a segment's start
+    # with a larger end, so their width of 0 is only met beyond the end, where the clamp holds.
+    right = torch.searchsorted(knots, columns).clamp(1, knots.shape[1] - 1)
+    x0, x1 = knots.gather(1, right - 1), knots.gather(1, right)
+    y0, y1 = values.gather(1, right - 1), values.gather(1, right)
+    width = x1 - x0
+    share = torch.where(width > 0, (columns - x0) / torch.where(width > 0, width, 1.0), 1.0).clamp(0.0, 1.0)
+    return torch.lerp(y0, y1, share).T.reshape(x.shape).contiguous()
