@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, unknown_name
-from ..rankers.config import TrainingConfig
+from ..errors import InputError
+from ..rankers.config import HEADLINE, TrainingConfig
 from ..seeds import seed_of
 from ..strict import bind, override, read_toml, to_dict
 
@@ -26,8 +26,6 @@ __all__ = [
     "HEADLINE", "DataConfig", "LossChoice", "RankerChoice", "RunConfig", "command", "config_hash", "differences",
     "read_config", "resolve", "seeds",
 ]  # fmt: skip
-
-HEADLINE = "nDCG(gain=exp2,empty=skip)@10"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class RunConfig:
         data: what is ranked.
         ranker: which ranker.
         loss: which loss; rankers that bring their own objective (trees, baselines) take none.
-        training: how neural rankers are trained.
+        training: how neural rankers are trained; the defaults of TrainingConfig where it is left out.
         seed: seed of the experiment.
         repetition: which repetition of it; all methods of one repetition see the same data order.
         measures: what is reported, by the full name of the measure.
@@ -91,7 +89,7 @@ class RunConfig:
     data: DataConfig
     ranker: RankerChoice
     loss: LossChoice | None = None
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig | None = None
     seed: int = 0
     repetition: int = 0
     measures: tuple[str, ...] = ("nDCG@1", "nDCG@5", "nDCG@10", "AP", "RR")
@@ -111,59 +109,36 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     mapping = read_toml(path) if path is not None else {}
     for key, value in (overrides or {}).items():
         mapping = override(mapping, key, value)
-    return resolve(bind(RunConfig, mapping, file=path))
+    config = bind(RunConfig, mapping, file=path)
+    resolved = resolve(config)
+    if config.training is not None and resolved.training is None:
+        raise InputError(f"[training] says nothing to ranker {config.ranker.name!r}", file=path, do="Its settings are [ranker.params]")
+    return resolved
 
 
 def resolve(config: RunConfig) -> RunConfig:
     """Checks every name and parameter and fills in every default, so that the result alone repeats the run.
 
-    Resolving twice changes nothing. Opens the catalogues of rankers and losses (imports torch).
+    Resolving twice changes nothing. A ranker without a training loop of ours loses `training`: settings that decide
+    nothing do not tell two runs apart. Opens the catalogues of rankers and losses (imports torch).
     """
+    from ..methods.choices import loss_params, ranker_params, takes_loss
     from ..metrics import measure
-    from ..rankers import RANKERS, resolve_params
+    from ..rankers import RANKERS
 
-    entry = RANKERS[config.ranker.name]
-    ranker = RankerChoice(entry.name, resolve_params(entry.name, config.ranker.params))
-    takes_loss = bool(entry.claims.get("needs_loss", False))
-    if takes_loss and config.loss is None:
-        raise InputError(f"ranker {entry.name!r} is trained with a loss, and none is given", do="Add: --loss listnet")
-    if not takes_loss and config.loss is not None:
-        raise InputError(f"ranker {entry.name!r} brings its own objective", came=config.loss.name, do="Leave out the loss")
-    loss = None if config.loss is None else LossChoice(config.loss.name, _loss_params(config.loss))
+    name = config.ranker.name
+    ranker = RankerChoice(name, ranker_params(name, config.ranker.params))
+    if takes_loss(name) and config.loss is None:
+        raise InputError(f"ranker {name!r} is trained with a loss, and none is given", do="Add one: --loss listnet")
+    if not takes_loss(name) and config.loss is not None:
+        raise InputError(f"ranker {name!r} brings its own objective and takes no loss", came=config.loss.name)
+    loss = None if config.loss is None else LossChoice(config.loss.name, to_dict(loss_params(config.loss.name, config.loss.params)))
+    training = (config.training or TrainingConfig()) if RANKERS[name].claims.get("training") else None
     measures = tuple(dict.fromkeys(repr(measure(m)) for m in config.measures))
     if not measures:
         raise InputError("a run reports at least one measure", expected="e.g. nDCG@10", came=list(config.measures))
-    return replace(config, ranker=ranker, loss=loss, measures=measures, select=repr(measure(config.select)))
-
-
-def _loss_params(choice: LossChoice) -> dict[str, Any]:
-    """The loss's own parameters: keyword arguments beside the vocabulary every loss shares."""
-    import inspect
-
-    from ..losses import LOSSES
-
-    signature = inspect.signature(LOSSES[choice.name].function)
-    own = {
-        name: p.default
-        for name, p in signature.parameters.items()
-        if p.kind is p.KEYWORD_ONLY and name not in ("weights", "generator")
-    }
-    for name, value in choice.params.items():
-        if name not in own:
-            raise unknown_name(f"parameter of loss {choice.name!r}", name, own)
-        default = own[name]
-        if default is not None and not _same_kind(value, default):
-            raise InputError(f"loss.params.{name} of {choice.name!r}", expected=type(default).__name__, came=value)
-    filled = {**own, **choice.params}
-    return {k: float(v) if isinstance(own[k], float) and v is not None else v for k, v in filled.items() if v is not None}
-
-
-def _same_kind(value, default) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    return isinstance(value, type(default))
+    select = repr(measure(config.select))
+    return replace(config, ranker=ranker, loss=loss, training=training, measures=measures, select=select)
 
 
 def config_hash(config: RunConfig) -> str:

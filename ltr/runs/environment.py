@@ -43,8 +43,8 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def environment(device: str = "auto") -> dict:
-    """Python, libraries, platform, device asked for and device there, cpu count, threads."""
+def environment(accelerator: str = "auto") -> dict:
+    """Python, libraries, platform, accelerator asked for and device there, cpu count, threads."""
     import torch
 
     versions = {}
@@ -53,10 +53,10 @@ def environment(device: str = "auto") -> dict:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() and accelerator in ("auto", "gpu") else "cpu"
     return {
         "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
-        "libraries": versions, "device": device, "accelerator": accelerator, "cpu_count": os.cpu_count(),
+        "libraries": versions, "accelerator": accelerator, "device": device, "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }  # fmt: skip
 
