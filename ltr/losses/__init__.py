@@ -1,0 +1,26 @@
+"""Losses: pure functions of scores and labels, one value a list, found by name in `LOSSES`.
+
+    from ltr.losses import loss
+    listnet = loss("listnet", target="lin")
+    values = listnet(scores, labels, where)              # [...], one value a list
+    mean = listnet.reduce(values, labels, where)         # over the lists that count
+
+A family is a file; a new file is imported once below. Nothing is imported before a name is used (torch takes seconds).
+"""
+
+from __future__ import annotations
+
+__all__ = ["LOSSES", "Loss", "counts", "describe", "loss", "reduce"]
+
+
+def __getattr__(name: str):
+    if name in __all__:
+        from . import base, lambdas, listwise, pairwise, pointwise  # noqa: F401  the families register themselves
+
+        globals().update({each: getattr(base, each) for each in __all__})
+        return globals()[name]
+    raise AttributeError(f"module 'ltr.losses' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

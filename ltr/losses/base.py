@@ -1,0 +1,190 @@
+"""The catalogue of losses, what a mean over lists means, and a loss with its parameters bound.
+
+A registered function is
+
+    f(scores, labels, where=None, *, weights=None, generator=None, **params) -> values
+
+    scores      [..., list]  floating point, higher is better
+    labels      [..., list]  one objective; grades or real numbers
+    where       [..., list]  bool, True for a real document; None: all are real
+    weights     [..., list]  a multiplier per document; values are linear in it, and its pages say what it multiplies
+    generator   source of the random choices a loss makes; None: the deterministic rule its page states
+    values      [...]        one value a list, float32 or float64; 0, connected to the graph, if it does not count
+
+Claims every entry makes are proven by `tests/battery.py`; the words it knows:
+
+    needs            which lists count: those with a "document", a "gain" (label above 0), a "pair" (of unequal labels)
+    shift_invariant  adding a constant to all scores of a list changes nothing
+    convex           in the scores of a list
+    ordinal          only the order of the labels matters
+    bounds           "1-ndcg": never below 1 - NDCG (gain exp2, no cut-off) of the same scores
+    stochastic       what the generator decides: "label ties", "score ties", or True for every call
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..catalogue import Catalogue, Entry
+from ..errors import InputError, near_miss, unknown_name
+from ..ops import exact
+
+__all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
+
+LOSSES = Catalogue("loss")
+Needs = Literal["document", "gain", "pair"]
+
+
+def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
+    """Which lists a loss is defined on, bool `[...]`.
+
+    >>> counts(torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), needs="pair")
+    tensor([False, False,  True])
+    """
+    where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
+    if needs == "document":
+        return where.any(-1)
+    if needs == "gain":
+        return ((labels > 0) & where).any(-1)
+    if needs == "pair":
+        if labels.shape[-1] == 0:
+            return where.any(-1)
+        labels = exact(labels)
+        high = labels.masked_fill(~where, -torch.inf).amax(-1)
+        low = labels.masked_fill(~where, torch.inf).amin(-1)
+        return high > low
+    raise unknown_name("needs", str(needs), ("document", "gain", "pair"))
+
+
+def reduce(values: Tensor, labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
+    """Mean of a loss over the lists that count; 0, still connected to the graph, when none does.
+
+    Args:
+        values: `[...]`, one value a list, as a loss returns them.
+        labels, where: `[..., list]`, as the loss got them.
+        needs: the loss's claim; see `counts`.
+    """
+    these = counts(labels, where, needs)
+    return values.where(these, 0.0).sum() / these.sum().clamp(min=1)
+
+
+def choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    """Refuses a value of parameter `name` that is not among the known ones, naming the near miss."""
+    if value not in known:
+        raise unknown_name(name, str(value), known)
+
+
+def require_gains(labels: Tensor, loss: str, exp2: bool = False) -> None:
+    """Refuses labels that are no gains: negative ones, and with exponential gain those that overflow.
+
+    Looked at on the CPU only; on a GPU the look would make every step wait for the device.
+    """
+    if labels.device.type != "cpu" or labels.numel() == 0:
+        return
+    low, high = labels.aminmax()
+    if low < 0:
+        raise InputError(
+            f"{loss} turns labels into gains, and a gain cannot be negative", expected="labels >= 0", came=low.item(),
+            do="Padding is said by where, never by a label of -1; shift or clip an objective that can be negative.",
+        )
+    if exp2 and high > 100:
+        raise InputError(
+            f"{loss} with gain 2^y - 1 overflows on these labels", expected="grades up to about 31", came=high.item(),
+            do="Use a linear gain for an objective that is a quantity, not a grade.",
+        )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its parameters bound; `loss(name, **params)` makes one.
+
+    Attributes:
+        name: its name in the catalogue.
+        params: the parameters that were given (defaults are the function's).
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> Entry:
+        return LOSSES[self.name]
+
+    @property
+    def needs(self) -> Needs:
+        """Which lists count: "document", "gain" or "pair"."""
+        return self.entry.claims["needs"]
+
+    def __call__(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """One value a list, `[...]`."""
+        return self.entry.function(scores, labels, where, weights=weights, generator=generator, **self.params)
+
+    def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
+        """Mean over the lists that count for this loss."""
+        return reduce(values, labels, where, self.needs)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
+
+
+def parameters(function: Callable) -> dict[str, inspect.Parameter]:
+    """A loss's own parameters, those beyond the vocabulary every loss shares."""
+    shared = ("scores", "labels", "where", "weights", "generator")
+    return {k: p for k, p in inspect.signature(function).parameters.items() if k not in shared}
+
+
+def loss(name: str, **params) -> Loss:
+    """The loss of that name with these parameters, as a callable that also carries `name`, `needs` and `reduce`.
+
+    Raises:
+        InputError: unknown loss, unknown parameter (the near miss is named), or a value the loss refuses.
+
+    >>> loss("ranknet", normalise="none")(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(8.3854)
+    """
+    function = LOSSES[name].function
+    known = parameters(function)
+    for key in params:
+        if key not in known:
+            hit = near_miss(key, known)
+            raise InputError(
+                f"loss {name!r} has no parameter {key!r}",
+                do=(f"Did you mean {hit!r}? " if hit else "")
+                + (f"It has: {', '.join(known)}" if known else "It has no parameters"),
+            )
+    bound = Loss(name, dict(params))
+    # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
+    try:
+        bound(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]))
+    except (TypeError, RuntimeError) as problem:
+        raise InputError(f"loss {name!r} does not take these parameters: {problem}", came=params) from problem
+    return bound
+
+
+def describe() -> list[dict[str, Any]]:
+    """The catalogue as rows: name, formula, source, summary, parameters with their defaults, claims."""
+    return [
+        {
+            "name": entry.name,
+            "formula": entry.formula,
+            "source": entry.source,
+            "summary": (inspect.getdoc(entry.function) or "").split("\n", 1)[0],
+            "parameters": {k: p.default for k, p in parameters(entry.function).items()},
+            "claims": dict(entry.claims),
+        }
+        for entry in LOSSES
+    ]
