@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _HOME = {
-    "BoundLoss": "choices", "bind_loss": "choices", "loss_params": "choices", "ranker_params": "choices",
+    "loss_params": "choices", "takes_loss": "choices",
     "RankingEstimator": "estimator", "TrainingLog": "single", "train": "single",
 }  # fmt: skip
 __all__ = sorted(_HOME)

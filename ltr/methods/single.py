@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from .choices import bind_loss
-
 if TYPE_CHECKING:
     from ..rankers.config import TrainingConfig
     from ..types import Ranker, Split
@@ -74,9 +72,10 @@ def train(
     Raises:
         InputError: unknown names or parameters, a loss too many or too few, splits that do not fit together.
     """
+    from .. import losses
     from ..rankers import make_ranker
 
-    bound = None if loss is None else bind_loss(loss, loss_params)
+    bound = None if loss is None else losses.loss(loss, **(loss_params or {}))
     model = make_ranker(ranker, loss=bound, seed=seed, **({} if training is None else {"training": training}), **(ranker_params or {}))
     hear = None
     if progress is not None:

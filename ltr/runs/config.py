@@ -122,12 +122,12 @@ def resolve(config: RunConfig) -> RunConfig:
     Resolving twice changes nothing. A ranker without a training loop of ours loses `training`: settings that decide
     nothing do not tell two runs apart. Opens the catalogues of rankers and losses (imports torch).
     """
-    from ..methods.choices import loss_params, ranker_params, takes_loss
+    from ..methods.choices import loss_params, takes_loss
     from ..metrics import measure
-    from ..rankers import RANKERS
+    from ..rankers import RANKERS, resolve_params
 
     name = config.ranker.name
-    ranker = RankerChoice(name, ranker_params(name, config.ranker.params))
+    ranker = RankerChoice(name, resolve_params(name, config.ranker.params))
     if takes_loss(name) and config.loss is None:
         raise InputError(f"ranker {name!r} is trained with a loss, and none is given", do="Add one: --loss listnet")
     if not takes_loss(name) and config.loss is not None:

@@ -43,8 +43,8 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def environment(accelerator: str = "auto") -> dict:
-    """Python, libraries, platform, accelerator asked for and device there, cpu count, threads."""
+def environment(device: str = "auto") -> dict:
+    """Python, libraries, platform, device asked for and used, cpu count, threads."""
     import torch
 
     versions = {}
@@ -53,12 +53,20 @@ def environment(accelerator: str = "auto") -> dict:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() and accelerator in ("auto", "gpu") else "cpu"
     return {
         "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
-        "libraries": versions, "accelerator": accelerator, "device": device, "cpu_count": os.cpu_count(),
+        "libraries": versions, "device_asked": device, "device": _device(device), "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }  # fmt: skip
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    from ..rankers.neural import pick_device
+
+    device = pick_device(asked)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def reset_peak_memory() -> None:

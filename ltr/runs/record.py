@@ -102,7 +102,7 @@ def measure_name(text: str) -> str:
 
 
 def execute(
-    config: RunConfig, folder: Path | str, *, progress: Progress | None = None, task: Task | None = None, accelerator: str = "auto"
+    config: RunConfig, folder: Path | str, *, progress: Progress | None = None, task: Task | None = None, device: str = "auto"
 ) -> Record:
     """Runs a config into a folder, or continues it there, or returns what is already finished.
 
@@ -111,7 +111,7 @@ def execute(
         folder: the run's folder, made if absent.
         progress: called as `progress(stage, done, total, note)`.
         task: the data, where the caller holds it already; else `config.data` is loaded.
-        accelerator: "auto", "cpu", "gpu", "mps": a matter of the machine, recorded but not part of the config.
+        device: "auto", "cpu", "cuda", "mps": a matter of the machine, recorded but not part of the config.
 
     Returns:
         The record: done, or failed or skipped with the reason (neither raises, so that a suite goes on).
@@ -129,7 +129,7 @@ def execute(
         found = _same_config(config, folder)
         if found is not None and found.done:
             return found
-        return _attempt(config, folder, found, progress or (lambda *_: None), task, accelerator)
+        return _attempt(config, folder, found, progress or (lambda *_: None), task, device)
 
 
 def _same_config(config: RunConfig, folder: Path) -> Record | None:
@@ -148,18 +148,18 @@ def _same_config(config: RunConfig, folder: Path) -> Record | None:
     return read_record(folder)
 
 
-def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, accelerator: str) -> Record:
+def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str) -> Record:
     from .environment import code, environment
 
     write_toml(folder / "config.toml", config)
     record = Record(
         folder, "running", config=to_dict(config), config_hash=config_hash(config), seeds=seeds(config),
-        command=command(config), environment=environment(accelerator), hashes={"code": code()},
+        command=command(config), environment=environment(device), hashes={"code": code()},
         cost={"attempts": 1 + (found.cost.get("attempts", 0) if found else 0)},
     )  # fmt: skip
     _write(record)
     try:
-        record = _steps(record, config, progress, task, accelerator)
+        record = _steps(record, config, progress, task, device)
     except KeyboardInterrupt:
         _write(replace(record, status="interrupted", reason="stopped by the user; the same call continues it"))
         raise
@@ -179,8 +179,9 @@ def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Pr
     return record
 
 
-def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | None, accelerator: str) -> Record:
+def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str) -> Record:
     from ..rankers import load_ranker
+    from ..rankers.neural import pick_device
     from .environment import peak_memory, reset_peak_memory
 
     folder = record.folder
@@ -201,13 +202,15 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
             task.train, task.vali, ranker=config.ranker.name, ranker_params=config.ranker.params,
             loss=config.loss and config.loss.name, loss_params=config.loss and config.loss.params, training=config.training,
             objective=config.data.objective, select=config.select, seed=record.seeds["run"],
-            folder=folder / "checkpoints", accelerator=accelerator, progress=lambda *event: progress("fit", *event),
+            folder=folder / "checkpoints", accelerator=device, progress=lambda *event: progress("fit", *event),
         )  # fmt: skip
         with whole_folder(trained) as beside:
             ranker.save(beside)
             (beside / "training.json").write_text(json.dumps(log, indent=1))
     # Scores come from what was saved: what a user loads later is what was measured.
     ranker = load_ranker(trained)
+    if hasattr(ranker, "to"):  # only nets have a device, and loading puts them where it is fastest
+        ranker.to(pick_device(device))
     log = json.loads((trained / "training.json").read_text())
 
     seconds, documents = _score(ranker, task, folder, progress)
