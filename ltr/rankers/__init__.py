@@ -1,0 +1,66 @@
+"""Rankers: what scores the documents of a list. Two verbs, `fit` and `score`, and a folder each can be kept in.
+
+    ranker = make_ranker("mlp", hidden=(64, 32), epochs=50)
+    ranker.fit(task.train, task.vali, loss=listnet, seed=0)
+    scores = ranker.score(task.test)                            # float32 [documents]
+
+Names and parameters are known without torch, Lightning or the boosters; those are imported when a ranker is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..errors import InputError
+from ..strict import bind, to_dict
+from . import baselines, neural, trees  # noqa: F401  (they register their rankers)
+from .base import RANKERS, FittedRanker, Progress, load_ranker
+from .config import HEADLINE, TrainingConfig
+
+__all__ = [
+    "HEADLINE", "RANKERS", "FittedRanker", "Progress", "TrainingConfig", "load_ranker", "make_ranker", "resolve_params",
+]  # fmt: skip
+
+
+def make_ranker(
+    name: str, *, loss: Callable | None = None, seed: int = 0,
+    training: TrainingConfig | Mapping[str, Any] | None = None, **params,
+) -> FittedRanker:  # fmt: skip
+    """A ranker that is not fitted yet.
+
+    Args:
+        name: in the catalogue: linear, mlp, transformer, dasalc, lightgbm, xgboost, catboost, feature, random, constant.
+        loss: default of `fit(loss=...)`, for rankers that need one.
+        seed: default of `fit(seed=...)`.
+        training: settings of the training, for rankers that have some.
+        params: parameters of the ranker, and settings of the training by their own names.
+
+    Raises:
+        InputError: an unknown ranker or parameter (with its near miss), or a value of the wrong type or range.
+
+    >>> make_ranker("mlp", hidden=(8,), epochs=3).training.epochs
+    3
+    >>> make_ranker("mlp", hiden=(8,))
+    Traceback (most recent call last):
+    ...
+    ltr.errors.InputError: unknown key 'hiden' in [mlp]. Did you mean 'hidden'? Known: ...
+    """
+    entry = RANKERS[name]
+    schema = entry.claims.get("training")
+    if schema is None:
+        if training:
+            raise InputError(f"ranker {name!r} has no settings of training", came=training)
+        return entry.function(bind(entry.claims["config"], params, where=name), loss=loss, seed=seed)
+    own = {f.name for f in fields(entry.claims["config"])}
+    flat = {k: params.pop(k) for k in list(params) if k not in own and k in {f.name for f in fields(schema)}}
+    settings = training if isinstance(training, schema) else bind(schema, training or {}, where="training")
+    if flat:
+        settings = bind(schema, {**to_dict(settings), **flat}, where="training")
+    return entry.function(bind(entry.claims["config"], params, where=name), training=settings, loss=loss, seed=seed)
+
+
+def resolve_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A ranker's parameters, checked, with every default filled in; plain values that TOML and JSON can carry."""
+    return to_dict(bind(RANKERS[name].claims["config"], params, where=name))

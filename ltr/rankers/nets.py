@@ -1,0 +1,268 @@
+"""The nets: pure modules from padded lists to scores.
+
+    forward(features [batch, list, feature], where [batch, list]) -> scores float32 [batch, list]
+
+Padding is never looked at: it is masked out of attention and of batch statistics, and its scores are 0. All nets are
+permutation equivariant: shuffling the documents of a list shuffles their scores alike. `Linear` and `MLP` score a
+document by itself; `ListTransformer` and `DASALC` see the whole list.
+
+The last layer runs in float32 under mixed precision too: bfloat16 has 8 bits of mantissa, and the scores of a list
+would tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..types import Batch
+from .config import DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
+
+__all__ = ["DASALC", "MLP", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "score_batch"]
+
+_ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+_OUTPUT = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+def build(config, n_features: int) -> nn.Module:
+    """The net a config describes, with fresh weights from torch's global generator."""
+    return _NETS[type(config)](config, n_features)
+
+
+class Linear(nn.Module):
+    """s = w . x + b; features + 1 parameters."""
+
+    def __init__(self, config: LinearConfig, n_features: int):
+        super().__init__()
+        self.noise, self.head = Noise(config.noise), Head(n_features)
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        return self.head(self.noise(features), where)
+
+
+class MLP(nn.Module):
+    """Fully connected layers on each document; parameter count in `MLPConfig`."""
+
+    def __init__(self, config: MLPConfig, n_features: int):
+        super().__init__()
+        self.noise = Noise(config.noise)
+        self.tower = Tower(n_features, config.hidden, config.activation, config.norm, config.dropout)
+        self.head = Head((n_features, *config.hidden)[-1], config.output)
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        return self.head(self.tower(self.noise(features), where), where)
+
+
+class ListTransformer(nn.Module):
+    """Self-attention over the documents of a list; parameter count in `TransformerConfig`.
+
+    Pobrotyn et al. 2020 (arXiv 2005.10084): x -> fully connected -> blocks of (attention, feed-forward), both pre-norm
+    with residuals -> norm -> linear. Glorot weights as in the paper's code.
+    """
+
+    def __init__(self, config: TransformerConfig, n_features: int):
+        super().__init__()
+        self.noise = Noise(config.noise)
+        self.tower = Tower(n_features, config.layers, config.activation, "none", 0.0)
+        self.project = nn.Linear((n_features, *config.layers)[-1], config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.width)
+        self.head = Head(config.width, config.output)
+        _glorot(self)
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        x = self.project(self.tower(self.noise(features), where))
+        keys = attention_mask(where)
+        for block in self.blocks:
+            x = block(x, keys)
+        return self.head(self.norm(x), where)
+
+
+class DASALC(nn.Module):
+    """Data-augmented self-attentive latent cross network (Qin et al., ICLR 2021), layer by layer as TF-Ranking's code.
+
+    h: batch norm, noise, layers of (linear, relu, batch norm, dropout), linear.
+    a: noise, linear to `head_size`, relu, post-norm self-attention layers, batch norm, linear.
+    s = linear(dropout(relu(h + h * a))).
+    """
+
+    def __init__(self, config: DASALCConfig, n_features: int):
+        super().__init__()
+        width = config.hidden[-1]
+        self.noise, self.dropout = Noise(config.noise), nn.Dropout(config.dropout)
+        self.input_norm = MaskedBatchNorm(n_features)
+        self.tower = nn.ModuleList()
+        for inputs, outputs in zip((n_features, *config.hidden), config.hidden, strict=False):
+            self.tower.append(nn.ModuleDict({"linear": nn.Linear(inputs, outputs), "norm": MaskedBatchNorm(outputs)}))
+        self.document = nn.Linear(width, width)
+        self.project = nn.Linear(n_features, config.head_size)
+        self.attention = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "attend": Attention(config.head_size, config.heads, config.head_size, config.dropout),
+                    "norm": nn.LayerNorm(config.head_size),
+                }
+            )
+            for _ in range(config.blocks)
+        )
+        self.context_norm = MaskedBatchNorm(config.head_size)
+        self.context = nn.Linear(config.head_size, width)
+        self.head = Head(width)
+        _glorot(self)
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        h = self.noise(self.input_norm(features, where))
+        for layer in self.tower:
+            h = self.dropout(layer["norm"](F.relu(layer["linear"](h)), where))
+        h = self.document(h)
+
+        a, keys = F.relu(self.project(self.noise(features))), attention_mask(where)
+        for layer in self.attention:
+            a = layer["norm"](a + self.dropout(layer["attend"](a, keys)))
+        a = self.context(self.context_norm(a, where))
+
+        return self.head(self.dropout(F.relu(h + h * a)), where)
+
+
+def score_batch(net: nn.Module, batch: Batch) -> Tensor:
+    """Scores of a batch in evaluation mode, float32 `[batch, list]`; the net is left in that mode."""
+    net.eval()
+    with torch.inference_mode():
+        return net(batch.features, batch.where)
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+class Noise(nn.Module):
+    """Gaussian noise in training, nothing otherwise."""
+
+    def __init__(self, sd: float):
+        super().__init__()
+        self.sd = sd
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.sd * torch.randn_like(x) if self.training and self.sd > 0 else x
+
+    def extra_repr(self) -> str:
+        return f"sd={self.sd}"
+
+
+class Head(nn.Module):
+    """The last linear layer in float32, a bound if asked for, and 0 for padding."""
+
+    def __init__(self, width: int, output: str = "none"):
+        super().__init__()
+        self.linear, self.bound = nn.Linear(width, 1), _OUTPUT[output]()
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.bound(self.linear(x.float()).squeeze(-1)).masked_fill(~where, 0.0)
+
+
+class Tower(nn.Module):
+    """Layers of (linear, norm, activation, dropout)."""
+
+    def __init__(self, inputs: int, hidden: Sequence[int], activation: str, norm: str, dropout: float):
+        super().__init__()
+        norms = {"none": lambda width: None, "batch": MaskedBatchNorm, "layer": nn.LayerNorm}
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip((inputs, *hidden), hidden, strict=False))
+        self.norms = nn.ModuleList(norms[norm](width) for width in hidden) if norm != "none" else None
+        self.activation, self.dropout = _ACTIVATION[activation](), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        for i, linear in enumerate(self.linears):
+            x = linear(x)
+            if self.norms is not None:
+                norm = self.norms[i]
+                x = norm(x, where) if isinstance(norm, MaskedBatchNorm) else norm(x)
+            x = self.dropout(self.activation(x))
+        return x
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with heads of any width; 4 width (width + 1) parameters at heads x head_size = width."""
+
+    def __init__(self, width: int, heads: int, head_size: int, dropout: float):
+        super().__init__()
+        self.heads, self.p = heads, dropout
+        self.qkv = nn.Linear(width, 3 * heads * head_size)
+        self.out = nn.Linear(heads * head_size, width)
+
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [batch, head, list, size]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.p if self.training else 0.0)
+        return self.out(mixed.transpose(1, 2).flatten(-2))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        width = config.width
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend = Attention(width, config.heads, width // config.heads, config.attention_dropout)
+        self.wide, self.narrow = nn.Linear(width, config.d_ff), nn.Linear(config.d_ff, width)
+        self.activation, self.dropout = _ACTIVATION[config.activation](), nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        x = x + self.dropout(self.attend(self.norm1(x), keys))
+        return x + self.dropout(self.narrow(self.dropout(self.activation(self.wide(self.norm2(x))))))
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation over the real documents of a batch: padding moves neither the statistics nor the gradient.
+
+    Equals `nn.BatchNorm1d` on the documents put one after another.
+
+    Args:
+        width: features.
+        momentum: weight of the new batch in the running statistics.
+    """
+
+    def __init__(self, width: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # sums over thousands of documents want float32
+            x = x.float()
+            mean, variance = self.mean, self.variance
+            if self.training:
+                real = where.unsqueeze(-1)
+                n = real.sum().clamp(min=1)
+                mean = torch.where(real, x, 0.0).sum((0, 1)) / n
+                variance = torch.where(real, x - mean, 0.0).square().sum((0, 1)) / n
+                with torch.no_grad():
+                    seen = variance * (n / (n - 1).clamp(min=1))  # the running variance is the unbiased one
+                    self.mean.lerp_(mean, self.momentum)
+                    self.variance.lerp_(seen, self.momentum)
+            return (x - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+
+
+def attention_mask(where: Tensor) -> Tensor:
+    """Which documents may be attended to, bool `[batch, 1, 1, list]`.
+
+    A list without documents may look everywhere: softmax over nothing is NaN, and NaN times 0 stays NaN in gradients.
+    """
+    return (where | ~where.any(-1, keepdim=True))[:, None, None, :]
+
+
+def _glorot(net: nn.Module) -> None:
+    """Glorot-uniform matrices, zero biases; q, k and v count as three matrices though they share a product."""
+    for name, parameter in net.named_parameters():
+        if parameter.dim() == 2:
+            for part in parameter.chunk(3) if name.endswith("qkv.weight") else (parameter,):
+                nn.init.xavier_uniform_(part)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
+_NETS = {LinearConfig: Linear, MLPConfig: MLP, TransformerConfig: ListTransformer, DASALCConfig: DASALC}
