@@ -1,0 +1,47 @@
+"""Measures of ranked lists and the significance of their differences.
+
+    from ltr.metrics import evaluate, mean
+    values = evaluate(["nDCG@10", "AP"], scores, labels, offsets)      # {name: float64 [queries]}
+    mean(values["nDCG(gain=exp2,empty=skip)@10"])
+
+Names are imported when they are first used; numpy is all they need on a CPU.
+"""
+
+from __future__ import annotations
+
+# Not lazy: the submodule has the name of its function, and the function must win whatever is imported first.
+from .measure import Measure, measure
+
+# name -> module that defines it
+_HOME = {
+    "MEASURES": "kernels",
+    "PRESETS": "presets",
+    "Preset": "presets",
+    "Judgements": "ranking",
+    "count": "ranking",
+    "count_blank": "ranking",
+    "evaluate": "ranking",
+    "mean": "ranking",
+    "Comparison": "significance",
+    "Interval": "significance",
+    "bootstrap_interval": "significance",
+    "compare": "significance",
+    "group_letters": "significance",
+    "holm": "significance",
+    "paired_randomisation": "significance",
+}
+__all__ = sorted([*_HOME, "Measure", "measure"])
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        import importlib
+
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,210 @@
+"""A measure is a value whose repr is its identity and parses back.
+
+"NDCG" is not one function: gain, lists without a relevant document, ties, discount and cut-off change the number by
+more than most published improvements. So all of them stand in the name:
+
+    >>> measure("nDCG@10")
+    nDCG(gain=exp2,empty=skip)@10
+    >>> measure("AP(ties=order, empty=0)") == measure("AP(empty=0,ties=order)")
+    True
+
+The name always shows gain and empty where the measure has them, and the other arguments where they are not the
+default. Arguments, in the order of the name:
+
+    gain=exp2        2^y - 1, or linear: y
+    empty=skip       what a list counts on which the measure is undefined or can only be 0 (no relevant document; for
+                     OPA no two labels that differ): skip = left out (NaN), 0 or 1
+    ties=mean        documents of equal score: mean = the expectation over all their orders; order = rows as given;
+                     worst = least relevant first; docid = by document id descending, as trec_eval does;
+                     random(SEED) = one random order, the same for every scorer
+    discount=log2    1 / log2(1 + rank), or letor: 1 at ranks 1 and 2, then 1 / log2(rank)
+    short=count      a list shorter than the cut-off counts as it is, or 0: it scores 0 (the LETOR 4.0 script)
+    rel=1            the lowest label that counts as relevant
+    p=0.8            persistence of RBP
+    max_grade=4      the grade whose document stops the reader of ERR with probability 1 - 2^-max_grade
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+
+from ltr.errors import InputError, near_miss, unknown_name
+
+from .kernels import MEASURES
+
+__all__ = ["Measure", "measure"]
+
+_CHOICES = {
+    "gain": ("exp2", "linear"),
+    "empty": ("skip", "0", "1"),
+    "ties": ("mean", "order", "worst", "docid", "random(SEED)"),
+    "discount": ("log2", "letor"),
+    "short": ("count", "0"),
+}
+_DEFAULTS = {
+    "gain": "exp2",
+    "empty": "skip",
+    "ties": "mean",
+    "discount": "log2",
+    "short": "count",
+    "rel": 1.0,
+    "p": 0.8,
+    "max_grade": 4,
+}
+_ALWAYS_SHOWN = ("gain", "empty")
+_OTHER_NAMES = {"map": "AP", "mrr": "RR", "precision": "P", "recall": "R", "prec": "P", "ap_cut": "AP"}
+
+
+@dataclass(frozen=True, repr=False)
+class Measure:
+    """One measure with all its conventions; an argument the measure does not have is None.
+
+    Raises:
+        InputError: for an unknown name, an argument the measure does not have, a value out of its range, or a
+            cut-off that is missing or that the measure does not take.
+    """
+
+    name: str
+    cutoff: int | None = None
+    gain: str | None = None
+    empty: str | None = None
+    ties: str | None = None
+    discount: str | None = None
+    short: str | None = None
+    rel: float | None = None
+    p: float | None = None
+    max_grade: int | None = None
+
+    def __post_init__(self):
+        if self.name not in MEASURES:
+            meant = _OTHER_NAMES.get(self.name.lower())
+            if meant:
+                raise InputError(f"unknown measure {self.name!r}", do=f"It is called {meant} here")
+            raise unknown_name("measure", self.name, MEASURES.names())
+        claims = MEASURES[self.name].claims
+        for key in _DEFAULTS:
+            value = getattr(self, key)
+            if key not in claims["arguments"]:
+                if value is not None:
+                    raise _no_argument(self.name, key)
+            elif value is None:
+                object.__setattr__(self, key, _DEFAULTS[key])
+            else:
+                object.__setattr__(self, key, _checked(self.name, key, value))
+        self._check_cutoff(claims["cutoff"])
+
+    def _check_cutoff(self, rule: str):
+        k = self.cutoff
+        if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
+            raise InputError(f"cut-off of {self.name}", expected="a whole number from 1", came=k)
+        if k is None and rule == "required":
+            raise InputError(f"{self.name} needs a cut-off", expected=f"for example {self.name}@10")
+        if k is not None and rule == "none":
+            raise InputError(f"{self.name} takes no cut-off", came=f"{self.name}@{k}")
+        if k is None and self.short == "0":
+            raise InputError("short=0 compares the list with the cut-off", expected=f"for example {self.name}(short=0)@10")
+
+    @property
+    def arguments(self) -> dict[str, str | float]:
+        """The measure's arguments with their values, in the order of the name."""
+        return {key: getattr(self, key) for key in _DEFAULTS if getattr(self, key) is not None}
+
+    def at(self, cutoff: int | None) -> Measure:
+        """The same measure at another cut-off."""
+        return replace(self, cutoff=cutoff)
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{key}={_text(value)}"
+            for key, value in self.arguments.items()
+            if key in _ALWAYS_SHOWN or value != _DEFAULTS[key]
+        ]
+        brackets = f"({','.join(shown)})" if shown else ""
+        return self.name + brackets + ("" if self.cutoff is None else f"@{self.cutoff}")
+
+    __str__ = __repr__
+
+
+_SHAPE = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*", re.DOTALL)
+
+
+def measure(text: str | Measure) -> Measure:
+    """The measure a text names, `NAME(argument=value,...)@cutoff`; what is left out takes its default.
+
+    >>> measure("nDCG(gain=linear)@5").empty
+    'skip'
+    >>> measure(repr(measure("RBP(p=0.95)"))) == measure("RBP(p=0.95)")
+    True
+
+    Raises:
+        InputError: for a text of another shape, an unknown name or argument (the near miss is named), or a value out
+            of range.
+    """
+    if isinstance(text, Measure):
+        return text
+    shape = _SHAPE.fullmatch(text) if isinstance(text, str) else None
+    if shape is None:
+        raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, e.g. nDCG(gain=exp2)@10", came=text)
+    chosen: dict[str, object] = {}
+    if shape["cutoff"]:
+        if not shape["cutoff"].isdecimal():
+            raise InputError(f"cut-off in {text!r}", expected="a whole number from 1", came=shape["cutoff"])
+        chosen["cutoff"] = int(shape["cutoff"])
+    for part in _parts(shape["arguments"] or ""):
+        key, equals, value = (x.strip() for x in part.partition("="))
+        if not equals or not value:
+            raise InputError(f"argument in {text!r}", expected="name=value", came=part.strip())
+        if key not in _DEFAULTS:
+            known = MEASURES[shape["name"]].claims["arguments"] if shape["name"] in MEASURES else _DEFAULTS
+            raise unknown_name(f"argument of {shape['name']}", key, known)
+        if key in chosen:
+            raise InputError(f"argument {key} stands twice in {text!r}")
+        chosen[key] = value
+    return Measure(shape["name"], **chosen)
+
+
+def _parts(arguments: str) -> list[str]:
+    """Cut at commas."""
+    return arguments.split(",") if arguments.strip() else []
+
+
+def _no_argument(name: str, key: str) -> InputError:
+    return InputError(
+        f"{name} has no argument {key!r}", do=f"Arguments of {name}: {', '.join(MEASURES[name].claims['arguments'])}"
+    )
+
+
+def _checked(name: str, key: str, value):
+    """The value of an argument in its one form, from its text or its number."""
+    where = f"argument {key} of {name}"
+    if key in _CHOICES:
+        value = str(value)
+        if key == "ties" and (seed := re.fullmatch(r"random\(\s*(\d+)\s*\)", value)):
+            return f"random({int(seed[1])})"
+        if value not in _CHOICES[key] or "SEED" in value:
+            hit = near_miss(value, _CHOICES[key])
+            raise InputError(
+                where, expected=" | ".join(_CHOICES[key]), came=value, do=f"Did you mean {hit!r}?" if hit else ""
+            )
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(where, expected="a number", came=value) from None
+    ranges = {
+        "rel": ("a number above 0", 0 < number < float("inf")),
+        "p": ("a number between 0 and 1, both excluded", 0 < number < 1),
+        "max_grade": ("a whole number from 1 to 52", number in range(1, 53)),
+    }
+    expected, fits = ranges[key]
+    if not fits:
+        raise InputError(where, expected=expected, came=value)
+    return int(number) if key == "max_grade" else number
+
+
+def _text(value) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+assert {f.name for f in fields(Measure)} == {"name", "cutoff", *_DEFAULTS}

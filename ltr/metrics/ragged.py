@@ -1,0 +1,283 @@
+"""Flat ragged arrays: lists one after another, cut by offsets, and the few operations measures are made of.
+
+Nothing is padded and nothing loops over queries. Every operation gives a list the same bits whether it is computed
+alone or among a million others: per-list sums are segment sums, running sums are scans that never cross a border,
+and flat cumulative sums are taken of whole numbers only, where they are exact.
+
+`Numpy` and `Torch` are the same dozen operations on two kinds of arrays; everything else uses operators and indexing,
+which both kinds share.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ltr.errors import InputError
+
+__all__ = ["Lists", "Numpy", "Torch"]
+
+
+class Numpy:
+    """float64 and int64 numpy arrays on the CPU."""
+
+    device = "cpu"
+
+    def floats(self, x):
+        return np.asarray(x, dtype=np.float64)
+
+    def ints(self, x):
+        return np.asarray(x, dtype=np.int64)
+
+    def host(self, x) -> np.ndarray:
+        return x
+
+    def arange(self, n: int):
+        return np.arange(n)
+
+    def zeros(self, *shape: int):
+        return np.zeros(shape)
+
+    def repeat(self, x, counts):
+        return np.repeat(x, counts)
+
+    def cumsum(self, x):
+        return np.cumsum(x)
+
+    def nonzero(self, mask):
+        return np.flatnonzero(mask)
+
+    def where(self, condition, a, b):
+        return np.where(condition, a, b)
+
+    def concat(self, *parts):
+        return np.concatenate(parts)
+
+    def minimum(self, x, bound: int):
+        return np.minimum(x, bound)
+
+    def exp(self, x):
+        return np.exp(x)
+
+    def sort(self, keys):
+        return np.sort(keys)  # unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
+
+    def single_bits(self, x):
+        """int32 bit pattern of x as float32 where nothing is lost by that, else None."""
+        if x.dtype != np.float32:
+            with np.errstate(over="ignore"):  # too large for float32 becomes inf and fails the comparison
+                single = x.astype(np.float32)
+            if not np.array_equal(single, x):
+                return None
+            x = single
+        return (x + np.float32(0)).view(np.int32)  # + 0 makes -0 equal to 0
+
+    def codes(self, x):
+        """Dense ranks of x, int64, equal for equal values and ascending."""
+        order = np.argsort(x)
+        ascending = x[order]
+        rank = np.empty(len(x), np.int64)
+        rank[order] = np.cumsum(np.concatenate([[False], ascending[1:] != ascending[:-1]])[: len(x)])
+        return rank
+
+    def segment_sum(self, x, offsets):
+        lengths = offsets[1:] - offsets[:-1]
+        if lengths.all():
+            return np.add.reduceat(x, offsets[:-1], dtype=np.float64) if len(lengths) else np.zeros(0)
+        out = np.zeros(len(lengths))  # reduceat gives an empty segment the value of its neighbour
+        some = lengths > 0
+        if some.any():
+            out[some] = np.add.reduceat(x, offsets[:-1][some], dtype=np.float64)
+        return out
+
+
+class Torch:
+    """The same operations on float64 and int64 tensors of one device."""
+
+    def __init__(self, device):
+        import torch
+
+        self.torch, self.device = torch, torch.device(device)
+
+    def floats(self, x):
+        return self.torch.as_tensor(x, device=self.device).to(self.torch.float64)
+
+    def ints(self, x):
+        return self.torch.as_tensor(x, device=self.device).to(self.torch.int64)
+
+    def host(self, x) -> np.ndarray:
+        return x.cpu().numpy()
+
+    def arange(self, n: int):
+        return self.torch.arange(n, device=self.device)
+
+    def zeros(self, *shape: int):
+        return self.torch.zeros(shape, dtype=self.torch.float64, device=self.device)
+
+    def repeat(self, x, counts):
+        return self.torch.repeat_interleave(x, counts)
+
+    def cumsum(self, x):
+        return self.torch.cumsum(x, 0)
+
+    def nonzero(self, mask):
+        return self.torch.nonzero(mask).squeeze(-1)
+
+    def where(self, condition, a, b):
+        return self.torch.where(condition, a, b)
+
+    def concat(self, *parts):
+        return self.torch.cat(parts)
+
+    def minimum(self, x, bound: int):
+        return x.clamp(max=bound)
+
+    def exp(self, x):
+        return self.torch.exp(x)
+
+    def sort(self, keys):
+        return self.torch.sort(keys).values
+
+    def single_bits(self, x):
+        single = x.to(self.torch.float32)
+        if x.dtype == self.torch.float64 and not bool((single == x).all()):
+            return None
+        return (single + 0).view(self.torch.int32)
+
+    def codes(self, x):
+        return self.torch.unique(x, return_inverse=True)[1]
+
+    def segment_sum(self, x, offsets):
+        return self.torch.segment_reduce(x.to(self.torch.float64), "sum", offsets=offsets, axis=0, initial=0.0)
+
+
+class Lists:
+    """Where lists lie in a flat array: list q is slots `offsets[q]:offsets[q + 1]`.
+
+    Attributes:
+        offsets: int64 `[lists + 1]`, from 0 upwards.
+        slots: of lists cut by `top`, the slot of the uncut array that each of theirs is; `slice(None)` when uncut.
+    """
+
+    def __init__(self, xp, offsets, slots=slice(None)):
+        self.xp, self.offsets, self.slots = xp, offsets, slots
+        self.starts, self.lengths = offsets[:-1], offsets[1:] - offsets[:-1]
+        self.longest = int(self.lengths.max()) if len(self.lengths) else 0
+        self._memo: dict = {}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def size(self) -> int:
+        """Documents of all lists together."""
+        return int(self.offsets[-1])
+
+    @cached_property
+    def query(self):
+        """The list of each slot."""
+        return self.xp.repeat(self.xp.arange(len(self)), self.lengths)
+
+    @cached_property
+    def first(self):
+        """The first slot of each slot's list."""
+        return self.xp.repeat(self.starts, self.lengths)
+
+    @cached_property
+    def position(self):
+        """Place of each slot in its list, from 0."""
+        return self.xp.arange(self.size) - self.first
+
+    @cached_property
+    def rank(self):
+        """Rank of each slot in its list, from 1, as float64."""
+        return self.xp.floats(self.position + 1)
+
+    def by_rank(self, name, function):
+        """`function(rank)` at each slot; `function` maps a float64 numpy array of ranks and is kept under `name`."""
+        if name not in self._memo:
+            table = self.xp.floats(function(np.arange(1, self.longest + 1, dtype=np.float64)))
+            self._memo[name] = table[self.position]
+        return self._memo[name]
+
+    def top(self, k: int | None) -> Lists:
+        """The first k slots of every list; the lists themselves when none is longer or k is None."""
+        if k is None or k >= self.longest:
+            return self
+        if ("top", k) not in self._memo:
+            lengths = self.xp.minimum(self.lengths, k)
+            offsets = self.xp.concat(self.offsets[:1], self.xp.cumsum(lengths))
+            slots = self.xp.repeat(self.starts - offsets[:-1], lengths) + self.xp.arange(int(offsets[-1]))
+            self._memo["top", k] = Lists(self.xp, offsets, slots)
+        return self._memo["top", k]
+
+    def sum(self, x):
+        """Sum of each list, float64 `[lists]`; 0 of an empty one."""
+        return self.xp.segment_sum(x, self.offsets)
+
+    def running(self, x, product: bool = False):
+        """Running sum (or product) along each list, its own slot included.
+
+        A scan by doubling distances: log2(longest) passes, and the order of additions inside a list depends on that
+        list only, which a flat cumulative sum with differences could not say.
+        """
+        distance = 1
+        while distance < self.longest:
+            back, here = x[:-distance], x[distance:]
+            step = here * back if product else here + back
+            x = self.xp.concat(x[:distance], self.xp.where(self.position[distance:] >= distance, step, here))
+            distance *= 2
+        return x
+
+    @cached_property
+    def _key_bits(self) -> tuple[int, int]:
+        return len(self).bit_length(), self.longest.bit_length()
+
+    @cached_property
+    def _single_key(self):
+        for_query, for_position = self._key_bits
+        return (self.query << (32 + for_position)) + self.position
+
+    def descending(self, values):
+        """Orders every list by value, highest first, rows in given order where values are equal.
+
+        Query, value and position of a document go into one 64-bit integer (order-preserving bits of the float32, or
+        the dense rank of a float64 that float32 cannot hold), so one plain sort of integers does it.
+
+        Args:
+            values: `[documents]`, floats without NaN.
+
+        Returns:
+            row: int64 `[documents]`, the row that stands at each slot.
+            tied: bool `[documents]`, True where a slot's value equals that of the slot before it in its list.
+        """
+        xp = self.xp
+        for_query, for_position = self._key_bits
+        bits = xp.single_bits(values)
+        if bits is not None and for_query + 32 + for_position <= 63:
+            # Two's complement order of the bits, reversed, as 0 ... 2**32 - 1.
+            falling = xp.ints(~(bits ^ ((bits >> 31) & 0x7FFFFFFF))) + 2**31
+            key = self._single_key + (falling << for_position)
+        else:
+            codes = xp.codes(values)
+            falling = self.size - 1 - codes
+            for_value = self.size.bit_length()
+            if for_query + for_value + for_position > 63:
+                raise InputError(
+                    "too many documents for one 64-bit key a document",
+                    expected="bits of queries + documents + longest list <= 63",
+                    came=for_query + for_value + for_position,
+                    do="Evaluate the queries in several parts; no value depends on the other lists",
+                )
+            key = (((self.query << for_value) + falling) << for_position) + self.position
+        key = xp.sort(key)
+        row = (key & ((1 << for_position) - 1)) + self.first
+        same = key >> for_position
+        tied = xp.concat(same[:1] != same[:1], same[1:] == same[:-1])
+        return row, tied
+
+    def groups(self, tied) -> Lists:
+        """Runs of tied slots as lists of their own (`tied` as `descending` returns it)."""
+        starts = self.xp.nonzero(~tied)
+        return Lists(self.xp, self.xp.concat(starts, self.offsets[-1:]))

@@ -1,0 +1,269 @@
+"""Is the difference real? Intervals over queries, paired randomisation, Holm's correction, group letters.
+
+The query is the unit: seeds and folds of one system are averaged per query first, because runs of one system on one
+query are not independent looks at the difference. Everything is deterministic given its seed.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ltr.errors import InputError
+
+__all__ = ["Comparison", "Interval", "bootstrap_interval", "compare", "group_letters", "holm", "paired_randomisation"]
+
+_CELLS = 1 << 20  # random numbers drawn at once: 8 MB of float64
+
+
+class Interval(NamedTuple):
+    """Ends of an interval."""
+
+    low: float
+    high: float
+
+
+def bootstrap_interval(values, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
+    """Percentile interval of the mean over queries, queries drawn with replacement.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3; for retrieval Sakai, SIGIR 2006.
+
+    Args:
+        values: `[queries]`, or `[..., queries]`: seeds (folds, ...) are averaged per query first. NaN queries (left
+            out by the measure) are dropped; a query must be NaN in all rows or in none.
+        level: coverage, between 0 and 1.
+        draws: resamples; the interval's ends move by about 1 % of its width between seeds at 10,000.
+        seed: of the resamples.
+
+    Returns:
+        (low, high); both NaN when no query counts.
+
+    >>> bootstrap_interval([1.0, 1.0, 1.0])
+    Interval(low=1.0, high=1.0)
+    """
+    if not 0 < level < 1:
+        raise InputError("level of the interval", expected="a number between 0 and 1", came=level)
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 0:
+        raise InputError("values of an interval", expected="[queries] or [..., queries]", came=values.shape)
+    rows = _counted(values.reshape(-1, values.shape[-1]))
+    return Interval(*_percentiles(rows.mean(0)[None], level, draws, seed)[0].tolist())
+
+
+def _percentiles(matrix: np.ndarray, level: float, draws: int, seed: int) -> np.ndarray:
+    """Low and high of each row's mean, `[systems, 2]`; all systems see the same resamples."""
+    n = matrix.shape[1]
+    if n == 0:
+        return np.full((len(matrix), 2), np.nan)
+    centre = matrix.mean(1)
+    deviations = (matrix - centre[:, None]).T  # means of deviations: nothing is lost to a common level
+    generator = np.random.default_rng(seed)
+    means = np.empty((draws, len(matrix)))
+    step = max(1, _CELLS // n)
+    for at in range(0, draws, step):
+        rows = min(step, draws - at)
+        drawn = generator.integers(0, n, size=(rows, n), dtype=np.int32)
+        if len(matrix) == 1:
+            means[at : at + rows, 0] = deviations[:, 0][drawn].mean(1)
+        else:  # how often each query was drawn, times the values of all systems at once
+            flat = (drawn + np.arange(rows, dtype=np.int64)[:, None] * n).ravel()
+            times = np.bincount(flat, minlength=rows * n).reshape(rows, n)
+            means[at : at + rows] = times.astype(np.float64) @ deviations / n
+    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return (centre + ends).T
+
+
+def paired_randomisation(values, draws: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Two-sided p of every pair of systems: how often random relabelling differs as much as what was observed.
+
+    If two systems are the same, their values of a query may be swapped: the sign of each query's difference is a fair
+    coin. p = (1 + draws at least as extreme) / (1 + draws); where all 2^queries sign patterns are no more than
+    `draws`, all are taken and p is exact. All pairs share the coins, so one matrix product serves all of them.
+
+    Source: Fisher, 1935; for retrieval Smucker, Allan and Carterette, CIKM 2007; the +1 Phipson and Smyth, 2010.
+
+    Args:
+        values: `[systems, queries]`; or `[systems, ..., queries]`, averaged per query first. A query NaN in all is
+            dropped.
+        draws: random sign patterns; the smallest p is 1 / (1 + draws).
+        seed: of the signs.
+
+    Returns:
+        p, float64 `[systems, systems]`, symmetric, 1 on the diagonal.
+
+    >>> paired_randomisation([[.9, .8, .7, .9, .8], [.1, .2, .1, .2, .1]])[0, 1]     # 2 of 32 patterns
+    0.0625
+    """
+    matrix = _per_query(values)
+    systems, n = matrix.shape
+    if draws < 1:
+        raise InputError("draws of a randomisation test", expected="a whole number from 1", came=draws)
+    centred = (matrix - matrix.mean(0)).T if n else matrix.T  # differences stay, rounding shrinks
+    total = centred.sum(0)
+    observed = np.abs(total[:, None] - total[None, :])
+    enough = observed - 1e-9 * n  # equal in exact arithmetic counts as extreme
+    exact = n < 63 and 2**n <= draws
+    patterns = 2**n if exact else draws
+    generator = np.random.default_rng(seed)
+    extreme = np.zeros((systems, systems), dtype=np.int64)
+    step = max(1, _CELLS // max(n, systems**2, 1))
+    for at in range(0, patterns, step):
+        rows = min(step, patterns - at)
+        if exact:
+            flip = (np.arange(at, at + rows)[:, None] >> np.arange(n)) & 1
+        else:
+            flip = np.unpackbits(generator.integers(0, 256, (rows, -(-n // 8)), dtype=np.uint8), axis=1, count=n)
+        # Signs 1 - 2 flip: the flipped sum of a difference is the difference of the flipped sums.
+        sums = total - 2 * (flip.astype(np.float64) @ centred)
+        for a in range(systems):
+            extreme[a] += (np.abs(sums[:, a, None] - sums) >= enough[a]).sum(0)
+    p = extreme / patterns if exact else (1 + extreme) / (1 + patterns)
+    np.fill_diagonal(p, 1.0)
+    return p
+
+
+def holm(p) -> np.ndarray:
+    """Holm's step-down adjustment: rejecting adjusted p <= alpha keeps the family-wise error at alpha.
+
+    The i-th smallest of m becomes max over the smaller ones of (m - i + 1) p, at most 1. Source: Holm, 1979.
+
+    Args:
+        p: `[comparisons]`, or a symmetric matrix `[systems, systems]`, whose pairs are the comparisons.
+
+    Returns:
+        Adjusted p in the same shape; the diagonal of a matrix is 1.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if p.ndim == 2 and p.shape[0] == p.shape[1]:
+        if not np.array_equal(p, p.T):
+            raise InputError("p of pairs", expected="a symmetric matrix")
+        above = np.triu_indices(len(p), 1)
+        adjusted = np.ones_like(p)
+        adjusted[above] = adjusted.T[above] = holm(p[above])
+        return adjusted
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise InputError("p to adjust", expected="numbers in [0, 1], [comparisons] or [systems, systems]", came=p.shape)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def group_letters(means, p_adjusted, alpha: float = 0.05) -> list[str]:
+    """Letters such that two systems share one if and only if they do not differ significantly.
+
+    Insert and absorb: one group of all systems; every significant pair splits each group that holds both into two
+    that hold one; a group inside another is dropped. "a" belongs to the best system. Source: Piepho, J. Comput.
+    Graph. Stat. 13, 2004.
+
+    Args:
+        means: `[systems]`, higher is better; they only order the letters.
+        p_adjusted: `[systems, systems]`, symmetric; p < alpha differs significantly.
+
+    Returns:
+        The letters of each system, in the order given.
+
+    >>> group_letters([0.9, 0.5, 0.7], [[1, 0.01, 0.2], [0.01, 1, 0.3], [0.2, 0.3, 1]])
+    ['a', 'b', 'ab']
+    """
+    means, p = np.asarray(means, dtype=np.float64), np.asarray(p_adjusted, dtype=np.float64)
+    if means.ndim != 1 or p.shape != (len(means), len(means)):
+        raise InputError("p of the systems", expected=f"[systems={len(means)}, systems={len(means)}]", came=p.shape)
+    if np.isnan(p).any() or not np.array_equal(p, p.T):
+        raise InputError("p of the systems", expected="a symmetric matrix without NaN")
+    place = {int(system): i for i, system in enumerate(np.argsort(-means, kind="stable"))}
+    groups = {frozenset(place.values())} if len(means) else set()
+    for a, b in zip(*np.nonzero(np.triu(p < alpha, 1)), strict=True):
+        a, b = place[int(a)], place[int(b)]
+        both = {g for g in groups if a in g and b in g}
+        groups -= both
+        halves = {g - {x} for g in both for x in (a, b)}
+        groups |= {h for h in halves if not any(h < g for g in groups | halves)}
+    letters = [""] * len(means)
+    for letter, group in zip(_letters(len(groups)), sorted(groups, key=sorted), strict=True):
+        for i in group:
+            letters[i] += letter
+    return [letters[place[system]] for system in range(len(means))]
+
+
+def _letters(n: int) -> str:
+    greek = "".join(map(chr, range(0x3B1, 0x3CA)))
+    alphabet = string.ascii_lowercase + string.ascii_uppercase + greek
+    if n > len(alphabet):
+        raise InputError(f"{n} groups need more letters than there are", expected=f"at most {len(alphabet)} groups")
+    return alphabet[:n]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems beside each other on one measure; all arrays in the order the systems came.
+
+    Attributes:
+        means: float64 `[systems]`, over the queries that count.
+        low, high: float64 `[systems]`, bootstrap interval of each mean.
+        p: float64 `[systems, systems]`, paired randomisation, not adjusted.
+        p_adjusted: the same after Holm over all pairs.
+        letters: systems that share a letter do not differ significantly.
+        queries: how many queries count.
+    """
+
+    means: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    p_adjusted: np.ndarray
+    letters: list[str]
+    queries: int
+
+
+def compare(
+    values: Sequence, *, level: float = 0.95, alpha: float = 0.05, draws: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Means, intervals, adjusted p and letters of systems on one measure: what a leaderboard's column shows.
+
+    Args:
+        values: one `[queries]` or `[seeds, queries]` array a system (their numbers of seeds may differ); NaN queries
+            must be the same in all.
+        level: of the intervals. alpha: of the letters. draws, seed: of resamples and signs.
+    """
+    matrix = _per_query(values)
+    means = matrix.mean(1) if matrix.shape[1] else np.full(len(matrix), np.nan)
+    low, high = _percentiles(matrix, level, draws, seed).T
+    p = paired_randomisation(matrix, draws, seed)
+    adjusted = holm(p)
+    return Comparison(means, low, high, p, adjusted, group_letters(means, adjusted, alpha), matrix.shape[1])
+
+
+def _per_query(values) -> np.ndarray:
+    """`[systems, counted queries]` from one `[..., queries]` array a system."""
+    systems = [np.asarray(v, dtype=np.float64) for v in values]
+    if not systems or any(s.ndim == 0 for s in systems):
+        raise InputError("values to compare", expected="[systems, queries], one row a system", came=np.shape(values))
+    rows = [s.reshape(-1, s.shape[-1]) for s in systems]
+    if len({r.shape[1] for r in rows}) > 1:
+        raise InputError("systems must be measured on the same queries", expected="rows of one length", came=[r.shape[1] for r in rows])
+    ends = np.cumsum([len(r) for r in rows])[:-1]
+    kept = np.split(_counted(np.concatenate(rows)), ends)
+    return np.stack([r.mean(0) for r in kept])
+
+
+def _counted(rows: np.ndarray) -> np.ndarray:
+    """Without the queries that are NaN in all rows."""
+    if np.isinf(rows).any():
+        raise InputError("values of queries", expected="finite numbers, or NaN for a query that is left out", came=math.inf)
+    out = np.isnan(rows)
+    odd = out.any(0) & ~out.all(0)
+    if odd.any():
+        raise InputError(
+            f"query {int(np.flatnonzero(odd)[0])} is left out (NaN) in some rows and counted in others",
+            do="Rows must be one measure on the same labels",
+        )
+    return rows[:, ~out.any(0)]
