@@ -10,7 +10,8 @@ Names are imported when they are first used; numpy is all they need on a CPU.
 from __future__ import annotations
 
 # Not lazy: the submodule has the name of its function, and the function must win whatever is imported first.
-from .measure import Measure, measure
+from .measure import Measure as Measure
+from .measure import measure as measure
 
 # name -> module that defines it
 _HOME = {

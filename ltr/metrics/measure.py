@@ -103,7 +103,7 @@ class Measure:
         if k is not None and rule == "none":
             raise InputError(f"{self.name} takes no cut-off", came=f"{self.name}@{k}")
         if k is None and self.short == "0":
-            raise InputError("short=0 compares the list with the cut-off", expected=f"for example {self.name}(short=0)@10")
+            raise InputError("short=0 compares a list with the cut-off", expected=f"for example {self.name}(short=0)@10")
 
     @property
     def arguments(self) -> dict[str, str | float]:
@@ -126,7 +126,7 @@ class Measure:
     __str__ = __repr__
 
 
-_SHAPE = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*", re.DOTALL)
+_SHAPE = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*")
 
 
 def measure(text: str | Measure) -> Measure:
@@ -145,7 +145,7 @@ def measure(text: str | Measure) -> Measure:
         return text
     shape = _SHAPE.fullmatch(text) if isinstance(text, str) else None
     if shape is None:
-        raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, e.g. nDCG(gain=exp2)@10", came=text)
+        raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, as in nDCG@10", came=text)
     chosen: dict[str, object] = {}
     if shape["cutoff"]:
         if not shape["cutoff"].isdecimal():

@@ -54,8 +54,8 @@ def evaluate(
             raise InputError("offsets, doc_ids and device belong to the Judgements", do="Give them to Judgements(...)")
     else:
         if offsets is None:
-            raise InputError("labels need the offsets of their lists", expected="evaluate(measures, scores, labels, offsets)")
-        judged = Judgements(labels, offsets, doc_ids, device=device if device is not None else _device_of(scores, labels))
+            raise InputError("labels need offsets", expected="evaluate(measures, scores, labels, offsets)")
+        judged = Judgements(labels, offsets, doc_ids, device=_device_of(scores, labels) if device is None else device)
     one = isinstance(measures, (str, Measure))
     asked = [measure(m) for m in ([measures] if one else measures)]
     ranking = Order(judged, _scores(judged, scores))
@@ -356,11 +356,12 @@ def _scores(judged: Judgements, scores):
 
 def _check_offsets(offsets: np.ndarray, documents: int):
     if offsets.ndim != 1 or len(offsets) == 0 or offsets.dtype.kind not in "iu":
-        raise InputError("offsets of the wrong kind", expected="whole numbers [lists + 1]", came=f"{offsets.dtype} {offsets.shape}")
+        raise InputError("offsets of the wrong kind", expected="whole numbers [lists + 1]", came=offsets)
     if offsets[0] != 0 or offsets[-1] != documents:
         raise InputError(
             "offsets do not cover the documents", expected=f"0 ... {documents}", came=f"{offsets[0]} ... {offsets[-1]}"
         )
     down = np.flatnonzero(offsets[1:] < offsets[:-1])
     if len(down):
-        raise InputError(f"offsets fall after list {down[0]}", expected="offsets that never fall", came=offsets[down[0] : down[0] + 2].tolist())
+        pair = offsets[down[0] : down[0] + 2].tolist()
+        raise InputError(f"list {down[0]} ends before it starts", expected="offsets that never fall", came=pair)

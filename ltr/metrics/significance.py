@@ -249,7 +249,8 @@ def _per_query(values) -> np.ndarray:
         raise InputError("values to compare", expected="[systems, queries], one row a system", came=np.shape(values))
     rows = [s.reshape(-1, s.shape[-1]) for s in systems]
     if len({r.shape[1] for r in rows}) > 1:
-        raise InputError("systems must be measured on the same queries", expected="rows of one length", came=[r.shape[1] for r in rows])
+        lengths = [r.shape[1] for r in rows]
+        raise InputError("systems must be measured on the same queries", expected="rows of one length", came=lengths)
     ends = np.cumsum([len(r) for r in rows])[:-1]
     kept = np.split(_counted(np.concatenate(rows)), ends)
     return np.stack([r.mean(0) for r in kept])
@@ -258,7 +259,7 @@ def _per_query(values) -> np.ndarray:
 def _counted(rows: np.ndarray) -> np.ndarray:
     """Without the queries that are NaN in all rows."""
     if np.isinf(rows).any():
-        raise InputError("values of queries", expected="finite numbers, or NaN for a query that is left out", came=math.inf)
+        raise InputError("values of queries", expected="finite numbers, or NaN for a query left out", came=math.inf)
     out = np.isnan(rows)
     odd = out.any(0) & ~out.all(0)
     if odd.any():
