@@ -1,34 +1,19 @@
 """The benchmark: a suite of systems run over folds and seeds, and the leaderboard that comes out of it.
 
-    suite.toml -> matrix (runs to do) -> launch (workers, resume) -> run folders -> results (tidy files)
+    suite.toml -> matrix, plan (runs to do) -> launch, workers (resume) -> run folders -> results (tidy files)
     -> leaderboard (means, intervals, significance, cost) -> report (Markdown, pictures, one HTML page)
 
-Names are imported when first used, so that `ltr --help` does not wait for torch.
+Nothing heavy is imported until a function is called.
 """
 
 from __future__ import annotations
 
-# name -> module that defines it
-_HOME = {
-    "leaderboard": "ltr.bench.leaderboard",
-    "load_results": "ltr.bench.results",
-    "load_suite": "ltr.bench.matrix",
-    "quickstart": "ltr.bench.launch",
-    "report": "ltr.bench.report",
-    "run_suite": "ltr.bench.launch",
-}
-__all__ = sorted(_HOME)
+# Not lazily: a function that is called like its module must be bound before anybody imports the module, or the name
+# `ltr.bench.report` would mean the one or the other by the order of imports.
+from .launch import quickstart, run_suite
+from .leaderboard import leaderboard
+from .matrix import load_suite
+from .report import report
+from .results import load_results
 
-
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ltr.bench' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__all__ = ["leaderboard", "load_results", "load_suite", "quickstart", "report", "run_suite"]

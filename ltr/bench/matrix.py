@@ -16,7 +16,7 @@ of the same label too), so that several suites share one list of systems.
     losses = ["mse", "listnet"]              # one system a loss: "MLP mse", "MLP listnet"
     params = { hidden = [32] }
     training = { epochs = 30 }
-    grid = { training.lr = [0.001, 0.003], params.dropout = [0.0, 0.2] }
+    grid = { training.learning_rate = [0.001, 0.003], params.dropout = [0.0, 0.2] }
 
     [tuning]
     points = 4                               # the same number for every system with a grid
@@ -37,6 +37,7 @@ from typing import Any
 
 from ltr import places, strict
 from ltr.errors import InputError, unknown_name
+from ltr.metrics import measure
 from ltr.seeds import seed_of
 
 __all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "find_suite", "grid_points", "load_suite", "suite_names"]
@@ -148,12 +149,21 @@ class Suite:
         for system in self.systems:
             for loss in system.losses or ("",):
                 label = f"{system.label} {loss}".strip()
-                training = {**self.training, **system.training}
+                # Who takes no loss has no training loop either: the suite's settings are not theirs.
+                training = {**(self.training if loss else {}), **system.training}
                 grid = flat_grid(system.grid, where=f"systems {system.label!r}")
                 found.append(
                     Variant(
-                        label, slug(label), system.ranker, loss, system.params, system.loss_params, training, grid,
-                        system.seeds or self.seeds, system.baseline,
+                        label,
+                        slug(label),
+                        system.ranker,
+                        loss,
+                        system.params,
+                        system.loss_params,
+                        training,
+                        grid,
+                        system.seeds or self.seeds,
+                        system.baseline,
                     )
                 )
         return found
@@ -175,7 +185,7 @@ class Variant:
     baseline: bool
 
     def at(self, point: Mapping[str, Any]) -> Variant:
-        """Itself with a point of its grid, `{"training.lr": 0.001}`, put in place."""
+        """Itself with a point of its grid, `{"training.learning_rate": 0.001}`, put in place."""
         sections = {section: dict(getattr(self, section)) for section in _SECTIONS}
         for path, value in point.items():
             section, key = path.split(".", 1)
@@ -223,21 +233,40 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
     """The suite with its defaults filled in, or an error for what binding alone cannot see."""
     if not suite.datasets or not suite.systems or not suite.measures or not suite.seeds:
         raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
-    headline = suite.headline or suite.measures[0]
-    suite = replace(suite, headline=headline, select=suite.select or headline)
-    suite = replace(suite, measures=tuple(dict.fromkeys((headline, *suite.measures))))
+    headline = repr(measure(suite.headline or suite.measures[0]))
+    suite = replace(
+        suite,
+        headline=headline,
+        select=repr(measure(suite.select or headline)),
+        measures=tuple(dict.fromkeys([headline, *(repr(measure(m)) for m in suite.measures)])),
+        per_query=tuple(repr(measure(m)) for m in suite.per_query),
+    )
+    for extra in suite.per_query:
+        if extra not in suite.measures:
+            raise InputError(
+                "per_query names a measure that is not reported",
+                file=file,
+                expected=f"one of {', '.join(suite.measures)}",
+                came=extra,
+            )
     seen: dict[str, str] = {}
     for variant in suite.variants():
         if variant.slug in seen:
             raise InputError(
-                "two systems share a folder", file=file, came=[seen[variant.slug], variant.label], do="Give them labels of their own"
+                "two systems share a folder",
+                file=file,
+                came=[seen[variant.slug], variant.label],
+                do="Give them labels of their own",
             )
         seen[variant.slug] = variant.label
         size = grid_size(variant.grid)
         if suite.tuning.points and 0 < size < suite.tuning.points:
             raise InputError(
                 f"the grid of {variant.label!r} is smaller than the budget that every system gets",
-                file=file, expected=f"at least {suite.tuning.points} points", came=size, do="Widen the grid or lower tuning.points",
+                file=file,
+                expected=f"at least {suite.tuning.points} points",
+                came=size,
+                do="Widen the grid or lower tuning.points",
             )
     return suite
 
@@ -287,7 +316,7 @@ def flat_grid(grid: Mapping[str, Any], where: str = "") -> dict[str, list]:
     """Nested or dotted keys to dotted ones, each with its list of values, in the order of the file.
 
     >>> flat_grid({"training": {"lr": [0.1, 0.2]}, "params.hidden": [8]})
-    {'training.lr': [0.1, 0.2], 'params.hidden': [8]}
+    {'training.learning_rate': [0.1, 0.2], 'params.hidden': [8]}
     """
     flat: dict[str, list] = {}
     for key, value in grid.items():
@@ -297,7 +326,9 @@ def flat_grid(grid: Mapping[str, Any], where: str = "") -> dict[str, list]:
             flat[key] = value
     for path, values in flat.items():
         if path.split(".", 1)[0] not in _SECTIONS or "." not in path:
-            raise unknown_name(f"section of {where} grid" if where else "section of a grid", path, [f"{s}.*" for s in _SECTIONS])
+            raise unknown_name(
+                f"section of {where} grid" if where else "section of a grid", path, [f"{s}.*" for s in _SECTIONS]
+            )
         if not isinstance(values, (list, tuple)) or not values:
             raise InputError(f"grid key {path!r} of {where}", expected="a list of values", came=values)
     return {path: list(values) for path, values in flat.items()}
@@ -317,8 +348,8 @@ def grid_points(grid: Mapping[str, Sequence], n: int, seed: int = 0) -> list[dic
     The draw depends on the grid and the seed alone, so systems that share a grid (one net, several losses) try the
     same points and differ in nothing else.
 
-    >>> grid_points({"training.lr": [1, 2], "params.depth": [3]}, 2)
-    [{'training.lr': 1, 'params.depth': 3}, {'training.lr': 2, 'params.depth': 3}]
+    >>> grid_points({"training.learning_rate": [1, 2], "params.depth": [3]}, 2)
+    [{'training.learning_rate': 1, 'params.depth': 3}, {'training.learning_rate': 2, 'params.depth': 3}]
     """
     size = grid_size(grid)
     draw = random.Random(seed_of("tuning", seed, json.dumps(grid, default=str)))

@@ -1,0 +1,387 @@
+"""Runs a suite: tuning first, then what is reported, on worker processes; every call continues where the last one stood.
+
+out/tuning/...      runs that only choose
+out/chosen.toml     what they chose, with the validation value of every candidate
+out/runs/...        what is reported
+out/report/         the tidy files and the pages
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltr import strict
+from ltr.errors import InputError, unknown_name
+
+from .matrix import Suite, check, load_suite
+from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
+from .results import Results, collect
+from .workers import Event, Setting, run_jobs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Launch", "dataset_folds", "quickstart", "run_suite"]
+
+
+@dataclass
+class Launch:
+    """One call of `run_suite`: what it was asked, and what it saw.
+
+    Attributes:
+        ended: folder of a job -> (status, reason), for the jobs of this call.
+        seconds: label of a system -> seconds of its finished runs, for the order of the next ones.
+        peaks: worker -> its peak memory in bytes.
+        ran: runs that were not finished before.
+    """
+
+    suite: Suite
+    setting: Setting
+    workers: int
+    console: Console
+    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    peaks: dict[int, int] = field(default_factory=dict)
+    ran: int = 0
+
+    def work_off(self, jobs: Sequence[Job], what: str) -> None:
+        """Does those of `jobs` that are not done, the longest first as far as known."""
+        from ltr.runs import read_record
+
+        waiting = []
+        for job in jobs:
+            record = read_record(self.setting.out / job.folder)
+            if record is not None and record.done:
+                # Still handed to `execute` by nobody: its config is compared when the results are collected.
+                self.seconds[job.system].append(record.cost.get("fit_seconds") or 0.0)
+                self.ended[job.folder] = ("done", "")
+            else:
+                waiting.append(job)
+        if not waiting:
+            return
+        self.ran += len(waiting)
+        with _Display(self.console, what, len(jobs), len(jobs) - len(waiting)) as display:
+
+            def tell(event: Event) -> None:
+                display(event)
+                if event.kind == "end":
+                    self.ended[event.job.folder] = (event.status, event.reason)
+                    self.seconds[event.job.system].append(event.seconds)
+                    self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
+
+            run_jobs(sorted(waiting, key=self._expected, reverse=True), self.setting, self.workers, tell)
+
+    def _expected(self, job: Job) -> float:
+        """Seconds the job will take; systems nobody has timed yet go first, in the order of the suite."""
+        known = self.seconds.get(job.system)
+        return sum(known) / len(known) if known else float("inf")
+
+
+def run_suite(
+    suite: Suite | str | Path,
+    out: Path | str,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    data: Mapping[str, str | Path] | None = None,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    dry_run: bool = False,
+    progress: bool = True,
+) -> Results | None:
+    """Runs a suite into the folder `out` and returns its results; a second call does only what is not done.
+
+    Args:
+        suite: a suite, its file, or the name of one that travels with the package.
+        out: folder of the runs and the report.
+        workers: processes that train at the same time; the suite's number by default. 1 trains in this process;
+            with more, a script needs the usual `if __name__ == "__main__":`.
+        threads: threads of each; the suite's number by default.
+        data: dataset -> store, folder or file to read it from, instead of the usual place.
+        only: labels of systems (or beginnings of labels) to run; the others stay out of plan and report.
+        seeds: instead of the suite's.
+        device: "auto", "cpu", "cuda".
+        dry_run: only prints the plan with an estimate of time and memory; returns None.
+        progress: shows progress, the leaderboard, wall time and peak memory on the terminal.
+
+    Raises:
+        InputError: a mistake in the suite, found before anything is trained; data that is not there.
+        KeyboardInterrupt: after the workers have stopped and the terminal says how to continue.
+    """
+    from rich.console import Console
+
+    began = time.perf_counter()
+    suite = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
+    suite = _narrowed(suite, only, seeds)
+    out = Path(out)
+    console = Console(quiet=not progress, highlight=False)
+    data = {name: str(path) for name, path in (data or {}).items()}
+    for name in data:
+        if name not in suite.datasets:
+            raise unknown_name("dataset of the suite", name, suite.datasets)
+    if dry_run:
+        from .estimate import print_plan
+
+        print_plan(suite, data=data, workers=workers or suite.limits.workers, console=console)
+        return None
+    folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in suite.datasets}
+    setting = Setting(out, threads or suite.limits.threads, device, data)
+    launch = Launch(suite, setting, workers or suite.limits.workers, console)
+    _check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        chosen = _tune(launch, folds)
+        jobs = main_jobs(suite, folds, chosen)
+        _take_over(jobs, tuning_jobs(suite, folds), out)
+        launch.work_off(jobs, "Runs")
+    except KeyboardInterrupt:
+        console.print(
+            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(suite, setting)}",
+            soft_wrap=True,
+        )
+        raise
+    return _finish(launch, jobs, time.perf_counter() - began)
+
+
+def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | None:
+    """The main job on the embedded synthetic task: no download, under three minutes on two cores.
+
+    Takes the options of `run_suite`.
+    """
+    return run_suite("quickstart", out, **options)
+
+
+def dataset_folds(source: str) -> tuple[str, ...]:
+    """Names of the folds of a dataset, given as `ltr.datasets.load` takes it."""
+    from ltr.datasets import folds
+
+    return tuple(folds(source))
+
+
+# ---------------------------------------------------------------------------------------------------- phases
+
+
+def _narrowed(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Suite:
+    """The suite with some of its systems and other seeds."""
+    if seeds is not None:
+        systems = tuple(replace(s, seeds=tuple(x for x in s.seeds if x in seeds) or s.seeds[:1]) for s in suite.systems)
+        suite = replace(suite, seeds=tuple(seeds), systems=systems)
+    if not only:
+        return suite
+    labels = [v.label for v in suite.variants()]
+    systems = []
+    for wanted in only:
+        if not any(label.lower().startswith(wanted.lower()) for label in labels):
+            raise unknown_name("system of the suite", wanted, labels)
+    for system in suite.systems:
+        fits = {
+            loss: any(f"{system.label} {loss}".strip().lower().startswith(w.lower()) for w in only)
+            for loss in system.losses or ("",)
+        }
+        if any(fits.values()):
+            systems.append(replace(system, losses=tuple(loss for loss in system.losses if fits[loss])))
+    return check(replace(suite, systems=tuple(systems)))
+
+
+def _check_jobs(jobs: Sequence[Job]) -> None:
+    """Every config with every name and parameter resolved, so that a typo costs seconds and not a night."""
+    from ltr.runs import resolve
+
+    seen = set()
+    for job in jobs:
+        key = (job.system, job.point)
+        if key not in seen:
+            seen.add(key)
+            try:
+                resolve(job.config)
+            except InputError as error:
+                at = "" if job.point is None else f", grid point {job.point}"
+                raise InputError(f"system {job.system!r}{at}: {error}") from None
+
+
+def _tune(launch: Launch, folds) -> dict[tuple[str, str], dict[str, Any]]:
+    """Runs the candidates and writes what they chose to chosen.toml."""
+    from ltr.runs import read_record
+
+    suite, out = launch.suite, launch.setting.out
+    jobs = tuning_jobs(suite, folds)
+    if not jobs:
+        return {}
+    launch.work_off(jobs, "Tuning")
+
+    def vali_of(job: Job) -> tuple[float | None, str]:
+        record = read_record(out / job.folder)
+        if record is None or not record.done:
+            return None, launch.ended.get(job.folder, ("", "not finished"))[1]
+        if record.selection.get("value") is not None:
+            return record.selection["value"], ""
+        return record.mean(suite.select, "vali"), ""
+
+    chosen, judged = choose(suite, jobs, vali_of)
+    strict.write_toml(out / "chosen.toml", chosen_table(suite, chosen, judged))
+    return chosen
+
+
+def _take_over(jobs: Sequence[Job], tuned: Sequence[Job], out: Path) -> None:
+    """A reported run that tuning has already made, config for config, is copied instead of trained a second time."""
+    from ltr.runs import config_hash, read_record
+    from ltr.runs.files import whole_folder
+
+    made = {(job.system, config_hash(job.config)): out / job.folder for job in tuned}
+    for job in jobs:
+        source, target = made.get((job.system, config_hash(job.config))), out / job.folder
+        record = None if source is None else read_record(source)
+        if record is not None and record.done and read_record(target) is None:
+            with whole_folder(target) as beside:
+                shutil.copytree(source, beside, dirs_exist_ok=True)
+
+
+def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results:
+    """Collects, adds the best possible ranker where it is known, writes tidy files and pages, says what it cost."""
+    from ltr.runs.environment import peak_memory
+
+    from .report import report
+    from .truth import with_best_possible
+
+    suite, out, console, data = launch.suite, launch.setting.out, launch.console, launch.setting.data
+    chosen = strict.read_toml(out / "chosen.toml") if suite.tuning.points and (out / "chosen.toml").is_file() else {}
+    results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
+    results = with_best_possible(results, data)
+    # The workers' peaks need not fall together: their sum is what the machine had to have at most.
+    peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.workers > 1 else 0)
+    results = replace(results, environment=_environment(launch, seconds, peak))
+    results.save(out / "report")
+    page = report(out, console=None if console.quiet else console)
+    console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
+    lost = results.failures[results.failures.status != "truth"]
+    if len(lost):
+        console.print(f"[yellow]{len(lost)} runs without numbers[/]; the report says why.")
+    console.print(
+        f"{launch.ran} runs in {duration(seconds)} with {launch.workers} worker{'s' * (launch.workers != 1)}; "
+        f"peak memory {peak / 2**30:.1f} GiB over all processes."
+    )
+    return results
+
+
+def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
+    """Machine, versions and cost of the call. Calls that continue add their time; one that ran nothing changes nothing."""
+    from ltr.runs.environment import code, environment
+
+    path = launch.setting.out / "report" / "environment.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    if before and not launch.ran:
+        return before
+    there = environment(launch.setting.device)
+    return {
+        "command": command_of(launch.suite, launch.setting),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "wall_seconds": round(seconds + before.get("wall_seconds", 0.0), 1),
+        "peak_memory_gib": max(round(peak / 2**30, 2), before.get("peak_memory_gib", 0.0)),
+        "workers": launch.workers,
+        "threads": launch.setting.threads,
+        **{k: there[k] for k in ("python", "platform", "machine", "cpu_count", "device", "accelerator", "libraries")},
+        "code": code(),
+    }
+
+
+def command_of(suite: Suite, setting: Setting) -> str:
+    """The command that makes these numbers; places of this machine are left to the reader to fill in."""
+    words = [
+        "ltr",
+        "bench",
+        "run",
+        suite.name or "SUITE.toml",
+        *(w for name in setting.data for w in ("--data", f"{name}=PATH")),
+    ]
+    out = setting.out
+    return shlex.join([*words, "--out", out.name if out.is_absolute() else out.as_posix()])
+
+
+def duration(seconds: float) -> str:
+    """Words a person would use.
+
+    >>> duration(95), duration(4000)
+    ('1 min 35 s', '1 h 7 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+
+
+# ---------------------------------------------------------------------------------------------------- display
+
+
+class _Display:
+    """Progress: a bar over all runs and a line a worker; a plain line a run where nobody watches a terminal."""
+
+    def __init__(self, console: Console, what: str, total: int, done: int):
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.console, self.what, self.total, self.done = console, what, total, done
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("[dim]{task.fields[note]}"),
+        )
+        self.progress = (
+            Progress(*columns, console=console, transient=True) if console.is_terminal and not console.quiet else None
+        )
+        self.workers: dict[int, Any] = {}
+
+    def __enter__(self) -> _Display:
+        if self.progress is not None:
+            self.progress.start()
+            self.all = self.progress.add_task(self.what, total=self.total, completed=self.done, note="")
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        job = event.job
+        name = f"{job.system} {job.fold} seed {job.seed}" + ("" if job.point is None else f" point {job.point}")
+        if event.kind == "end":
+            self.done += 1
+            failed = event.status not in ("done", "skipped")
+            if failed or self.progress is None:
+                reason = f": {event.reason.splitlines()[0]}" if event.reason else ""
+                colour = "red" if failed else "yellow" if event.status == "skipped" else "dim"
+                text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s{reason}"
+                self.console.print(text, style=colour, markup=False, soft_wrap=True)
+        if self.progress is None:
+            return
+        if event.worker not in self.workers:
+            self.workers[event.worker] = self.progress.add_task("", total=None, note="")
+        line = self.workers[event.worker]
+        if event.kind == "end":
+            self.progress.update(self.all, completed=self.done)
+            self.progress.update(line, description="", note="", completed=0, total=None)
+        else:
+            known = (
+                {"completed": event.done, "total": event.total or None}
+                if event.kind == "progress"
+                else {"completed": 0, "total": None}
+            )
+            self.progress.update(line, description=f"  {name}", note=f"{event.stage} {event.note}".strip(), **known)

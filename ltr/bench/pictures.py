@@ -1,0 +1,324 @@
+"""Pictures of a report: drawn once, written twice, as PNG and as SVG that takes the colours of the page around it.
+
+Colours are the eight of Okabe and Ito (2008), told apart with any colour vision; a system is never told by colour
+alone: it carries its label or a marker of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .leaderboard import Leaderboard
+    from .results import Results
+
+__all__ = [
+    "PALETTE",
+    "Picture",
+    "cost_picture",
+    "curves_picture",
+    "differences_picture",
+    "leaderboard_picture",
+    "pictures",
+]
+
+# Hex values are the names by which `svg` finds what to hand over to the page's style sheet.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6f00", "#5a5a5a")
+MARKERS = "osD^vP*X"
+INK, SOFT, LINE = "#1b1b1d", "#66666b", "#d9d9de"
+_STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": LINE, "axes.labelcolor": INK, "text.color": INK,
+    "xtick.color": SOFT, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
+    "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.axisbelow": True, "axes.grid": False, "grid.color": LINE, "grid.linewidth": 0.6,
+    "legend.frameon": False, "svg.fonttype": "none", "figure.facecolor": "white", "axes.facecolor": "none",
+}  # fmt: skip
+
+
+class Picture:
+    """A figure with a name for its file and a sentence for those who cannot see it."""
+
+    def __init__(self, name: str, title: str, text: str, figure: Figure):
+        self.name, self.title, self.text, self.figure = name, title, text, figure
+
+    def save_png(self, folder: Path) -> Path:
+        from ltr.runs.files import whole_file
+
+        with whole_file(Path(folder) / f"{self.name}.png") as path:
+            self.figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+        return Path(folder) / f"{self.name}.png"
+
+    def svg(self) -> str:
+        """An SVG element without addresses, metadata or fixed colours, for the HTML page."""
+        import matplotlib
+
+        text = io.StringIO()
+        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+            self.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        svg = text.getvalue()
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S).replace("xlink:href", "href")
+        svg = _without_head(svg)
+        used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+        svg = re.sub(r'\sid="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
+        for colour, variable in {
+            INK: "ink",
+            SOFT: "soft",
+            LINE: "line",
+            **{c: f"c{i}" for i, c in enumerate(PALETTE)},
+        }.items():
+            svg = svg.replace(colour, f"var(--{variable})")
+        svg = re.sub(r"(font(?:-family)?: [^;\"]*)'DejaVu Sans'[^;\"]*", r"\1inherit", svg)
+        return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(self.text)}" ', 1).strip()
+
+
+def _without_head(svg: str) -> str:
+    """The first tag keeps its view box only: the page decides the size, and needs no namespaces."""
+    head, rest = svg.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)[0]
+    return f"<svg {box}>{rest}"
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+@contextmanager
+def _canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """A figure that no window and no global state knows of."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def colours(results: Results) -> dict[str, int]:
+    """System -> number of its colour and marker, one a ranker, in the order of the suite."""
+    rankers = list(dict.fromkeys(v.ranker for v in results.suite.variants()))
+    found = {v.label: rankers.index(v.ranker) % len(PALETTE) for v in results.suite.variants()}
+    return {s: found.get(s, len(PALETTE) - 1) for s in results.systems}
+
+
+def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Picture:
+    """Mean and interval of every system, best on top, with its group letters."""
+    table = board.table[np.isfinite(board.table["mean"])]
+    numbers = colours(results)
+    with _canvas(7.2, 1.1 + 0.27 * max(len(table), 2)) as (figure, axes):
+        ax = axes[0, 0]
+        for y, row in enumerate(table.itertuples()):
+            n = numbers[row.system]
+            faint = row.baseline or row.yardstick
+            if np.isfinite(row.low):
+                ax.plot(
+                    [row.low, row.high],
+                    [y, y],
+                    color=PALETTE[n],
+                    linewidth=2,
+                    alpha=0.45 if faint else 0.9,
+                    solid_capstyle="butt",
+                )
+            ax.plot(
+                row.mean, y, MARKERS[n], color=PALETTE[n], markersize=6, markerfacecolor="none" if faint else PALETTE[n]
+            )
+            right = row.high if np.isfinite(row.high) else row.mean
+            ax.annotate(
+                f"{row.mean:.4f}  {row.letters}",
+                (right, y),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color=SOFT,
+            )
+        ax.set_yticks(range(len(table)), list(table.system))
+        ax.set_ylim(len(table) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+        ax.margins(x=0.02)
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, high + 0.2 * (high - low))
+        ax.set_xlabel(f"{board.measure}, mean and {board.level:.0%} interval over queries")
+        ax.set_title(f"{board.dataset}: test queries of all folds")
+    best = table.iloc[0] if len(table) else None
+    text = (
+        "No finished runs."
+        if best is None
+        else f"Leaderboard of {len(table)} systems; the best is {best.system} with {best['mean']:.4f}."
+    )
+    return Picture(name, "Leaderboard", text, figure)
+
+
+def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
+    """Quality against seconds of training; the staircase joins the systems that nothing cheaper beats."""
+    table = board.table[
+        np.isfinite(board.table["mean"]) & np.isfinite(board.table.fit_seconds) & ~board.table.yardstick
+    ]
+    numbers = colours(results)
+    rankers = {v.label: v.ranker for v in results.suite.variants()}
+    with _canvas(7.2, 4.4) as (figure, axes):
+        ax = axes[0, 0]
+        seconds = np.maximum(table.fit_seconds.to_numpy(float), 1e-3)  # a baseline fits in no time, a log axis has no 0
+        named = set()
+        for x, row in zip(seconds, table.itertuples(), strict=True):
+            n, ranker = numbers[row.system], rankers.get(row.system, row.system)
+            ax.plot(
+                x, row.mean, MARKERS[n], color=PALETTE[n], markersize=7, linestyle="none",
+                markerfacecolor="none" if row.baseline else PALETTE[n], label=None if ranker in named else ranker,
+            )  # fmt: skip
+            named.add(ranker)
+        order = np.lexsort((-table["mean"].to_numpy(), seconds))
+        best, front = -np.inf, []
+        for i in order:
+            if table["mean"].iloc[i] > best:
+                best = table["mean"].iloc[i]
+                front.append(i)
+        if front:
+            xs = [*seconds[front], seconds.max()]
+            ys = [*table["mean"].iloc[front], best]
+            ax.step(xs, ys, where="post", color=SOFT, linewidth=1, zorder=0)
+            for i in front:
+                ax.annotate(
+                    table.system.iloc[i],
+                    (seconds[i], table["mean"].iloc[i]),
+                    (0, 7),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                )
+            ax.legend(loc="lower right", fontsize=8)
+        ax.set_xscale("log")
+        ax.margins(x=0.1, y=0.12)
+        ax.grid(True)
+        ax.set_xlabel("seconds of training, mean over runs (log scale)")
+        ax.set_ylabel(board.measure)
+        ax.set_title(f"{board.dataset}: quality and cost")
+    cheap = ", ".join(table.system.iloc[i] for i in front) if len(table) else "none"
+    return Picture(name, "Quality and cost", f"Quality against training time. Nothing cheaper beats: {cheap}.", figure)
+
+
+def differences_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
+    """How the best system's lead is made up: its difference to others, query by query."""
+    from .leaderboard import per_query_values
+
+    values = per_query_values(results, board.dataset, board.measure)
+    ranked = [r for r in board.table.itertuples() if r.system in values and not r.yardstick]
+    if len(ranked) < 2:
+        return None
+    best = ranked[0]
+    ranker = {v.label: v.ranker for v in results.suite.variants()}
+    others = [r for r in ranked[1:] if ranker[r.system] != ranker[best.system]]
+    against = {"runner-up": ranked[1]}
+    if others:
+        against["best of another ranker"] = others[0]
+    yardsticks = [r for r in ranked[1:] if r.baseline]
+    if yardsticks:
+        against["best baseline"] = yardsticks[0]
+    against = {r.system: what for what, r in reversed(against.items())}  # one panel a system
+    with _canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
+        lines = []
+        for ax, (other, what) in zip(axes[0], reversed(against.items()), strict=True):
+            mine, theirs = values[best.system].align(values[other], join="inner")
+            d = (mine - theirs).to_numpy()
+            wins, ties, losses = int((d > 1e-9).sum()), int((np.abs(d) <= 1e-9).sum()), int((d < -1e-9).sum())
+            bins = np.linspace(-1, 1, 41)
+            _, _, bars = ax.hist(d[np.abs(d) > 1e-9], bins=bins)
+            for bar in bars:
+                bar.set_facecolor(PALETTE[0] if bar.get_x() + bar.get_width() / 2 > 0 else PALETTE[1])
+            ax.axvline(0, color=SOFT, linewidth=0.8)
+            ax.set_title(f"− {other}\n", fontsize=9)
+            ax.text(
+                0.5,
+                1.01,
+                f"{what}: {wins} better, {ties} equal, {losses} worse",
+                transform=ax.transAxes,
+                ha="center",
+                fontsize=7.5,
+                color=SOFT,
+            )
+            ax.grid(axis="y")
+            reach = max(np.abs(d).max(), 0.05)
+            ax.set_xlim(-reach * 1.05, reach * 1.05)
+            lines.append(f"{wins} queries better, {ties} equal and {losses} worse than {other}")
+        axes[0, 0].set_ylabel("queries (equal ones not drawn)")
+        figure.supxlabel(f"difference in {board.measure}", fontsize=9)
+        figure.suptitle(
+            f"{board.dataset}: {best.system}, query by query", x=0.01, ha="left", fontsize=10, fontweight="bold"
+        )
+    return Picture(name, "Query by query", f"{best.system}: " + "; ".join(lines) + ".", figure)
+
+
+def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
+    """The select measure on validation while training, mean over the seeds of the first fold, a panel a ranker."""
+    curves = results.curves[results.curves.dataset == board.dataset]
+    if not len(curves):
+        return None
+    fold = curves.fold.iloc[0]
+    curves = curves[curves.fold == fold]
+    variants = [v for v in results.suite.variants() if v.label in set(curves.system)]
+    rankers = list(dict.fromkeys(v.ranker for v in variants))
+    columns = min(3, len(rankers))
+    rows = -(-len(rankers) // columns)
+    with _canvas(7.2, 0.5 + 2.3 * rows, rows, columns, sharey=True) as (figure, axes):
+        for ax in axes.flat[len(rankers) :]:
+            ax.set_visible(False)
+        for ax, ranker in zip(axes.flat, rankers, strict=False):
+            for n, variant in enumerate(v for v in variants if v.ranker == ranker):
+                # Seeds stop at different epochs: the mean goes as far as all of them do.
+                runs = [
+                    part.set_index("step").value for _, part in curves[curves.system == variant.label].groupby("seed")
+                ]
+                steps = sorted(set.intersection(*(set(r.index) for r in runs)))
+                mean = np.mean([r.loc[steps] for r in runs], axis=0)
+                n %= len(PALETTE)
+                ax.plot(
+                    steps,
+                    mean,
+                    color=PALETTE[n],
+                    linewidth=1.4,
+                    marker=MARKERS[n],
+                    markevery=0.2,
+                    markersize=4,
+                    label=variant.loss or variant.label,
+                )
+            ax.set_title(ranker)
+            ax.grid(True)
+            ax.legend(fontsize=7, loc="lower right")
+        for ax in axes[:, 0]:
+            ax.set_ylabel(f"{board_short(results.suite.select)}, validation", fontsize=8)
+        figure.supxlabel("epoch or iteration", fontsize=9)
+    return Picture(
+        name,
+        "Learning curves",
+        f"Validation measure while training on {fold}, a panel for each of {', '.join(rankers)}.",
+        figure,
+    )
+
+
+def board_short(measure: str) -> str:
+    """`nDCG@10` of `nDCG(gain=exp2,empty=skip)@10`; the caption has the whole name."""
+    return re.sub(r"\(.*\)", "", measure)
+
+
+def pictures(results: Results, board: Leaderboard, suffix: str) -> list[Picture]:
+    """All pictures of one dataset that its results allow."""
+    drawn = [
+        leaderboard_picture(results, board, f"leaderboard-{suffix}"),
+        cost_picture(results, board, f"cost-{suffix}"),
+        differences_picture(results, board, f"differences-{suffix}"),
+        curves_picture(results, board, f"curves-{suffix}"),
+    ]
+    return [p for p in drawn if p is not None]

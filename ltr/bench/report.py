@@ -1,0 +1,210 @@
+"""The report of a suite: Markdown with pictures, and one HTML page that needs nothing but itself.
+
+Both are written from the tidy files alone (see `results`), say nothing that is not in them, and come out byte for byte
+the same when they are written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .leaderboard import Leaderboard, leaderboard, short_names
+from .plan import dataset_slug
+from .results import Results, load_results
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["report"]
+
+# What a head means; the table's columns stay short.
+HEADS = {
+    "#": "place", "mean": "mean of the measure", "interval": "bootstrap interval over queries",
+    "group": "systems that share a letter do not differ significantly", "seed sd": "standard deviation of the mean over seeds",
+    "regret": "mean of the best possible ranker less this one", "fit s": "seconds of training, mean over runs",
+    "docs/s": "documents scored a second, mean over runs", "parameters": "learned numbers, mean over runs",
+    "peak MiB": "largest resident memory of a process that trained it", "runs": "finished / planned runs", "note": "what did not work",
+}  # fmt: skip
+
+
+def report(
+    folder: Path | str,
+    to: Path | str | None = None,
+    *,
+    rule: str = "queries",
+    draws: int = 10_000,
+    console: Console | None = None,
+) -> Path:
+    """Writes report.md, its pictures and report.html, and returns the path of report.md.
+
+    Args:
+        folder: a suite's folder or a folder of tidy results.
+        to: where the pages and a copy of the tidy files go; beside the tidy files by default.
+        rule: "queries" or "folds"; see `ltr.bench.leaderboard`.
+        draws: of the bootstrap and the randomisation test.
+        console: prints the leaderboards on it.
+
+    Raises:
+        InputError: no results in `folder`.
+    """
+    results = load_results(folder)
+    folder = Path(folder)
+    folder = folder if (folder / "results.parquet").is_file() else folder / "report"
+    if to is not None and Path(to).resolve() != folder.resolve():
+        to = results.save(to)
+    else:
+        to = folder
+    boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
+    for board in boards if console is not None else ():
+        console.print(board.to_rich())
+        console.print(board.caption(), style="dim", soft_wrap=False)
+    context = _context(results, boards)
+    for section, board in zip(context["sections"], boards, strict=True):
+        section["pictures"] = _draw(results, board, Path(to))
+    _write(Path(to) / "report.html", "report.html.j2", context)
+    return _write(Path(to) / "report.md", "report.md.j2", context)
+
+
+def _write(path: Path, template: str, context: dict[str, Any]) -> Path:
+    import jinja2
+
+    from ltr.runs.files import whole_file
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=".html" in template,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    with whole_file(path) as beside:
+        beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
+    return path
+
+
+def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]]:
+    from .pictures import pictures
+
+    drawn = []
+    for picture in pictures(results, board, dataset_slug(board.dataset)):
+        drawn.append(
+            {"title": picture.title, "text": picture.text, "file": picture.save_png(to).name, "svg": picture.svg()}
+        )
+    return drawn
+
+
+def _context(results: Results, boards: Sequence[Leaderboard]) -> dict[str, Any]:
+    """Everything the templates say, as text: they hold no arithmetic."""
+    from ltr import __version__
+
+    suite = results.suite
+    done = int((results.runs.status == "done").sum())
+    planned = int((results.runs.status != "truth").sum())
+    return {
+        "title": suite.title,
+        "description": suite.description.strip(),
+        "command": results.environment.get("command", f"ltr bench run {suite.name}"),
+        "summary": _summary(results, done, planned),
+        "heads": HEADS,
+        "sections": [_section(results, board) for board in boards],
+        "failures": [
+            {
+                **{k: str(getattr(r, k)) for k in ("dataset", "system", "fold", "seed", "status")},
+                "reason": str(r.reason),
+            }
+            for r in results.failures[results.failures.status != "truth"].itertuples()
+        ],
+        "environment": _environment(results.environment),
+        "version": __version__,
+        "select": suite.select,
+        "budget": results.chosen.get("budget", {}),
+    }
+
+
+def _summary(results: Results, done: int, planned: int) -> list[str]:
+    suite = results.suite
+    folds = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
+    lines = [
+        f"{len(suite.variants())} systems; " + ", ".join(f"{d}: {n} fold{'s' if n != 1 else ''}" for d, n in folds.items())
+        + f"; seeds {', '.join(map(str, suite.seeds))}; {done} of {planned} runs finished.",
+        f"Training stops and hyperparameters are chosen by {suite.select} on validation; test queries are only reported.",
+    ]  # fmt: skip
+    if suite.tuning.points:
+        lines.append(
+            f"Tuning budget: {suite.tuning.points} grid points for every system with a grid, on "
+            f"{'the first fold' if suite.tuning.folds == ('first',) else ', '.join(suite.tuning.folds)}, "
+            f"seed {', '.join(map(str, suite.tuning.seeds))}."
+        )
+    else:
+        lines.append("Nothing was tuned: every system ran as written in the suite.")
+    return lines
+
+
+def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
+    short, legend = short_names(list(board.all_measures.columns))
+    span = board.table[["mean", "low", "high"]].to_numpy(float)
+    finite = span[np.isfinite(span)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+    def at(value: float) -> float | None:
+        """Place in the span of the table's little interval pictures, per cent."""
+        return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
+
+    rows = []
+    for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
+        bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
+        rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.yardstick)})
+    return {
+        "dataset": board.dataset,
+        "id": dataset_slug(board.dataset),
+        "measure": board.measure,
+        "caption": board.caption(),
+        "columns": [c for c in (rows[0]["text"] if rows else {}) if any(r["text"][c] for r in rows)],
+        "rows": rows,
+        "markdown": board.to_markdown(),
+        "measures_markdown": board.measures_markdown(),
+        "measures": {
+            "heads": [(m, short[m]) for m in board.all_measures.columns],
+            "rows": [
+                (s, [f"{v:.4f}" if np.isfinite(v) else "" for v in values])
+                for s, values in board.all_measures.iterrows()
+            ],
+            "legend": legend,
+        },
+        "verdicts": _verdicts(results, board.dataset),
+        "tuning": _tuning(results, board.dataset),
+        "pictures": [],
+    }
+
+
+def _tuning(results: Results, dataset: str) -> list[dict[str, str]]:
+    """A row a system: what was chosen, its value on validation, and the range of what was tried."""
+    rows = []
+    for system, entry in results.chosen.get("systems", {}).get(dataset, {}).items():
+        values = [c["vali"] for c in entry["candidates"] if "vali" in c]
+        rows.append({
+            "system": system,
+            "tried": str(len(entry["candidates"])),
+            "chosen": ", ".join(f"{k} = {v}" for k, v in entry["chosen"].items()) or "as written",
+            "vali": f"{max(values):.4f}" if values else "",
+            "worst": f"{min(values):.4f}" if values else "",
+            "note": next((c["reason"] for c in entry["candidates"] if c.get("reason")), ""),
+        })  # fmt: skip
+    return rows
+
+
+def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Key and text, nested tables on one line."""
+    rows = []
+    for key, value in environment.items():
+        if key == "command" or value in (None, ""):
+            continue
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        rows.append((key.replace("_", " "), text))
+    return rows
+
+
+def _verdicts(results: Results, dataset: str) -> list[dict[str, str]]:
+    return []

@@ -1,0 +1,88 @@
+"""The best possible ranker as a row of the leaderboard, for tasks that know their truth.
+
+A synthetic task carries its generative model in `facts["truth"]`. The ranker that knows the model but not the drawn
+labels is the best there can be in expectation; what others lack to it on the same queries is their regret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ltr.types import Task
+
+    from .results import Results
+
+__all__ = ["BEST_POSSIBLE", "with_best_possible"]
+
+BEST_POSSIBLE = "best possible"
+
+
+def with_best_possible(results: Results, data: Mapping[str, str] | None = None) -> Results:
+    """The results with a row "best possible" for every fold whose task knows its truth; else as they are.
+
+    Args:
+        data: dataset -> where it is read from, as in `run_suite`.
+    """
+    from ltr.datasets import load
+
+    for dataset in results.suite.datasets:
+        folds = dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])
+        for fold in folds:
+            task = load((data or {}).get(dataset, dataset), fold=fold)
+            if task.facts.get("truth") is None:
+                break
+            results = _with_fold(results, dataset, fold, task)
+    return results
+
+
+def _with_fold(results: Results, dataset: str, fold: str, task: Task) -> Results:
+    import numpy as np
+    import pandas as pd
+
+    from ltr.metrics import count_blank, evaluate, mean, measure
+
+    objective = results.suite.objective or task.objectives[0]
+    preference = np.array([o == objective for o in task.objectives], float)
+    # nDCG at the headline's own cut-off; for other measures the ranking by expected nDCG@10 is the yardstick.
+    headline = measure(results.suite.headline)
+    options = {"k": headline.cutoff or 10, "measure": "dcg" if headline.name == "DCG" else "ndcg"}
+    scores = task.facts["truth"].best_scores(task.test, preference, **options)
+    labels = task.test.label(objective)
+    found = evaluate(list(results.suite.measures), scores, labels, task.test.offsets)
+    key = {"dataset": dataset, "system": BEST_POSSIBLE, "fold": fold, "seed": 0}
+    rows = []
+    for name, values in found.items():
+        counted = int(np.isfinite(values).sum())
+        rows.append(
+            {
+                **key,
+                "split": "test",
+                "measure": name,
+                "mean": mean(values),
+                "queries": counted,
+                "blank": len(values) - counted,
+            }
+        )
+    there = task.test.lengths > 0
+    kept = [c for c in results.per_query.columns if c in found]
+    table = pd.DataFrame(
+        {**key, "query": task.test.query_ids[there].astype(str), **{m: found[m][there].astype("float32") for m in kept}}
+    )
+    run = {**key, "status": "truth", "reason": "knows the model behind the labels", "test_queries": int(there.sum())}
+    run["test_blank"] = int(count_blank(labels, task.test.offsets) - (~there).sum())
+    return replace(
+        results,
+        values=pd.concat([results.values, pd.DataFrame(rows)], ignore_index=True),
+        runs=_with_row(results.runs, run),
+        per_query=pd.concat([results.per_query, table], ignore_index=True),
+    )
+
+
+def _with_row(frame, row):
+    # One more row without a second frame: concatenating all-empty columns would change their types.
+    frame = frame.copy()
+    frame.loc[len(frame)] = {column: row.get(column) for column in frame.columns}
+    return frame

@@ -1,0 +1,256 @@
+"""Processes that work off a list of runs.
+
+Each worker is started once, imports torch once and keeps the last tasks it read. A run that fails is a record; a
+worker that dies (killed for memory, a crash in a library) costs the run it held, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .plan import Job
+
+__all__ = ["Event", "Setting", "run_jobs"]
+
+# Libraries read these when they are loaded, so a worker must be born with them.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_TASKS_KEPT = 2
+_TELL_EVERY = 0.2  # seconds between progress messages of a run
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every worker needs to know.
+
+    Attributes:
+        out: the suite's folder.
+        threads: threads of a worker.
+        device: as `ltr.runs.execute` takes it.
+        data: dataset -> store or folder to read it from instead of the usual place.
+    """
+
+    out: Path
+    threads: int = 1
+    device: str = "auto"
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a worker tells: `kind` is "start", "progress" or "end".
+
+    Attributes:
+        worker: number of the worker, from 0.
+        job: the run it is about.
+        stage, done, total, note: of a "progress".
+        status, reason, seconds: of an "end".
+        peak_memory: bytes, the worker's high-water mark so far; of an "end".
+    """
+
+    kind: str
+    worker: int
+    job: Job
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    status: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+
+def run_jobs(jobs: Sequence[Job], setting: Setting, workers: int, tell: Callable[[Event], None]) -> None:
+    """Works off `jobs` in their order; returns when all are finished, one way or another.
+
+    One worker runs in this process; more are spawned, so a script that calls this needs the usual
+    `if __name__ == "__main__":`. Ctrl-C stops the workers and is passed on; what they were doing can be continued.
+    """
+    if workers <= 1 or len(jobs) <= 1:
+        runner = _Runner(setting)
+        with runner.thread_limit():
+            for job in jobs:
+                for_job = _Teller(0, job, tell)
+                for_job("start")
+                for_job("end", **runner(job, for_job.progress))
+        return
+    with _Pool(setting, min(workers, len(jobs))) as pool:
+        pool.work(deque(jobs), tell)
+
+
+class _Teller:
+    """Sends the events of one run; progress no more often than anyone can read."""
+
+    def __init__(self, worker: int, job: Job, send: Callable[[Event], None]):
+        self.worker, self.job, self.send, self.last, self.began = worker, job, send, 0.0, time.perf_counter()
+
+    def __call__(self, kind: str, **facts) -> None:
+        seconds = time.perf_counter() - self.began if kind == "end" else 0.0
+        self.send(Event(kind, self.worker, self.job, seconds=seconds, **facts))
+
+    def progress(self, stage: str, done: int, total: int, note: str) -> None:
+        now = time.perf_counter()
+        if now - self.last >= _TELL_EVERY:
+            self.last = now
+            self("progress", stage=stage, done=done, total=total, note=note)
+
+
+class _Runner:
+    """Runs one job after another, keeping the tasks it read last."""
+
+    def __init__(self, setting: Setting):
+        self.setting, self.tasks, self.peak = setting, OrderedDict(), 0
+
+    def __call__(self, job: Job, progress) -> dict[str, Any]:
+        from ltr.runs import execute, read_record
+        from ltr.runs.environment import peak_memory
+
+        folder = self.setting.out / job.folder
+        try:
+            # A finished run needs no data: resuming a suite opens nothing.
+            found = read_record(folder)
+            task = None if found is not None and found.done else self.task(job)
+            record = execute(job.config, folder, progress=progress, task=task, device=self.setting.device)
+            status, reason = record.status, record.reason
+        except Exception as error:  # data or a folder that cannot be used: this run fails, its neighbours go on
+            status, reason = "failed", str(error) or type(error).__name__
+        self.peak = max(self.peak, peak_memory()["peak_memory_bytes"])
+        return {"status": status, "reason": reason, "peak_memory": self.peak}
+
+    def task(self, job: Job):
+        from ltr.datasets import load
+
+        key = (job.dataset, job.fold)
+        if key not in self.tasks:
+            self.tasks[key] = load(self.setting.data.get(job.dataset, job.dataset), fold=job.fold)
+            while len(self.tasks) > _TASKS_KEPT:
+                self.tasks.popitem(last=False)
+        self.tasks.move_to_end(key)
+        return self.tasks[key]
+
+    @contextlib.contextmanager
+    def thread_limit(self) -> Iterator[None]:
+        """The threads torch may use here, given back afterwards (the process may be a user's notebook)."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.setting.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class _Pool:
+    """Worker processes, one pipe each, so that the death of one is seen and hurts no other."""
+
+    def __init__(self, setting: Setting, workers: int):
+        self.setting, self.context = setting, multiprocessing.get_context("spawn")
+        self.alive: dict[Any, tuple[int, Any]] = {}  # our end of the pipe -> (number, process)
+        self.holding: dict[Any, tuple[Job, float]] = {}
+        self.workers = workers
+
+    def __enter__(self) -> _Pool:
+        for number in range(self.workers):
+            self._start(number)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for pipe, (_, process) in self.alive.items():
+            if exception[0] is None:
+                with contextlib.suppress(OSError):
+                    pipe.send(None)
+            else:
+                process.terminate()
+        for pipe, (_, process) in self.alive.items():
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            pipe.close()
+
+    def _start(self, number: int) -> Any:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_worker, args=(number, theirs, self.setting), daemon=True)
+        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(self.setting.threads)))
+        try:
+            process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        theirs.close()
+        self.alive[ours] = (number, process)
+        return ours
+
+    def work(self, jobs: deque[Job], tell: Callable[[Event], None]) -> None:
+        for pipe in list(self.alive):
+            self._hand(pipe, jobs)
+        while self.holding:
+            for pipe in multiprocessing.connection.wait(list(self.holding)):
+                try:
+                    event = pipe.recv()
+                except (EOFError, OSError):
+                    tell(self._bury(pipe))
+                    if jobs:
+                        self._hand(self._start(self.workers), jobs)
+                        self.workers += 1
+                    continue
+                if event.kind == "end":
+                    del self.holding[pipe]
+                tell(event)
+                if event.kind == "end":
+                    self._hand(pipe, jobs)
+
+    def _hand(self, pipe, jobs: deque[Job]) -> None:
+        if jobs:
+            job = jobs.popleft()
+            self.holding[pipe] = (job, time.perf_counter())
+            with contextlib.suppress(OSError):  # died meanwhile: its end of the pipe says so in the next wait
+                pipe.send(job)
+
+    def _bury(self, pipe) -> Event:
+        """The end of the run a dead worker held."""
+        number, process = self.alive.pop(pipe)
+        job, began = self.holding.pop(pipe)
+        pipe.close()
+        process.join(10)
+        code = process.exitcode
+        why = (
+            f"killed by signal {-code} ({signal.strsignal(-code)})"
+            if code is not None and code < 0
+            else f"exit code {code}"
+        )
+        hint = "; out of memory? fewer workers may help" if code == -signal.SIGKILL else ""
+        return Event(
+            "end",
+            number,
+            job,
+            status="failed",
+            reason=f"the worker process died: {why}{hint}",
+            seconds=time.perf_counter() - began,
+        )
+
+
+def _worker(number: int, pipe, setting: Setting) -> None:
+    # Ctrl-C reaches the whole process group; the parent decides, so that nobody prints a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    runner = _Runner(setting)
+    with contextlib.suppress(EOFError, BrokenPipeError), runner.thread_limit():  # the parent is gone: so are we
+        while (job := pipe.recv()) is not None:
+            tell = _Teller(number, job, pipe.send)
+            tell("start")
+            tell("end", **runner(job, tell.progress))
