@@ -23,7 +23,7 @@ import dataclasses
 import datetime
 import os
 import re
-import tempfile
+import secrets
 import tomllib
 import types
 import typing
@@ -286,21 +286,14 @@ def write_toml(path: Path | str, data: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = tomli_w.dumps(to_dict(data))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
+        with open(temporary, "x", encoding="utf-8", newline="\n") as f:
             f.write(text)
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes private files
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def override(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
