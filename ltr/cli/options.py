@@ -27,7 +27,13 @@ __all__ = ["Command", "add_fields", "new_parser", "parse"]
 Command = Callable[[dict[str, Any]], int | None]
 
 # What people type -> the key it stands for.
-SHORT = {"--data": "--data.name", "--fold": "--data.fold", "--objective": "--data.objective", "--ranker": "--ranker.name", "--loss": "--loss.name"}
+SHORT = {
+    "--data": "--data.name",
+    "--fold": "--data.fold",
+    "--objective": "--data.objective",
+    "--ranker": "--ranker.name",
+    "--loss": "--loss.name",
+}
 _PARAMS = re.compile(r"--((?:ranker|loss)\.params\.[\w.-]+)(?:=(.*))?", re.DOTALL)
 
 
@@ -60,7 +66,9 @@ def new_parser(description: str, usage: str | None = None, epilog: str | None = 
 
 def add_fields(group, cls: type, prefix: str, skip: Sequence[str] = (), default: Any = None) -> None:
     """One option a field of a dataclass, `--PREFIX.FIELD`, with its type, default and the words of the class's docstring."""
-    words = {p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(cls.__doc__ or "").params}
+    words = {
+        p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(cls.__doc__ or "").params
+    }
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         if field.name in skip:
@@ -68,7 +76,13 @@ def add_fields(group, cls: type, prefix: str, skip: Sequence[str] = (), default:
         value = field.default if field.default is not dataclasses.MISSING else None
         if default is not None:
             value = getattr(default, field.name)
-        group.add_argument(f"--{prefix}{field.name}", type=hints[field.name], default=value, help=words.get(field.name, ""), metavar=_metavar(hints[field.name]))
+        group.add_argument(
+            f"--{prefix}{field.name}",
+            type=hints[field.name],
+            default=value,
+            help=words.get(field.name, ""),
+            metavar=_metavar(hints[field.name]),
+        )
 
 
 def _metavar(kind) -> str:
@@ -89,7 +103,8 @@ def parse(words: Sequence[str]) -> tuple[Command, dict[str, Any]]:
     """
     from . import bench, data, runs
 
-    words, params = _take_params([_long(w) for w in words])
+    short = bool(words) and words[0] in ("train", "evaluate", "export")
+    words, params = _take_params([_long(w) if short else w for w in words])
     root = new_parser(
         "Learning-to-rank benchmark suite: data, rankers, runs, leaderboards.",
         usage="ltr [--version] COMMAND ...",
@@ -156,7 +171,9 @@ def _path(words: Sequence[str], registered) -> tuple[str, ...]:
 
 
 def _below(path: tuple[str, ...], registered) -> list[str]:
-    return list(dict.fromkeys(key[len(path)] for key in registered if key[: len(path)] == path and len(key) > len(path)))
+    return list(
+        dict.fromkeys(key[len(path)] for key in registered if key[: len(path)] == path and len(key) > len(path))
+    )
 
 
 def _flat(mapping: dict, at: str = "") -> dict[str, Any]:
@@ -177,7 +194,10 @@ def _told(error: ArgumentError, words, path, parser, registered) -> InputError:
         if came is None:
             return InputError(f"{name} needs a command", expected=", ".join(known))
         hit = near_miss(came, known)
-        return InputError(f"{name} has no command {came!r}", do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}")
+        return InputError(
+            f"{name} has no command {came!r}",
+            do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
+        )
     if "unrecognized arguments" in text:
         left = text.split("unrecognized arguments:", 1)[1].split()
         option = next((w.split("=")[0] for w in left if w.startswith("-")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -27,21 +28,55 @@ def register(commands, registered) -> None:
     from ..rankers.config import TrainingConfig
     from ..runs.config import DataConfig, RunConfig
 
-    train = new_parser("Trains one ranker and measures it.", usage="ltr train [--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]", epilog=_TRAIN_EXAMPLES)
+    train = new_parser(
+        "Trains one ranker and measures it.",
+        usage="ltr train [--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]",
+        epilog=_TRAIN_EXAMPLES,
+    )
     train.add_argument("--config", type=Path, help="TOML file; options given beside it win", metavar="FILE.toml")
-    train.add_argument("--out", type=Path, help="run folder (default: runs/DATA/FOLD/RANKER-LOSS-HASH)", metavar="FOLDER")
+    train.add_argument(
+        "--out", type=Path, help="run folder (default: runs/DATA/FOLD/RANKER-LOSS-HASH)", metavar="FOLDER"
+    )
     group = train.add_argument_group("data (--data, --fold and --objective are short for these)")
     add_fields(group, DataConfig, "data.", skip=("objectives",))
-    group.add_argument("--data.objectives", type=str, nargs="+", metavar="NAME", help="label columns that are measured; the trained one by default.")
+    group.add_argument(
+        "--data.objectives",
+        type=str,
+        nargs="+",
+        metavar="NAME",
+        help="label columns that are measured; the trained one by default.",
+    )
     group = train.add_argument_group("ranker and loss (short: --ranker, --loss)")
-    group.add_argument("--ranker.name", type=str, metavar="NAME", help="linear, mlp, transformer, dasalc, lightgbm, xgboost, catboost, feature, random, constant")
-    group.add_argument("--loss.name", type=str, metavar="NAME", help="mse, ranknet, lambdarank, listnet, listmle; trees and baselines take none")
-    add_fields(train.add_argument_group("training of neural rankers"), TrainingConfig, "training.", default=TrainingConfig())
+    group.add_argument(
+        "--ranker.name",
+        type=str,
+        metavar="NAME",
+        help="linear, mlp, transformer, dasalc, lightgbm, xgboost, catboost, feature, random, constant",
+    )
+    group.add_argument(
+        "--loss.name",
+        type=str,
+        metavar="NAME",
+        help="mse, ranknet, lambdarank, listnet, listmle; trees and baselines take none",
+    )
+    add_fields(
+        train.add_argument_group("training of neural rankers"), TrainingConfig, "training.", default=TrainingConfig()
+    )
     group = train.add_argument_group("run")
     add_fields(group, RunConfig, "", skip=("data", "ranker", "loss", "training", "measures"))
-    group.add_argument("--measures", type=str, nargs="+", metavar="MEASURE", default=RunConfig.measures, help="what is reported")
-    group.add_argument("--device", type=Literal["auto", "cpu", "cuda", "mps"], default="auto", metavar="{auto,cpu,cuda,mps}", help="where it is computed")
-    group.add_argument("--dry-run", action="store_true", help="print the resolved config and its size, and train nothing")
+    group.add_argument(
+        "--measures", type=str, nargs="+", metavar="MEASURE", default=RunConfig.measures, help="what is reported"
+    )
+    group.add_argument(
+        "--device",
+        type=Literal["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        metavar="{auto,cpu,cuda,mps}",
+        help="where it is computed",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="print the resolved config and its size, and train nothing"
+    )
     _output(group, json=True)
     commands.add_subcommand("train", train, help="train one ranker and measure it")
     registered[("train",)] = (train, _train)
@@ -50,13 +85,41 @@ def register(commands, registered) -> None:
         "Recomputes the numbers of a run, or measures a TREC run file made elsewhere. Labels come from the data, never from the scores.",
         usage="ltr evaluate RUN [--split test] [--measures M ...]\n       ltr evaluate FILE.run --data NAME [--fold F] [--measures M ...]",
     )
-    evaluate.add_argument("run", type=Path, help="run folder, or TREC run file (qid Q0 docid rank score tag)", metavar="RUN")
+    evaluate.add_argument(
+        "run", type=Path, help="run folder, or TREC run file (qid Q0 docid rank score tag)", metavar="RUN"
+    )
     _data_options(evaluate)
-    evaluate.add_argument("--split", type=Literal["train", "vali", "test"], default="test", metavar="{vali,test}", help="what is measured; train for a TREC run only")
-    evaluate.add_argument("--measures", type=str, nargs="+", metavar="MEASURE", help="instead of the run's own, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5'")
-    evaluate.add_argument("--missing", type=Literal["error", "last"], default="error", metavar="{error,last}", help="documents a TREC run does not rank: refuse, or put last")
-    evaluate.add_argument("--unknown", type=Literal["error", "drop"], default="error", metavar="{error,drop}", help="documents the data does not have: refuse, or leave out")
-    evaluate.add_argument("--per-query", type=Path, metavar="FILE", help="also write one row a query (.parquet or .csv)")
+    evaluate.add_argument(
+        "--split",
+        type=Literal["train", "vali", "test"],
+        default="test",
+        metavar="{vali,test}",
+        help="what is measured; train for a TREC run only",
+    )
+    evaluate.add_argument(
+        "--measures",
+        type=str,
+        nargs="+",
+        metavar="MEASURE",
+        help="instead of the run's own, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5'",
+    )
+    evaluate.add_argument(
+        "--missing",
+        type=Literal["error", "last"],
+        default="error",
+        metavar="{error,last}",
+        help="documents a TREC run does not rank: refuse, or put last",
+    )
+    evaluate.add_argument(
+        "--unknown",
+        type=Literal["error", "drop"],
+        default="error",
+        metavar="{error,drop}",
+        help="documents the data does not have: refuse, or leave out",
+    )
+    evaluate.add_argument(
+        "--per-query", type=Path, metavar="FILE", help="also write one row a query (.parquet or .csv)"
+    )
     _output(evaluate, json=True, csv=True)
     commands.add_subcommand("evaluate", evaluate, help="measure a run, or a TREC run file")
     registered[("evaluate",)] = (evaluate, _evaluate)
@@ -67,29 +130,63 @@ def register(commands, registered) -> None:
     )
     predict.add_argument("run", type=Path, help="run folder, or a saved ranker", metavar="RUN")
     predict.add_argument("file", type=Path, help="svmlight text (gzipped or not), Parquet or CSV", metavar="FILE")
-    predict.add_argument("--out", type=Path, help="by its ending: .csv, .tsv, .parquet or .run (TREC); CSV on stdout by default", metavar="FILE")
-    predict.add_argument("--query", type=str, default="query", help="query column of a table", metavar="COLUMN")
-    predict.add_argument("--document", type=str, help="document column of a table", metavar="COLUMN")
-    predict.add_argument("--device", type=Literal["auto", "cpu", "cuda", "mps"], default="auto", metavar="{auto,cpu,cuda,mps}", help="where it is computed")
+    predict.add_argument(
+        "--out",
+        type=Path,
+        help="by its ending: .csv, .tsv, .parquet or .run (TREC); CSV on stdout by default",
+        metavar="FILE",
+    )
+    predict.add_argument(
+        "--query", type=str, help="query column of a table, where its name does not say so", metavar="COLUMN"
+    )
+    predict.add_argument("--document", type=str, help="document column of a table, likewise", metavar="COLUMN")
+    predict.add_argument(
+        "--device",
+        type=Literal["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        metavar="{auto,cpu,cuda,mps}",
+        help="where it is computed",
+    )
     commands.add_subcommand("predict", predict, help="score new lists")
     registered[("predict",)] = (predict, _predict)
 
-    export = new_parser("Writes what a run left in a form others read.", usage="ltr export RUN --as {run,qrels,csv,parquet} [--split test] [--out FILE]")
+    export = new_parser(
+        "Writes what a run left in a form others read.",
+        usage="ltr export RUN --as {run,qrels,csv,parquet} [--split test] [--out FILE]",
+    )
     export.add_argument("run", type=Path, help="run folder", metavar="RUN")
-    export.add_argument("--as", type=Literal["run", "qrels", "csv", "parquet"], default="run", metavar="{run,qrels,csv,parquet}", help="TREC run, TREC qrels, or the scores as a table")
-    export.add_argument("--split", type=Literal["vali", "test"], default="test", metavar="{vali,test}", help="which split")
+    export.add_argument(
+        "--as",
+        type=Literal["run", "qrels", "csv", "parquet"],
+        default="run",
+        metavar="{run,qrels,csv,parquet}",
+        help="TREC run, TREC qrels, or the scores as a table",
+    )
+    export.add_argument(
+        "--split", type=Literal["vali", "test"], default="test", metavar="{vali,test}", help="which split"
+    )
     export.add_argument("--out", type=Path, help="file (default: RUN/export/SPLIT.ENDING)", metavar="FILE")
     export.add_argument("--tag", type=str, help="tag of a TREC run (default: the ranker's name)", metavar="WORD")
-    export.add_argument("--names", type=Literal["auto", "row"], default="auto", metavar="{auto,row}", help="document names: the data's own, or row<i>")
+    export.add_argument(
+        "--names",
+        type=Literal["auto", "row"],
+        default="auto",
+        metavar="{auto,row}",
+        help="document names: the data's own, or row<i>",
+    )
     _data_options(export)
     commands.add_subcommand("export", export, help="write a run as TREC files or a table")
     registered[("export",)] = (export, _export)
 
 
 def _data_options(parser) -> None:
-    parser.add_argument("--data.name", type=str, metavar="NAME", help="(or --data) dataset, store or folder, instead of the run's own")
+    parser.add_argument(
+        "--data.name", type=str, metavar="NAME", help="(or --data) dataset, store or folder, instead of the run's own"
+    )
     parser.add_argument("--data.fold", type=str, metavar="FOLD", help="(or --fold) instead of the run's own")
-    parser.add_argument("--data.objective", type=str, metavar="NAME", help="(or --objective) label column that is measured")
+    parser.add_argument(
+        "--data.objective", type=str, metavar="NAME", help="(or --objective) label column that is measured"
+    )
 
 
 def _output(parser, json: bool = False, csv: bool = False) -> None:
@@ -109,7 +206,11 @@ def _train(args: dict[str, Any]) -> int:
     own = {name: args.pop(name) for name in ("config", "out", "device", "dry_run", "quiet", "json") if name in args}
     path = own.get("config")
     if path is None and "data.name" not in args:
-        raise InputError("what is ranked, and with what?", expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME]", do="See: ltr train --help")
+        raise InputError(
+            "what is ranked, and with what?",
+            expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME]",
+            do="See: ltr train --help",
+        )
     config = read_config(path, args)
     if own.get("dry_run"):
         return _dry_run(config, own.get("json", False))
@@ -140,7 +241,9 @@ def default_folder(config) -> Path:
     from ..runs import config_hash
 
     parts = [config.ranker.name, *([config.loss.name] if config.loss else []), config_hash(config)[:8]]
-    return Path("runs") / Path(config.data.name).stem.replace(":", "-") / (config.data.fold or "first") / "-".join(parts)
+    return (
+        Path("runs") / Path(config.data.name).stem.replace(":", "-") / (config.data.fold or "first") / "-".join(parts)
+    )
 
 
 def _kept(folder: Path) -> str:
@@ -166,7 +269,9 @@ def _means(rows, objective: bool) -> list[dict[str, Any]]:
     found: dict[tuple, dict[str, Any]] = {}
     for row in rows:
         key = (row["objective"], row["measure"])
-        line = found.setdefault(key, {**({"objective": row["objective"]} if objective else {}), "measure": row["measure"]})
+        line = found.setdefault(
+            key, {**({"objective": row["objective"]} if objective else {}), "measure": row["measure"]}
+        )
         line[row["split"]] = row["mean"]
         line |= {"queries": row["queries"], "left out": row["blank"]}
     return list(found.values())
@@ -215,7 +320,10 @@ def _task(args: dict[str, Any], config: dict[str, Any] | None):
     if name is None:
         raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
     fold = args.get("data.fold", data.get("fold"))
-    return load(name, fold=fold)
+    wanted = (
+        [args["data.objective"]] if "data.objective" in args else [data.get("objective"), *data.get("objectives", [])]
+    )
+    return load(name, fold=fold, objectives=list(dict.fromkeys(filter(None, wanted))) or None)
 
 
 def _finished(folder: Path):
@@ -242,18 +350,20 @@ def _evaluate(args: dict[str, Any]) -> int:
         task = _task(args, record.config)
         scores = read_scores(path / "scores" / f"{name}.parquet")
         measures = record.config["measures"]
-        own = record.config["data"]
-        wanted = [own.get("objective"), *own.get("objectives", [])]
     elif path.is_file():
         task = _task(args, None)
-        scores = scores_of_run(task.split(name), read_run(path), missing=args.get("missing", "error"), unknown=args.get("unknown", "error"), file=path)
-        measures, wanted = RunConfig.measures, []
+        scores = scores_of_run(
+            task.split(name),
+            read_run(path),
+            missing=args.get("missing", "error"),
+            unknown=args.get("unknown", "error"),
+            file=path,
+        )
+        measures = RunConfig.measures
     else:
         raise InputError("no such run", file=path, expected="a run folder or a TREC run file")
     split = task.split(name)
-    if "data.objective" in args:
-        wanted = [args["data.objective"]]
-    objectives = tuple(dict.fromkeys(o or split.objectives[0] for o in wanted)) or split.objectives[:1]
+    objectives = _measured(args, record.config if path.is_dir() else None, split)
     table = per_query(split, scores, args.get("measures") or measures, objectives)
     rows = [{"split": name, **row} for row in summarise(table)]
     if "per_query" in args:
@@ -261,8 +371,21 @@ def _evaluate(args: dict[str, Any]) -> int:
     if args.get("json") or args.get("csv"):
         show.machine(rows, "json" if args.get("json") else "csv")
     elif not args.get("quiet"):
-        show.table(_means(rows, len(objectives) > 1), title=f"{path} on {task.name} {task.fold}", right=(name, "queries", "left out"))
+        show.table(
+            _means(rows, len(objectives) > 1),
+            title=f"{path} on {task.name} {task.fold}",
+            right=(name, "queries", "left out"),
+        )
     return 0
+
+
+def _measured(args: dict[str, Any], config: dict[str, Any] | None, split) -> tuple[str, ...]:
+    """The label columns to measure: the one asked for, the run's own, or the main one."""
+    if "data.objective" in args:
+        return (args["data.objective"],)
+    data = (config or {}).get("data", {})
+    own = dict.fromkeys(filter(None, [data.get("objective"), *data.get("objectives", [])]))
+    return tuple(own) or split.objectives[:1]
 
 
 def _write_table(path: Path, table) -> None:
@@ -295,6 +418,7 @@ def _predict(args: dict[str, Any]) -> int:
 
     from ..rankers import load_ranker
     from ..rankers.neural import pick_device
+    from ..runs.inputs import read_lists
     from ..runs.scores import scores_table
     from ..runs.trec import write_run
 
@@ -307,7 +431,9 @@ def _predict(args: dict[str, Any]) -> int:
     ranker = load_ranker(folder)
     if hasattr(ranker, "to"):
         ranker.to(pick_device(args.get("device", "auto")))
-    split = _read_lists(path, ranker.n_features, args)
+    log = json.loads((folder / "training.json").read_text()) if (folder / "training.json").is_file() else {}
+    plain = {"names": [], "width": ranker.n_features, "columns": range(ranker.n_features), "index_base": None}
+    split = read_lists(path, log.get("inputs", plain), query=args.get("query"), document=args.get("document"))
     scores = ranker.score(split)
     if out is not None and out.suffix == ".run":
         write_run(out, split, scores, tag=ranker.name)
@@ -338,19 +464,6 @@ class _Text:
         sys.stdout.flush()
 
 
-def _read_lists(path: Path, n_features: int, args: dict[str, Any]):
-    """Lists from a file; a label column may be there or not."""
-    if not path.is_file():
-        raise InputError("no such file", file=path, expected="svmlight text, Parquet or CSV")
-    if path.name.removesuffix(".gz").endswith((".parquet", ".csv")):
-        from ..datasets.table import read_table
-
-        return read_table(path, query=args.get("query", "query"), document=args.get("document"), labels=(), n_features=n_features)
-    from ..datasets.svmlight import read_svmlight
-
-    return read_svmlight(path, n_features=n_features, name=path.name)
-
-
 # --------------------------------------------------------------------------------------------------------- export
 
 
@@ -373,7 +486,11 @@ def _export(args: dict[str, Any]) -> int:
         else:
             [(preference, aligned), *more] = join(split, scores)
             if more:
-                raise InputError("a TREC run holds one ranking, this run has one a preference", file=args["run"], expected="--as parquet")
+                raise InputError(
+                    "a TREC run holds one ranking, this run has one a preference",
+                    file=args["run"],
+                    expected="--as parquet",
+                )
             write_run(out, split, aligned, tag=args.get("tag") or record.config["ranker"]["name"], names=names)
     show.remark(f"wrote {out}")
     return 0

@@ -47,7 +47,9 @@ class RankingEstimator(BaseEstimator):
         (6,)
     """
 
-    def __init__(self, ranker: str = "mlp", loss: str | None = "listnet", seed: int = 0, select: str = HEADLINE, **params):
+    def __init__(
+        self, ranker: str = "mlp", loss: str | None = "listnet", seed: int = 0, select: str = HEADLINE, **params
+    ):
         self.ranker = ranker
         self.loss = loss
         self.seed = seed
@@ -123,7 +125,9 @@ class RankingEstimator(BaseEstimator):
         scores[order] = self.ranker_.score(lists)
         return scores
 
-    def score(self, X, y, group: Sequence[int] | None = None, *, qid: Sequence | None = None, measure: str | None = None) -> float:
+    def score(
+        self, X, y, group: Sequence[int] | None = None, *, qid: Sequence | None = None, measure: str | None = None
+    ) -> float:
         """Mean of a measure (the selection measure by default) of the predictions for `X`."""
         from ..metrics import evaluate, mean
 
@@ -163,7 +167,9 @@ def _split(X, y, group, qid, name: str) -> tuple[Split, np.ndarray]:
         if y.shape != (len(X),):
             raise InputError(f"{name}: one label a row", expected=f"[documents={len(X)}]", came=y.shape)
         if (y < 0).any():
-            raise InputError(f"{name}: grades are 0 and up", came=float(y.min()), do="Leave out unjudged rows, or give them grade 0")
+            raise InputError(
+                f"{name}: grades are 0 and up", came=float(y.min()), do="Leave out unjudged rows, or give them grade 0"
+            )
     order = np.arange(len(X))
     if qid is not None:
         if group is not None:

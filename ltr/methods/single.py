@@ -76,7 +76,9 @@ def train(
     from ..rankers import make_ranker
 
     bound = None if loss is None else losses.loss(loss, **(loss_params or {}))
-    model = make_ranker(ranker, loss=bound, seed=seed, **({} if training is None else {"training": training}), **(ranker_params or {}))
+    model = make_ranker(
+        ranker, loss=bound, seed=seed, **({} if training is None else {"training": training}), **(ranker_params or {})
+    )
     hear = None
     if progress is not None:
         hear = lambda p: progress(p.epoch, p.epochs, "" if p.vali is None else f"{select} {p.vali:.4f}")  # noqa: E731

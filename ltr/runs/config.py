@@ -35,8 +35,8 @@ class DataConfig:
     Attributes:
         name: dataset: a card's name, "synthetic", or a folder or file of query lists.
         fold: fold of the dataset, e.g. "Fold1"; the first one by default.
-        objective: label column that is trained on; the dataset's main one by default.
-        objectives: label columns that are measured; the trained one by default.
+        objective: label column that is trained on; the first of `objectives` by default, else the dataset's main one.
+        objectives: label columns that are measured; features among them leave the inputs. The trained one by default.
     """
 
     name: str
@@ -96,6 +96,13 @@ class RunConfig:
     select: str = HEADLINE
 
 
+# Always said in the command of a run, by their short names.
+_ALWAYS = {
+    "data.name": "--data", "data.fold": "--fold", "data.objective": "--objective", "data.objectives": "--data.objectives",
+    "ranker.name": "--ranker", "loss.name": "--loss",
+}  # fmt: skip
+
+
 def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """The resolved config of a TOML file with overrides on top.
 
@@ -112,7 +119,11 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     config = bind(RunConfig, mapping, file=path)
     resolved = resolve(config)
     if config.training is not None and resolved.training is None:
-        raise InputError(f"[training] says nothing to ranker {config.ranker.name!r}", file=path, do="Its settings are [ranker.params]")
+        raise InputError(
+            f"[training] says nothing to ranker {config.ranker.name!r}",
+            file=path,
+            do="Its settings are [ranker.params]",
+        )
     return resolved
 
 
@@ -132,7 +143,11 @@ def resolve(config: RunConfig) -> RunConfig:
         raise InputError(f"ranker {name!r} is trained with a loss, and none is given", do="Add one: --loss listnet")
     if not takes_loss(name) and config.loss is not None:
         raise InputError(f"ranker {name!r} brings its own objective and takes no loss", came=config.loss.name)
-    loss = None if config.loss is None else LossChoice(config.loss.name, to_dict(loss_params(config.loss.name, config.loss.params)))
+    loss = (
+        None
+        if config.loss is None
+        else LossChoice(config.loss.name, to_dict(loss_params(config.loss.name, config.loss.params)))
+    )
     training = (config.training or TrainingConfig()) if RANKERS[name].claims.get("training") else None
     measures = tuple(dict.fromkeys(repr(measure(m)) for m in config.measures))
     if not measures:
@@ -150,18 +165,32 @@ def config_hash(config: RunConfig) -> str:
 def seeds(config: RunConfig) -> dict[str, int]:
     """The seed handed to the ranker and the seeds of its axes, by name.
 
-    `run` knows the experiment's seed and the repetition, and neither the data, the ranker nor the loss. The ranker
-    derives its axes from it: all methods of a repetition share the data order, and all losses of a net its start.
+    `run` knows the experiment's seed and the repetition, and neither the data, the ranker nor the loss: all methods of a
+    repetition share the data order, and all losses of a net its start. Axes that are drawn anew each epoch
+    (`seed_of(axis, run, epoch)`) are given for epoch 0.
     """
     run = seed_of("run", config.seed, config.repetition)
-    return {"run": run, **{axis: seed_of(axis, run) for axis in ("order", "init", "noise", "loss")}}
+    epochwise = {axis: seed_of(axis, run, 0) for axis in ("order", "documents", "noise", "loss")}
+    return {"run": run, "init": seed_of("init", run), **epochwise}
 
 
 def command(config: RunConfig, out: str = "RUN") -> str:
-    """The shell command that repeats the run from a bare checkout."""
+    """The shell command that repeats the run; what equals the default of this version is not said.
+
+    >>> command(RunConfig(DataConfig("mq2008"), RankerChoice("random"), seed=3))
+    'ltr train --data mq2008 --ranker random --seed 3 --out RUN'
+    """
+    loss = config.loss and LossChoice(config.loss.name)
+    plain = RunConfig(
+        config.data, RankerChoice(config.ranker.name), loss, training=config.training and TrainingConfig()
+    )
+    defaults = dict(_leaves(to_dict(resolve(plain))))
     words = ["ltr", "train"]
-    for key, value in _leaves(to_dict(config)):
-        words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+    for key, value in _leaves(to_dict(resolve(config))):
+        if key in _ALWAYS or (value != defaults.get(key) and not key.startswith("data.")):
+            words += [_ALWAYS.get(key, f"--{key}")]
+            many = key in ("measures", "data.objectives")  # options of several words; other lists are one TOML value
+            words += value if many else [value if isinstance(value, str) else json.dumps(value)]
     return shlex.join([*words, "--out", out])
 
 
@@ -169,8 +198,8 @@ def _leaves(mapping: Mapping, at: str = ""):
     for key, value in mapping.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{at}{key}.")
-        elif value is not None:
-            yield f"{at}{key}", list(value) if isinstance(value, (list, tuple)) else value
+        elif value is not None and value != []:
+            yield f"{at}{key}", value
 
 
 def differences(ours: Mapping | RunConfig, theirs: Mapping | RunConfig) -> list[str]:

@@ -17,7 +17,17 @@ from .. import __version__, places
 __all__ = ["code", "environment", "peak_memory", "reset_peak_memory"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_LIBRARIES = ("torch", "lightning", "numpy", "scikit-learn", "pyarrow", "lightgbm", "xgboost", "xgboost-cpu", "catboost")
+_LIBRARIES = (
+    "torch",
+    "lightning",
+    "numpy",
+    "scikit-learn",
+    "pyarrow",
+    "lightgbm",
+    "xgboost",
+    "xgboost-cpu",
+    "catboost",
+)
 
 
 @functools.cache

@@ -42,7 +42,11 @@ def join(split: Split, scores: pa.Table) -> list[tuple[tuple[float, ...] | None,
     if len(scores) == 0:
         raise InputError("the scores are empty", expected=f"{split.n_documents} documents of {split.name!r}")
     # Grouped by their text: a float32 list is no key of its own in Arrow, and a run has tens of preferences at most.
-    keys = [None if p is None else tuple(p) for p in scores["preference"].to_pylist()] if scores["preference"].null_count < len(scores) else None
+    keys = (
+        [None if p is None else tuple(p) for p in scores["preference"].to_pylist()]
+        if scores["preference"].null_count < len(scores)
+        else None
+    )
     if keys is None:
         return [(None, _aligned(split, scores))]
     found = []
@@ -88,7 +92,9 @@ def _same(split: Split, what: str, ours: np.ndarray, theirs: pa.ChunkedArray, ta
         )  # fmt: skip
 
 
-def per_query(split: Split, scores: pa.Table, measures: Sequence[str], objectives: Sequence[str] | None = None) -> pa.Table:
+def per_query(
+    split: Split, scores: pa.Table, measures: Sequence[str], objectives: Sequence[str] | None = None
+) -> pa.Table:
     """One row a query, objective and preference; one column a measure.
 
     Args:

@@ -74,5 +74,7 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError("another process is working in this run folder", file=folder, do="Wait for it, or choose another folder") from None
+            raise InputError(
+                "another process is working in this run folder", file=folder, do="Wait for it, or choose another folder"
+            ) from None
         yield

@@ -39,6 +39,8 @@ __all__ = ["Progress", "Record", "execute", "read_record", "verify"]
 # progress(stage, done, total, note): stage is "data", "fit", "score" or "measure"; done of total steps of that stage.
 Progress = Callable[[str, int, int, str], None]
 _SPLITS = ("vali", "test")
+# Not artefacts: what is gone when the run is done, what comes after, and what a user exported into the folder.
+_LOOSE = ("checkpoints", "record.json", "DONE", "export")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ class Record:
             if (row["split"], row["objective"], row["measure"]) == (split, objective, name):
                 return math.nan if row["mean"] is None else row["mean"]
         known = sorted({r["measure"] for r in self.measures})
-        raise InputError(f"the run did not report {name} of {objective!r} on {split!r}", file=self.folder, do=f"Reported: {', '.join(known)}")
+        raise InputError(
+            f"the run did not report {name} of {objective!r} on {split!r}",
+            file=self.folder,
+            do=f"Reported: {', '.join(known)}",
+        )
 
 
 def measure_name(text: str) -> str:
@@ -102,7 +108,12 @@ def measure_name(text: str) -> str:
 
 
 def execute(
-    config: RunConfig, folder: Path | str, *, progress: Progress | None = None, task: Task | None = None, device: str = "auto"
+    config: RunConfig,
+    folder: Path | str,
+    *,
+    progress: Progress | None = None,
+    task: Task | None = None,
+    device: str = "auto",
 ) -> Record:
     """Runs a config into a folder, or continues it there, or returns what is already finished.
 
@@ -183,13 +194,14 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
     from ..rankers import load_ranker
     from ..rankers.neural import pick_device
     from .environment import peak_memory, reset_peak_memory
+    from .inputs import input_facts
 
     folder = record.folder
     if task is None:
         from ..datasets import load
 
         progress("data", 0, 1, config.data.name)
-        task = load(config.data.name, fold=config.data.fold)
+        task = load(config.data.name, fold=config.data.fold, objectives=_objectives(config) or None)
         progress("data", 1, 1, task.fold)
     record = replace(record, hashes={**record.hashes, **data_hashes(task)})
     reset_peak_memory()
@@ -201,12 +213,13 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
         ranker, log = train(
             task.train, task.vali, ranker=config.ranker.name, ranker_params=config.ranker.params,
             loss=config.loss and config.loss.name, loss_params=config.loss and config.loss.params, training=config.training,
-            objective=config.data.objective, select=config.select, seed=record.seeds["run"],
+            objective=(_objectives(config) or (None,))[0], select=config.select, seed=record.seeds["run"],
             folder=folder / "checkpoints", accelerator=device, progress=lambda *event: progress("fit", *event),
         )  # fmt: skip
         with whole_folder(trained) as beside:
             ranker.save(beside)
-            (beside / "training.json").write_text(json.dumps(log, indent=1))
+            log = {**log, "inputs": input_facts(task)}
+            (beside / "training.json").write_text(json.dumps(_finite(log), indent=1, allow_nan=False) + "\n")
     # Scores come from what was saved: what a user loads later is what was measured.
     ranker = load_ranker(trained)
     if hasattr(ranker, "to"):  # only nets have a device, and loading puts them where it is fastest
@@ -223,8 +236,13 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
         "parameters": int(ranker.n_parameters), **peak_memory(),
     }  # fmt: skip
     selection = {"measure": config.select, "split": "vali", **log["selection"]}
-    artefacts = fingerprints(folder, skip=("checkpoints", "record.json", "DONE"))
+    artefacts = fingerprints(folder, skip=_LOOSE)
     return replace(record, status="done", cost=cost, selection=selection, measures=measures, artefacts=artefacts)
+
+
+def _objectives(config: RunConfig) -> tuple[str, ...]:
+    """The label columns the config names, the trained one first; none for the dataset's main one."""
+    return tuple(dict.fromkeys(filter(None, (config.data.objective, *config.data.objectives))))
 
 
 def _score(ranker, task: Task, folder: Path, progress: Progress) -> tuple[float, int]:
@@ -247,12 +265,13 @@ def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress) ->
     from .evaluate import per_query, summarise, write_per_query
     from .scores import read_scores
 
-    objective = config.data.objective or task.objectives[0]
-    objectives = tuple(dict.fromkeys((objective, *config.data.objectives)))
+    objectives = _objectives(config) or task.objectives[:1]
     rows = []
     for done, name in enumerate(_SPLITS):
         progress("measure", done, len(_SPLITS), name)
-        table = per_query(task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), config.measures, objectives)
+        table = per_query(
+            task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), config.measures, objectives
+        )
         write_per_query(folder / "per_query" / f"{name}.parquet", table)
         rows += [{"split": name, **row} for row in summarise(table)]
     progress("measure", len(_SPLITS), len(_SPLITS), "")
@@ -260,11 +279,15 @@ def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress) ->
 
 
 def data_hashes(task: Task) -> dict[str, Any]:
-    """Hashes of card and store where the task knows them; else of the arrays themselves (a synthetic or held task)."""
-    known = {key: task.facts[key] for key in ("card_hash", "store_hash") if task.facts.get(key)}
-    if "store_hash" not in known:
-        known["store_hash"] = _hash_of([task.train, task.vali, task.test])
-    return {"card": known.get("card_hash"), "store": known["store_hash"]}
+    """`card`: sha256 of the card's file, None without one. `store`: of what the store's manifest says about content (files,
+    folds, columns), which is the same wherever and whenever it was converted; of the arrays for a task without a store."""
+    manifest = task.facts.get("manifest")
+    if manifest is None:
+        return {"card": None, "store": _hash_of([task.train, task.vali, task.test])}
+    parts = {key: {"raw": part["sha256"], "files": part["files"]} for key, part in manifest["parts"].items()}
+    facts = [manifest["objectives"], manifest["features"], manifest["folds"], parts]
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return {"card": (manifest.get("card") or {}).get("sha256"), "store": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _hash_of(splits: list[Split]) -> str:
@@ -312,7 +335,12 @@ def read_record(folder: Path | str) -> Record | None:
     except ValueError as error:
         raise InputError(f"broken record: {error}", file=path, expected="JSON") from None
     if plain.pop("format", None) != 1:
-        raise InputError("a record of another format", file=path, expected="format 1", do="Read it with the version of ltr that wrote it")
+        raise InputError(
+            "a record of another format",
+            file=path,
+            expected="format 1",
+            do="Read it with the version of ltr that wrote it",
+        )
     record = Record(folder=folder, **{f.name: plain[f.name] for f in fields(Record) if f.name in plain})
     return replace(record, status="running") if record.done and not (folder / "DONE").is_file() else record
 
@@ -326,7 +354,7 @@ def verify(folder: Path | str) -> list[str]:
     wrong = []
     if (folder / "DONE").read_text().strip() != sha256(folder / "record.json"):
         wrong.append("record.json was changed after the run")
-    there = fingerprints(folder, skip=("checkpoints", "record.json", "DONE"))
+    there = fingerprints(folder, skip=_LOOSE)
     for name in sorted({*there, *record.artefacts}):
         if name not in there:
             wrong.append(f"{name} is missing")

@@ -40,7 +40,11 @@ def check_scores(split: Split, scores) -> np.ndarray:
     """
     scores = np.asarray(scores, dtype=np.float32)
     if scores.shape != (split.n_documents,):
-        raise InputError(f"scores of {split.name or 'the split'!r} do not fit", expected=f"[documents={split.n_documents}]", came=scores.shape)
+        raise InputError(
+            f"scores of {split.name or 'the split'!r} do not fit",
+            expected=f"[documents={split.n_documents}]",
+            came=scores.shape,
+        )
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         query = split.query_ids[np.searchsorted(split.offsets, bad[0], side="right") - 1]
@@ -62,7 +66,11 @@ def scores_table(split: Split, scores, preference=None) -> pa.Table:
     scores = check_scores(split, scores)
     n = split.n_documents
     query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
-    doc = pa.nulls(n, pa.string()) if split.doc_ids is None else pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
+    doc = (
+        pa.nulls(n, pa.string())
+        if split.doc_ids is None
+        else pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
+    )
     weights = pa.nulls(n, SCHEMA.field("preference").type)
     if preference is not None:
         weights = pa.array([np.asarray(preference, np.float32)] * n, SCHEMA.field("preference").type)
@@ -86,8 +94,12 @@ def read_scores(path: Path | str) -> pa.Table:
         raise InputError(f"broken scores: {error}", file=path, expected="Parquet") from None
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
-        raise InputError(f"scores lack {', '.join(missing)}", file=path, expected=", ".join(SCHEMA.names), came=table.column_names)
+        raise InputError(
+            f"scores lack {', '.join(missing)}", file=path, expected=", ".join(SCHEMA.names), came=table.column_names
+        )
     try:
         return table.select(SCHEMA.names).cast(SCHEMA)
     except pa.ArrowException as error:
-        raise InputError(f"a column has the wrong type: {error}", file=path, expected=str(SCHEMA).replace("\n", ", ")) from None
+        raise InputError(
+            f"a column has the wrong type: {error}", file=path, expected=str(SCHEMA).replace("\n", ", ")
+        ) from None

@@ -48,7 +48,9 @@ def document_names(split: Split, names: Names = "auto") -> np.ndarray:
             )  # fmt: skip
     spaced = next((name for name in found.tolist() if not name or len(name.split()) != 1 or name != name.strip()), None)
     if spaced is not None:
-        raise InputError("a TREC file cannot carry this document name", expected="a name without white space", came=spaced)
+        raise InputError(
+            "a TREC file cannot carry this document name", expected="a name without white space", came=spaced
+        )
     return found
 
 
@@ -95,7 +97,9 @@ def _lines(path: Path, fields: int, form: str) -> Iterator[tuple[int, list[str]]
                 if not parts:
                     continue
                 if len(parts) != fields:
-                    raise InputError("not a line of the format", file=path, line=number, expected=form, came=line.strip())
+                    raise InputError(
+                        "not a line of the format", file=path, line=number, expected=form, came=line.strip()
+                    )
                 yield number, parts
     except FileNotFoundError:
         raise InputError("no such file", file=path, expected=f"lines of {form}") from None
@@ -133,7 +137,9 @@ def read_run(path: Path | str) -> pa.Table:
     if not query:
         raise InputError("the file is empty", file=path, expected="lines of qid Q0 docid rank score tag")
     kinds = {"query": pa.string(), "doc": pa.string(), "rank": pa.int64(), "score": pa.float64(), "tag": pa.string()}
-    return pa.table([pa.array(v, k) for v, k in zip((query, doc, rank, score, tag), kinds.values(), strict=True)], names=list(kinds))
+    return pa.table(
+        [pa.array(v, k) for v, k in zip((query, doc, rank, score, tag), kinds.values(), strict=True)], names=list(kinds)
+    )
 
 
 def read_qrels(path: Path | str) -> pa.Table:
@@ -147,11 +153,18 @@ def read_qrels(path: Path | str) -> pa.Table:
             raise InputError(f"document {d!r} is judged twice for query {q!r}", file=path, line=number)
         seen.add((q, d))
         query.append(q), doc.append(d), grade.append(int(g))
-    return pa.table({"query": pa.array(query, pa.string()), "doc": pa.array(doc, pa.string()), "grade": pa.array(grade, pa.int64())})
+    return pa.table(
+        {"query": pa.array(query, pa.string()), "doc": pa.array(doc, pa.string()), "grade": pa.array(grade, pa.int64())}
+    )
 
 
 def scores_of_run(
-    split: Split, run: pa.Table, *, missing: Literal["error", "last"] = "error", unknown: Literal["error", "drop"] = "error", file=None
+    split: Split,
+    run: pa.Table,
+    *,
+    missing: Literal["error", "last"] = "error",
+    unknown: Literal["error", "drop"] = "error",
+    file=None,
 ) -> pa.Table:
     """A run file as a scores table of `split`, joined by query id and document name.
 
