@@ -1,0 +1,137 @@
+"""Datasets: readers, the store, cards, synthetic tasks, batches. `load` is the door."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import places
+from ..errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from ..types import Task
+    from .store import Store
+
+__all__ = ["Store", "load", "open_store", "read_svmlight", "read_table"]
+
+_HOME = {"Store": "store", "read_svmlight": "svmlight", "read_table": "table"}
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load(name_or_path, fold: str | None = None, objectives: Sequence[str] | Mapping[str, Any] | None = None) -> Task:
+    """A dataset's fold, ready to train on.
+
+    Args:
+        name_or_path: "synthetic" (options after a colon, see `synthetic.from_name`); the name of a card, whose store or
+            raw files lie under `places.data_root()`; the folder of a store; a folder of raw files, or one file, which
+            is converted once into `data_root()/stores`.
+        fold: the first by default.
+        objectives: which label columns, the first is the main one. Names, or for raw files also the mapping that
+            `store.convert` takes; features that become objectives leave the inputs.
+
+    Raises:
+        InputError: nothing of that name, or nothing fetched yet (and what to run).
+    """
+    text = str(name_or_path)
+    if text == "synthetic" or text.startswith("synthetic:"):
+        from . import synthetic
+
+        return _chosen(synthetic.from_name(text), fold, objectives)
+    store = open_store(name_or_path, objectives)
+    return store.task(fold, None if objectives is None else list(objectives))
+
+
+def open_store(name_or_path, objectives: Sequence[str] | Mapping[str, Any] | None = None) -> Store:
+    """The store behind a name or path, converting raw files on the first call. Arguments as `load`."""
+    from .store import Store
+
+    path = Path(name_or_path)
+    looks_like_path = isinstance(name_or_path, Path) or len(path.parts) > 1 or path.suffix != ""
+    if not looks_like_path:
+        from . import card as cards
+
+        if str(name_or_path) in cards.cards():
+            return _of_card(cards.load_card(str(name_or_path)), objectives)
+        if not path.exists():
+            raise unknown_name("dataset", str(name_or_path), [*cards.cards(), "synthetic"])
+    if (path / "manifest.json").is_file():
+        store = Store.open(path)
+        _known(store, objectives)
+        return store
+    if not path.exists():
+        raise InputError("no such file or folder", file=path, do="Give a dataset's name, a store, or raw files")
+    return _cached(path, None, objectives)
+
+
+def _of_card(card, objectives) -> Store:
+    from .store import Store
+
+    home = places.data_root() / card.name
+    if (home / "store" / "manifest.json").is_file():
+        store = Store.open(home / "store")
+        if objectives is None or (not isinstance(objectives, Mapping) and set(objectives) <= set(store.objectives)):
+            return store
+    if (home / "raw").is_dir():
+        return _cached(home / "raw", card, objectives)
+    raise InputError(
+        f"the dataset {card.name!r} is not on this machine",
+        file=home,
+        do=f"Run: ltr data fetch {card.name} && ltr data convert {card.name}",
+    )
+
+
+def _known(store: Store, objectives) -> None:
+    for name in objectives or ():
+        if name not in store.objectives:
+            raise unknown_name("objective of the store", name, store.objectives, file=store.folder)
+
+
+def _cached(path: Path, card, objectives) -> Store:
+    """The store of raw files in `data_root()/stores`, made when it is not there for these very files and objectives."""
+    from .store import SCHEMA, Store, convert_folder
+
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    # List sizes lie beside a file that is given by itself.
+    files += [
+        p for ending in (".query", ".group") if path.is_file() and (p := path.with_name(path.name + ending)).is_file()
+    ]
+    facts = [[str(p.relative_to(path.parent)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    spec = list(objectives.items()) if isinstance(objectives, Mapping) else objectives and list(objectives)
+    key = json.dumps([SCHEMA, str(path.resolve()), card and card.name, spec, facts], default=str)
+    target = places.data_root() / "stores" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not (target / "manifest.json").is_file():
+        try:
+            convert_folder(path, target, card=card, objectives=objectives)
+        except InputError:
+            if not (target / "manifest.json").is_file():  # else another process was faster
+                raise
+    return Store.open(target)
+
+
+def _chosen(task: Task, fold: str | None, objectives) -> Task:
+    """The task with these objectives only."""
+    from dataclasses import replace
+
+    if fold is not None and fold != task.fold:
+        raise unknown_name("fold", fold, [task.fold])
+    if objectives is None or tuple(objectives) == task.objectives:
+        return task
+    for name in objectives:
+        if name not in task.objectives:
+            raise unknown_name("objective", name, task.objectives)
+    columns = [task.objectives.index(name) for name in objectives]
+
+    def cut(split):
+        return replace(split, labels=split.labels[:, columns], objectives=tuple(objectives))
+
+    return replace(task, train=cut(task.train), vali=cut(task.vali), test=cut(task.test))

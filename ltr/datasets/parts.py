@@ -1,0 +1,193 @@
+"""One part of a store: what a raw file became, in three files that any tool can open.
+
+    features.npy        float32 [documents, feature], opened by memory map
+    documents.parquet   a float32 column an objective, `row` in the source file, `doc_id` where the source has them
+    queries.parquet     query_id, offset, length
+
+Documents of a query are contiguous. Queries stand in the order of their first sight, unless the store divides the part
+(a validation split cut from train, folds cut from a table): then the pieces follow one another, each in that order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import Split
+from .gather import Gathered, Layout
+
+__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sha256", "write"]
+
+HEADER = 128  # bytes before the numbers of features.npy; fixed, so that it can be written when the shape is known
+SPOOL = "features.spool"  # beside features.npy while the file is read; becomes it where nothing moves
+_CELLS = 1 << 22
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _header(shape: tuple[int, int]) -> bytes:
+    """The head of a .npy file (format 1.0), padded to HEADER bytes."""
+    facts = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape[0]}, {shape[1]}), }}"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + facts.ljust(HEADER - 11).encode() + b"\n"
+
+
+def write(
+    folder: Path,
+    gathered: Gathered,
+    layout: Layout,
+    labels: np.ndarray,
+    objectives: Sequence[str],
+    *,
+    base: int,
+    width: int,
+    keep: np.ndarray,
+) -> None:
+    """Writes the part's files; `gathered` was spooled to `folder/SPOOL` with HEADER bytes before.
+
+    Args:
+        labels: float32 `[documents, objective]` in the source's order.
+        base, width: the full matrix of the source: index of its first column, number of columns.
+        keep: columns of the full matrix that are inputs, ascending.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    spool, features = folder / SPOOL, folder / "features.npy"
+    shape = (gathered.documents, len(keep))
+    if layout.target is None and len(keep) == width and gathered.segments == [(shape[0], width, base)]:
+        with open(spool, "r+b") as file:
+            file.write(_header(shape))
+        os.rename(spool, features)
+    else:
+        with open(features, "wb") as file:
+            file.write(_header(shape))
+            file.truncate(HEADER + 4 * shape[0] * shape[1])
+        out = np.load(features, mmap_mode="r+")
+        gathered.fill(out, layout, base, keep)
+        out.flush()
+        del out
+        spool.unlink()
+
+    columns = {name: pa.array(layout.reorder(labels[:, k])) for k, name in enumerate(objectives)}
+    row = layout.row
+    columns["row"] = pa.array(np.arange(shape[0]) if row is None else row)
+    docs = gathered.doc_ids()
+    if docs is not None:
+        columns["doc_id"] = docs if row is None else docs.take(pa.array(row))
+    pq.write_table(
+        pa.table(columns),
+        folder / "documents.parquet",
+        compression="zstd",
+        use_dictionary=[*objectives],
+        column_encoding={"row": "DELTA_BINARY_PACKED"},
+    )
+    pq.write_table(
+        pa.table(
+            {
+                "query_id": pa.array([gathered.query_ids[q] for q in layout.queries.tolist()], pa.string()),
+                "offset": layout.offsets[:-1],
+                "length": np.diff(layout.offsets),
+            }
+        ),
+        folder / "queries.parquet",
+        compression="zstd",
+    )
+
+
+def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: dict) -> Split:
+    """The whole part; features stay on disk.
+
+    Args:
+        names: of the features.
+        facts: the part's entry in the manifest.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        columns = [*objectives, *(["row"] if facts["reordered"] else []), *(["doc_id"] if facts["doc_ids"] else [])]
+        documents = pq.read_table(folder / "documents.parquet", columns=columns)
+        queries = pq.read_table(folder / "queries.parquet", columns=["query_id", "offset"])
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the store is damaged",
+            file=folder,
+            expected="features.npy, documents.parquet and queries.parquet",
+            came=str(error),
+            do="Convert the raw files again",
+        ) from None
+    labels = np.empty((documents.num_rows, len(objectives)), np.float32)
+    for k, name in enumerate(objectives):
+        labels[:, k] = documents[name].to_numpy()
+    return Split(
+        features,
+        labels,
+        np.append(queries["offset"].to_numpy(), documents.num_rows),
+        np.array(queries["query_id"].to_pylist(), dtype=np.str_),
+        doc_ids=np.array(documents["doc_id"].to_pylist(), dtype=np.str_) if facts["doc_ids"] else None,
+        objectives=tuple(objectives),
+        feature_names=tuple(names),
+        row=documents["row"].to_numpy() if facts["reordered"] else None,
+    )
+
+
+# --- facts for the manifest ---------------------------------------------------------------------------------------
+
+
+class FeatureFacts:
+    """Which columns never change and which hold nan or inf, over every part it is shown."""
+
+    def __init__(self, features: int):
+        self.least = np.full(features, np.inf, np.float32)
+        self.most = np.full(features, -np.inf, np.float32)
+        self.non_finite = np.zeros(features, np.int64)
+
+    def see(self, path: Path) -> None:
+        """Reads a features.npy block by block."""
+        rows, columns = np.load(path, mmap_mode="r").shape
+        step = max(1, _CELLS // columns)
+        for first in range(0, rows, step):
+            n = min(step, rows - first)
+            block = np.fromfile(path, np.float32, n * columns, offset=HEADER + 4 * first * columns).reshape(n, columns)
+            # A sum of finite numbers in float64 is finite: one cheap pass decides whether to look closer.
+            if not np.isfinite(block.sum(dtype=np.float64)):
+                bad = ~np.isfinite(block)
+                self.non_finite += bad.sum(axis=0)
+                np.minimum(self.least, np.where(bad, np.inf, block).min(axis=0), out=self.least)
+                np.maximum(self.most, np.where(bad, -np.inf, block).max(axis=0), out=self.most)
+            else:
+                np.minimum(self.least, block.min(axis=0), out=self.least)
+                np.maximum(self.most, block.max(axis=0), out=self.most)
+
+    def constant(self) -> np.ndarray:
+        """Columns of one value (or none that is finite)."""
+        return np.flatnonzero((self.least >= self.most) & (self.non_finite == 0) | (self.least > self.most))
+
+
+def length_facts(offsets: np.ndarray) -> dict:
+    """Quantiles of the list lengths."""
+    lengths = np.diff(offsets)
+    names = {"min": 0, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1}
+    return {**{n: float(np.quantile(lengths, q)) for n, q in names.items()}, "mean": float(lengths.mean())}
+
+
+def label_facts(labels: np.ndarray, offsets: np.ndarray) -> dict:
+    """What is known of one label column: how often each grade stands (or its spread), and the blank lists."""
+    values, counts = np.unique(labels, return_counts=True)
+    positive = np.add.reduceat(labels > 0, offsets[:-1], dtype=np.int64)
+    facts: dict = {"blank": int((positive == 0).sum())}
+    if len(values) <= 32:
+        facts["counts"] = {f"{v:g}": int(c) for v, c in zip(values, counts, strict=True)}
+    else:
+        names = {"min": 0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1}
+        facts["distinct"] = len(values)
+        facts["spread"] = {n: float(np.quantile(labels, q)) for n, q in names.items()}
+    return facts
