@@ -16,7 +16,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .errors import InputError, unknown_name
 
@@ -310,8 +309,9 @@ class _PairSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, upstream):
+        if torch.is_grad_enabled():  # create_graph=True: the pairs' share of a second derivative would silently be 0
+            raise RuntimeError("pair_sum keeps its gradient as a constant and is differentiated once (no create_graph)")
         return upstream.unsqueeze(-1) * ctx.gradient, None, None, None, None
 
 

@@ -36,21 +36,20 @@ def _weighted_logistic(
 ) -> Tensor:
     """sum over y_i > y_j of omega_ij log(1 + e^{-sigma (s_i - s_j)}), lists sorted by score, pads last.
 
-    `omega(i, j)` gives the weight of a block, `[..., r, c]`, for i ranked above j, whichever of the two is better.
+    `omega(i, j)` gives the weights of a block, `[..., r, c]`, for i ranked above j, whichever of the two is better: a new
+    tensor, 0 where the labels are equal.
     """
-    n = scores.shape[-1]
-    place = torch.arange(n, device=scores.device).expand_as(scores)
-    column = place.masked_fill(~where, -1)  # no document stands above a pad
+    real = where.to(scores.dtype)
 
     def term(x: Tensor, i: ops.Pick, j: ops.Pick) -> tuple[Tensor, Tensor]:
         gap = i(labels) - j(labels)
-        w = omega(i, j) * (i(place) < j(column))
+        w = omega(i, j).mul_(j(real))
+        w[..., : w.shape[-2]].triu_()  # the block starts one column right of the diagonal
         if weights is not None:
-            w = w * torch.where(gap > 0, i(weights), j(weights))
-        w = w.masked_fill_(gap == 0, 0.0)
+            w *= torch.where(gap > 0, i(weights), j(weights))
         # x >= 0 wherever w is not 0: turned into the margin of the better document over the worse one.
         value, slope = ops.logistic(torch.copysign(x, gap))
-        return value.mul_(w), slope.mul_(torch.copysign(w, gap))
+        return value.mul_(w), slope.mul_(w.copysign_(gap))
 
     return ops.pair_sum(sigma * scores, term, rows=rows, upper=True)
 

@@ -1,0 +1,306 @@
+"""What every loss must be, and what each claim of the catalogue means: functions that raise AssertionError.
+
+UNIVERSAL holds for every entry with every value of its choices; CLAIMS maps a claim to its proof. `prove` runs all that
+concern an entry, and fails on a claim nobody can prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import battery
+import numpy as np
+import reference
+import torch
+
+from ltr.losses.base import counts, reduce
+
+STRUCTURAL = ("needs", "shift_invariant", "convex")  # claimed whatever the parameters; the others for the defaults
+
+
+def value_and_gradient(f: Callable, scores, labels, where=None, **options):
+    """Values `[...]` and the gradient of their sum, both detached."""
+    scores = scores.detach().clone().requires_grad_()
+    values = f(scores, labels, where, **options)
+    assert values.requires_grad, "the value is not connected to the graph"
+    return values.detach(), torch.autograd.grad(values.sum(), scores)[0]
+
+
+def close(a, b, tolerance=1e-9, why=""):
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, msg=lambda m: f"{why}: {m}", check_dtype=False)
+
+
+def seeded(device, seed=0):
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def ties_allowed(f: battery.Bound) -> bool:
+    """Whether equal labels or scores leave the value independent of the order of the list."""
+    return "stochastic" not in f.entry.claims
+
+
+# --------------------------------------------------------------------------------------------------------- universal
+
+
+def one_value_per_list(f, device):
+    """Any leading shape, float32 stays float32, float64 stays float64, integer labels are labels."""
+    for dtype in (torch.float32, torch.float64):
+        scores, labels, where = battery.pad(battery.cases().values(), dtype=dtype, device=device)
+        flat = f(scores, labels, where)
+        assert flat.shape == scores.shape[:1] and flat.dtype == dtype, (flat.shape, flat.dtype)
+        cube = f(*(t.expand(3, 2, -1, -1) for t in (scores, labels, where)))
+        close(cube, flat.expand(3, 2, -1), 1e-5, "leading axes")
+    scores, labels = battery.tensors(battery.WORKED, device=device)
+    assert f(scores, labels).shape == ()
+    close(f(scores, labels.long()), f(scores, labels), why="integer labels")
+    close(f(scores, labels, torch.ones_like(labels, dtype=torch.bool)), f(scores, labels), why="where=None")
+    assert f(scores[None, :0], labels[None, :0]).tolist() == [0.0], "a batch without any document"
+    assert f(scores[:0, None], labels[:0, None]).shape == (0,), "a batch without any list"
+
+
+def pads_change_nothing(f, device):
+    """Padded equals ragged, value and gradient, wherever the pads stand and whatever is in them."""
+    lists = list(battery.cases().values())
+    for at in ("end", "start", "scattered"):
+        for fill in (0.0, 7.0, float("nan"), float("inf")):
+            scores, labels, where = battery.pad(lists, device=device, fill=fill, extra=3, at=at)
+            weights = torch.rand(scores.shape, generator=seeded(device), dtype=scores.dtype, device=device) + 0.5
+            weights[~where] = fill
+            values, gradient = value_and_gradient(f, scores, labels, where, weights=weights)
+            assert (gradient[~where] == 0).all(), "a pad has a gradient"
+            for row, case in enumerate(lists):
+                real = where[row]
+                alone = battery.tensors(case, device=device)
+                value, slope = value_and_gradient(f, *alone, weights=weights[row, real])
+                close(values[row], value, 1e-6, f"value, pads {fill} at {at}")
+                close(gradient[row, real], slope, 1e-6, f"gradient, pads {fill} at {at}")
+
+
+def lists_do_not_meet(f, device):
+    """A list's value and gradient do not depend on the other lists of its batch."""
+    lists = list(battery.cases().values())
+    scores, labels, where = battery.pad(lists, device=device)
+    values, gradient = value_and_gradient(f, scores, labels, where)
+    changed, relabelled = scores.clone(), labels.clone()
+    changed[1:] = changed[1:].flip(-1) * 3 + 1
+    relabelled[1:] = relabelled[1:].flip(-1) * 2
+    others, slopes = value_and_gradient(f, changed, relabelled, where)
+    close(others[0], values[0], 1e-12, "value")
+    close(slopes[0], gradient[0], 1e-12, "gradient")
+
+
+def order_of_documents_is_nothing(f, device):
+    """Permuting a list permutes its gradient and leaves its value."""
+    for case in battery.cases(ties=ties_allowed(f)).values():
+        scores, labels = battery.tensors(case, device=device)
+        value, gradient = value_and_gradient(f, scores, labels)
+        shuffle = torch.as_tensor(np.random.default_rng(5).permutation(len(case[0])), device=device)
+        other, slope = value_and_gradient(f, scores[shuffle], labels[shuffle])
+        close(other, value, 1e-7, "value")
+        close(slope, gradient[shuffle], 1e-7, "gradient")
+
+
+def always_finite(f, device):
+    """Value and gradient are numbers on every case, in every precision, with and without a generator."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        scores, labels, where = battery.pad(battery.cases().values(), dtype=dtype, device=device, fill=float("nan"))
+        for generator in (None, seeded(device)):
+            values, gradient = value_and_gradient(f, scores, labels, where, generator=generator)
+            assert values.isfinite().all(), (dtype, dict(zip(battery.cases(), values.tolist(), strict=True)))
+            # Half precision cannot hold every gradient a huge score deserves; a NaN it must never be.
+            assert not gradient.isnan().any() if dtype == torch.float16 else gradient.isfinite().all(), dtype
+
+
+def precision_is_float32_at_least(f, device):
+    """bfloat16 scores and autocast give what float32 gives on the same numbers."""
+    scores, labels, where = battery.pad(battery.cases().values(), dtype=torch.bfloat16, device=device)
+    expected, slopes = value_and_gradient(f, scores.float(), labels.float(), where)
+    values, gradient = value_and_gradient(f, scores, labels, where)
+    assert values.dtype == torch.float32 and gradient.dtype == torch.bfloat16
+    close(values, expected, 1e-6, "bfloat16 scores")
+    close(gradient.float(), slopes, 1e-2, "bfloat16 gradient")
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+        values, gradient = value_and_gradient(f, scores.float(), labels.float(), where)
+    assert values.dtype == torch.float32
+    close(values, expected, 1e-6, "autocast")
+    close(gradient, slopes, 1e-6, "gradient under autocast")
+
+
+def gradient_is_the_derivative(f, device):
+    """Central differences in float64, away from the jumps that tied scores make; every list with its own cotangent."""
+    lists = [battery.WORKED, *(battery.random_list(seed, n) for seed, n in ((1, 2), (2, 5), (3, 9), (5, 13)))]
+    scores, labels, where = battery.pad(lists, device=device, fill=0.3)
+    weights = torch.rand(scores.shape, generator=seeded(device), dtype=scores.dtype, device=device) + 0.5
+    for given in (None, weights):
+        assert torch.autograd.gradcheck(
+            lambda s, w=given: f(s, labels, where, weights=w), (scores.clone().requires_grad_(),), eps=1e-6, atol=1e-6
+        )
+
+
+def weights_are_multipliers(f, device):
+    """Values are linear in the weights, and weights of one are no weights."""
+    scores, labels, where = battery.pad(battery.cases().values(), device=device)
+    a, b = (torch.rand(scores.shape, generator=seeded(device, k), dtype=scores.dtype, device=device) for k in (1, 2))
+    plain = f(scores, labels, where)
+    close(f(scores, labels, where, weights=torch.ones_like(a)), plain, 1e-10, "weights of one")
+    mixed = f(scores, labels, where, weights=2 * a + 0.5 * b)
+    parts = 2 * f(scores, labels, where, weights=a) + 0.5 * f(scores, labels, where, weights=b)
+    close(mixed, parts, 1e-10, "linear in the weights")
+    worked = battery.tensors(battery.WORKED, device=device)
+    heavy = f(*worked, weights=torch.tensor([1.0, 2.0, 3.0, 4.0], device=device))
+    assert (heavy - f(*worked)).abs() > 1e-3 or heavy == 0, "weights are ignored"
+
+
+def inputs_stay(f, device):
+    """No argument is written to, and no randomness is taken from, or given to, the global generator."""
+    scores, labels, where = battery.pad(battery.cases().values(), device=device)
+    weights = torch.full_like(scores, 0.7)
+    before = [t.clone() for t in (scores, labels, where, weights)]
+    state = torch.get_rng_state()
+    scores.requires_grad_()
+    f(scores, labels, where, weights=weights, generator=seeded(device)).sum().backward()
+    f(scores, labels, where, weights=weights)
+    assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
+    for t, was in zip((scores.detach(), labels, where, weights), before, strict=True):
+        assert torch.equal(t, was), "an argument was overwritten"
+
+
+def same_seed_same_value(f, device):
+    scores, labels, where = battery.pad(battery.cases().values(), device=device)
+    first, second = (f(scores, labels, where, generator=seeded(device, 3)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def descent_sorts_the_list(f, device):
+    """Free scores that descend the loss end up in the order of the labels: the sign, and the point, of a loss."""
+    case = np.array([0.3, 0.1, 0.2, 0.5, 0.4]), np.array([1.0, 4.0, 0.0, 2.0, 3.0])
+    scores, labels = battery.tensors(case, device=device)
+    top = f.params.get("k") or len(scores)
+    scores = scores.clone().requires_grad_()
+    optimiser = torch.optim.Adam([scores], lr=0.05)
+    for _ in range(150):
+        optimiser.zero_grad()
+        f(scores, labels).backward()
+        optimiser.step()
+    reached, wanted = scores.argsort(descending=True)[:top].tolist(), labels.argsort(descending=True)[:top].tolist()
+    if f.params.get("truncation") == "both":  # never looks below its own top k: it can only order what stands there
+        wanted = sorted(reached, key=lambda i: -labels[i].item())
+    assert reached == wanted, (reached, wanted)
+
+
+UNIVERSAL = (
+    one_value_per_list, pads_change_nothing, lists_do_not_meet, order_of_documents_is_nothing, always_finite,
+    precision_is_float32_at_least, gradient_is_the_derivative, weights_are_multipliers, inputs_stay,
+    same_seed_same_value, descent_sorts_the_list,
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------ claims
+
+
+def needs(f, claim, device):
+    """Lists that do not count have value 0 and gradient 0 and leave the mean; those that count pull on their scores."""
+    lists = list(battery.cases().values())
+    scores, labels, where = battery.pad(lists, device=device)
+    expected = torch.tensor([reference.counts(y.tolist(), claim) for _, y in lists], device=device)
+    assert torch.equal(counts(labels, where, claim), expected)
+    values, gradient = value_and_gradient(f, scores, labels, where)
+    assert (values[~expected] == 0).all() and (gradient[~expected] == 0).all(), "a list that does not count has a value"
+    close(reduce(values, labels, where, claim), values[expected].mean(), 1e-12, "mean over the lists that count")
+    # No more lists than need be: some of those that count, and would not under the next stricter word, have a value.
+    stricter = {"document": "gain", "gain": "pair"}.get(claim)
+    if stricter:
+        between = expected & ~counts(labels, where, stricter)
+        assert (values[between] != 0).any(), f"needs {stricter!r}, not only {claim!r}"
+    worked, slope = value_and_gradient(f, *battery.tensors(battery.WORKED, device=device))
+    assert slope.abs().max() > 0, "a list that counts has no gradient"
+    nobody = torch.zeros_like(where)
+    scores.requires_grad_()
+    mean = reduce(f(scores, labels, nobody), labels, nobody, claim)
+    mean.backward()
+    assert mean.item() == 0 and (scores.grad == 0).all(), "the mean over nothing"
+
+
+def shift_invariant(f, claim, device):
+    moved = 0.0
+    for case in battery.cases(ties=False).values():
+        scores, labels = battery.tensors(case, device=device)
+        for shift in (-3.7, 0.5, 41.0):
+            a, b = f(scores, labels), f(scores + shift, labels)
+            moved = max(moved, ((a - b).abs() / (1 + a.abs())).item())
+    assert (moved < 1e-7) == claim, f"a shift of the scores moves the value by {moved}"
+
+
+def convex(f, claim, device):
+    """Points between two score vectors never lie above the chord; a denied claim needs a point that does."""
+    worst = -np.inf
+    for seed in range(40):
+        a, labels = battery.random_list(seed, 2 + seed % 7, spread=2.0)
+        b, _ = battery.random_list(seed + 1000, len(a), spread=2.0)
+        a, labels = battery.tensors((a, labels), device=device)
+        b = torch.as_tensor(b, device=device)
+        for t in (0.25, 0.5, 0.75):
+            chord = t * f(a, labels) + (1 - t) * f(b, labels)
+            worst = max(worst, ((f(t * a + (1 - t) * b, labels) - chord) / (1 + chord.abs())).item())
+    assert (worst < 1e-9) == claim, f"above the chord by {worst}"
+
+
+def ordinal(f, claim, device):
+    """A strictly increasing function of the labels leaves value and gradient."""
+    moved = 0.0
+    for case in battery.cases().values():
+        scores, labels = battery.tensors(case, device=device)
+        a, b = f(scores, labels), f(scores, labels**3 / 2 + labels)
+        moved = max(moved, (a - b).abs().item())
+    assert (moved < 1e-9) == claim, f"relabelling moves the value by {moved}"
+
+
+def bounds(f, claim, device):
+    assert claim == "1-ndcg", f"nobody knows the bound {claim!r}"
+    lists = [*battery.cases().values()]
+    lists += [battery.random_list(seed, 2 + seed % 12, spread=10.0 ** (seed % 3 - 1)) for seed in range(400)]
+    lists += [(np.round(s), y) for s, y in lists[-200:]]  # tied scores: the bound holds whichever document is put first
+    lists = [(s, y) for s, y in lists if reference.counts(y.tolist(), "gain")]
+    values = f(*battery.pad(lists, device=device)).tolist()
+    for value, (s, y) in zip(values, lists, strict=True):
+        missed = 1 - reference.ndcg(s.tolist(), y.tolist())
+        assert value >= missed - 1e-9, f"{value} < 1 - NDCG = {missed} on scores {s}, labels {y}"
+
+
+def stochastic(f, claim, device):
+    """What the claim names depends on the seed; nothing else does."""
+    distinct = battery.tensors(battery.random_list(1, 8, ties=False), device=device)
+    tied = {
+        "label ties": battery.tensors((distinct[0].cpu().numpy(), np.array([0, 0, 0, 0, 1, 1, 1, 1.0])), device=device),
+        "score ties": (torch.zeros_like(distinct[0]), distinct[1]),
+        True: distinct,
+    }
+    assert claim is False or claim in tied, f"nobody knows the randomness {claim!r}"
+    for name, (scores, labels) in tied.items():
+        drawn = {round(f(scores, labels, generator=seeded(device, seed)).item(), 9) for seed in range(12)}
+        # A loss that is random at every call is so with and without ties.
+        assert (len(drawn) > 1) == (claim is True or name == claim), f"{name}: {len(drawn)} different values"
+
+
+CLAIMS = {
+    "needs": needs, "shift_invariant": shift_invariant, "convex": convex, "ordinal": ordinal, "bounds": bounds,
+    "stochastic": stochastic,
+}  # fmt: skip
+
+
+def prove_claims(f: battery.Bound, device: str) -> None:
+    """Every claim of an entry for one choice of its parameters; an entry that claims no randomness has none."""
+    claims = {"stochastic": False} | f.entry.claims
+    assert "needs" in claims, f"{f.entry.name} does not say which lists count"
+    for claim, value in claims.items():
+        assert claim in CLAIMS, f"{f.entry.name} claims {claim}={value!r}, which nobody can prove"
+        if claim in STRUCTURAL or not f.params:
+            CLAIMS[claim](f, value, device)
+
+
+def prove(entry, device: str = "cpu") -> None:
+    """The whole battery for one entry."""
+    for f in battery.variants(entry):
+        for holds in UNIVERSAL:
+            holds(f, device)
+        prove_claims(f, device)

@@ -1,0 +1,444 @@
+"""Losses: the property battery over the whole catalogue, worked values, brute-force references, outside witnesses."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import battery
+import numpy as np
+import properties
+import pytest
+import reference
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ltr.catalogue import Entry
+from ltr.errors import InputError
+from ltr.losses import LOSSES, counts, describe, loss, reduce
+
+GOLDEN = Path(__file__).with_name("golden")
+VARIANTS = [f for entry in LOSSES for f in battery.variants(entry)]
+
+
+# ------------------------------------------------------------------------------------------------------ the battery
+
+
+@pytest.mark.parametrize("holds", properties.UNIVERSAL, ids=lambda p: p.__name__)
+@pytest.mark.parametrize("f", VARIANTS, ids=str)
+def test_property(f, holds, device):
+    holds(f, device)
+
+
+@pytest.mark.parametrize("f", VARIANTS, ids=str)
+def test_claims(f, device):
+    properties.prove_claims(f, device)
+
+
+@pytest.mark.parametrize("f", VARIANTS, ids=str)
+def test_equals_the_loops(f, device):
+    """Value by value against tests/reference.py, on every case, with and without weights."""
+    for name, (s, y) in battery.cases().items():
+        if not reference.counts(y.tolist(), f.entry.claims["needs"]):
+            continue  # 0 by the rule of `needs`, which the claim proves
+        for w in (np.ones(len(s)), np.random.default_rng(1).uniform(0.2, 2, len(s))):
+            expected = reference.LOSSES[f.entry.name](s.tolist(), y.tolist(), w.tolist(), **f.params)
+            came = f(*battery.tensors((s, y), device=device), weights=torch.as_tensor(w, device=device)).item()
+            assert came == pytest.approx(expected, rel=1e-9, abs=1e-9), name
+
+
+# ---------------------------------------------------------------------------------- the battery catches what it should
+
+
+def _mutant(function, name="mutant", **claims) -> Entry:
+    return Entry(name, function, claims={"needs": "document"} | claims)
+
+
+def _mse(scores, labels, where=None, *, weights=None, generator=None):
+    return LOSSES["mse"].function(scores, labels, where, weights=weights, generator=generator)
+
+
+def _ranknet(scores, labels, where=None, *, weights=None, generator=None):
+    return LOSSES["ranknet"].function(scores, labels, where, weights=weights, generator=generator)
+
+
+def _soft01(scores, labels, where=None, *, weights=None, generator=None):
+    """Honest and not convex: a saturating function of the squared error."""
+    return torch.tanh(_mse(scores, labels, where, weights=weights, generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("function", "claims"),
+    [
+        (_mse, {"shift_invariant": True}),
+        (_ranknet, {"needs": "pair", "shift_invariant": False}),
+        (_soft01, {"convex": True}),
+        (_mse, {"convex": False}),
+        (_mse, {"ordinal": True}),
+        (_ranknet, {"needs": "pair", "bounds": "1-ndcg"}),
+        (_mse, {"bounds": "1-map"}),
+        (_mse, {"stochastic": "label ties"}),
+        (_mse, {"stochastic": True}),
+        (_mse, {"needs": "gain"}),
+        (_ranknet, {"needs": "document"}),
+        (LOSSES["listmle"].function, {"needs": "pair"}),  # random, and does not say so
+        (_mse, {"tastes": "good"}),
+        (_mse, {"needs": None}),
+    ],
+    ids=lambda x: getattr(x, "__name__", str(x)),
+)
+def test_a_false_claim_fails(function, claims, device):
+    with pytest.raises((AssertionError, KeyError)):
+        properties.prove_claims(battery.Bound(_mutant(function, **claims)), device)
+
+
+def test_a_missing_claim_of_needs_fails(device):
+    with pytest.raises(AssertionError, match="which lists count"):
+        properties.prove_claims(battery.Bound(Entry("silent", _mse)), device)
+
+
+def _broken(change):
+    """`_mse` with one mistake: `change(scores, labels, where, weights, value)` returns the wrong value."""
+
+    def f(scores, labels, where=None, *, weights=None, generator=None):
+        real = torch.ones_like(labels, dtype=torch.bool) if where is None else where
+        return change(scores, labels, real, weights, _mse(scores, labels, where, weights=weights))
+
+    return f
+
+
+def _masked_after(s, y, real, w, value):
+    return ((s - y) ** 2 * real * (1 if w is None else w)).nansum(-1) / real.sum(-1).clamp(min=1)
+
+
+@pytest.mark.parametrize(
+    ("prop", "change"),
+    [
+        ("one_value_per_list", lambda s, y, m, w, v: v.mean()),
+        ("one_value_per_list", lambda s, y, m, w, v: v.float()),
+        ("pads_change_nothing", _masked_after),
+        ("pads_change_nothing", lambda s, y, m, w, v: v * m.shape[-1]),
+        ("lists_do_not_meet", lambda s, y, m, w, v: v - v.mean()),
+        ("order_of_documents_is_nothing", lambda s, y, m, w, v: v * (1 + s[..., :1].sum(-1).sigmoid())),
+        ("always_finite", lambda s, y, m, w, v: v.exp()),
+        ("always_finite", lambda s, y, m, w, v: v.detach()),
+        ("precision_is_float32_at_least", lambda s, y, m, w, v: v.to(s.dtype).float()),
+        ("gradient_is_the_derivative", lambda s, y, m, w, v: v * v.detach()),
+        ("weights_are_multipliers", lambda s, y, m, w, v: v if w is None else v / w.nansum(-1).clamp(min=1e-3)),
+        ("weights_are_multipliers", lambda s, y, m, w, v: _mse(s, y, m)),
+        ("inputs_stay", lambda s, y, m, w, v: (v, y.mul_(2))[0]),
+        ("inputs_stay", lambda s, y, m, w, v: v + torch.rand(()).item()),
+        ("same_seed_same_value", lambda s, y, m, w, v: v + torch.rand(()).item()),
+        ("descent_sorts_the_list", lambda s, y, m, w, v: -v),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_a_broken_loss_fails(prop, change, device):
+    holds = next(p for p in properties.UNIVERSAL if p.__name__ == prop)
+    with pytest.raises((AssertionError, RuntimeError)):
+        holds(battery.Bound(_mutant(_broken(change))), device)
+    holds(battery.Bound(_mutant(_mse)), device)  # and the same property lets the sound one through
+
+
+def test_every_property_has_a_mutant_that_it_catches():
+    mark = next(m for m in test_a_broken_loss_fails.pytestmark if m.name == "parametrize")
+    assert {case[0] for case in mark.args[1]} == {p.__name__ for p in properties.UNIVERSAL}
+
+
+# -------------------------------------------------------------------------------------------------- worked values
+
+
+def _golden():
+    return json.loads((GOLDEN / "losses.json").read_text())
+
+
+@pytest.mark.parametrize("row", _golden()["values"], ids=lambda row: f"{row['loss']}{row['params']}")
+def test_golden(row, device):
+    worked = battery.tensors((_golden()["list"]["scores"], _golden()["list"]["labels"]), device=device)
+    assert loss(row["loss"], **row["params"])(*worked).item() == pytest.approx(row["value"], abs=1e-5)
+
+
+def test_every_loss_has_a_golden_value_and_a_reference():
+    assert {row["loss"] for row in _golden()["values"]} == set(LOSSES.names()) == set(reference.LOSSES)
+
+
+def test_hand_formulas():
+    """The worked list, s = (1.2, .4, 1.9, -.3), y = (1, 3, 0, 2), written out."""
+    s, y = torch.tensor([1.2, 0.4, 1.9, -0.3], dtype=torch.float64), torch.tensor([1, 3, 0, 2])
+
+    def lost(a, b):  # a should beat b
+        return math.log(1 + math.exp(-(a - b)))
+
+    six = [(0.4, -0.3), (0.4, 1.2), (0.4, 1.9), (-0.3, 1.2), (-0.3, 1.9), (1.2, 1.9)]
+    assert loss("ranknet", normalise="none")(s, y).item() == pytest.approx(sum(lost(a, b) for a, b in six))
+    assert loss("ranknet")(s, y).item() == pytest.approx(sum(lost(a, b) for a, b in six) / 6)
+
+    d = [1 / math.log2(1 + r) for r in (1, 2, 3, 4)]  # 1.9, 1.2, 0.4, -0.3 stand at ranks 1 to 4
+    ideal = 7 * d[0] + 3 * d[1] + 1 * d[2]
+    omega = [(7 - 3) * (d[2] - d[3]), (7 - 1) * (d[1] - d[2]), (7 - 0) * (d[0] - d[2]),
+             (3 - 1) * (d[1] - d[3]), (3 - 0) * (d[0] - d[3]), (1 - 0) * (d[0] - d[1])]  # fmt: skip
+    expected = sum(w / ideal * lost(a, b) / math.log(2) for w, (a, b) in zip(omega, six, strict=True))
+    assert loss("lambdarank")(s, y).item() == pytest.approx(expected)
+
+    total = sum(math.exp(v) for v in (1.2, 0.4, 1.9, -0.3))
+    logp = [v - math.log(total) for v in (1.2, 0.4, -0.3)]
+    assert loss("listnet")(s, y).item() == pytest.approx(-(1 * logp[0] + 7 * logp[1] + 3 * logp[2]) / 11)
+    assert loss("listnet", target="lin")(s, y).item() == pytest.approx(-(1 * logp[0] + 3 * logp[1] + 2 * logp[2]) / 6)
+
+    drawn = [0.4, -0.3, 1.2, 1.9]  # by label
+    stages = [math.log(sum(math.exp(v) for v in drawn[t:])) - drawn[t] for t in range(4)]
+    assert loss("listmle", normalise="none")(s, y).item() == pytest.approx(sum(stages))
+    assert loss("mse")(s, y).item() == pytest.approx((0.2**2 + 2.6**2 + 1.9**2 + 2.3**2) / 4)
+
+
+def test_lambdarank_equals_lightgbm(device):
+    """Gradients of LightGBM's lambdarank (tests/golden/ask_lightgbm.py); it looks its sigmoid up in a table."""
+    record = json.loads((GOLDEN / "losses_lightgbm.json").read_text())
+    scores = torch.tensor(record["scores"], dtype=torch.float64, device=device).split(record["groups"])
+    labels = torch.tensor(record["labels"], dtype=torch.float64, device=device).split(record["groups"])
+    for answer in record["answers"]:
+        k, sigma = answer["lambdarank_truncation_level"], answer["sigmoid"]
+        ours = loss("lambdarank", base=math.e, sigma=sigma, truncation="either", k=k)
+        pulls = [properties.value_and_gradient(ours, s, y)[1] for s, y in zip(scores, labels, strict=True)]
+        expected = torch.tensor(answer["gradients"], dtype=torch.float64, device=device)
+        torch.testing.assert_close(torch.cat(pulls), expected, rtol=0, atol=1e-5)
+        assert expected.abs().max() > 0.1
+
+
+# ------------------------------------------------------------------------------------------- losses against each other
+
+
+@pytest.mark.parametrize("labels", [[1.0, 0.0], [0.0, 1.0]])
+def test_two_documents_are_one_pair(labels):
+    """ListMLE, ListNet and RankNet are one function there, and LambdaRank a multiple: omega = 1 - 1/log2(3)."""
+    s, y = torch.tensor([0.3, 1.7], dtype=torch.float64), torch.tensor(labels)
+    pair = loss("ranknet")(s, y).item()
+    assert loss("listmle", normalise="none")(s, y).item() == pytest.approx(pair)
+    assert loss("listnet")(s, y).item() == pytest.approx(pair)
+    assert loss("lambdarank")(s, y).item() == pytest.approx(pair * (1 - 1 / math.log2(3)) / math.log(2))
+
+
+def test_one_relevant_document_is_classification():
+    """ListNet with any target of one label above 0 is cross entropy with that class; so is ListMLE's first stage."""
+    s, y = battery.tensors(battery.cases()["one relevant among many"])
+    expected = torch.nn.functional.cross_entropy(s, y.argmax())
+    torch.testing.assert_close(loss("listnet")(s, y), expected)
+    torch.testing.assert_close(loss("listnet", target="lin")(s, 3 * y), expected)
+    torch.testing.assert_close(loss("listmle", normalise="none")(s, y, weights=y), expected)
+
+
+def test_listnet_is_smallest_at_its_target():
+    """softmax(s) = z: the value is the entropy of z, the gradient 0."""
+    _, y = battery.tensors(battery.WORKED)
+    for target, z in (("soft", y.softmax(-1)), ("gain", (2**y - 1 + 0.1) / (2**y - 1 + 0.1).sum())):
+        f = loss("listnet", target=target, **({"eps": 0.1} if target == "gain" else {}))
+        value, gradient = properties.value_and_gradient(f, z.log() + 5.0, y)
+        torch.testing.assert_close(value, -(z * z.log()).sum())
+        torch.testing.assert_close(gradient, torch.zeros_like(z))
+    hot = loss("listnet", target="soft", temperature=2.0)
+    assert properties.value_and_gradient(hot, y / 2, y)[1].abs().max() < 1e-12
+
+
+def test_grades_zero_and_one_need_no_label_differences():
+    """With two grades that differ by 1 all weightings of RankNet agree, and gains are linear."""
+    s, y = battery.tensors(battery.random_list(5, 20))
+    y = (y > 1).double()
+    for weighting in ("labeldiff", "squarediff"):
+        torch.testing.assert_close(loss("ranknet", weighting=weighting)(s, y), loss("ranknet")(s, y))
+    torch.testing.assert_close(loss("lambdarank", gain="linear")(s, y), loss("lambdarank")(s, y))
+    torch.testing.assert_close(loss("listnet", target="lin")(s, y), loss("listnet")(s, y))
+
+
+@pytest.mark.parametrize("k", [None, 1, 3, 5])
+def test_the_weight_of_lambdarank_is_the_change_of_ndcg(k):
+    """At a pair's own scores: swap the two documents, measure NDCG@k again, and take the difference."""
+    s, y = (v.tolist() for v in battery.random_list(11, 7))
+    for i, j in reference.pairs(y):
+        swapped = list(s)
+        swapped[i], swapped[j] = s[j], s[i]
+        change = abs(reference.ndcg(swapped, y, k=k) - reference.ndcg(s, y, k=k))
+        only = torch.zeros(7, dtype=torch.float64)  # weights leave the pairs in which i is the better one
+        only[i] = 1
+        scores = torch.tensor(s, dtype=torch.float64)
+        gradient = properties.value_and_gradient(loss("lambdarank", k=k), scores, torch.tensor(y), weights=only)[1]
+        slope = 1 / (1 + math.exp(s[i] - s[j])) / math.log(2)
+        assert gradient[j].item() == pytest.approx(change * slope, abs=1e-12)
+
+
+def test_truncations_beyond_the_list_cut_nothing():
+    batch = battery.pad(battery.cases().values())
+    for truncation in ("discount", "either", "both"):
+        torch.testing.assert_close(loss("lambdarank", k=100, truncation=truncation)(*batch), loss("lambdarank")(*batch))
+
+
+def test_truncations_differ():
+    s, y = battery.tensors(battery.random_list(3, 12))
+    values = {t: loss("lambdarank", k=3, truncation=t)(s, y).item() for t in ("discount", "either", "both")}
+    assert values["both"] < values["either"] < values["discount"]
+
+
+def test_a_lost_pair_keeps_its_pull():
+    """However far apart: a clamped sigmoid stops learning exactly where the ranking is worst."""
+    for gap in (10.0, 100.0, 1e4):
+        scores = torch.tensor([0.0, gap])
+        labels = torch.tensor([1.0, 0.0])
+        for name in ("ranknet", "listnet"):
+            gradient = properties.value_and_gradient(loss(name), scores, labels)[1]
+            assert gradient.tolist() == pytest.approx([-1, 1], abs=1e-4)
+        omega = (1 - 1 / math.log2(3)) / math.log(2)
+        gradient = properties.value_and_gradient(loss("lambdarank"), scores, labels)[1]
+        assert gradient.tolist() == pytest.approx([-omega, omega], rel=1e-4)
+
+
+def test_tied_labels_are_drawn_uniformly():
+    """ListMLE over all draws is the mean over the orders of the tied documents."""
+    s, y = torch.tensor([0.0, 1.0, 2.5], dtype=torch.float64), torch.tensor([1.0, 1.0, 0.0])
+    one, other = (loss("listmle")(s, torch.tensor(t)).item() for t in ([2.0, 1.0, 0.0], [1.0, 2.0, 0.0]))
+    generator = torch.Generator().manual_seed(0)
+    draws = loss("listmle")(s.expand(4000, 3), y.expand(4000, 3), generator=generator)
+    assert sorted(set(draws.round(decimals=9).tolist())) == pytest.approx(sorted([one, other]))
+    assert draws.mean().item() == pytest.approx((one + other) / 2, abs=0.02)
+    assert loss("listmle")(s, y).item() == pytest.approx(one)  # without a generator: the order of the list
+
+
+# ------------------------------------------------------------------------------------------------------- means
+
+
+def test_reduce_is_the_mean_over_lists_that_count():
+    scores, labels, where = battery.pad([battery.WORKED, (np.ones(3), np.zeros(3)), battery.random_list(1, 6)])
+    f = loss("ranknet", normalise="none")
+    values = f(scores, labels, where)
+    assert values[1] == 0
+    assert f.reduce(values, labels, where).item() == pytest.approx((values[0] + values[2]).item() / 2)
+    assert reduce(values, labels, where).item() == pytest.approx(values.sum().item() / 3)
+    assert counts(labels, where, "gain").tolist() == [True, False, True]
+    with pytest.raises(InputError, match="Did you mean 'pair'"):
+        counts(labels, where, "pairs")
+
+
+def test_a_batch_that_counts_nothing_still_trains():
+    """Zero, finite, and connected: a step with it leaves the weights where they are."""
+    net = torch.nn.Linear(3, 1)
+    for entry in LOSSES:
+        f = loss(entry.name)
+        net.zero_grad()
+        scores = net(torch.randn(2, 5, 3)).squeeze(-1)
+        labels, where = torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.bool)
+        f.reduce(f(scores, labels, where), labels, where).backward()
+        assert all((p.grad == 0).all() for p in net.parameters()), entry.name
+
+
+# ----------------------------------------------------------------------------------------------- by name, and refusals
+
+
+def test_a_loss_by_name():
+    f = loss("listnet", target="lin")
+    assert (f.name, f.needs, repr(f)) == ("listnet", "gain", "listnet(target='lin')")
+    assert pickle.loads(pickle.dumps(f)) == f
+    s, y = battery.tensors(battery.WORKED)
+    assert f(s, y) == LOSSES["listnet"].function(s, y, target="lin")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("lamdarank", {}, "Did you mean 'lambdarank'"),
+        ("ranknet", {"weigthing": "none"}, "Did you mean 'weighting'"),
+        ("mse", {"k": 3}, "no parameters"),
+        ("ranknet", {"weighting": "label_diff"}, "Did you mean 'labeldiff'"),
+        ("listnet", {"target": "linear"}, "Did you mean 'lin'"),
+        ("listnet", {"eps": -1.0}, "eps"),
+        ("listnet", {"target": "lin", "eps": 0.1}, "gain target"),
+        ("listnet", {"temperature": 2.0}, "soft target"),
+        ("listmle", {"normalise": "pairs"}, "Known: documents, none"),
+        ("lambdarank", {"sigma": 0.0}, "sigma > 0"),
+        ("lambdarank", {"k": 0}, "k >= 1"),
+        ("lambdarank", {"gain": "exp"}, "Did you mean 'exp2'"),
+        ("lambdarank", {"sigma": "steep"}, "does not take"),
+        ("ranknet", {"sigma": -1.0}, "sigma > 0"),
+    ],
+)
+def test_mistakes_are_named(name, params, message):
+    with pytest.raises(InputError, match=message):
+        loss(name, **params)
+
+
+def test_describe_lists_the_catalogue():
+    rows = {row["name"]: row for row in describe()}
+    assert set(rows) == set(LOSSES.names())
+    for row in rows.values():
+        assert row["formula"] and row["source"] and row["summary"].endswith(".") and row["claims"]["needs"], row
+    assert rows["lambdarank"]["parameters"]["truncation"] == "discount"
+
+
+@pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.name)
+def test_wrong_shapes_are_refused(entry):
+    f, s = loss(entry.name), torch.zeros(2, 3)
+    with pytest.raises(InputError, match="labels and scores differ in shape.*one column at a time"):
+        f(s, torch.zeros(2, 3, 4))
+    with pytest.raises(InputError, match="where and scores differ in shape"):
+        f(s, s, torch.ones(3, dtype=torch.bool))
+    with pytest.raises(InputError, match="weights and scores differ in shape"):
+        f(s, s, weights=torch.ones(2, 1))
+    with pytest.raises(InputError, match="where must be boolean"):
+        f(s, s, torch.ones(2, 3))
+    with pytest.raises(InputError, match="floating point"):
+        f(s.long(), s)
+    with pytest.raises(InputError, match="no list axis"):
+        f(s[0, 0], s[0, 0])
+
+
+@pytest.mark.parametrize("name", ["lambdarank", "listnet"])
+def test_labels_that_are_no_gains_are_refused(name):
+    s = torch.zeros(1, 3)
+    with pytest.raises(InputError, match="never by a label of -1"):
+        loss(name)(s, torch.tensor([[1.0, 0.0, -1.0]]))
+    where = torch.tensor([[True, True, False]])
+    assert loss(name)(s, torch.tensor([[1.0, 0.0, -1.0]]), where).isfinite().all()  # what stands in a pad is nothing
+    with pytest.raises(InputError, match="linear gain"):
+        loss(name)(s, torch.tensor([[500.0, 0.0, 1.0]]))
+
+
+def test_standardised_objectives_are_fine_where_only_order_counts():
+    s, y = battery.tensors(battery.random_list(2, 9, ties=False))
+    for name in ("ranknet", "listmle"):
+        torch.testing.assert_close(loss(name)(s, y - 5.0), loss(name)(s, y))
+
+
+# ------------------------------------------------------------------------------------------------------------ cost
+
+
+class Largest(TorchDispatchMode):
+    """Cells of the largest tensor any operation makes."""
+
+    cells = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for each in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(each, torch.Tensor) and each.untyped_storage().nbytes() > 0:
+                Largest.cells = max(Largest.cells, each.untyped_storage().nbytes() // each.element_size())
+        return out
+
+
+@pytest.mark.parametrize("entry", LOSSES, ids=lambda e: e.name)
+def test_long_lists_need_no_square_memory(entry):
+    """8,000 documents have 64 million pairs; no tensor of a forward and backward pass holds more than a block."""
+    rng = np.random.default_rng(0)
+    scores = torch.tensor(rng.normal(size=(1, 8000)), dtype=torch.float32, requires_grad=True)
+    labels = torch.tensor(rng.choice(5, size=(1, 8000), p=[0.9, 0.04, 0.03, 0.02, 0.01]), dtype=torch.float32)
+    f = loss(entry.name)
+    Largest.cells = 0
+    with Largest():
+        f(scores, labels).sum().backward()
+    assert 8000 <= Largest.cells <= 100_000
+    assert scores.grad.isfinite().all() and scores.grad.abs().max() > 0
+
+
+def test_names_cost_no_torch():
+    code = "import sys, ltr.losses; assert 'torch' not in sys.modules; assert 'loss' in dir(ltr.losses)"
+    subprocess.run([sys.executable, "-c", code], check=True)
