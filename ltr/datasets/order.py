@@ -37,7 +37,7 @@ class Plan:
 
 
 def cuts(lengths: np.ndarray, cells: int | None, lists: int | None, jitter: float) -> np.ndarray:
-    """Where to cut the sorted lists into batches: int64 `[batches + 1]`, the same in every epoch.
+    """Where to cut the sorted lists into batches: int64 `[batches + 1]`, the same in every epoch; no list is empty.
 
     Jittered keys n (1 + u), |u| <= j, sorted falling, obey key_(i) <= n_(i) (1 + j), so no list at or after place i
     is longer than n_(i) (1 + j) / (1 - j) in any epoch. Cutting for this bound keeps every batch of every epoch within

@@ -161,7 +161,7 @@ class Transform:
         finite = torch.isfinite(x)
         x = torch.where(finite, x, 0.0)
         if self.name.startswith("log1p"):
-            x = x.sign() * x.abs().log1p()
+            x = _log1p(x)
         if "scale" in fitted:
             # Two subtractions: near the mean the first is exact, the second restores the digits float32 cuts off it.
             x = ((x - fitted["centre"]) - fitted["centre_rest"]) * fitted["scale"]
@@ -170,9 +170,17 @@ class Transform:
         return torch.where(finite, x, 0.0)
 
 
-def _chunks(features: np.ndarray) -> Iterator[np.ndarray]:
+def _log1p(x: Tensor) -> Tensor:
+    return x.sign() * x.abs().log1p()
+
+
+def _chunks(features: np.ndarray, log: bool) -> Iterator[np.ndarray]:
+    """Chunks as float64. The logarithm is the float32 one of `apply`: no spread is counted that it cannot show."""
+    import torch
+
     for start in range(0, len(features), _CHUNK):
-        yield np.asarray(features[start : start + _CHUNK], dtype=np.float64)
+        x = np.array(features[start : start + _CHUNK], dtype=np.float32)
+        yield (_log1p(torch.from_numpy(x)).numpy() if log else x).astype(np.float64)
 
 
 def _moments(features: np.ndarray, log: bool) -> dict[str, np.ndarray]:
@@ -180,15 +188,13 @@ def _moments(features: np.ndarray, log: bool) -> dict[str, np.ndarray]:
     columns = features.shape[1]
     count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    for x in _chunks(features):
+    for x in _chunks(features, log):
         finite = np.isfinite(x)
         whole = finite.all()
         low = np.minimum(low, x.min(0) if whole else x.min(0, where=finite, initial=np.inf))
         high = np.maximum(high, x.max(0) if whole else x.max(0, where=finite, initial=-np.inf))
         if not whole:
             x = np.where(finite, x, 0.0)
-        if log:
-            x = np.sign(x) * np.log1p(np.abs(x))
         n = finite.sum(0)
         total, seen = count + n, np.maximum(n, 1)
         chunk_mean = x.sum(0) / seen  # zeros stand for what is left out
