@@ -1,4 +1,4 @@
-"""Runs a suite: tuning first, then what is reported, on worker processes; every call continues where the last one stood.
+"""Runs a suite: tuning first, then what is reported, on worker processes; every call continues the last one.
 
 out/tuning/...      runs that only choose
 out/chosen.toml     what they chose, with the validation value of every candidate
@@ -25,7 +25,7 @@ from ltr.errors import InputError, unknown_name
 from .matrix import Suite, check, load_suite
 from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
 from .results import Results, collect
-from .workers import Event, Setting, run_jobs
+from .workers import Crew, Event, Setting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ class Launch:
 
     suite: Suite
     setting: Setting
-    workers: int
+    crew: Crew
     console: Console
     ended: dict[str, tuple[str, str]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -78,7 +78,7 @@ class Launch:
                     self.seconds[event.job.system].append(event.seconds)
                     self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
 
-            run_jobs(sorted(waiting, key=self._expected, reverse=True), self.setting, self.workers, tell)
+            self.crew.work(sorted(waiting, key=self._expected, reverse=True), tell)
 
     def _expected(self, job: Job) -> float:
         """Seconds the job will take; systems nobody has timed yet go first, in the order of the suite."""
@@ -136,14 +136,15 @@ def run_suite(
         return None
     folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in suite.datasets}
     setting = Setting(out, threads or suite.limits.threads, device, data)
-    launch = Launch(suite, setting, workers or suite.limits.workers, console)
+    launch = Launch(suite, setting, Crew(setting, workers or suite.limits.workers), console)
     _check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
     out.mkdir(parents=True, exist_ok=True)
     try:
-        chosen = _tune(launch, folds)
-        jobs = main_jobs(suite, folds, chosen)
-        _take_over(jobs, tuning_jobs(suite, folds), out)
-        launch.work_off(jobs, "Runs")
+        with launch.crew:
+            chosen = _tune(launch, folds)
+            jobs = main_jobs(suite, folds, chosen)
+            _take_over(jobs, tuning_jobs(suite, folds), out)
+            launch.work_off(jobs, "Runs")
     except KeyboardInterrupt:
         console.print(
             f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(suite, setting)}",
@@ -163,9 +164,11 @@ def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | None
 
 def dataset_folds(source: str) -> tuple[str, ...]:
     """Names of the folds of a dataset, given as `ltr.datasets.load` takes it."""
-    from ltr.datasets import folds
+    from ltr.datasets import load, open_store
 
-    return tuple(folds(source))
+    if source.partition(":")[0] == "synthetic":  # made, not stored
+        return (load(source).fold,)
+    return tuple(open_store(source).folds)
 
 
 # ---------------------------------------------------------------------------------------------------- phases
@@ -258,7 +261,7 @@ def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results:
     results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
     results = with_best_possible(results, data)
     # The workers' peaks need not fall together: their sum is what the machine had to have at most.
-    peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.workers > 1 else 0)
+    peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.crew.workers > 1 else 0)
     results = replace(results, environment=_environment(launch, seconds, peak))
     results.save(out / "report")
     page = report(out, console=None if console.quiet else console)
@@ -266,15 +269,14 @@ def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results:
     lost = results.failures[results.failures.status != "truth"]
     if len(lost):
         console.print(f"[yellow]{len(lost)} runs without numbers[/]; the report says why.")
-    console.print(
-        f"{launch.ran} runs in {duration(seconds)} with {launch.workers} worker{'s' * (launch.workers != 1)}; "
-        f"peak memory {peak / 2**30:.1f} GiB over all processes."
-    )
+    crew = f"{launch.crew.workers} worker{'s' * (launch.crew.workers != 1)}"
+    memory = f"peak memory {peak / 2**30:.1f} GiB over all processes"
+    console.print(f"{launch.ran} runs in {duration(seconds)} with {crew}; {memory}.")
     return results
 
 
 def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
-    """Machine, versions and cost of the call. Calls that continue add their time; one that ran nothing changes nothing."""
+    """Machine, versions and cost. Calls that continue add their time; a call that ran nothing changes nothing."""
     from ltr.runs.environment import code, environment
 
     path = launch.setting.out / "report" / "environment.json"
@@ -287,9 +289,9 @@ def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "wall_seconds": round(seconds + before.get("wall_seconds", 0.0), 1),
         "peak_memory_gib": max(round(peak / 2**30, 2), before.get("peak_memory_gib", 0.0)),
-        "workers": launch.workers,
+        "workers": launch.crew.workers,
         "threads": launch.setting.threads,
-        **{k: there[k] for k in ("python", "platform", "machine", "cpu_count", "device", "accelerator", "libraries")},
+        **{key: value for key, value in there.items() if key != "threads"},  # those of this process, not of the workers
         "code": code(),
     }
 
@@ -368,8 +370,8 @@ class _Display:
             if failed or self.progress is None:
                 reason = f": {event.reason.splitlines()[0]}" if event.reason else ""
                 colour = "red" if failed else "yellow" if event.status == "skipped" else "dim"
-                text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s{reason}"
-                self.console.print(text, style=colour, markup=False, soft_wrap=True)
+                text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s"
+                self.console.print(text + reason, style=colour, markup=False, soft_wrap=True)
         if self.progress is None:
             return
         if event.worker not in self.workers:

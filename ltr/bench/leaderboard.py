@@ -67,24 +67,23 @@ class Leaderboard:
     def caption(self) -> str:
         """What stands in the table, in a sentence or three."""
         over = "over all test queries" if self.rule == "queries" else "over folds of the mean over their queries"
-        left = (
-            f"{self.queries - self.counted} left out by the measure"
-            if self.counted < self.queries
-            else "none left out by the measure"
-        )
         return (
-            f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant document, {left}. "
-            f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ significantly "
-            f"(paired randomisation, {self.draws:,} draws, Holm over all pairs, alpha = {self.alpha:g})."
+            f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant "
+            f"document, {self.queries - self.counted or 'none'} left out by the measure. "
+            f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ "
+            f"significantly (paired randomisation, {self.draws:,} draws, Holm over all pairs, alpha = {self.alpha:g})."
         )
 
     def rows(self) -> list[dict[str, str]]:
         """The table as text, one dictionary a row, for every page and terminal alike."""
         regret = self.table.regret.notna().any()
         rows = []
-        for place, row in enumerate(self.table.itertuples(), start=1):
+        place = 0
+        for row in self.table.itertuples():
+            ranked = bool(np.isfinite(row.mean)) and not row.yardstick
+            place += ranked
             text = {
-                "#": str(place) if np.isfinite(row.mean) and not row.yardstick else "",
+                "#": str(place) if ranked else "",
                 "system": row.system,
                 "mean": _number(row.mean, 4),
                 "interval": f"{_number(row.low, 4)} – {_number(row.high, 4)}" if np.isfinite(row.low) else "",
@@ -114,24 +113,40 @@ class Leaderboard:
         ]
         return f"{_markdown(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
 
-    def to_rich(self) -> Table:
-        """The table for the terminal; costs that a narrow one has no room for are left to the report."""
+    def to_rich(self, width: int = 80) -> Table:
+        """The table for a terminal of `width` columns; what there is no room for is left to the report."""
         from rich import box
         from rich.table import Table
 
-        table = Table(
-            title=f"{self.dataset}: {self.measure}", box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
-        )
         rows = self.rows()
-        hidden = {"peak MiB", "runs", "docs/s"} | {c for c in rows[0] if all(not r[c] for r in rows)} if rows else set()
-        columns = [c for c in (rows[0] if rows else {}) if c not in hidden]
+        for row in rows:  # three digits of an interval say as much as four
+            row["interval"] = re.sub(r"(\d\.\d{3})\d", r"\1", row["interval"]).replace(" ", "")
+        taken, columns = 2, []
+        for column in ("#", "system", "mean", "interval", "group", "note", "regret", "fit s", *_WIDE):
+            longest = max((len(row.get(column, "")) for row in rows), default=0)
+            if longest and (column in _NEEDED or taken + max(longest, len(column)) + 3 <= width):
+                taken += min(max(longest, len(column)), 30) + 3
+                columns.append(column)
+        if "note" in columns:
+            columns.append(columns.pop(columns.index("note")))
+        table = Table(
+            title=f"{self.dataset}: {self.measure}",
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+        )
         for column in columns:
-            table.add_column(
-                column, justify="left" if column in ("system", "group", "note") else "right", no_wrap=column != "note"
-            )
+            left = column in ("system", "group", "note")
+            table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
         for row, facts in zip(rows, self.table.itertuples(), strict=True):
             table.add_row(*(row[c] for c in columns), style="dim" if facts.baseline or facts.yardstick else None)
         return table
+
+
+# Columns of the terminal's table: these always, those where it is wide.
+_NEEDED = ("#", "system", "mean", "interval", "group", "note")
+_WIDE = ("parameters", "seed sd", "docs/s", "peak MiB", "runs")
 
 
 def leaderboard(
@@ -210,8 +225,8 @@ def leaderboard(
     counts = runs[runs.status == "done"].drop_duplicates("fold") if len(runs) else runs
     counted = values[values.measure == measure].drop_duplicates("fold").queries.sum()
     return Leaderboard(
-        dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted), int(counts.test_blank.sum()),
-        draws, level, alpha,
+        dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted),
+        int(counts.test_blank.sum()), draws, level, alpha,
     )  # fmt: skip
 
 
@@ -305,8 +320,9 @@ _NAME = re.compile(r"(?P<name>\w+)(?:\((?P<convention>.*)\))?(?:@(?P<cut>\d+))?$
 def short_names(measures: list[str]) -> tuple[dict[str, str], list[str]]:
     """Short column heads for measures, and the legend that gives each convention back.
 
-    >>> short_names(["nDCG(gain=exp2,empty=skip)@5", "nDCG(gain=exp2,empty=skip)@10", "RR(empty=skip)"])[0]["RR(empty=skip)"]
-    'RR [2]'
+    >>> short, legend = short_names(["nDCG(gain=exp2,empty=skip)@5", "RR(empty=0)"])
+    >>> short["RR(empty=0)"], legend[1]
+    ('RR [2]', '[2] `RR(empty=0)`')
     """
     conventions: dict[tuple[str, str], list[str]] = {}
     for text in measures:

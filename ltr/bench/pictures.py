@@ -36,11 +36,26 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = "osD^vP*X"
 INK, SOFT, LINE = "#1b1b1d", "#66666b", "#d9d9de"
 _STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.edgecolor": LINE, "axes.labelcolor": INK, "text.color": INK,
-    "xtick.color": SOFT, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
-    "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.axisbelow": True, "axes.grid": False, "grid.color": LINE, "grid.linewidth": 0.6,
-    "legend.frameon": False, "svg.fonttype": "none", "figure.facecolor": "white", "axes.facecolor": "none",
-}  # fmt: skip
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "xtick.color": SOFT,
+    "ytick.color": INK,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be read aloud
+}
 
 
 class Picture:
@@ -150,15 +165,13 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
         ax.grid(axis="x")
         ax.margins(x=0.02)
         low, high = ax.get_xlim()
-        ax.set_xlim(low, high + 0.2 * (high - low))
+        ax.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers beside the marks
+        if high <= 1.1:
+            ax.set_xticks([x for x in ax.get_xticks() if low <= x <= 1.0])
         ax.set_xlabel(f"{board.measure}, mean and {board.level:.0%} interval over queries")
         ax.set_title(f"{board.dataset}: test queries of all folds")
-    best = table.iloc[0] if len(table) else None
-    text = (
-        "No finished runs."
-        if best is None
-        else f"Leaderboard of {len(table)} systems; the best is {best.system} with {best['mean']:.4f}."
-    )
+    ranked = [f"{row.system} {row.mean:.4f}" for row in table.itertuples() if not row.yardstick]
+    text = f"{len(ranked)} systems, best first: {', '.join(ranked[:3])}." if ranked else "No finished runs."
     return Picture(name, "Leaderboard", text, figure)
 
 
@@ -228,18 +241,19 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
     if yardsticks:
         against["best baseline"] = yardsticks[0]
     against = {r.system: what for what, r in reversed(against.items())}  # one panel a system
+    reach = max(0.05, *((values[best.system] - values[other]).abs().max() for other in against))
     with _canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
         lines = []
         for ax, (other, what) in zip(axes[0], reversed(against.items()), strict=True):
             mine, theirs = values[best.system].align(values[other], join="inner")
             d = (mine - theirs).to_numpy()
             wins, ties, losses = int((d > 1e-9).sum()), int((np.abs(d) <= 1e-9).sum()), int((d < -1e-9).sum())
-            bins = np.linspace(-1, 1, 41)
+            bins = np.linspace(-reach, reach, 41)
             _, _, bars = ax.hist(d[np.abs(d) > 1e-9], bins=bins)
             for bar in bars:
                 bar.set_facecolor(PALETTE[0] if bar.get_x() + bar.get_width() / 2 > 0 else PALETTE[1])
             ax.axvline(0, color=SOFT, linewidth=0.8)
-            ax.set_title(f"− {other}\n", fontsize=9)
+            ax.set_title(f"less {other}\n", fontsize=9)
             ax.text(
                 0.5,
                 1.01,
@@ -250,8 +264,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
                 color=SOFT,
             )
             ax.grid(axis="y")
-            reach = max(np.abs(d).max(), 0.05)
-            ax.set_xlim(-reach * 1.05, reach * 1.05)
+            ax.yaxis.get_major_locator().set_params(integer=True)
             lines.append(f"{wins} queries better, {ties} equal and {losses} worse than {other}")
         axes[0, 0].set_ylabel("queries (equal ones not drawn)")
         figure.supxlabel(f"difference in {board.measure}", fontsize=9)
@@ -296,6 +309,7 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
                 )
             ax.set_title(ranker)
             ax.grid(True)
+            ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend(fontsize=7, loc="lower right")
         for ax in axes[:, 0]:
             ax.set_ylabel(f"{board_short(results.suite.select)}, validation", fontsize=8)

@@ -23,12 +23,19 @@ __all__ = ["report"]
 
 # What a head means; the table's columns stay short.
 HEADS = {
-    "#": "place", "mean": "mean of the measure", "interval": "bootstrap interval over queries",
-    "group": "systems that share a letter do not differ significantly", "seed sd": "standard deviation of the mean over seeds",
-    "regret": "mean of the best possible ranker less this one", "fit s": "seconds of training, mean over runs",
-    "docs/s": "documents scored a second, mean over runs", "parameters": "learned numbers, mean over runs",
-    "peak MiB": "largest resident memory of a process that trained it", "runs": "finished / planned runs", "note": "what did not work",
-}  # fmt: skip
+    "#": "place",
+    "mean": "mean of the measure",
+    "interval": "bootstrap interval over queries",
+    "group": "systems that share a letter do not differ significantly",
+    "seed sd": "standard deviation of the mean over seeds",
+    "regret": "mean of the best possible ranker less this one",
+    "fit s": "seconds of training, mean over runs",
+    "docs/s": "documents scored a second, mean over runs",
+    "parameters": "learned numbers, mean over runs",
+    "peak MiB": "largest resident memory of a process that trained it",
+    "runs": "finished / planned runs",
+    "note": "what did not work",
+}
 
 
 def report(
@@ -60,8 +67,8 @@ def report(
         to = folder
     boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
     for board in boards if console is not None else ():
-        console.print(board.to_rich())
-        console.print(board.caption(), style="dim", soft_wrap=False)
+        console.print(board.to_rich(console.width))
+        console.print(board.caption(), style="dim")
     context = _context(results, boards)
     for section, board in zip(context["sections"], boards, strict=True):
         section["pictures"] = _draw(results, board, Path(to))
@@ -119,26 +126,31 @@ def _context(results: Results, boards: Sequence[Leaderboard]) -> dict[str, Any]:
         "environment": _environment(results.environment),
         "version": __version__,
         "select": suite.select,
-        "budget": results.chosen.get("budget", {}),
+        "budget": _budget(results.chosen.get("budget")),
     }
+
+
+def _budget(budget: dict[str, Any] | None) -> str:
+    if not budget:
+        return ""
+    folds = "the first fold" if budget["folds"] == ["first"] else ", ".join(budget["folds"])
+    return (
+        f"{budget['points']} grid points a system, judged by {budget['measure']} on the validation queries of {folds}, "
+        f"seed {', '.join(map(str, budget['seeds']))}."
+    )
 
 
 def _summary(results: Results, done: int, planned: int) -> list[str]:
     suite = results.suite
-    folds = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
+    counts = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
+    folds = ", ".join(f"{d}: {n} fold{'s' * (n != 1)}" for d, n in counts.items())
+    seeds = ", ".join(map(str, suite.seeds))
     lines = [
-        f"{len(suite.variants())} systems; " + ", ".join(f"{d}: {n} fold{'s' if n != 1 else ''}" for d, n in folds.items())
-        + f"; seeds {', '.join(map(str, suite.seeds))}; {done} of {planned} runs finished.",
-        f"Training stops and hyperparameters are chosen by {suite.select} on validation; test queries are only reported.",
-    ]  # fmt: skip
-    if suite.tuning.points:
-        lines.append(
-            f"Tuning budget: {suite.tuning.points} grid points for every system with a grid, on "
-            f"{'the first fold' if suite.tuning.folds == ('first',) else ', '.join(suite.tuning.folds)}, "
-            f"seed {', '.join(map(str, suite.tuning.seeds))}."
-        )
-    else:
-        lines.append("Nothing was tuned: every system ran as written in the suite.")
+        f"{len(suite.variants())} systems; {folds}; seeds {seeds}; {done} of {planned} runs finished.",
+        f"Epochs and hyperparameters are chosen by {suite.select} on validation; test queries are only reported.",
+    ]
+    budget = _budget(results.chosen.get("budget"))
+    lines.append(f"Tuning: {budget}" if budget else "Nothing was tuned: every system ran as written in the suite.")
     return lines
 
 

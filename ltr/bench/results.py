@@ -51,8 +51,8 @@ class Results:
     Attributes:
         suite: as it was run.
         values: columns dataset, system, fold, seed, split, measure, mean, queries, blank.
-        runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, the cost columns, selected (value on validation),
-            config_hash, store_hash, command.
+        runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, the cost columns, selected
+            (value on validation), config_hash, store_hash, command.
         per_query: columns dataset, system, fold, seed, query and a column a measure; NaN where a query is left out.
         curves: columns dataset, system, fold, seed, step, value.
         chosen: the table of chosen.toml; empty where nothing was tuned.

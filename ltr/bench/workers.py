@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ltr.errors import MissingExtra
+
 from .plan import Job
 
-__all__ = ["Event", "Setting", "run_jobs"]
+__all__ = ["Crew", "Event", "Setting"]
 
 # Libraries read these when they are loaded, so a worker must be born with them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -70,22 +72,38 @@ class Event:
     peak_memory: int = 0
 
 
-def run_jobs(jobs: Sequence[Job], setting: Setting, workers: int, tell: Callable[[Event], None]) -> None:
-    """Works off `jobs` in their order; returns when all are finished, one way or another.
+class Crew:
+    """Workers for as long as the `with` block lasts.
 
-    One worker runs in this process; more are spawned, so a script that calls this needs the usual
-    `if __name__ == "__main__":`. Ctrl-C stops the workers and is passed on; what they were doing can be continued.
+    One worker runs in this process; more are spawned when there is work for them, so a script that asks for more needs
+    the usual `if __name__ == "__main__":`. When the block is left by an exception (Ctrl-C), the workers are stopped;
+    what they were doing can be continued.
+
+        with Crew(setting, workers=2) as crew:
+            crew.work(jobs, tell)
     """
-    if workers <= 1 or len(jobs) <= 1:
-        runner = _Runner(setting)
-        with runner.thread_limit():
+
+    def __init__(self, setting: Setting, workers: int):
+        self.setting, self.workers = setting, workers
+        self._runner = _Runner(setting) if workers <= 1 else None
+        self._pool = _Pool(setting, workers)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._pool.close(orderly=exception[0] is None)
+
+    def work(self, jobs: Sequence[Job], tell: Callable[[Event], None]) -> None:
+        """Works off `jobs` in their order; returns when all have ended, one way or another."""
+        if self._runner is None:
+            self._pool.work(deque(jobs), tell)
+            return
+        with self._runner.thread_limit():
             for job in jobs:
-                for_job = _Teller(0, job, tell)
-                for_job("start")
-                for_job("end", **runner(job, for_job.progress))
-        return
-    with _Pool(setting, min(workers, len(jobs))) as pool:
-        pool.work(deque(jobs), tell)
+                say = _Teller(0, job, tell)
+                say("start")
+                say("end", **self._runner(job, say.progress))
 
 
 class _Teller:
@@ -116,6 +134,7 @@ class _Runner:
         from ltr.runs.environment import peak_memory
 
         folder = self.setting.out / job.folder
+        self.warm_up(job)
         try:
             # A finished run needs no data: resuming a suite opens nothing.
             found = read_record(folder)
@@ -138,6 +157,16 @@ class _Runner:
         self.tasks.move_to_end(key)
         return self.tasks[key]
 
+    def warm_up(self, job: Job) -> None:
+        """Imports what training needs before the clock of the first run starts."""
+        if job.config.loss is not None:
+            import ltr.rankers.lightning_module  # noqa: F401
+        else:
+            from ltr.rankers import make_ranker
+
+            with contextlib.suppress(MissingExtra):
+                getattr(make_ranker(job.config.ranker.name), "library", None)
+
     @contextlib.contextmanager
     def thread_limit(self) -> Iterator[None]:
         """The threads torch may use here, given back afterwards (the process may be a user's notebook)."""
@@ -156,18 +185,13 @@ class _Pool:
 
     def __init__(self, setting: Setting, workers: int):
         self.setting, self.context = setting, multiprocessing.get_context("spawn")
+        self.workers, self.started = workers, 0
         self.alive: dict[Any, tuple[int, Any]] = {}  # our end of the pipe -> (number, process)
         self.holding: dict[Any, tuple[Job, float]] = {}
-        self.workers = workers
 
-    def __enter__(self) -> _Pool:
-        for number in range(self.workers):
-            self._start(number)
-        return self
-
-    def __exit__(self, *exception) -> None:
+    def close(self, orderly: bool) -> None:
         for pipe, (_, process) in self.alive.items():
-            if exception[0] is None:
+            if orderly:
                 with contextlib.suppress(OSError):
                     pipe.send(None)
             else:
@@ -179,7 +203,8 @@ class _Pool:
                 process.join()
             pipe.close()
 
-    def _start(self, number: int) -> Any:
+    def _start(self) -> Any:
+        number, self.started = self.started, self.started + 1
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_worker, args=(number, theirs, self.setting), daemon=True)
         before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
@@ -197,6 +222,8 @@ class _Pool:
         return ours
 
     def work(self, jobs: deque[Job], tell: Callable[[Event], None]) -> None:
+        while len(self.alive) < min(self.workers, len(jobs)):
+            self._start()
         for pipe in list(self.alive):
             self._hand(pipe, jobs)
         while self.holding:
@@ -204,15 +231,12 @@ class _Pool:
                 try:
                     event = pipe.recv()
                 except (EOFError, OSError):
-                    tell(self._bury(pipe))
+                    event = self._bury(pipe)
                     if jobs:
-                        self._hand(self._start(self.workers), jobs)
-                        self.workers += 1
-                    continue
-                if event.kind == "end":
-                    del self.holding[pipe]
+                        pipe = self._start()
                 tell(event)
                 if event.kind == "end":
+                    self.holding.pop(pipe, None)
                     self._hand(pipe, jobs)
 
     def _hand(self, pipe, jobs: deque[Job]) -> None:
