@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..errors import InputError
 from ..strict import bind, to_dict
 from . import baselines, neural, trees  # noqa: F401  (they register their rankers)
 from .base import RANKERS, FittedRanker, Progress, load_ranker
@@ -31,10 +30,11 @@ def make_ranker(
     """A ranker that is not fitted yet.
 
     Args:
-        name: in the catalogue: linear, mlp, transformer, dasalc, lightgbm, xgboost, catboost, feature, random, constant.
+        name: linear, mlp, transformer or dasalc (neural, need a loss); lightgbm, xgboost or catboost; feature, random
+            or constant.
         loss: default of `fit(loss=...)`, for rankers that need one.
         seed: default of `fit(seed=...)`.
-        training: settings of the training, for rankers that have some.
+        training: settings of the training; rankers that have none leave them alone.
         params: parameters of the ranker, and settings of the training by their own names.
 
     Raises:
@@ -50,8 +50,6 @@ def make_ranker(
     entry = RANKERS[name]
     schema = entry.claims.get("training")
     if schema is None:
-        if training:
-            raise InputError(f"ranker {name!r} has no settings of training", came=training)
         return entry.function(bind(entry.claims["config"], params, where=name), loss=loss, seed=seed)
     own = {f.name for f in fields(entry.claims["config"])}
     flat = {k: params.pop(k) for k in list(params) if k not in own and k in {f.name for f in fields(schema)}}

@@ -182,7 +182,7 @@ class FittedRanker:
             )  # fmt: skip
         scores = np.ascontiguousarray(self._score(split), dtype=np.float32)
         if not np.isfinite(scores).all():
-            raise InputError(f"ranker {self.name!r} gave scores that are not finite", do="Check the features for huge values")
+            raise InputError(f"scores of ranker {self.name!r} are not finite", do="Check the features for huge values")
         return scores
 
     def save(self, folder: Path | str) -> None:

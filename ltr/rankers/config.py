@@ -48,7 +48,7 @@ class TrainingConfig:
         step_factor: factor of the step.
         warmup: epochs over which the rate first grows linearly; may be a fraction.
         clip: largest norm of the gradient; 0 does not clip.
-        precision: 32-true, or mixed precision on devices that gain from it. Scores are float32 in every case.
+        precision: 32-true, or bf16-mixed on devices that gain from it. Scores are float32 in either case.
     """
 
     transform: Literal["none", "log1p", "standardise", "log1p-standardise", "quantile"] = "log1p-standardise"
@@ -66,7 +66,7 @@ class TrainingConfig:
     step_factor: float = 0.1
     warmup: float = 0.0
     clip: float = 0.0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self):
         check(

@@ -19,7 +19,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,6 @@ from ..seeds import seed_of
 from ..types import Batch
 from .base import Job
 from .config import TrainingConfig, rate
-from .nets import score_batch
 
 __all__ = ["ListModule", "State", "train"]
 
@@ -103,17 +102,17 @@ class ListModule(LightningModule):
         net: features `[batch, list, feature]`, where `[batch, list]` -> scores `[batch, list]`.
         job: loss, objective, seed, selection measure, progress.
         training: settings.
-        vali: whole validation lists, or None.
         state: where to start; changed in place.
     """
 
-    def __init__(self, net: nn.Module, job: Job, training: TrainingConfig, vali: Batches | None, state: State):
+    def __init__(self, net: nn.Module, job: Job, training: TrainingConfig, state: State):
         super().__init__()
-        self.net, self.job, self.training_config, self.vali, self.state = net, job, training, vali, state
+        self.net, self.job, self.settings, self.state = net, job, training, state
+        self.measured: float | None = None
         self.began = time.perf_counter() - state.seconds
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.training_config
+        settings = self.settings
         common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimiser == "sgd":
             optimiser = torch.optim.SGD(self.net.parameters(), momentum=settings.momentum, **common)
@@ -136,7 +135,7 @@ class ListModule(LightningModule):
         self.total = torch.zeros((), device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        now = rate(self.training_config, self.current_epoch + (batch_idx + 1) / self.trainer.num_training_batches)
+        now = rate(self.settings, self.current_epoch + (batch_idx + 1) / self.trainer.num_training_batches)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = now
 
@@ -149,33 +148,40 @@ class ListModule(LightningModule):
         self.total += loss.detach()  # stays on the device: no step waits for the host
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        # One row more than documents: padding carries row -1, so what is computed for it lands there.
+        self.scores = torch.zeros(self.job.vali.n_documents + 1, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # as `score` does it, whatever the training's precision
+            self.scores[batch.document] = self.net(batch.features, batch.where)
+
+    def on_validation_epoch_end(self) -> None:
+        # All lists at once: a mean of batch means would weigh the lists of a small batch more.
+        measured = self.job.measure(self.scores[:-1].cpu().numpy())
+        self.measured = None if math.isnan(measured) else measured  # NaN: no list counts, nothing can be selected
+
     def on_train_epoch_end(self) -> None:
-        state, epoch = self.state, self.current_epoch + 1
+        state, epoch, vali = self.state, self.current_epoch + 1, self.measured
         loss = self.total.item() / self.trainer.num_training_batches
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged: the loss of epoch {epoch} is {loss}",
                 do="Lower learning_rate, set clip, or standardise the features",
             )
-        vali = None
-        if self.vali is not None:
-            scores = self.vali.collect(lambda batch: score_batch(self.net, batch))
-            self.net.train()
-            vali = self.job.measure(scores)
-            vali = None if math.isnan(vali) else vali  # no validation list counts: nothing can be selected
         state.epoch = epoch
         state.history.append({"epoch": epoch, "loss": loss, "vali": vali})
         if vali is not None and (not state.best or vali > state.best["vali"]):
             state.best = {"epoch": epoch, "vali": vali, "net": copy.deepcopy(self.net.state_dict())}
         waited = epoch - state.best["epoch"] if state.best else 0
-        stop = 0 < self.training_config.patience <= waited
-        state.done = stop or epoch >= self.training_config.epochs
+        stop = 0 < self.settings.patience <= waited
+        state.done = stop or epoch >= self.settings.epochs
         state.seconds = time.perf_counter() - self.began
         if self.job.folder is not None:
             state.net, state.optimiser = self.net.state_dict(), self.trainer.optimizers[0].state_dict()
             state.save(self.job.folder)
         self.trainer.should_stop = stop
-        self.job.report(epoch, self.training_config.epochs, loss, vali)
+        self.job.report(epoch, self.settings.epochs, loss, vali)
 
 
 def train(
@@ -216,13 +222,15 @@ def _run(net, job, training, batches, vali, state) -> None:
             callbacks=[interrupts],
             plugins=[LightningEnvironment()],  # one process, whatever a scheduler's variables suggest
             logger=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0 if vali is None else 1.0,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         net.train()
         try:
-            trainer.fit(ListModule(net, job, training, vali, state), datamodule=ListDataModule(batches))
+            trainer.fit(ListModule(net, job, training, state), datamodule=ListDataModule(batches, vali))
         except SystemExit:
             if interrupts.caught is None:
                 raise
@@ -263,6 +271,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
+            # Lightning 2.6 asks torch 2.13's pytree in a way that torch is about to drop; nobody here can change it.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -184,7 +184,7 @@ class Tower(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with heads of any width; 4 width (width + 1) parameters at heads x head_size = width."""
+    """Multi-head self-attention, heads of any size; 4 width (width + 1) parameters where heads x head_size = width."""
 
     def __init__(self, width: int, heads: int, head_size: int, dropout: float):
         super().__init__()

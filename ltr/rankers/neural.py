@@ -121,8 +121,9 @@ class NeuralRanker(FittedRanker):
 
 
 def loss_name(loss: Callable) -> str:
-    """What a loss calls itself: its `identity` where it has one, else its name."""
-    return str(getattr(loss, "identity", None) or getattr(loss, "__qualname__", type(loss).__qualname__))
+    """What a loss calls itself, with its parameters: its repr where its class writes one, else its name."""
+    plain = type(loss).__repr__ in (object.__repr__, type(lambda: 0).__repr__)
+    return getattr(loss, "__qualname__", type(loss).__qualname__) if plain else repr(loss)
 
 
 def _fingerprint(split: Split) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -173,7 +173,7 @@ class Selection:
 
 
 class TreeRanker(FittedRanker):
-    """A boosted ensemble. A child names its library and file, and writes `native`, `_boost`, `_raw`, `_save`, `_open`."""
+    """A boosted ensemble. A child names its library and file, writes `native`, `_boost`, `_score`, `_read`."""
 
     module = ""
     file = ""
@@ -196,7 +196,6 @@ class TreeRanker(FittedRanker):
         raise NotImplementedError
 
     def _fit(self, job: Job) -> int:
-        self.library  # a missing library is named before any work
         self._check_labels(job.train.labels[:, job.objective])
         selection = Selection(job, self.config)
         rounds = self._boost(job, selection)
@@ -229,14 +228,25 @@ class TreeRanker(FittedRanker):
         return {"n_parameters": self.n_parameters}
 
 
+def _labels(job: Job) -> np.ndarray:
+    return np.ascontiguousarray(job.train.labels[:, job.objective])  # a strided column is copied with a warning
+
+
 def _groups(split: Split) -> np.ndarray:
     """Documents of each list; the libraries know no list without documents."""
     lengths = split.lengths
     return lengths[lengths > 0]
 
 
-def _make(cls: type, name: str) -> Callable:
-    return lambda config, **options: cls(name, config, **options)
+def _register(name: str, cls: type, config: type, formula: str, source: str, stochastic: bool) -> None:
+    """`stochastic`: whether the seed matters under the default config."""
+
+    @RANKERS.register(
+        name, formula=formula, source=source, config=config, kind="trees", needs_loss=False, stochastic=stochastic,
+        independent=True, equivariant=True, learns=True,
+    )  # fmt: skip
+    def make(config, **options) -> TreeRanker:
+        return cls(name, config, **options)
 
 
 # ---------------------------------------------------------------------------------------------------------- LightGBM
@@ -270,7 +280,7 @@ class LightGBM(TreeRanker):
 
     def _boost(self, job: Job, selection: Selection) -> int:
         params = self.native(job.seed, job.threads)
-        labels = job.train.labels[:, job.objective]
+        labels = _labels(job)
         data = self.library.Dataset(job.train.features, labels, group=_groups(job.train), params=params)
         booster = self.library.Booster(params, data)
         done = seen = 0
@@ -302,10 +312,7 @@ class LightGBM(TreeRanker):
         return sum(int(n) for n in re.findall(r"^num_leaves=(\d+)$", self.model.model_to_string(), re.MULTILINE))
 
 
-RANKERS.register(
-    "lightgbm", formula="sum of trees, leaf-wise", source="Ke et al. 2017; lambdarank: Burges 2010", config=LightGBMConfig,
-    kind="trees", needs_loss=False, stochastic=False, independent=True, equivariant=True, learns=True,
-)(_make(LightGBM, "lightgbm"))  # fmt: skip
+_register("lightgbm", LightGBM, LightGBMConfig, "sum of leaf-wise trees", "Ke et al. 2017", False)
 
 
 # ----------------------------------------------------------------------------------------------------------- XGBoost
@@ -336,7 +343,7 @@ class XGBoost(TreeRanker):
 
     def _boost(self, job: Job, selection: Selection) -> int:
         params = self.native(job.seed, job.threads)
-        labels = job.train.labels[:, job.objective]
+        labels = _labels(job)
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
         data = self.library.QuantileDMatrix(
@@ -367,10 +374,7 @@ class XGBoost(TreeRanker):
         return 0 if self.model is None else sum(tree.count("leaf=") for tree in self.model.get_dump())
 
 
-RANKERS.register(
-    "xgboost", formula="sum of trees, depth-wise", source="Chen and Guestrin 2016", config=XGBoostConfig,
-    kind="trees", needs_loss=False, stochastic=False, independent=True, equivariant=True, learns=True,
-)(_make(XGBoost, "xgboost"))  # fmt: skip
+_register("xgboost", XGBoost, XGBoostConfig, "sum of depth-wise trees", "Chen and Guestrin 2016", False)
 
 
 # ---------------------------------------------------------------------------------------------------------- CatBoost
@@ -392,14 +396,14 @@ class CatBoost(TreeRanker):
 
     def _boost(self, job: Job, selection: Selection) -> int:
         rounds = self.config.rounds
-        labels = job.train.labels[:, job.objective]
+        labels = _labels(job)
         lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
         data = self.library.Pool(job.train.features, labels, group_id=lists)
         self.model = self.library.CatBoost(self.native(job.seed, job.threads))
         try:
             self.model.fit(data, callbacks=[_Rounds(job, rounds, self.config.select_every)])
         except self.library.CatBoostError as error:
-            raise InputError(f"CatBoost: {error}", do="See the objective's demands in CatBoost's documentation") from None
+            raise InputError(f"CatBoost: {error}", do="Its documentation says what the objective demands") from None
         done = self.model.tree_count_
         if selection.on:
             every = self.config.select_every
@@ -438,7 +442,4 @@ class _Rounds:
         return True  # go on
 
 
-RANKERS.register(
-    "catboost", formula="sum of symmetric trees", source="Prokhorenkova et al. 2018", config=CatBoostConfig,
-    kind="trees", needs_loss=False, stochastic=True, independent=True, equivariant=True, learns=True,
-)(_make(CatBoost, "catboost"))  # fmt: skip
+_register("catboost", CatBoost, CatBoostConfig, "sum of symmetric trees", "Prokhorenkova et al. 2018", True)

@@ -1,0 +1,432 @@
+"""The contract every ranker inherits by standing in the catalogue, and how the neural ones train, stop and resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from toy_lists import Jittered, SoftmaxCE, toy
+
+from ltr.errors import InputError
+from ltr.metrics import evaluate, mean
+from ltr.rankers import HEADLINE, RANKERS, FittedRanker, load_ranker, make_ranker, resolve_params
+from ltr.types import Ranker, Split
+
+# Small enough for the whole catalogue to train in seconds.
+SMALL = {
+    "linear": {"epochs": 12, "learning_rate": 0.05},
+    "mlp": {"hidden": (16,), "epochs": 12, "learning_rate": 0.02, "dropout": 0.1},
+    "transformer": {"width": 16, "blocks": 1, "d_ff": 16, "epochs": 12, "learning_rate": 0.01},
+    "dasalc": {
+        "hidden": (16,), "blocks": 1, "head_size": 8, "noise": 0.1, "dropout": 0.1, "epochs": 12, "learning_rate": 0.02
+    },
+    "lightgbm": {"rounds": 30, "min_data_in_leaf": 5},
+    "xgboost": {"rounds": 30, "depth": 3},
+    "catboost": {"rounds": 30, "depth": 3},
+}  # fmt: skip
+TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
+
+
+@pytest.fixture(scope="module", params=RANKERS.names())
+def name(request):
+    if RANKERS[request.param].claims["kind"] == "trees":
+        pytest.importorskip(request.param, reason="extra 'trees' is not installed")
+    return request.param
+
+
+def make(name, seed=0, **params) -> FittedRanker:
+    needs_loss = RANKERS[name].claims["needs_loss"]
+    return make_ranker(name, seed=seed, loss=SoftmaxCE() if needs_loss else None, **(SMALL.get(name, {}) | params))
+
+
+@pytest.fixture(scope="module")
+def fitted(name):
+    return make(name).fit(TRAIN, VALI)
+
+
+def measured(scores, split=TEST) -> float:
+    return mean(evaluate([HEADLINE], scores, split.label(), split.offsets)[HEADLINE])
+
+
+def rearranged(split: Split, rows: np.ndarray, lengths) -> Split:
+    labels = None if split.labels is None else split.labels[rows]
+    return Split.from_arrays(split.features[rows], labels, lengths)
+
+
+# ------------------------------------------------------------------------------------------------------ the contract
+
+
+def test_keeps_the_protocol(fitted, name):
+    assert isinstance(fitted, Ranker)
+    assert fitted.name == name
+    fresh = make(name)
+    assert fresh.fit(TRAIN, VALI) is fresh
+
+
+def test_scores_are_flat_finite_float32(fitted):
+    scores = fitted.score(TEST)
+    assert scores.shape == (TEST.n_documents,)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+
+
+def test_needs_no_labels_to_score(fitted):
+    unjudged = Split.from_arrays(TEST.features, None, TEST.lengths)
+    assert np.array_equal(fitted.score(unjudged), fitted.score(TEST))
+
+
+def test_scores_follow_shuffled_documents(fitted, name):
+    if not RANKERS[name].claims["equivariant"]:
+        pytest.skip("scores by place in the list, and says so")
+    draw = np.random.default_rng(5)
+    pieces = [a + draw.permutation(b - a) for a, b in zip(TEST.offsets, TEST.offsets[1:], strict=False)]
+    rows = np.concatenate(pieces)
+    np.testing.assert_allclose(fitted.score(rearranged(TEST, rows, TEST.lengths)), fitted.score(TEST)[rows], atol=1e-5)
+
+
+def test_lists_do_not_see_each_other(fitted):
+    """Half of the lists, in reverse order, get the scores they had among all."""
+    half = np.arange(TEST.n_queries)[::-2]
+    rows = np.concatenate([np.arange(TEST.offsets[q], TEST.offsets[q + 1]) for q in half])
+    np.testing.assert_allclose(fitted.score(TEST.take(half)), fitted.score(TEST)[rows], atol=1e-5)
+
+
+def test_documents_see_their_list_only_where_it_is_claimed(fitted, name):
+    claims = RANKERS[name].claims
+    alone = Split.from_arrays(TEST.features, None, np.ones(TEST.n_documents, dtype=int))
+    close = np.allclose(fitted.score(alone), fitted.score(TEST), atol=1e-4)
+    assert close == claims["independent"]
+
+
+def test_same_seed_same_scores(fitted, name):
+    assert np.array_equal(make(name).fit(TRAIN, VALI).score(TEST), fitted.score(TEST))
+
+
+def test_the_seed_matters_where_chance_is_claimed(fitted, name):
+    other = make(name, seed=1).fit(TRAIN, VALI).score(TEST)
+    assert np.array_equal(other, fitted.score(TEST)) != RANKERS[name].claims["stochastic"]
+
+
+def test_fit_leaves_the_global_generators_alone(name):
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    make(name).fit(TRAIN, VALI)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_save_and_load(fitted, name, tmp_path):
+    folder = tmp_path / "runs" / "ranker"
+    fitted.save(folder)
+    fitted.save(folder)  # over itself
+    assert [p.name for p in folder.parent.iterdir()] == ["ranker"], "nothing half-written is left beside"
+    back = load_ranker(folder)
+    assert type(back) is type(fitted)
+    assert type(fitted).load(folder).config == fitted.config
+    assert np.array_equal(back.score(TEST), fitted.score(TEST))
+    for attribute in ("config", "training", "best", "history", "n_parameters", "objective", "n_features", "seed"):
+        assert getattr(back, attribute) == getattr(fitted, attribute), attribute
+    for weights in folder.glob("*.pt"):
+        torch.load(weights, weights_only=True)
+
+
+def test_learns_an_easy_task(fitted, name):
+    """Far above the expectation of a random ranking, which a constant has under a measure that averages over ties."""
+    chance = measured(make("constant").fit(TRAIN).score(TEST))
+    if RANKERS[name].claims["learns"]:
+        assert measured(fitted.score(TEST)) > chance + 0.2
+    else:
+        assert measured(fitted.score(TEST)) == pytest.approx(chance, abs=0.06)
+
+
+def test_selection_is_our_measure_on_validation(fitted, name):
+    """What is recorded as the best validation value is what our measure says of the final scores."""
+    if fitted.best.get("vali") is None:
+        pytest.skip("chooses nothing on validation")
+    assert fitted.best["vali"] == pytest.approx(measured(fitted.score(VALI), VALI), abs=1e-6)
+    assert fitted.best["vali"] == max(e["vali"] for e in fitted.history)
+    assert fitted.best["epoch"] in [e["epoch"] for e in fitted.history]
+
+
+def test_trains_without_validation(name):
+    ranker = make(name).fit(TRAIN)
+    assert np.isfinite(ranker.score(TEST)).all()
+    assert ranker.best.get("vali") is None
+
+
+def test_trains_on_another_objective(name):
+    """With the first objective reversed as the second, its ranking turns round."""
+    labels = np.stack([TRAIN.label(), 4 - TRAIN.label()], 1)
+    both = Split.from_arrays(TRAIN.features, labels, TRAIN.lengths, objectives=("up", "down"))
+    ranker = make(name).fit(both, objective="down")
+    assert ranker.objective == "down"
+    if RANKERS[name].claims["learns"]:
+        up = make(name).fit(both, objective="up")
+        assert np.corrcoef(ranker.score(TEST), up.score(TEST))[0, 1] < -0.5
+    with pytest.raises(InputError, match="unknown objective 'dwon'"):
+        make(name).fit(both, objective="dwon")
+
+
+def test_says_what_it_cost(fitted):
+    assert fitted.cost["seconds"] > 0
+    assert fitted.cost["documents_per_second"] > 0
+    assert fitted.cost["peak_memory"] > 1e6
+    assert fitted.n_parameters > 0 or RANKERS[fitted.name].claims["kind"] == "baseline"
+
+
+def test_refuses_other_features(fitted):
+    with pytest.raises(InputError, match="fitted on other features; expected 6 features; came 7"):
+        fitted.score(toy(3, features=7))
+
+
+def test_refuses_what_cannot_be(fitted, name, tmp_path):
+    with pytest.raises(InputError, match="is not fitted"):
+        make(name).score(TEST)
+    with pytest.raises(InputError, match="nothing to save"):
+        make(name).save(tmp_path / "x")
+    with pytest.raises(InputError, match="takes no preference"):
+        fitted.score(TEST, preference=np.array([0.5, 0.5]))
+    with pytest.raises(InputError, match="train split carries no labels"):
+        make(name).fit(Split.from_arrays(TRAIN.features, None, TRAIN.lengths))
+    with pytest.raises(InputError, match="train and vali do not fit together"):
+        make(name).fit(TRAIN, toy(3, features=7))
+
+
+def test_overwrites_only_rankers(fitted, tmp_path):
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(InputError, match="will not be overwritten"):
+        fitted.save(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "dear"
+
+
+def test_every_default_is_written_out(name):
+    params = resolve_params(name, {})
+    assert json.loads(json.dumps(params)) == params
+    assert resolve_params(name, params) == params
+    with pytest.raises(InputError, match="unknown key 'lerning_rate'"):
+        make_ranker(name, lerning_rate=0.1)
+
+
+def test_needs_its_loss_and_no_other(name):
+    wrong = None if RANKERS[name].claims["needs_loss"] else SoftmaxCE()
+    with pytest.raises(InputError, match="none is given" if wrong is None else "takes no loss"):
+        make_ranker(name, **SMALL.get(name, {})).fit(TRAIN, VALI, loss=wrong)
+
+
+def test_names_cost_no_heavy_import():
+    heavy = ["torch", "lightning", "lightgbm", "xgboost", "catboost", "pandas"]
+    code = (
+        "from ltr.rankers import RANKERS, TrainingConfig, make_ranker, resolve_params; import sys;"
+        "[(resolve_params(n, {}), make_ranker(n)) for n in RANKERS.names()];"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------------------------------------------------- baselines
+
+
+def test_feature_finds_the_column_and_its_sign():
+    up = make("feature").fit(TRAIN, VALI)
+    assert (up.best["column"], up.best["sign"], up.best["name"]) == (1, 1, "f1")  # the steepest direction of the toy
+    assert np.array_equal(up.score(TEST), TEST.features[:, 0])
+    turned = Split.from_arrays(-TRAIN.features, TRAIN.label(), TRAIN.lengths)
+    down = make("feature").fit(turned)
+    assert (down.best["column"], down.best["sign"]) == (1, -1)
+    assert down.best["train"] == pytest.approx(up.best["train"])
+    for column in (3, "3", "f3"):
+        assert np.array_equal(make("feature", column=column, sign="down").fit(TRAIN).score(TEST), -TEST.features[:, 2])
+    with pytest.raises(InputError, match="no such column; expected 1 to 6"):
+        make("feature", column=7).fit(TRAIN)
+    with pytest.raises(InputError, match="unknown feature 'f33'. Did you mean 'f3'"):
+        make("feature", column="f33").fit(TRAIN)
+
+
+def test_random_belongs_to_the_query():
+    scores = make("random").fit(TRAIN).score(TEST)
+    assert len(np.unique(scores)) > 0.99 * len(scores)
+    assert scores.min() >= 0 and scores.max() < 1
+    np.testing.assert_allclose([scores.mean(), scores.var()], [1 / 2, 1 / 12], atol=0.05)
+    one = make("random").fit(TRAIN).score(TEST.take([7]))
+    assert np.array_equal(one, scores[TEST.offsets[7] : TEST.offsets[8]])
+
+
+# --------------------------------------------------------------------------------------------- how neural ones train
+
+
+def mlp(**settings) -> FittedRanker:
+    """All that is random at once: dropout, input noise, sampled lists, a loss that draws."""
+    params = {"hidden": (8,), "dropout": 0.2, "noise": 0.1, "epochs": 6, "patience": 0, "list_size": 6, "lists": 8}
+    return make_ranker("mlp", **(params | {"schedule": "cosine", "warmup": 0.5} | settings))
+
+
+def weights(ranker) -> dict:
+    return ranker.net.state_dict()
+
+
+class Stop(Exception):
+    """The process dies."""
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_resumed_training_ends_where_the_uninterrupted_one_does(after, optimiser, tmp_path):
+    def die(event):
+        if event.epoch == after:
+            raise Stop
+
+    settings = {"optimiser": optimiser, "weight_decay": 1e-3, "clip": 1.0}
+    straight = mlp(**settings).fit(TRAIN, VALI, loss=Jittered(), seed=5)
+    with pytest.raises(Stop):
+        mlp(**settings).fit(TRAIN, VALI, loss=Jittered(), seed=5, folder=tmp_path, progress=die)
+    torch.manual_seed(99)  # another process has another global generator
+    heard = []
+    resumed = mlp(**settings).fit(TRAIN, VALI, loss=Jittered(), seed=5, folder=tmp_path, progress=heard.append)
+    assert [event.epoch for event in heard] == list(range(after + 1, 7)), "only what was missing is trained"
+    assert resumed.history == straight.history
+    assert resumed.best == straight.best
+    for key, value in weights(straight).items():
+        assert torch.equal(weights(resumed)[key], value), key
+    again = mlp(**settings).fit(TRAIN, VALI, loss=Jittered(), seed=5, folder=tmp_path, progress=heard.append)
+    assert len(heard) == 6 - after, "a finished training is not repeated"
+    assert np.array_equal(again.score(TEST), straight.score(TEST))
+
+
+def test_ctrl_c_reaches_the_caller_and_leaves_a_checkpoint(tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupt(event):
+        if event.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        mlp().fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler, "the next Ctrl-C works, too"
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 2 and not kept["done"]
+    resumed = mlp().fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path)
+    assert np.array_equal(resumed.score(TEST), mlp().fit(TRAIN, VALI, loss=SoftmaxCE()).score(TEST))
+
+
+@pytest.mark.parametrize("change", ["seed", "settings", "loss", "data"])
+def test_a_checkpoint_continues_its_own_training_only(change, tmp_path):
+    mlp(epochs=1).fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path)
+    ranker = mlp(epochs=1, **({"learning_rate": 0.5} if change == "settings" else {}))
+    loss = Jittered() if change == "loss" else SoftmaxCE()
+    train = toy(seed=9) if change == "data" else TRAIN
+    with pytest.raises(InputError, match="belongs to another training"):
+        ranker.fit(train, VALI, loss=loss, seed=int(change == "seed"), folder=tmp_path)
+
+
+def test_stops_early_and_keeps_the_best_epoch():
+    """With a rate that soon overshoots, training stops `patience` epochs after the best one and returns to it."""
+    ranker = make_ranker("mlp", hidden=(32,), learning_rate=0.3, epochs=200, patience=4, transform="none")
+    ranker.fit(TRAIN, VALI, loss=SoftmaxCE())
+    values = [e["vali"] for e in ranker.history]
+    best = int(np.argmax(values))
+    assert len(values) == best + 1 + 4 < 200
+    assert ranker.best == {"epoch": best + 1, "vali": values[best]}
+    assert measured(ranker.score(VALI), VALI) == pytest.approx(values[best], abs=1e-9)
+
+
+def test_data_order_does_not_know_the_ranker(monkeypatch):
+    """All rankers of a seed meet the same batches; two epochs meet different ones."""
+    from ltr.rankers import lightning_module
+
+    seen = []
+    step = lightning_module.ListModule.training_step
+
+    def spy(self, batch, batch_idx):
+        seen[-1].append(batch.document.clone())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(lightning_module.ListModule, "training_step", spy)
+    for name in ("linear", "transformer"):
+        seen.append([])
+        make(name, epochs=2, list_size=6).fit(TRAIN, VALI, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+    half = len(seen[0]) // 2
+    assert not all(torch.equal(a, b) for a, b in zip(seen[0][:half], seen[0][half:], strict=True))
+
+
+def test_one_step_of_the_loop_is_the_textbook_one():
+    """One step of plain gradient descent, by hand: w - rate * gradient of the mean over the lists that count."""
+    ranker = make_ranker(
+        "linear", epochs=1, optimiser="sgd", momentum=0.0, learning_rate=0.7, transform="none", lists=1000, cells=10**6,
+        list_size=0,
+    )  # fmt: skip
+    start = {}
+
+    class Recorded(SoftmaxCE):
+        def reduce(self, values, labels, where):
+            start.setdefault("lists", len(values))
+            return super().reduce(values, labels, where)
+
+    from ltr.rankers.nets import build
+    from ltr.seeds import seed_of
+
+    ranker.fit(TRAIN, loss=Recorded(), seed=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of("init", 2))
+        w = build(ranker.config, TRAIN.n_features).head.linear.weight.detach()[0].requires_grad_()
+    total = counting = 0
+    for a, b in zip(TRAIN.offsets, TRAIN.offsets[1:], strict=False):
+        y = torch.from_numpy(TRAIN.label()[a:b].copy())
+        if y.sum() > 0:
+            logp = (torch.from_numpy(TRAIN.features[a:b].copy()) @ w).log_softmax(0)
+            total, counting = total - (y / y.sum() * logp).sum(), counting + 1
+    (total / counting).backward()
+    assert start["lists"] == TRAIN.n_queries
+    torch.testing.assert_close(ranker.net.head.linear.weight.detach().cpu()[0], w.detach() - 0.7 * w.grad)
+
+
+def test_blank_lists_and_flat_validation_are_no_trouble():
+    """Training lists without a relevant document, and a validation split where none has one: nothing is selected."""
+    blank = Split.from_arrays(TRAIN.features, np.zeros(TRAIN.n_documents), TRAIN.lengths)
+    ranker = make("mlp", epochs=2).fit(TRAIN, blank)
+    assert ranker.best == {"epoch": 2, "vali": None}
+    still = make("linear", epochs=2).fit(blank, VALI)
+    assert np.isfinite(still.score(TEST)).all()
+
+
+def test_a_diverging_training_says_so():
+    with pytest.raises(InputError, match="training diverged: the loss of epoch . is (nan|inf)"):
+        make_ranker("linear", learning_rate=1e30, optimiser="sgd", epochs=9, transform="none").fit(
+            Split.from_arrays(TRAIN.features * 1e8, TRAIN.label(), TRAIN.lengths), loss=SoftmaxCE()
+        )
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_settings_are_honoured(optimiser, precision):
+    ranker = make("mlp", optimiser=optimiser, precision=precision, learning_rate=0.05, clip=0.5, schedule="step")
+    ranker.fit(TRAIN, VALI)
+    assert measured(ranker.score(TEST)) > 0.75
+    assert ranker.score(TEST).dtype == np.float32
+
+
+def test_a_normal_run_is_silent(tmp_path):
+    """Not a line on either stream, with Lightning's own logging and warnings as a user has them."""
+    code = (
+        "from toy_lists import toy, SoftmaxCE; from ltr.rankers import make_ranker\n"
+        "r = make_ranker('mlp', epochs=2).fit(toy(), toy(seed=1), loss=SoftmaxCE()); r.score(toy(seed=2))\n"
+        "r.save('kept')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (out.returncode, out.stdout, out.stderr) == (0, "", "")
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"], "no lightning_logs, no checkpoints"
+
+
+def test_unknown_accelerator():
+    with pytest.raises(InputError, match="unknown accelerator 'gppu'. Did you mean 'gpu'"):
+        make("linear").fit(TRAIN, accelerator="gppu")
