@@ -14,7 +14,6 @@ whole list without one).
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
@@ -85,10 +84,14 @@ def mean_ndcg(ranked, measure):
 )
 def err(ranked, measure):
     top = ranked.lists.top(measure.cutoff)
-    stop = _expected_stops(ranked, ("stop", measure.max_grade), top)
+    return _cascade(top, _expected_stops(ranked, ("stop", measure.max_grade), top))
+
+
+def _cascade(top, stop):
+    """E[1 / the rank at which a reader stops] who stops at slot r, once there, with probability stop_r."""
     reading_on = top.running(1 - stop, product=True)
-    before = ranked.xp.concat(reading_on[:1], reading_on[:-1])  # one slot earlier; 1 at the head of each list
-    before = ranked.xp.where(top.position == 0, 1.0, before)
+    before = top.xp.concat(reading_on[:1], reading_on[:-1])  # one slot earlier; 1 at the head of each list
+    before = top.xp.where(top.position == 0, 1.0, before)
     return top.sum(stop * before / top.rank)
 
 
@@ -176,46 +179,16 @@ def ap(ranked, measure):
     arguments=("empty", "ties", "rel"), cutoff="optional", blank="relevant", ideal=1.0,
 )
 def rr(ranked, measure):
-    xp, lists = ranked.xp, ranked.lists
+    # The cascade of a reader who stops at the first relevant document. In a tie group of which m of n documents are
+    # relevant, slot j stops with m / (n - j + 1) who met none before it.
+    top = ranked.lists.top(measure.cutoff)
     rel = ranked.judged.values(("rel", measure.rel))[ranked.row]
-    hits = rel if ranked.groups is None else ranked.groups.sum(rel)
-    found = xp.nonzero(hits > 0)
-    slot = found if ranked.groups is None else ranked.groups.starts[found]
-    # The first hit of each list: hits are in the order of slots, so the one whose predecessor is another list's.
-    query = lists.query[slot]
-    first = xp.concat(query[:1] == query[:1], query[1:] != query[:-1])
-    first = first & (lists.position[slot] < (measure.cutoff or lists.longest))
-    slot, query, t = slot[first], query[first], lists.position[slot[first]]
     if ranked.groups is None:
-        value = 1 / xp.floats(t + 1)
-    else:
-        n, m = ranked.groups.lengths[found[first]], xp.ints(hits[found[first]])
-        value = _expected_reciprocal(ranked, t, n, m, measure.cutoff or lists.longest)
-    out = xp.zeros(len(lists))
-    out[query] = value
-    return out
-
-
-def _expected_reciprocal(ranked, t, n, m, k: int):
-    """E[1/rank of the first relevant document; rank <= k] where m relevant ones are among n tied after t others.
-
-    It stands at slot j of the group with C(n-j, m-1) / C(n, m).
-    """
-    from .ragged import Lists
-
-    xp = ranked.xp
-    places = n - m + 1
-    places = xp.where(places < k - t, places, k - t)
-    slots = Lists(xp, xp.concat(xp.cumsum(places)[:1] * 0, xp.cumsum(places)))
-    t, n, m = (x[slots.query] for x in (t, n, m))
-    j = slots.position + 1
-    lf = xp.floats(_log_factorials(ranked.lists.longest))
-    log_chance = (lf[n - j] - lf[m - 1] - lf[n - j - m + 1]) - (lf[n] - lf[m] - lf[n - m])
-    return slots.sum(xp.exp(log_chance) / (t + j))
-
-
-def _log_factorials(n: int) -> np.ndarray:
-    return np.array([math.lgamma(i + 1) for i in range(n + 1)])
+        return _cascade(top, rel[top.slots])
+    groups = ranked.groups
+    group = groups.query[top.slots]
+    left = groups.lengths[group] - groups.position[top.slots]
+    return _cascade(top, (groups.sum(rel)[group] / left).clip(max=1))
 
 
 @MEASURES.register(

@@ -103,7 +103,7 @@ class Measure:
         if k is not None and rule == "none":
             raise InputError(f"{self.name} takes no cut-off", came=f"{self.name}@{k}")
         if k is None and self.short == "0":
-            raise InputError("short=0 compares a list with the cut-off", expected=f"for example {self.name}(short=0)@10")
+            raise InputError("short=0 compares a list with the cut-off", expected=f"e.g. {self.name}(short=0)@10")
 
     @property
     def arguments(self) -> dict[str, str | float]:

@@ -166,6 +166,11 @@ class Lists:
         self.longest = int(self.lengths.max()) if len(self.lengths) else 0
         self._memo: dict = {}
 
+    @classmethod
+    def of(cls, xp, lengths) -> Lists:
+        """Lists of these lengths, int64 `[lists]`."""
+        return cls(xp, _offsets(xp, lengths))
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -207,7 +212,7 @@ class Lists:
             return self
         if ("top", k) not in self._memo:
             lengths = self.xp.minimum(self.lengths, k)
-            offsets = self.xp.concat(self.offsets[:1], self.xp.cumsum(lengths))
+            offsets = _offsets(self.xp, lengths)
             slots = self.xp.repeat(self.starts - offsets[:-1], lengths) + self.xp.arange(int(offsets[-1]))
             self._memo["top", k] = Lists(self.xp, offsets, slots)
         return self._memo["top", k]
@@ -281,3 +286,7 @@ class Lists:
         """Runs of tied slots as lists of their own (`tied` as `descending` returns it)."""
         starts = self.xp.nonzero(~tied)
         return Lists(self.xp, self.xp.concat(starts, self.offsets[-1:]))
+
+
+def _offsets(xp, lengths):
+    return xp.concat(xp.arange(1), xp.cumsum(lengths))

@@ -51,7 +51,7 @@ def bootstrap_interval(values, level: float = 0.95, draws: int = 10_000, seed: i
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0:
         raise InputError("values of an interval", expected="[queries] or [..., queries]", came=values.shape)
-    rows = _counted(values.reshape(-1, values.shape[-1]))
+    rows = _counted(_rows(values))
     return Interval(*_percentiles(rows.mean(0)[None], level, draws, seed)[0].tolist())
 
 
@@ -247,13 +247,18 @@ def _per_query(values) -> np.ndarray:
     systems = [np.asarray(v, dtype=np.float64) for v in values]
     if not systems or any(s.ndim == 0 for s in systems):
         raise InputError("values to compare", expected="[systems, queries], one row a system", came=np.shape(values))
-    rows = [s.reshape(-1, s.shape[-1]) for s in systems]
+    rows = [_rows(s) for s in systems]
     if len({r.shape[1] for r in rows}) > 1:
         lengths = [r.shape[1] for r in rows]
         raise InputError("systems must be measured on the same queries", expected="rows of one length", came=lengths)
     ends = np.cumsum([len(r) for r in rows])[:-1]
     kept = np.split(_counted(np.concatenate(rows)), ends)
     return np.stack([r.mean(0) for r in kept])
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    """`[..., queries]` as a matrix."""
+    return values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
 
 
 def _counted(rows: np.ndarray) -> np.ndarray:

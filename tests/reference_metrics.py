@@ -1,0 +1,196 @@
+"""The witness of the measures: one list at a time, one rank at a time, in plain Python.
+
+Nothing here is shared with `ltr.metrics` but the names of measures. Slow and obvious on purpose.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+
+def reference(measure, scores, labels, doc_ids=None) -> float:
+    """The value of one list under the measure's own tie rule; NaN where empty=skip leaves the list out."""
+    labels, scores = [float(y) for y in labels], [float(s) for s in scores]
+    if is_blank(measure, labels):
+        return {"skip": math.nan, "0": 0.0, "1": 1.0}[measure.empty]
+    if measure.short == "0" and len(labels) < measure.cutoff:
+        return 0.0
+    groups = tie_groups(scores)
+    if measure.ties == "order":
+        return along(measure, [labels[i] for group in groups for i in group])
+    if measure.ties == "worst":
+        return along(measure, [y for group in groups for y in sorted(labels[i] for i in group)])
+    if measure.ties == "docid":
+        by_name = [sorted(group, key=lambda i: doc_ids[i], reverse=True) for group in groups]
+        return along(measure, [labels[i] for group in by_name for i in group])
+    # The expectation: every order of every tie group, all equally likely.
+    orders = itertools.product(*(itertools.permutations(group) for group in groups))
+    values = [along(measure, [labels[i] for group in order for i in group]) for order in orders]
+    return math.fsum(values) / len(values)
+
+
+def tie_groups(scores) -> list[list[int]]:
+    groups: dict[float, list[int]] = {}
+    for i, s in enumerate(scores):
+        groups.setdefault(s, []).append(i)
+    return [groups[s] for s in sorted(groups, reverse=True)]
+
+
+def is_blank(measure, labels) -> bool:
+    if measure.name == "OPA":
+        return len(set(labels)) < 2
+    if measure.rel is not None:
+        return not any(y >= measure.rel for y in labels)
+    return not any(y > 0 for y in labels)
+
+
+def along(measure, ys) -> float:
+    """The value of labels that stand in this order."""
+    return {
+        "nDCG": ndcg, "DCG": dcg, "MeanNDCG": mean_ndcg, "ERR": err, "AP": ap, "RR": rr, "P": precision, "R": recall,
+        "RBP": rbp, "OPA": opa,
+    }[measure.name](measure, ys)
+
+
+def first(measure, ys):
+    return ys if measure.cutoff is None else ys[: measure.cutoff]
+
+
+def gain(measure, y):
+    return 2**y - 1 if measure.gain == "exp2" else y
+
+
+def discount(measure, rank):
+    if measure.discount == "letor":
+        return 1.0 if rank <= 2 else 1 / math.log2(rank)
+    return 1 / math.log2(1 + rank)
+
+
+def dcg(measure, ys):
+    total = 0.0
+    for rank, y in enumerate(first(measure, ys), start=1):
+        total += gain(measure, y) * discount(measure, rank)
+    return total
+
+
+def ndcg(measure, ys):
+    return dcg(measure, ys) / dcg(measure, sorted(ys, reverse=True))
+
+
+def mean_ndcg(measure, ys):
+    best = sorted(ys, reverse=True)
+    total = got = ideal = 0.0
+    for rank, (y, z) in enumerate(zip(ys, best, strict=True), start=1):
+        got += gain(measure, y) * discount(measure, rank)
+        ideal += gain(measure, z) * discount(measure, rank)
+        total += got / ideal
+    return total / len(ys)
+
+
+def err(measure, ys):
+    total, reading = 0.0, 1.0
+    for rank, y in enumerate(first(measure, ys), start=1):
+        stop = (2**y - 1) / 2**measure.max_grade
+        total += reading * stop / rank
+        reading *= 1 - stop
+    return total
+
+
+def ap(measure, ys):
+    total = seen = 0
+    for rank, y in enumerate(first(measure, ys), start=1):
+        if y >= measure.rel:
+            seen += 1
+            total += seen / rank
+    return total / sum(y >= measure.rel for y in ys)
+
+
+def rr(measure, ys):
+    for rank, y in enumerate(first(measure, ys), start=1):
+        if y >= measure.rel:
+            return 1 / rank
+    return 0.0
+
+
+def precision(measure, ys):
+    return sum(y >= measure.rel for y in first(measure, ys)) / measure.cutoff
+
+
+def recall(measure, ys):
+    return sum(y >= measure.rel for y in first(measure, ys)) / sum(y >= measure.rel for y in ys)
+
+
+def rbp(measure, ys):
+    total = 0.0
+    for rank, y in enumerate(first(measure, ys), start=1):
+        if y >= measure.rel:
+            total += (1 - measure.p) * measure.p ** (rank - 1)
+    return total
+
+
+def opa(measure, ys):
+    pairs = right = 0
+    for above, below in itertools.combinations(ys, 2):
+        if above != below:
+            pairs += 1
+            right += above > below
+    return right / pairs
+
+
+def letor4_script(labels_in_order, k: int) -> tuple[float, float, float]:
+    """(NDCG@k, MeanNDCG, AP) of one list by the rule of LETOR 4.0's evaluation script, read as a recipe.
+
+    Running DCG: the first document counts whole, the document at rank r >= 2 its gain over log2(r). A list without a
+    positive ideal is 0; NDCG at a depth the list does not reach is 0; MeanNDCG divides by the list's length.
+    """
+
+    def running(ys):
+        out = []
+        for rank, y in enumerate(ys, start=1):
+            if rank == 1:
+                out.append(2**y - 1)
+            else:
+                out.append(out[-1] + (2**y - 1) * math.log(2) / math.log(rank))
+        return out
+
+    got, best = running(labels_in_order), running(sorted(labels_in_order, reverse=True))
+    ndcgs = [g / b if b > 0 else 0.0 for g, b in zip(got, best, strict=True)]
+    at_k = ndcgs[k - 1] if len(ndcgs) >= k else 0.0
+    hits, precisions = 0, []
+    for rank, y in enumerate(labels_in_order, start=1):
+        if y in (1, 2):
+            hits += 1
+            precisions.append(hits / rank)
+    return at_k, sum(ndcgs) / len(ndcgs), sum(precisions) / len(precisions) if precisions else 0.0
+
+
+def sign_flip_p(a, b) -> float:
+    """Exact two-sided p of a paired randomisation test: all 2^n relabellings."""
+    d = [x - y for x, y in zip(a, b, strict=True)]
+    observed = abs(math.fsum(d))
+    patterns = list(itertools.product((1, -1), repeat=len(d)))
+    return sum(abs(math.fsum(s * x for s, x in zip(p, d, strict=True))) >= observed - 1e-9 for p in patterns) / len(patterns)
+
+
+def holm_steps(p) -> list[float]:
+    """Holm, 1979, one step at a time."""
+    adjusted, worst = [0.0] * len(p), 0.0
+    for step, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        worst = max(worst, min(1.0, (len(p) - step) * p[i]))
+        adjusted[i] = worst
+    return adjusted
+
+
+def random_lists(seed: int, n: int, longest: int, grades: int = 5, levels: int = 4):
+    """n lists of up to `longest` documents with many ties; some blank, some of one document, some empty."""
+    rng = random.Random(seed)
+    lists = []
+    for i in range(n):
+        length = 0 if i == 3 else 1 if i == 5 else rng.randint(1, longest)
+        top = 0 if i % 7 == 2 else grades - 1
+        lists.append(
+            ([rng.randint(0, levels - 1) / 4 - 0.5 for _ in range(length)], [rng.randint(0, top) for _ in range(length)])
+        )
+    return lists

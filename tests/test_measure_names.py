@@ -1,0 +1,143 @@
+"""Names of measures: repr is identity, it parses back, and a wrong name says what was meant."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltr.errors import InputError
+from ltr.metrics import MEASURES, PRESETS, Measure, measure
+
+VALUES = {
+    "gain": st.sampled_from(["exp2", "linear"]),
+    "empty": st.sampled_from(["skip", "0", "1"]),
+    "ties": st.one_of(
+        st.sampled_from(["mean", "order", "worst", "docid"]), st.integers(0, 10**9).map(lambda seed: f"random({seed})")
+    ),
+    "discount": st.sampled_from(["log2", "letor"]),
+    "short": st.sampled_from(["count", "0"]),
+    "rel": st.one_of(st.integers(1, 100), st.floats(1e-3, 100)),
+    "p": st.floats(0.01, 0.99),
+    "max_grade": st.integers(1, 52),
+}
+
+
+@st.composite
+def measures(draw) -> Measure:
+    entry = MEASURES[draw(st.sampled_from(MEASURES.names()))]
+    chosen = {a: draw(VALUES[a]) for a in entry.claims["arguments"] if draw(st.booleans())}
+    wants = {"none": False, "required": True, "optional": draw(st.booleans())}[entry.claims["cutoff"]]
+    if chosen.get("short") == "0":
+        wants = True
+    return Measure(entry.name, draw(st.integers(1, 10_000)) if wants else None, **chosen)
+
+
+@given(measures())
+def test_repr_parses_back_to_the_same_value(m):
+    again = measure(repr(m))
+    assert again == m and hash(again) == hash(m) and repr(again) == repr(m)
+    assert measure(m) is m and pickle.loads(pickle.dumps(m)) == m
+
+
+@given(measures(), st.randoms())
+def test_order_of_arguments_and_spaces_do_not_matter(m, random):
+    arguments = [f" {k} = {v}" for k, v in m.arguments.items()]
+    random.shuffle(arguments)
+    cutoff = "" if m.cutoff is None else f" @ {m.cutoff}"
+    assert measure(f" {m.name} ({','.join(arguments)}){cutoff} ") == m
+
+
+@given(measures(), measures())
+def test_two_measures_are_equal_when_their_names_are(a, b):
+    assert (a == b) == (repr(a) == repr(b))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("nDCG@10", "nDCG(gain=exp2,empty=skip)@10"),
+        ("nDCG(gain=exp2,empty=skip,ties=mean)@10", "nDCG(gain=exp2,empty=skip)@10"),
+        ("nDCG( short=0 ,discount=letor, ties=order,empty=0)@10",
+         "nDCG(gain=exp2,empty=0,ties=order,discount=letor,short=0)@10"),
+        ("AP", "AP(empty=skip)"),
+        ("AP(rel=1.0)", "AP(empty=skip)"),
+        ("AP(rel=2)@5", "AP(empty=skip,rel=2)@5"),
+        ("RBP(p=.95)", "RBP(empty=skip,p=0.95)"),
+        ("ERR(max_grade=2)@20", "ERR(empty=skip,max_grade=2)@20"),
+        ("MeanNDCG", "MeanNDCG(gain=exp2,empty=skip)"),
+        ("OPA(ties=random( 3 ))", "OPA(empty=skip,ties=random(3))"),
+    ],
+)
+def test_names(text, name):
+    assert repr(measure(text)) == name == str(measure(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ndcg@10", "Did you mean 'nDCG'"),
+        ("nDGC", "Did you mean 'nDCG'"),
+        ("MAP", "called AP here"),
+        ("MRR@10", "called RR here"),
+        ("nDCG(gian=linear)", "Did you mean 'gain'"),
+        ("nDCG(gain=exp)", "Did you mean 'exp2'"),
+        ("AP(gain=exp2)", "AP has no argument 'gain'"),
+        ("AP(gian=exp2)", "unknown argument of AP 'gian'"),
+        ("nDCG(ties=random)", "random(SEED)"),
+        ("nDCG(ties=random(SEED))", "random(SEED)"),
+        ("nDCG(ties=random(x))", "random(SEED)"),
+        ("nDCG(gain)", "name=value"),
+        ("nDCG(gain=)", "name=value"),
+        ("nDCG(gain=exp2,gain=linear)", "stands twice"),
+        ("nDCG(gain=exp2,)", "name=value"),
+        ("nDCG@0", "whole number from 1"),
+        ("nDCG@ten", "whole number from 1"),
+        ("nDCG@-1", "whole number from 1"),
+        ("nDCG@", "not a measure"),
+        ("nDCG(gain=exp2", "not a measure"),
+        ("", "not a measure"),
+        ("P", "P needs a cut-off"),
+        ("R(rel=2)", "R needs a cut-off"),
+        ("OPA@10", "OPA takes no cut-off"),
+        ("nDCG(short=0)", "cut-off"),
+        ("AP(rel=0)", "above 0"),
+        ("AP(rel=high)", "a number"),
+        ("AP(rel=nan)", "above 0"),
+        ("RBP(p=1)", "between 0 and 1"),
+        ("ERR(max_grade=2.5)", "whole number"),
+    ],
+)
+def test_wrong_names_say_what_was_meant(text, says):
+    with pytest.raises(InputError) as error:
+        measure(text)
+    assert says in str(error.value)
+
+
+def test_not_a_text():
+    with pytest.raises(InputError):
+        measure(10)
+
+
+def test_at_changes_the_cut_off_only():
+    assert measure("nDCG(gain=linear)@10").at(5) == measure("nDCG(gain=linear)@5")
+    assert measure("nDCG@10").at(None) == measure("nDCG")
+
+
+def test_presets_are_written_in_their_canonical_form():
+    for key, preset in PRESETS.items():
+        for text in preset.measures:
+            assert repr(measure(text)) == text, key
+        assert preset.vouched.split(":")[0] in {"test", "measured"}
+    assert "letor4" in PRESETS and "lightgbm" in PRESETS
+
+
+def test_names_need_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, ltr.metrics as m; m.measure('nDCG@10'); m.evaluate('AP', [1., 2.], [0, 1], [0, 2]); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
