@@ -343,6 +343,13 @@ def test_a_loss_by_name():
     assert f(s, y) == LOSSES["listnet"].function(s, y, target="lin")
 
 
+def test_a_loss_crosses_into_a_fresh_process():
+    code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).needs)"
+    sent = pickle.dumps(loss("listmle"))
+    answer = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    assert answer.stdout.split() == [b"pair"]
+
+
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [

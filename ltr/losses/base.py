@@ -114,7 +114,7 @@ class Loss:
 
     @property
     def entry(self) -> Entry:
-        return LOSSES[self.name]
+        return _filled()[self.name]
 
     @property
     def needs(self) -> Needs:
@@ -141,6 +141,13 @@ class Loss:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
+def _filled() -> Catalogue:
+    """`LOSSES` with every family in it, also in a worker process that unpickled a `Loss` and imported nothing else."""
+    from . import LOSSES as filled
+
+    return filled
+
+
 def parameters(function: Callable) -> dict[str, inspect.Parameter]:
     """A loss's own parameters, those beyond the vocabulary every loss shares."""
     shared = ("scores", "labels", "where", "weights", "generator")
@@ -156,7 +163,7 @@ def loss(name: str, **params) -> Loss:
     >>> loss("ranknet", normalise="none")(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(8.3854)
     """
-    function = LOSSES[name].function
+    function = _filled()[name].function
     known = parameters(function)
     for key in params:
         if key not in known:
@@ -186,5 +193,5 @@ def describe() -> list[dict[str, Any]]:
             "parameters": {k: p.default for k, p in parameters(entry.function).items()},
             "claims": dict(entry.claims),
         }
-        for entry in LOSSES
+        for entry in _filled()
     ]

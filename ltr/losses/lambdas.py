@@ -36,8 +36,8 @@ def _weighted_logistic(
 ) -> Tensor:
     """sum over y_i > y_j of omega_ij log(1 + e^{-sigma (s_i - s_j)}), lists sorted by score, pads last.
 
-    `omega(i, j)` gives the weights of a block, `[..., r, c]`, for i ranked above j, whichever of the two is better: a new
-    tensor, 0 where the labels are equal.
+    `omega(i, j)` gives the weights of a block for i ranked above j, whichever of the two is better: a new tensor
+    `[..., r, c]`, 0 where the labels are equal.
     """
     real = where.to(scores.dtype)
 
