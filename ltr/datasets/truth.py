@@ -100,7 +100,9 @@ class Truth:
             for _ in range(draws):
                 own = (generator.random((len(out), 1)) > cumulative).sum(1)
                 counts = _count_grades(list_of, own, split.n_queries)[:, None, None]
-                inverse = 1 / _ideal(np.maximum(counts + swap, 0), k)  # [query, own grade, new grade]
+                ideal = _ideal(np.maximum(counts + swap, 0), k)  # [query, own grade, new grade]
+                # 0 only for an own grade that no document of the list has.
+                inverse = np.divide(1.0, ideal, out=np.zeros_like(ideal), where=ideal > 0)
                 out[:, o] += np.einsum("dg,dg->d", weighted, inverse[list_of, own])
         return (1 - self.blank) / draws * out
 
