@@ -144,7 +144,8 @@ class TestLaw:
 
     def test_utility_needs_the_features_alone(self, task, truth):
         shuffled = np.random.default_rng(0).permutation(task.test.n_documents)
-        lone = Split.from_arrays(task.test.features[shuffled], group=[task.test.n_documents])
+        features, n = task.test.features[shuffled], task.test.n_documents
+        lone = Split.from_arrays(features, group=[n], objectives=task.objectives)
         assert np.array_equal(truth.utility(lone), truth.utility(task.test)[shuffled])
 
     def test_nothing_else_in_the_features_tells_of_the_grades(self, task, truth):
@@ -322,6 +323,16 @@ class TestNames:
     def test_bad_names(self, text, message):
         with pytest.raises(InputError, match=message):
             synthetic.from_name(text)
+
+    def test_truth_follows_the_objectives_of_the_split(self, task, truth):
+        turned = replace(task.test, labels=task.test.labels[:, ::-1], objectives=task.objectives[::-1])
+        assert np.array_equal(truth.expected_gain(turned), truth.expected_gain(task.test)[:, ::-1])
+        one = replace(task.test, labels=task.test.labels[:, 1:], objectives=("quality",))
+        both = truth.best_scores(task.test, [0, 1], measure="dcg")
+        np.testing.assert_allclose(truth.best_scores(one, measure="dcg"), both, rtol=1e-12)
+        assert truth.front(one, [[1.0]], ranker="oracle") == pytest.approx(1)
+        with pytest.raises(InputError, match="Did you mean 'relevance'"):
+            truth.utility(replace(task.test, objectives=("relevanse", "quality")))
 
     def test_bad_preferences(self, task, truth):
         for preference in ([1], [0.5, -0.5], [0.2, 0.3, 0.5]):

@@ -57,15 +57,12 @@ def make(n_queries: int = 600, n_objectives: int = 2, seed: int = 0, n_features:
         raise InputError("too few queries for three splits", expected="at least 5", came=n_queries)
     if not 1 <= n_objectives <= len(OBJECTIVES):
         raise InputError("number of objectives out of range", expected=f"1 to {len(OBJECTIVES)}", came=n_objectives)
-    objectives = OBJECTIVES[:n_objectives]
-    world = the_world(n_features)
-    truth = Truth(objectives, world, _thresholds()[:n_objectives], _TAU, _BLANK)
-    all_objectives = Truth(OBJECTIVES, world, _thresholds(), _TAU, _BLANK)
+    truth = Truth(the_world(n_features), _thresholds(), _TAU, _BLANK)
     train, vali = round(0.6 * n_queries), round(0.2 * n_queries)
     sizes = {"train": train, "vali": vali, "test": n_queries - train - vali}
     splits, first = {}, 1
     for name, size in sizes.items():
-        splits[name] = _draw_split(all_objectives, size, first, n_objectives, name, seed)
+        splits[name] = _draw_split(truth, size, first, n_objectives, name, seed)
         first += size
     options = {"queries": n_queries, "objectives": n_objectives, "seed": seed, "features": n_features}
     changed = ",".join(f"{key}={value}" for key, value in options.items() if value != _DEFAULTS[key])
@@ -143,12 +140,11 @@ def _draw_split(truth: Truth, n_queries: int, first: int, n_objectives: int, nam
         b = max(a + 1, int(np.searchsorted(offsets, offsets[a] + _CHUNK, side="right")) - 1)
         rows = slice(offsets[a], offsets[b])
         features[rows] = truth.world.draw(lengths[a:b], generator)
-        utility = truth.world.utility(features[rows])
         # Grades of all objectives are drawn, so that the first do not depend on how many are kept.
-        labels[rows] = truth.draw_grades(utility, lengths[a:b], generator)[:, :n_objectives]
+        labels[rows] = truth.draw_all(features[rows], lengths[a:b], generator)[:, :n_objectives]
         a = b
     ids = np.arange(first, first + n_queries).astype(str)
-    columns = {"objectives": truth.objectives[:n_objectives], "feature_names": truth.world.feature_names}
+    columns = {"objectives": OBJECTIVES[:n_objectives], "feature_names": truth.world.feature_names}
     return Split(features, labels, offsets, ids, name=name, **columns)
 
 

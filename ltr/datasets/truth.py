@@ -41,17 +41,18 @@ GAIN = 2.0 ** np.arange(GRADES) - 1  # exp2 gain of grades 0-4
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The generative model of a synthetic task, asked about any split drawn from it.
+    """The generative model of the synthetic tasks, asked about any split drawn from it.
+
+    The objectives are always those of the split that is asked about, in its order: `[documents, objective]` below fits
+    its labels, also when a task keeps only some of them.
 
     Attributes:
-        objectives: names of the objectives, in the order of the label columns.
         world: from features to utilities.
-        thresholds: `[objective, 4]`, t^k_1 < ... < t^k_4.
+        thresholds: `[5, 4]`, t^k_1 < ... < t^k_4 of all objectives of the world.
         tau: scale of the logistic noise of the grades.
         blank: probability that an objective of a query is blanked.
     """
 
-    objectives: tuple[str, ...]
     world: World
     thresholds: np.ndarray
     tau: float
@@ -59,11 +60,11 @@ class Truth:
 
     def utility(self, split: Split) -> np.ndarray:
         """u^k, float64 `[documents, objective]`; a known function of the features alone."""
-        return self.world.utility(split.features)[:, : len(self.objectives)]
+        return self.world.utility(split.features)[:, self._columns(split)]
 
     def grade_probability(self, split: Split) -> np.ndarray:
         """P(y^k = g | x) where not blanked, float64 `[documents, objective, 5]`."""
-        at_least = _logistic((self.utility(split)[:, :, None] - self.thresholds) / self.tau)
+        at_least = _logistic((self.utility(split)[:, :, None] - self.thresholds[self._columns(split)]) / self.tau)
         return -np.diff(at_least, axis=2, prepend=1.0, append=0.0)
 
     def expected_gain(self, split: Split) -> np.ndarray:
@@ -72,10 +73,11 @@ class Truth:
 
     def draw(self, split: Split, generator: np.random.Generator) -> np.ndarray:
         """New grades for the split, float32 `[documents, objective]`."""
-        return self.draw_grades(self.utility(split), split.lengths, generator)
+        return self.draw_all(split.features, split.lengths, generator)[:, self._columns(split)]
 
-    def draw_grades(self, utility: np.ndarray, lengths: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Grades for utilities `[documents, objective]` of lists with these lengths, float32 of the same shape."""
+    def draw_all(self, features: np.ndarray, lengths: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Grades of every objective of the world, float32 `[documents, 5]`."""
+        utility = self.world.utility(features)
         noisy = utility + self.tau * generator.logistic(size=utility.shape)
         grades = (noisy[:, :, None] > self.thresholds).sum(2, dtype=np.float32)
         blanked = generator.random((len(lengths), utility.shape[1])) < self.blank
@@ -94,7 +96,7 @@ class Truth:
         one = np.eye(GRADES, dtype=np.int64)
         swap = one[None, 1:] - one[:, None]  # [own grade, new grade 1..4, grade]
         out = np.zeros(probability.shape[:2])
-        for o in range(len(self.objectives)):
+        for o in range(len(split.objectives)):
             cumulative = probability[:, o].cumsum(1)[:, :-1]
             weighted = probability[:, o, 1:] * GAIN[1:]
             for _ in range(draws):
@@ -116,7 +118,7 @@ class Truth:
             measure: "ndcg" maximises E[sum_k w_k nDCG_k@k] (up to the error of `draws`), "dcg" E[sum_k w_k DCG_k] at
                 every cut-off (exactly).
         """
-        preference = self._preference(preference)
+        preference = self._preference(split, preference)
         return self._value(split, measure, k, draws) @ preference
 
     def expected(
@@ -140,7 +142,7 @@ class Truth:
         draws: int = 64,
     ) -> float:
         """What the ranking lacks to the best ranker at this preference, in expectation; never negative."""
-        preference = self._preference(preference)
+        preference = self._preference(split, preference)
         value = self._value(split, measure, k, draws)
         best, got = (
             self._mean(split, value, _discount(s, split, k), measure) @ preference for s in (value @ preference, scores)
@@ -164,7 +166,7 @@ class Truth:
             ranker: "bayes" knows the features, "oracle" the labels.
             expected: over the label noise instead of on the split's labels ("bayes" only).
         """
-        preferences = np.stack([self._preference(w) for w in preferences])
+        preferences = np.stack([self._preference(split, w) for w in preferences])
         if ranker == "bayes":
             value = self._value(split, "ndcg", k, draws)
             if expected:
@@ -178,12 +180,19 @@ class Truth:
         judged = (_per_list(normalised, split) > 0).sum(0)  # lists that are not blank
         return np.stack([(normalised * _discount(value @ w, split, k)[:, None]).sum(0) / judged for w in preferences])
 
-    def _preference(self, preference) -> np.ndarray:
+    def _columns(self, split: Split) -> list[int]:
+        known = self.world.objectives
+        unknown = [name for name in split.objectives if name not in known]
+        if unknown:
+            raise unknown_name("objective of the synthetic world", unknown[0], known)
+        return [known.index(name) for name in split.objectives]
+
+    def _preference(self, split: Split, preference) -> np.ndarray:
         if preference is None:
-            return np.eye(len(self.objectives))[0]
+            return np.eye(len(split.objectives))[0]
         preference = np.asarray(preference, dtype=np.float64)
-        if preference.shape != (len(self.objectives),) or not (preference >= 0).all():
-            expected = f"{len(self.objectives)} weights >= 0, one for each of {', '.join(self.objectives)}"
+        if preference.shape != (len(split.objectives),) or not (preference >= 0).all():
+            expected = f"{len(split.objectives)} weights >= 0, one for each of {', '.join(split.objectives)}"
             raise InputError("preference does not fit the objectives", expected=expected, came=preference.tolist())
         return preference
 

@@ -124,6 +124,10 @@ class World:
     place: np.ndarray
 
     @property
+    def objectives(self) -> tuple[str, ...]:
+        return OBJECTIVES
+
+    @property
     def n_features(self) -> int:
         return len(self.kinds)
 
