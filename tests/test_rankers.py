@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -31,6 +32,17 @@ SMALL = {
     "catboost": {"rounds": 30, "depth": 3},
 }  # fmt: skip
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_test_device():
+    """accelerator="auto" means the device of the tests here."""
+    import ltr.rankers.neural as neural
+
+    pick, device = neural.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neural, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
+        yield
 
 
 @pytest.fixture(scope="module", params=RANKERS.names())
@@ -79,6 +91,14 @@ def test_scores_are_flat_finite_float32(fitted):
 def test_needs_no_labels_to_score(fitted):
     unjudged = Split.from_arrays(TEST.features, None, TEST.lengths)
     assert np.array_equal(fitted.score(unjudged), fitted.score(TEST))
+
+
+def test_reads_memory_maps(fitted, name, tmp_path):
+    """Features on disk, read-only, give what features in memory give."""
+    np.save(tmp_path / "x.npy", TRAIN.features)
+    mapped = dataclasses.replace(TRAIN, features=np.load(tmp_path / "x.npy", mmap_mode="r"))
+    assert np.array_equal(fitted.score(mapped), fitted.score(TRAIN))
+    assert np.array_equal(make(name).fit(mapped, VALI).score(TEST), fitted.score(TEST))
 
 
 def test_scores_follow_shuffled_documents(fitted, name):
@@ -421,7 +441,8 @@ def test_a_normal_run_is_silent(tmp_path):
         "r = make_ranker('mlp', epochs=2).fit(toy(), toy(seed=1), loss=SoftmaxCE()); r.score(toy(seed=2))\n"
         "r.save('kept')"
     )
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    here = os.path.dirname(__file__)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, os.path.dirname(here)])}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert (out.returncode, out.stdout, out.stderr) == (0, "", "")
     assert [p.name for p in tmp_path.iterdir()] == ["kept"], "no lightning_logs, no checkpoints"

@@ -86,7 +86,7 @@ def measure_split(select: str, scores: np.ndarray, split: Split, objective: int)
     return float(metrics.mean(next(iter(values.values()))))
 
 
-@dataclass
+@dataclass(eq=False)
 class FittedRanker:
     """Base of the rankers. A child writes `_fit(job)`, `_score(split)`, `_write(folder)`, `_read(folder, facts)`.
 
@@ -95,12 +95,13 @@ class FittedRanker:
         config: its parameters.
         training: settings of its training, None where it has none.
         loss: default of `fit(loss=...)`.
-        seed: default of `fit(seed=...)`.
+        seed: default of `fit(seed=...)`, and after it the one that was used.
         n_features: features it was fitted on; None before.
         objective: label column it learned.
         best: what validation chose, e.g. `{"epoch": 12, "vali": 0.51}`; the last epoch without validation.
         history: one dict an epoch: epoch, loss, vali.
-        cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes).
+        cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
+            else the high-water mark of the process).
     """
 
     name: str
@@ -152,7 +153,8 @@ class FittedRanker:
             self.seed if seed is None else seed, None if folder is None else Path(folder), progress,
             thread_count() if threads is None else threads, accelerator,
         )  # fmt: skip
-        self.n_features, self.objective = train.n_features, train.objectives[job.objective]
+        self._ready()
+        self.n_features, self.objective, self.seed = train.n_features, train.objectives[job.objective], job.seed
         self.history, self.best, self.cost = [], {}, {}
         start = time.perf_counter()
         trained = self._fit(job)
@@ -230,6 +232,9 @@ class FittedRanker:
         return 0
 
     # ------------------------------------------------------------------------------------------ for the children
+
+    def _ready(self) -> None:
+        """Imports what `_fit` needs, before the clock starts."""
 
     def _fit(self, job: Job) -> int:
         """Learns from `job`; fills `history` and `best`; returns the documents trained on, repeats counted."""

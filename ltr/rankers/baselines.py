@@ -35,7 +35,6 @@ class Random(FittedRanker):
     """Scores from (seed, query id, place in the list)."""
 
     def _fit(self, job: Job) -> int:
-        self.seed = job.seed
         return job.train.n_documents
 
     def _score(self, split: Split) -> np.ndarray:

@@ -21,7 +21,7 @@ from .config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, Trans
 __all__ = ["NeuralRanker", "pick_device"]
 
 
-@dataclass
+@dataclass(eq=False)
 class NeuralRanker(FittedRanker):
     """A net trained with a list loss.
 
@@ -48,6 +48,9 @@ class NeuralRanker(FittedRanker):
         """Moves the net; returns itself."""
         self.net.to(device)
         return self
+
+    def _ready(self) -> None:
+        from . import lightning_module  # noqa: F401  (seconds, the first time)
 
     def _fit(self, job: Job) -> int:
         import torch

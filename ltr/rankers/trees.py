@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import InputError, MissingExtra
 from ..types import Split
-from .base import RANKERS, FittedRanker, Job
+from .base import RANKERS, FittedRanker, Job, thread_count
 from .config import check
 
 __all__ = ["CatBoost", "CatBoostConfig", "LightGBM", "LightGBMConfig", "TreesConfig", "XGBoost", "XGBoostConfig"]
@@ -195,6 +195,9 @@ class TreeRanker(FittedRanker):
         """The library's parameters for this config; called by hand with them, it gives the same model."""
         raise NotImplementedError
 
+    def _ready(self) -> None:
+        _ = self.library  # a missing one is named before any work
+
     def _fit(self, job: Job) -> int:
         self._check_labels(job.train.labels[:, job.objective])
         selection = Selection(job, self.config)
@@ -300,7 +303,7 @@ class LightGBM(TreeRanker):
         return done
 
     def _score(self, split: Split) -> np.ndarray:
-        return self.model.predict(split.features, raw_score=True)
+        return self.model.predict(split.features, raw_score=True, num_threads=thread_count())
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.model = self.library.Booster(model_file=str(folder / self.file))
@@ -364,7 +367,8 @@ class XGBoost(TreeRanker):
         return done
 
     def _score(self, split: Split) -> np.ndarray:
-        return self.model.predict(self.library.DMatrix(split.features), output_margin=True)
+        self.model.set_param({"nthread": thread_count()})
+        return self.model.predict(self.library.DMatrix(split.features, nthread=thread_count()), output_margin=True)
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.model = self.library.Booster(model_file=str(folder / self.file))
@@ -419,7 +423,8 @@ class CatBoost(TreeRanker):
         return done
 
     def _score(self, split: Split) -> np.ndarray:
-        return self.model.predict(self.library.Pool(split.features), prediction_type="RawFormulaVal")
+        data = self.library.Pool(split.features)
+        return self.model.predict(data, prediction_type="RawFormulaVal", thread_count=thread_count())
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.model = self.library.CatBoost()
