@@ -63,7 +63,7 @@ def open_store(name_or_path, objectives: Sequence[str] | Mapping[str, Any] | Non
         if str(name_or_path) in cards.cards():
             return _of_card(cards.load_card(str(name_or_path)), objectives)
         if not path.exists():
-            raise unknown_name("dataset", str(name_or_path), [*cards.cards(), "synthetic"])
+            raise unknown_name("dataset", str(name_or_path), cards.cards())
     if (path / "manifest.json").is_file():
         store = Store.open(path)
         _known(store, objectives)

@@ -158,7 +158,9 @@ class FeatureFacts:
             n = min(step, rows - first)
             block = np.fromfile(path, np.float32, n * columns, offset=HEADER + 4 * first * columns).reshape(n, columns)
             # A sum of finite numbers in float64 is finite: one cheap pass decides whether to look closer.
-            if not np.isfinite(block.sum(dtype=np.float64)):
+            with np.errstate(invalid="ignore"):  # inf - inf
+                total = block.sum(dtype=np.float64)
+            if not np.isfinite(total):
                 bad = ~np.isfinite(block)
                 self.non_finite += bad.sum(axis=0)
                 np.minimum(self.least, np.where(bad, np.inf, block).min(axis=0), out=self.least)

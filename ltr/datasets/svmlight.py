@@ -15,10 +15,7 @@ Rules, all of them:
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import os
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +26,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import Split
+from .chunks import chunks, opened, told
 from .gather import Block, Gathered
 
 __all__ = ["CHUNK", "blocks", "group", "has_qid", "needed_sizes_file", "read_sizes", "read_svmlight", "sizes_file"]
@@ -107,7 +105,7 @@ def needed_sizes_file(path: Path) -> Path:
     """The same where there must be one: the file's lines carry no qid."""
     if (beside := sizes_file(path)) is not None:
         return beside
-    with _opened(path) as (file, _):
+    with opened(path) as (file, _):
         number, line = _first_document(file, path)
     raise InputError(
         "missing qid",
@@ -156,93 +154,18 @@ def has_qid(path) -> bool:
     Raises:
         InputError: the file holds no document.
     """
-    with _opened(Path(path)) as (file, _):
+    with opened(Path(path)) as (file, _):
         _, line = _first_document(file, path)
     return any(word.startswith(b"qid:") for word in line.split(b"#", 1)[0].split())
 
 
 def _first_document(file, path) -> tuple[int, bytes]:
-    with _told(path):
+    with told(path):
         for number, line in enumerate(file, 1):
             line = line.removeprefix(b"\xef\xbb\xbf").strip()
             if line and not line.startswith(b"#"):
                 return number, line
     raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
-
-
-# --- bytes, chunk by chunk --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _opened(path: Path):
-    """(stream of text, raw file): the raw file's position tells the progress."""
-    try:
-        raw = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"cannot read the file ({error.strerror})", file=path) from None
-    with raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if packed:
-            with gzip.GzipFile(fileobj=raw) as file:
-                yield file, raw
-        else:
-            yield raw, raw
-
-
-@contextlib.contextmanager
-def _told(path, line: Callable[[], int] | None = None):
-    """Turns what a broken gzip raises into an error with its place."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            "truncated or damaged gzip file",
-            file=path,
-            line=line() if line else None,
-            expected="a whole gzip stream",
-            came=str(error),
-            do="Fetch the file again",
-        ) from None
-
-
-def _chunks(path: Path, size: int, told: Callable[[int], None] | None) -> Iterator[np.ndarray]:
-    """The text as uint8 arrays that end after a line feed (the last one where the file ends)."""
-    lines = 1
-    rest = b""
-    with _opened(path) as (file, raw):
-        start = True
-        while True:
-            text = bytearray(len(rest) + size)
-            text[: len(rest)] = rest
-            with _told(path, lambda text=text, lines=lines: lines + text.count(b"\n")):
-                got = _fill(file, memoryview(text)[len(rest) :])
-            if told:
-                told(raw.tell())
-            if start:
-                start = False
-                if text.startswith(b"\xef\xbb\xbf"):
-                    text[:3] = b"   "
-            filled = len(rest) + got
-            whole = filled if got < size else text.rfind(b"\n", 0, filled) + 1
-            rest = text[whole:filled]
-            if whole:
-                chunk = np.frombuffer(text, np.uint8)[:whole]
-                yield chunk
-                lines += int(np.count_nonzero(chunk == 10))
-            if got < size:
-                return
-
-
-def _fill(file, view: memoryview) -> int:
-    """Reads until the view is full or the file ends; bytes read."""
-    at = 0
-    while at < len(view):
-        got = file.readinto(view[at:])
-        if not got:
-            break
-        at += got
-    return at
 
 
 # --- lines to blocks --------------------------------------------------------------------------------------------
@@ -297,7 +220,7 @@ def blocks(
         return _parse(text, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
 
     documents, lines = 0, 0
-    for parsed, n_lines, wrong in _in_order(parse, _chunks(path, chunk, progress), threads):
+    for parsed, n_lines, wrong in _in_order(parse, chunks(path, chunk, progress), threads):
         for block in parsed:
             documents += len(block.labels)
             yield block

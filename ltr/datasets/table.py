@@ -207,7 +207,7 @@ class _told:
                 file=self.path,
                 line=int(row[1]) if row else None,
                 expected="Parquet" if _is_parquet(self.path) else "CSV with a header line",
-                came=text,
+                came=value[1] if (value := re.search(r"invalid value '(.*)'", text)) else text,
             ) from None
         return False
 
@@ -279,7 +279,7 @@ def _block(path: Path, columns: Columns, batch, first: int) -> Block:
             file=path,
             **place(row),
             expected="a finite grade, 0 or more",
-            came=came,
+            came="a missing value" if came is None else came,
             do="Remove unjudged documents; shift grades that start below 0",
         )
     codes, names = _text(batch.column(columns.query))

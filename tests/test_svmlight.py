@@ -1,0 +1,416 @@
+"""The svmlight reader: every stated rule, every error with its line, exact numbers, and scikit-learn as witness."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltr.datasets import svmlight
+from ltr.datasets.gather import Gathered
+from ltr.datasets.svmlight import read_svmlight
+from ltr.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="data.txt"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def values(split):
+    return split.features.tolist()
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_file(write):
+    split = read_svmlight(write("2 qid:7 1:0.5 3:-2\n0 qid:7 2:1e-05\n1.5 qid:b 1:1E+3\n"), name="train")
+    assert values(split) == [[0.5, 0, -2], [0, np.float32(1e-05), 0], [1000, 0, 0]]
+    assert split.labels.tolist() == [[2], [0], [1.5]]
+    assert split.offsets.tolist() == [0, 2, 3]
+    assert split.query_ids.tolist() == ["7", "b"]
+    assert split.feature_names == ("f1", "f2", "f3")
+    assert (split.doc_ids, split.row, split.name, split.objectives) == (None, None, "train", ("relevance",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 qid:1 1:2 2:3\r\n0 qid:1 1:4\r\n",  # CRLF
+        "1 qid:1 1:2 2:3   \t\n0 qid:1 1:4 \n",  # trailing blanks
+        "1\tqid:1\t1:2\t2:3\n0  qid:1   1:4",  # tabs, several blanks, no last line feed
+        "\n\n1 qid:1 1:2 2:3\n   \n\t\r\n0 qid:1 1:4\n\n",  # empty lines
+        "# heading\n1 qid:1 1:2 2:3\n  # qid:9 note\n0 qid:1 1:4\n#",  # lines that are comments
+        "\ufeff1 qid:1 1:2 2:3\n0 qid:1 1:4\n",  # byte-order mark
+        "+1 qid:1 1:+2 2:3.\n-0 qid:1 1:.4e1\n",  # signs and points
+        "1 qid:1 2:3 1:2\n0 qid:1 1:4\n",  # unsorted
+        "1 1:2 qid:1 2:3\n0 1:4 qid:1\n",  # qid elsewhere
+    ],
+)
+def test_forms_of_the_same_file(write, text):
+    split = read_svmlight(write(text))
+    assert values(split) == [[2, 3], [4, 0]]
+    assert split.labels[:, 0].tolist() == [1, 0]
+    assert split.query_ids.tolist() == ["1"]
+
+
+def test_comments_keep_document_ids(write):
+    lines = [
+        "1 qid:1 1:1 #docid = GX008-86-4444840 inc = 1 prob = 0.086622",
+        "1 qid:1 1:1 # docid = clueweb09-en0003-55-31884 ",
+        "1 qid:1 1:1 # docid=abc",
+        "1 qid:1 1:1 # first second",
+        "1 qid:1 1:1 # DOCID = Ärger",
+        "1 qid:1 1:1 # notdocid = x",
+        "1 qid:1 1:1 #",
+        "1 qid:1 1:1",
+    ]
+    ids = ["GX008-86-4444840", "clueweb09-en0003-55-31884", "abc", "first", "Ärger", "notdocid", "", ""]
+    assert read_svmlight(write("\r\n".join(lines))).doc_ids.tolist() == ids
+
+
+def test_ids_that_are_not_utf8_stay_readable(write):
+    split = read_svmlight(write(b"1 qid:\xff 1:1 # d\xff\n0 qid:\xff 1:1 # d2\n"))
+    assert split.query_ids.tolist() == ["\\xff"]
+    assert split.doc_ids.tolist() == ["d\\xff", "d2"]
+
+
+def test_queries_that_come_back_are_gathered_in_stable_order(write):
+    text = "".join(f"{label} qid:{q} 1:{label} # d{label}\n" for label, q in enumerate("abacbaab"))
+    split = read_svmlight(write(text))
+    assert split.query_ids.tolist() == ["a", "b", "c"]
+    assert split.offsets.tolist() == [0, 4, 7, 8]
+    assert split.row.tolist() == [0, 2, 5, 6, 1, 4, 7, 3]
+    assert split.labels[:, 0].tolist() == split.row.tolist()
+    assert split.features[:, 0].tolist() == split.row.tolist()
+    assert split.doc_ids.tolist() == [f"d{k}" for k in split.row]
+
+
+def test_query_ids_are_text(write):
+    split = read_svmlight(write("0 qid:7 1:1\n0 qid:07 1:1\n0 qid:q-1/x:2 1:1\n0 qid:-3 1:1\n"))
+    assert split.query_ids.tolist() == ["7", "07", "q-1/x:2", "-3"]
+
+
+def test_a_line_without_features_is_a_document(write):
+    split = read_svmlight(write("0 qid:1\n1 qid:1 2:3\n0 qid:1 # only a comment\n"))
+    assert values(split) == [[0, 0], [0, 3], [0, 0]]
+    assert split.doc_ids.tolist() == ["", "", "only"]
+
+
+@pytest.mark.parametrize("chunk", [8, 64, 1 << 20])
+def test_index_0_anywhere_makes_the_file_0_based(write, chunk):
+    path = write("0 qid:1 1:1 3:3\n0 qid:1 2:2\n0 qid:1 0:9 1:5\n0 qid:1 3:7\n")
+    gathered = Gathered().read(svmlight.blocks(path, chunk=chunk, threads=1))
+    split = gathered.split()
+    assert values(split) == [[0, 1, 0, 3], [0, 0, 2, 0], [9, 5, 0, 0], [0, 0, 0, 7]]
+    assert split.feature_names == ("f0", "f1", "f2", "f3")
+
+
+def test_index_base_overrules(write):
+    path = write("0 qid:1 1:1 2:2\n")
+    assert values(read_svmlight(path, index_base=0)) == [[0, 1, 2]]
+    assert values(read_svmlight(path, index_base=1, n_features=4)) == [[1, 2, 0, 0]]
+
+
+def test_declared_width_with_index_0_late(write):
+    assert values(read_svmlight(write("0 qid:1 1:1\n0 qid:1 0:5\n"), n_features=2)) == [[0, 1], [5, 0]]
+    with pytest.raises(InputError, match="indices 0 to 2"):
+        read_svmlight(write("0 qid:1 2:1\n0 qid:1 0:5\n"), n_features=2)
+
+
+def test_non_finite_features_are_kept_or_refused(write):
+    text = "0 qid:1 1:nan 2:NaN 3:inf 4:-Inf 5:+infinity 6:1e39 7:-1e400 8:1\n"
+    kept = read_svmlight(write(text)).features[0]
+    np.testing.assert_array_equal(
+        kept, np.float32([np.nan, np.nan, np.inf, -np.inf, np.inf, np.inf, -np.inf, 1]), strict=True
+    )
+    for bad in ("nan", "-inf", "1e39"):
+        with pytest.raises(InputError, match=r"data.txt:2: the feature is not finite") as error:
+            read_svmlight(write(f"0 qid:1 1:1\n0 qid:1 1:{bad}\n"), non_finite="refuse")
+        assert error.value.came == f"1:{bad}"
+
+
+def test_sizes_in_a_second_file(write):
+    path = write("1 1:1\n0 2:1 # x\n\n2 1:3\n")
+    write("2\n1\n", "data.txt.query")
+    split = read_svmlight(path)
+    assert split.offsets.tolist() == [0, 2, 3]
+    assert split.query_ids.tolist() == ["1", "2"]
+    write("2\n\n2\n", "data.txt.query")
+    with pytest.raises(InputError, match=r"data.txt.query: list sizes do not fit"):
+        read_svmlight(path)
+    write("2\n-1\n", "data.txt.query")
+    with pytest.raises(InputError, match=r"data.txt.query:2: not a list size"):
+        read_svmlight(path)
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+GOOD = "1 qid:1 1:1 2:2 # fine\r\n\n# comment\n"  # three lines before the wrong one
+WRONG = [
+    ("x qid:1 1:1", "the label is not a number", "x"),
+    ("1x qid:1 1:1", "the label is not a number", "1x"),
+    ("1,0 qid:1 1:1", "the label is not a number", "1,0"),
+    ("nan qid:1 1:1", "the label is not finite", "nan"),
+    ("inf qid:1 1:1", "the label is not finite", "inf"),
+    ("1e99 qid:1 1:1", "the label is not finite", "1e99"),
+    ("-1 qid:1 1:1", "negative label", "-1"),
+    ("qid:1 1:1", "missing label", "qid:1"),
+    ("1:1 2:1", "missing label", "1:1"),
+    ("1 1:1 2:1", "missing qid", "1"),
+    ("1", "missing qid", "1"),
+    ("1 # qid:1", "missing qid", "1"),
+    ("1 qid:1 qid:2 1:1", "qid stands twice", "qid:2"),
+    ("1 qid: 1:1", "empty qid", "qid:"),
+    ("1 qid:1 1:1 abc", "not a feature", "abc"),
+    ("1 qid:1 1:1 7", "not a feature", "7"),
+    ("1 qid:1 1.5:1", "not a feature", "1.5:1"),
+    ("1 qid:1 -1:1", "not a feature", "-1:1"),
+    ("1 qid:1 1: 2:1", "the feature's value is not a number", "1:"),
+    ("1 qid:1 1:1,5", "the feature's value is not a number", "1:1,5"),
+    ("1 qid:1 1:1e", "the feature's value is not a number", "1:1e"),
+    ("1 qid:1 1:1e+", "the feature's value is not a number", "1:1e+"),
+    ("1 qid:1 1:--1", "the feature's value is not a number", "1:--1"),
+    ("1 qid:1 1:.", "the feature's value is not a number", "1:."),
+    ("1 qid:1 1:0x10", "the feature's value is not a number", "1:0x10"),
+    ("1 qid:1 1:1_000", "the feature's value is not a number", "1:1_000"),
+    ("1 qid:1 1:1.2.3", "the feature's value is not a number", "1:1.2.3"),
+    ("1 qid:1 1:nano", "the feature's value is not a number", "1:nano"),
+    ("1 qid:1 1:1:1", "the feature's value is not a number", "1:1:1"),
+    ("1 qid:1 1:1 2:2 2:3", "feature index stands twice in the line", "2:3"),
+    ("1 qid:1 2:1 1:2 2:3", "feature index stands twice in the line", "2:3"),
+    ("1 qid:1 4:1 3:1 2:1 1:2 3:3", "feature index stands twice in the line", "3:3"),
+    ("1 qid:1 99999999999999999999:1", "feature index out of range", "99999999999999999999:1"),
+]
+
+
+@pytest.mark.parametrize(("line", "what", "came"), WRONG)
+@pytest.mark.parametrize("chunk", [16, 1 << 20])
+def test_wrong_lines_are_named(write, line, what, came, chunk):
+    path = write(GOOD + line + "\n0 qid:1 1:1\n")
+    with pytest.raises(InputError) as error:
+        list(svmlight.blocks(path, chunk=chunk, threads=1))
+    assert (error.value.what, error.value.file, error.value.line, error.value.came) == (what, path, 4, came)
+    assert error.value.expected
+
+
+def test_declared_ranges_are_limits(write):
+    path = write("1 qid:1 1:1\n1 qid:1 5:1\n1 qid:1 0:1\n")
+    with pytest.raises(InputError, match=r"data.txt:2: feature index out of range; expected indices from 1 to 4"):
+        read_svmlight(path, n_features=4)
+    with pytest.raises(InputError, match=r"data.txt:3: feature index out of range; expected indices from 1;.*'0:1'"):
+        read_svmlight(path, index_base=1)
+    with pytest.raises(InputError, match=r"data.txt:2: .* expected indices from 0 to 3"):
+        read_svmlight(path, n_features=4, index_base=0)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "# nothing\n", b"\x1f\x8b" + gzip.compress(b"\n")[2:]])
+def test_empty_files(write, text):
+    with pytest.raises(InputError, match="no documents"):
+        read_svmlight(write(text))
+
+
+def test_the_first_line_without_qid_says_what_to_do(write):
+    with pytest.raises(InputError, match=r"data.txt:2: missing qid.*data.txt.query"):
+        read_svmlight(write("# x\n1 1:1\n"))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="cannot read the file"):
+        read_svmlight(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_truncated_gzip(write, threads):
+    lines = "".join(f"1 qid:{k} 1:{k * 7919 % 1000003}\n" for k in range(20000)).encode()
+    packed = gzip.compress(lines)
+    assert read_svmlight(write(packed, "whole.gz"), threads=threads).n_documents == 20000
+    with pytest.raises(InputError, match="truncated or damaged gzip") as error:
+        read_svmlight(write(packed[: len(packed) // 2], "cut.gz"), threads=threads)
+    assert 1000 < error.value.line < 20000
+    with pytest.raises(InputError, match="truncated or damaged gzip"):
+        read_svmlight(write(packed[:-4], "tail.gz"), threads=threads)
+    damaged = bytearray(packed)
+    damaged[len(packed) // 2] ^= 0xFF
+    with pytest.raises(InputError):
+        read_svmlight(write(bytes(damaged), "damaged.gz"), threads=threads)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def check_numbers(texts, write):
+    split = read_svmlight(write("".join(f"0 qid:1 1:{t}\n" for t in texts)))
+    with np.errstate(over="ignore"):
+        expected = np.array([np.float32(float(t)) for t in texts])
+    np.testing.assert_array_equal(split.features[:, 0].view(np.uint32), expected.view(np.uint32))
+
+
+digits = st.text("0123456789", min_size=0, max_size=25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            lambda sign, whole, part, e: f"{sign}{whole}{part}{e}",
+            st.sampled_from(["", "-", "+"]),
+            st.text("0123456789", min_size=1, max_size=25),
+            st.one_of(st.just(""), digits.map(lambda d: "." + d)),
+            st.one_of(
+                st.just(""), st.integers(-400, 400).map(lambda k: f"e{k}"), st.integers(0, 50).map("E+{}".format)
+            ),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_numbers_are_exactly_pythons(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("numbers") / "n.txt"
+    check_numbers(texts, lambda text: (path.write_text(text), path)[1])
+
+
+def test_numbers_beside_rounding_boundaries(write):
+    """Midpoints of neighbouring float32, and one part in 10**17 beside them: where a double's last place decides."""
+    rng = np.random.default_rng(0)
+    texts = []
+    for low in np.abs(rng.standard_normal(6000).astype(np.float32)) * np.float32(10.0) ** rng.integers(-38, 38, 6000):
+        high = np.nextafter(low, np.float32(np.inf))
+        middle = (np.float64(low) + np.float64(high)) / 2
+        texts += [
+            repr(float(middle)),
+            f"{middle:.25e}",
+            f"{np.nextafter(middle, 0):.17g}",
+            f"{np.nextafter(middle, 1e99):.20g}",
+        ]
+    texts += [
+        "3.4028235677973366e38",
+        "3.4028235677973365e38",
+        "1.401298464324817e-45",
+        "7.006492321624085e-46",
+        "7.1e-46",
+    ]
+    check_numbers(texts, write)
+
+
+def test_a_line_with_more_hard_numbers_than_there_is_room_for(write):
+    # Beyond 18 digits and beside a boundary every one of them goes back to Python.
+    n = svmlight._HARD * 2 + 5
+    text = "0.50000002980232238769531250000001"
+    split = read_svmlight(write("1 qid:1 " + " ".join(f"{k}:{text}" for k in range(1, n + 1)) + "\n0 qid:1 1:1\n"))
+    assert (split.features[0] == np.float32(float(text))).all()
+    assert split.n_documents == 2
+
+
+# --- witnesses and invariances -----------------------------------------------------------------------------------
+
+
+@st.composite
+def sources(draw):
+    rows = draw(st.integers(1, 12))
+    width = draw(st.integers(1, 9))
+    number = st.one_of(
+        st.floats(width=32, allow_nan=False, allow_infinity=False),
+        st.integers(-1000, 1000).map(float),
+        st.just(0.0),
+    )
+    X = np.array(draw(st.lists(st.lists(number, min_size=width, max_size=width), min_size=rows, max_size=rows)))
+    y = draw(st.lists(st.integers(0, 4), min_size=rows, max_size=rows))
+    q = sorted(draw(st.lists(st.integers(0, 4), min_size=rows, max_size=rows)))
+    return X, np.array(y, float), np.array(q)
+
+
+@settings(max_examples=80, deadline=None)
+@given(sources(), st.booleans())
+def test_what_sklearn_writes_we_read(tmp_path_factory, source, zero_based):
+    sklearn_datasets = pytest.importorskip("sklearn.datasets")
+    X, y, q = source
+    path = tmp_path_factory.mktemp("sk") / "data.svm"
+    sklearn_datasets.dump_svmlight_file(X, y, str(path), query_id=q, zero_based=zero_based, comment="by scikit-learn")
+    ours = read_svmlight(path, n_features=X.shape[1], index_base=0 if zero_based else 1)
+    theirs, labels, queries = sklearn_datasets.load_svmlight_file(
+        str(path), n_features=X.shape[1], query_id=True, zero_based=zero_based, dtype=np.float64
+    )
+    np.testing.assert_array_equal(ours.features, theirs.toarray().astype(np.float32))
+    np.testing.assert_array_equal(ours.labels[:, 0], labels)
+    np.testing.assert_array_equal(np.repeat(ours.query_ids.astype(int), ours.lengths), queries)
+
+
+def messy(rng, lines=400):
+    """Sparse lines whose width grows, queries that come back, comments, empty lines."""
+    out = io.StringIO()
+    for k in range(lines):
+        index = np.sort(rng.choice(np.arange(1, 4 + k // 4), rng.integers(0, 4 + k // 8), replace=k % 7 == 0))
+        pairs = " ".join(f"{i}:{rng.normal():.6g}" for i in dict.fromkeys(index.tolist()))
+        out.write(f"{rng.integers(0, 5)} qid:{rng.integers(0, 30)} {pairs}{f' # d{k}' if k % 3 else ''}\n")
+        if k % 11 == 0:
+            out.write("\n")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_chunks_and_threads_change_nothing(write, packed):
+    text = messy(np.random.default_rng(0)).encode()
+    path = write(gzip.compress(text) if packed else text)
+    whole = read_svmlight(path, threads=1)
+    assert whole.n_features > 50 and whole.row is not None
+    for chunk, threads in ((1, 1), (50, 2), (700, 1), (700, 3), (1 << 14, 2)):
+        split = Gathered().read(svmlight.blocks(path, chunk=chunk, threads=threads)).split()
+        for name in ("features", "labels", "offsets", "query_ids", "doc_ids", "row"):
+            np.testing.assert_array_equal(getattr(split, name), getattr(whole, name), err_msg=name)
+
+
+def test_a_spool_changes_nothing(write, tmp_path):
+    path = write(messy(np.random.default_rng(1)))
+    whole = read_svmlight(path)
+    gathered = Gathered(tmp_path / "spool", 128).read(svmlight.blocks(path, chunk=999))
+    out = np.zeros(whole.features.shape, np.float32)
+    gathered.fill(out, gathered.layout(), gathered.base)
+    np.testing.assert_array_equal(out, whole.features)
+
+
+def test_memory_is_that_of_chunks_not_of_the_file(write):
+    rng = np.random.default_rng(0)
+    line = " ".join(f"{k}:{v:.6f}" for k, v in enumerate(rng.random(100), 1))
+    path = write("".join(f"0 qid:{k // 50} {line}\n" for k in range(12000)))  # 13 MB of text, 4.8 MB of features
+    chunk = 1 << 17
+    next(iter(svmlight.blocks(path, threads=1)))  # compiled before we measure
+    tracemalloc.start()
+    try:
+        rows = sum(len(block.labels) for block in svmlight.blocks(path, chunk=chunk, threads=1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows == 12000
+    assert peak < 12 * chunk < path.stat().st_size / 8
+
+
+def test_no_warnings_at_all(write):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_svmlight(write("0 qid:1 1:1e300 2:1e-300 3:nan\n"))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["MQ2008/Fold1/vali.txt", "ClueWeb09/Fold2/test.txt", "MSLR-WEB10K-head/test.txt"])
+def test_real_files_as_sklearn_reads_them(real_data, name):
+    sklearn_datasets = pytest.importorskip("sklearn.datasets")
+    path = real_data / name
+    ours = read_svmlight(path)
+    X, y, q = sklearn_datasets.load_svmlight_file(str(path), query_id=True, dtype=np.float64)
+    np.testing.assert_array_equal(ours.features, X.toarray().astype(np.float32))
+    np.testing.assert_array_equal(ours.labels[:, 0], y)
+    np.testing.assert_array_equal(np.repeat(ours.query_ids.astype(int), ours.lengths), q)
+    assert (ours.doc_ids is None) == name.startswith("MSLR")
