@@ -21,8 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        command, args = parse([w for w in words if w != "--debug"])
-        return command(args) or 0
+        return parse([w for w in words if w != "--debug"])() or 0
     except SystemExit as stop:  # --help and --version
         return int(stop.code or 0)
     except InputError as error:

@@ -1,132 +1,133 @@
-"""`ltr bench`: suites of runs, and the pages made of them."""
+"""`ltr bench`: run a suite of many runs, see its leaderboard."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
 from . import show
-from .options import new_parser
-
-__all__ = ["register"]
+from .options import Command, Device, option
 
 
-def register(commands, registered) -> None:
-    bench = new_parser("Suites: many runs, one leaderboard.", usage="ltr bench COMMAND ...")
-    # jsonargparse wants the outer level first.
-    commands.add_subcommand("bench", bench, help="run a suite, see its leaderboard")
-    below = bench.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
+@dataclass(frozen=True)
+class Run:
+    """Run a suite: tune, train, measure, write the report.
 
-    run = new_parser(
-        "Runs a suite: tunes, trains, measures, writes the report. The same command again does only what is not done.",
-        usage="ltr bench run SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]",
-    )
-    run.add_argument(
-        "suite",
-        type=str,
-        help="suite file, or the name of one that comes with ltr (see: ltr bench list)",
-        metavar="SUITE",
-    )
-    run.add_argument("--out", type=Path, help="folder of runs and report (default: runs/SUITE)", metavar="FOLDER")
-    _run_options(run)
-    run.add_argument(
-        "--data",
-        type=str,
-        nargs="+",
-        metavar="NAME=PATH",
-        help="read a dataset of the suite from this store, folder or file",
-    )
-    below.add_subcommand("run", run, help="run a suite")
-    registered[("bench", "run")] = (run, _run)
+    The same command again does only what is not done.
 
-    quick = new_parser(
-        "The main job on the embedded synthetic task: no download, under three minutes on two cores.",
-        usage="ltr bench quickstart [--out FOLDER]",
-    )
-    quick.add_argument(
-        "--out", type=Path, default=Path("runs/quickstart"), help="folder of runs and report", metavar="FOLDER"
-    )
-    _run_options(quick)
-    below.add_subcommand("quickstart", quick, help="the two-minute tour, no download")
-    registered[("bench", "quickstart")] = (quick, _quickstart)
+    Attributes:
+        suite: suite file, or the name of one that comes with ltr (see: ltr bench list).
+        out: folder of runs and report (default: runs/SUITE).
+        data: read a dataset of the suite from this store, folder or file.
+        workers: processes that train at the same time; the suite's number by default.
+        threads: threads of each; the suite's number by default.
+        only: systems to run, by label or its beginning.
+        seeds: instead of the suite's.
+        device: where it is computed.
+        dry_run: print the plan with an estimate of time and memory, and run nothing.
+        quiet: no progress and no leaderboard.
+    """
 
-    report = new_parser(
-        "Writes the pages of a suite again from its files: report.md, pictures, report.html.",
-        usage="ltr bench report FOLDER [--to FOLDER] [--rule queries|folds]",
-    )
-    report.add_argument("folder", type=Path, help="a suite's folder, or a folder of its tidy results", metavar="FOLDER")
-    report.add_argument("--to", type=Path, help="where the pages go (default: beside the results)", metavar="FOLDER")
-    report.add_argument(
-        "--rule",
-        type=Literal["queries", "folds"],
-        default="queries",
-        metavar="{queries,folds}",
-        help="mean over all queries, or over folds",
-    )
-    report.add_argument(
-        "--draws", type=int, default=10_000, metavar="INT", help="draws of bootstrap and randomisation test"
-    )
-    report.add_argument("--quiet", "-q", action="store_true", help="print no leaderboard")
-    below.add_subcommand("report", report, help="write the pages of a suite again")
-    registered[("bench", "report")] = (report, _report)
-
-    names = new_parser("Suites that come with ltr.", usage="ltr bench list [--json]")
-    names.add_argument("--json", action="store_true", help="as JSON on stdout")
-    below.add_subcommand("list", names, help="suites that come with ltr")
-    registered[("bench", "list")] = (names, _list)
+    suite: str
+    out: Path | None = option(None, metavar="FOLDER")
+    data: tuple[str, ...] = option((), metavar="NAME=PATH")
+    workers: int | None = None
+    threads: int | None = None
+    only: tuple[str, ...] = option((), metavar="LABEL")
+    seeds: tuple[int, ...] = ()
+    device: Device = "auto"
+    dry_run: bool = False
+    quiet: bool = option(False, short="-q")
 
 
-def _run_options(parser) -> None:
-    parser.add_argument(
-        "--workers", type=int, metavar="INT", help="processes that train at the same time (default: the suite's)"
-    )
-    parser.add_argument("--threads", type=int, metavar="INT", help="threads of each (default: the suite's)")
-    parser.add_argument(
-        "--only", type=str, nargs="+", metavar="LABEL", help="systems to run, by label or its beginning"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="INT", help="instead of the suite's")
-    parser.add_argument(
-        "--device",
-        type=Literal["auto", "cpu", "cuda", "mps"],
-        default="auto",
-        metavar="{auto,cpu,cuda,mps}",
-        help="where it is computed",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the plan with an estimate of time and memory, and run nothing"
-    )
-    parser.add_argument("--quiet", "-q", action="store_true", help="no progress and no leaderboard")
+@dataclass(frozen=True)
+class Quickstart:
+    """Run the main job on the embedded synthetic task: no download, minutes.
+
+    Attributes:
+        out: folder of runs and report.
+        workers: processes that train at the same time; the suite's number by default.
+        threads: threads of each; the suite's number by default.
+        only: systems to run, by label or its beginning.
+        seeds: instead of the suite's.
+        device: where it is computed.
+        dry_run: print the plan with an estimate of time and memory, and run nothing.
+        quiet: no progress and no leaderboard.
+    """
+
+    out: Path = option(Path("runs/quickstart"), metavar="FOLDER")
+    workers: int | None = None
+    threads: int | None = None
+    only: tuple[str, ...] = option((), metavar="LABEL")
+    seeds: tuple[int, ...] = ()
+    device: Device = "auto"
+    dry_run: bool = False
+    quiet: bool = option(False, short="-q")
 
 
-def _options(args: dict[str, Any]) -> dict[str, Any]:
-    for name in ("workers", "threads"):
-        if args.get(name, 1) < 1:
-            raise InputError(f"--{name} is out of range", expected="1 or more", came=args[name])
-    options = {
-        name: args[name] for name in ("workers", "threads", "only", "seeds", "device", "dry_run") if name in args
-    }
-    return {**options, "progress": not args.get("quiet", False)}
+@dataclass(frozen=True)
+class Report:
+    """Write the pages of a suite again from its files.
+
+    report.md, its pictures and report.html, every number recomputed.
+
+    Attributes:
+        folder: a suite's folder, or a folder of its tidy results.
+        to: where the pages go (default: beside the results).
+        rule: mean over all queries, or over folds.
+        draws: draws of bootstrap and randomisation test.
+        quiet: print no leaderboard.
+    """
+
+    folder: Path
+    to: Path | None = option(None, metavar="FOLDER")
+    rule: Literal["queries", "folds"] = "queries"
+    draws: int = 10_000
+    quiet: bool = option(False, short="-q")
 
 
-def _run(args: dict[str, Any]) -> int:
+@dataclass(frozen=True)
+class List:
+    """List the suites that come with ltr.
+
+    Attributes:
+        json: as JSON on stdout.
+    """
+
+    json: bool = False
+
+
+def run(options: Run) -> int:
     from ..bench import run_suite
 
     data = {}
-    # `--data` alone is short for `--data.name` elsewhere; here it names a place.
-    for pair in args.get("data", []):
-        name, equals, path = pair.partition("=")
-        if not equals or not path:
+    for pair in options.data:
+        name, _, path = pair.partition("=")
+        if not path:
             raise InputError("--data says where a dataset lies", expected="NAME=PATH", came=pair)
         data[name] = path
-    out = args.get("out") or Path("runs") / Path(args["suite"]).stem
-    return _ended(run_suite(args["suite"], out, data=data, **_options(args)))
+    out = options.out or Path("runs") / Path(options.suite).stem
+    return _ended(run_suite(options.suite, out, data=data, **_given(options)))
 
 
-def _quickstart(args: dict[str, Any]) -> int:
+def quickstart(options: Quickstart) -> int:
     from ..bench import quickstart
 
-    return _ended(quickstart(args.get("out", Path("runs/quickstart")), **_options(args)))
+    return _ended(quickstart(options.out, **_given(options)))
+
+
+def _given(options: Run | Quickstart) -> dict[str, Any]:
+    """What was asked for, as `run_suite` takes it."""
+    for name in ("workers", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} is out of range", expected="1 or more", came=value)
+    return {
+        "workers": options.workers, "threads": options.threads, "only": options.only, "seeds": options.seeds or None,
+        "device": options.device, "dry_run": options.dry_run, "progress": not options.quiet,
+    }  # fmt: skip
 
 
 def _ended(results) -> int:
@@ -139,31 +140,35 @@ def _ended(results) -> int:
     return 1 if failed else 0
 
 
-def _report(args: dict[str, Any]) -> int:
+def report(options: Report) -> int:
     from ..bench import report
 
-    options = {name: args[name] for name in ("rule", "draws") if name in args}
-    page = report(args["folder"], args.get("to"), console=None if args.get("quiet") else show.console(), **options)
+    console = None if options.quiet else show.console()
+    page = report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
     show.remark(f"wrote {page}")
     return 0
 
 
-def _list(args: dict[str, Any]) -> int:
+def names(options: List) -> int:
     from ..bench.matrix import load_suite, suite_names
 
     rows = []
     for name in suite_names():
         suite = load_suite(name)
-        rows.append(
-            {
-                "suite": name,
-                "datasets": ", ".join(suite.datasets),
-                "systems": len(suite.variants()),
-                "title": suite.title,
-            }
-        )
-    if args.get("json"):
+        systems = len(suite.variants())
+        rows.append({"suite": name, "datasets": ", ".join(suite.datasets), "systems": systems, "title": suite.title})
+    if options.json:
         show.machine(rows, "json")
-    else:
+    elif rows:
         show.table(rows, right=("systems",))
+    else:
+        show.remark("no suites came with this installation")
     return 0
+
+
+COMMANDS = [
+    Command(("bench", "run"), Run, run, "SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]"),
+    Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
+    Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
+    Command(("bench", "list"), List, names, "[--json]"),
+]

@@ -1,19 +1,31 @@
-"""The parser: sub-commands, options from typed dataclasses, and errors that name what was meant.
+"""The parser: a command is a function of a dataclass, and the dataclass is its options.
 
-jsonargparse checks types and writes the help; whatever the user did not write stays out of the result, so that a config
-file keeps its values. Parameters of rankers and losses (`--ranker.params.KEY VALUE`) are free of type here: their own
-dataclass or signature judges them.
+    @dataclass(frozen=True)
+    class Predict:
+        '''Scores new lists. ...
+
+        Attributes:
+            run: run folder.
+            out: file; CSV on stdout by default.
+        '''
+        run: Path                  # no default: a positional
+        out: Path | None = None    # --out
+
+Types, defaults and words stand there once; jsonargparse checks the types and writes the help. `ltr train` takes the
+fields of a run's config besides, and of those only what was written reaches the config: a file keeps its values.
+Parameters of rankers and losses (`--ranker.params.KEY VALUE`) are free of type here: their own schema judges them.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
-import sys
 import typing
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -22,131 +34,184 @@ from .. import __version__
 from ..errors import InputError, near_miss
 from ..strict import parse_value
 
-__all__ = ["Command", "add_fields", "new_parser", "parse"]
+__all__ = ["Command", "Device", "option", "parse"]
 
-Command = Callable[[dict[str, Any]], int | None]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
-# What people type -> the key it stands for.
-SHORT = {
-    "--data": "--data.name",
-    "--fold": "--data.fold",
-    "--objective": "--data.objective",
-    "--ranker": "--ranker.name",
-    "--loss": "--loss.name",
-}
 _PARAMS = re.compile(r"--((?:ranker|loss)\.params\.[\w.-]+)(?:=(.*))?", re.DOTALL)
 
 
-class _Help(DefaultHelpFormatter):
-    """Shorter than jsonargparse's own: the default where there is one, and no types that the metavar already says."""
+def option(default: Any = dataclasses.MISSING, *, flag: str = "", metavar: str = "", short: str = "") -> Any:
+    """A field whose option is not named after it (`--from`), has a metavar of its own, or a short form."""
+    return field(default=default, metadata={"flag": flag, "metavar": metavar, "short": short})
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line.
+
+    Attributes:
+        path: its words, e.g. ("data", "list").
+        options: dataclass of its options; the first line of its docstring is the help in the list of commands.
+        function: takes an instance of `options` (with `config`, also the dotted keys that were written) and returns
+            the exit code.
+        usage: one line.
+        epilog: examples.
+        config: group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too.
+        alias: what people type -> the key of the config it stands for.
+    """
+
+    path: tuple[str, ...]
+    options: type
+    function: Callable[..., int | None]
+    usage: str
+    epilog: str | None = None
+    config: Mapping[str, tuple[str, type, tuple[str, ...]]] = field(default_factory=dict)
+    alias: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        return (self.options.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The default where there is one, and no type: the metavar says it."""
 
     def __init__(self, prog, **options):
         super().__init__(prog, max_help_position=34, **options)
 
     def _get_help_string(self, action):
-        plain = action.help or ""
-        default = action.default
-        if not action.option_strings or default in (None, False, "==SUPPRESS==", ()) or "default" in plain:
+        plain, default = action.help or "", action.default
+        if not action.option_strings or default in (None, "", "==SUPPRESS==", ()) or default is False:
             return plain
-        shown = " ".join(map(str, default)) if isinstance(default, (list, tuple)) else default
-        return f"{plain} (default: {shown})".replace("%", "%%")
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        return plain if "default" in plain else f"{plain} (default: {shown})".replace("%", "%%")
 
 
-def new_parser(description: str, usage: str | None = None, epilog: str | None = None) -> ArgumentParser:
-    """A parser that raises instead of leaving the process."""
-    import argparse
-
-    class Raw(_Help, argparse.RawDescriptionHelpFormatter):
-        pass
-
+def _parser(description: str, usage: str, epilog: str | None = None) -> ArgumentParser:
     return ArgumentParser(
-        description=description, usage=usage, epilog=epilog, exit_on_error=False, formatter_class=Raw, default_meta=False,
-    )  # fmt: skip
+        description=description,
+        usage=usage,
+        epilog=epilog,
+        exit_on_error=False,
+        formatter_class=_Help,
+    )
 
 
-def add_fields(group, cls: type, prefix: str, skip: Sequence[str] = (), default: Any = None) -> None:
-    """One option a field of a dataclass, `--PREFIX.FIELD`, with its type, default and the words of the class's docstring."""
-    words = {
-        p.arg_name: " ".join((p.description or "").split()) for p in docstring_parser.parse(cls.__doc__ or "").params
-    }
+def _add_fields(group, cls: type, prefix: str = "", skip: Sequence[str] = ()) -> None:
+    """One option a field: its type, default and words are those of the dataclass."""
+    doc = docstring_parser.parse(cls.__doc__ or "")
+    words = {p.arg_name: " ".join((p.description or "").split()).rstrip(".") for p in doc.params}
     hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        if field.name in skip:
+    for each in dataclasses.fields(cls):
+        if each.name in skip:
             continue
-        value = field.default if field.default is not dataclasses.MISSING else None
-        if default is not None:
-            value = getattr(default, field.name)
-        group.add_argument(
-            f"--{prefix}{field.name}",
-            type=hints[field.name],
-            default=value,
-            help=words.get(field.name, ""),
-            metavar=_metavar(hints[field.name]),
-        )
+        kind, help = hints[each.name], words.get(each.name, "")
+        names = [each.metadata.get("flag") or f"--{prefix}{each.name if prefix else each.name.replace('_', '-')}"]
+        names += [each.metadata["short"]] if each.metadata.get("short") else []
+        if each.default is dataclasses.MISSING and not prefix:
+            group.add_argument(
+                each.name, type=kind, help=help, metavar=each.metadata.get("metavar") or each.name.upper()
+            )
+        elif kind is bool:
+            group.add_argument(*names, action="store_true", help=help)
+        else:
+            default = None if each.default is dataclasses.MISSING else each.default
+            options = {"default": default, "help": help, "metavar": each.metadata.get("metavar") or _metavar(kind)}
+            # Many words instead of a bracketed list: measures have commas of their own.
+            if typing.get_origin(kind) is tuple and typing.get_args(kind) in ((str, ...), (int, ...)):
+                options |= {"nargs": "+", "type": typing.get_args(kind)[0]}
+            group.add_argument(*names, **{"type": kind, **options})
 
 
 def _metavar(kind) -> str:
     arms = [a for a in typing.get_args(kind) if a is not type(None)]
-    if typing.get_origin(kind) is typing.Literal:
+    if typing.get_origin(kind) is Literal:
         return "{" + ",".join(map(str, arms)) + "}"
-    if type(None) in typing.get_args(kind):
+    if type(None) in typing.get_args(kind) or (typing.get_origin(kind) is tuple and arms[-1] is Ellipsis):
         return _metavar(arms[0])
-    return {int: "INT", float: "FLOAT", str: "NAME", bool: "BOOL"}.get(kind, "[ITEM,...]")
+    return {int: "INT", float: "FLOAT", str: "NAME", bool: "BOOL"}.get(kind, "PATH")
 
 
-def parse(words: Sequence[str]) -> tuple[Command, dict[str, Any]]:
-    """The command a line asks for, and its arguments: what was written, by dotted key, and nothing else.
+def _expected(kind) -> str:
+    """A type in words, for an error."""
+    return {"INT": "a whole number", "FLOAT": "a number", "BOOL": "true or false"}.get(_metavar(kind), _metavar(kind))
+
+
+# ---------------------------------------------------------------------------------------------------------- parsing
+
+
+def parse(words: Sequence[str]) -> Callable[[], int | None]:
+    """What a line asks for, ready to be called.
 
     Raises:
-        InputError: an unknown command or option (with its near miss), or a value of the wrong type.
+        InputError: an unknown command or option (with its near miss), a missing one, or a value of the wrong type.
         SystemExit: after `--help` or `--version` was printed.
     """
-    from . import bench, data, runs
+    from . import bench, data, evaluate, predict, train
 
-    short = bool(words) and words[0] in ("train", "evaluate", "export")
-    words, params = _take_params([_long(w) if short else w for w in words])
-    root = new_parser(
+    commands = {c.path: c for room in (data, train, evaluate, predict, bench) for c in room.COMMANDS}
+    path = _path(words, commands)
+    command = commands.get(path)
+    rest, params = _take_params(words, command)
+    root, parsers = _parsers(commands, {"data": data.__doc__, "bench": bench.__doc__})
+    if not words:
+        root.print_help()
+        raise SystemExit(0)
+    try:
+        found = root.parse_args(rest, defaults=False).as_dict()
+    except ArgumentError as error:
+        raise _told(error, rest, path, parsers.get(path), commands) from None
+    for name in path:
+        found = found.get(name) or {}
+    if command is None:
+        raise InputError(f"`ltr {' '.join(path)}` needs a command", expected=", ".join(_below(path, commands)))
+    flat = {**_flat(found), **params}
+    own = {}
+    for each in dataclasses.fields(command.options):
+        key = (each.metadata.get("flag") or each.name).lstrip("-").replace("-", "_")
+        if key in flat:
+            value = flat.pop(key)
+            own[each.name] = tuple(value) if isinstance(value, list) else value
+    options = command.options(**own)
+    return (lambda: command.function(options, flat)) if command.config else (lambda: command.function(options))
+
+
+def _parsers(commands, rooms: Mapping[str, str]) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
+    root = _parser(
         "Learning-to-rank benchmark suite: data, rankers, runs, leaderboards.",
         usage="ltr [--version] COMMAND ...",
         epilog="`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.\n"
         "The two-minute tour: ltr bench quickstart",
     )
     root.add_argument("--version", action="version", version=f"ltr {__version__}")
-    commands = root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
-    registered: dict[tuple[str, ...], tuple[ArgumentParser, Command]] = {}
-    for room in (data, runs, bench):
-        room.register(commands, registered)
-    if not words:
-        root.print_help()
-        raise SystemExit(0)
-    path = _path(words, registered)
-    parser = registered[path][0] if path in registered else root
-    try:
-        found = root.parse_args(list(words), defaults=False)
-    except ArgumentError as error:
-        raise _told(error, words, path, parser, registered) from None
-    found = found.as_dict()
-    for name in path:
-        found = found.get(name) or {}
-    if path not in registered:
-        raise InputError(f"`ltr {' '.join(path)}` needs a command", expected=", ".join(_below(path, registered)))
-    flat = {**_flat(found), **params}
-    if params and "train" not in path:
-        raise InputError(f"`ltr {' '.join(path)}` takes no {next(iter(params))}")
-    return registered[path][1], flat
+    below = {(): root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")}
+    parsers = {}
+    for path, command in commands.items():
+        if path[:-1] not in below:  # jsonargparse wants the outer level first
+            words = rooms[path[0]].split("\n")[0].split(": ", 1)[1]
+            room = _parser(words[0].upper() + words[1:], usage=f"ltr {path[0]} COMMAND ...")
+            below[()].add_subcommand(path[0], room, help=words.rstrip("."))
+            below[path[:-1]] = room.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
+        description = docstring_parser.parse(command.options.__doc__ or "").description
+        parsers[path] = parser = _parser(description, f"ltr {' '.join(path)} {command.usage}", command.epilog)
+        _add_fields(parser, command.options)
+        for title, (prefix, cls, skip) in command.config.items():
+            _add_fields(parser.add_argument_group(title), cls, prefix, skip)
+        below[path[:-1]].add_subcommand(path[-1], parser, help=command.summary)
+    return root, parsers
 
 
-def _long(word: str) -> str:
-    head, equals, rest = word.partition("=")
-    return SHORT.get(head, head) + equals + rest
-
-
-def _take_params(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[str], dict[str, Any]]:
+    """Aliases spelled out, and `--ranker.params.KEY VALUE` taken from the line."""
+    if command is None or not command.config:
+        return list(words), {}
     rest, params, i = [], {}, 0
     while i < len(words):
+        head, equals, tail = words[i].partition("=")
         hit = _PARAMS.fullmatch(words[i])
         if hit is None:
-            rest.append(words[i])
+            rest.append(command.alias.get(head, head) + equals + tail)
         else:
             text = hit[2]
             if text is None:
@@ -159,21 +224,18 @@ def _take_params(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return rest, params
 
 
-def _path(words: Sequence[str], registered) -> tuple[str, ...]:
+def _path(words: Sequence[str], commands) -> tuple[str, ...]:
     """The command words the line starts with."""
     path: tuple[str, ...] = ()
     for word in words:
-        longer = (*path, word)
-        if not any(key[: len(longer)] == longer for key in registered):
+        if not any(key[: len(path) + 1] == (*path, word) for key in commands):
             break
-        path = longer
+        path = (*path, word)
     return path
 
 
-def _below(path: tuple[str, ...], registered) -> list[str]:
-    return list(
-        dict.fromkeys(key[len(path)] for key in registered if key[: len(path)] == path and len(key) > len(path))
-    )
+def _below(path: tuple[str, ...], commands) -> list[str]:
+    return list(dict.fromkeys(k[len(path)] for k in commands if k[: len(path)] == path and len(k) > len(path)))
 
 
 def _flat(mapping: dict, at: str = "") -> dict[str, Any]:
@@ -183,39 +245,37 @@ def _flat(mapping: dict, at: str = "") -> dict[str, Any]:
     return flat
 
 
-def _told(error: ArgumentError, words, path, parser, registered) -> InputError:
+def _told(error: ArgumentError, words, path, parser, commands) -> InputError:
     """argparse's complaint as one of ours."""
     text = str(error)
     name = f"`ltr {' '.join(path)}`" if path else "`ltr`"
     helps = f"See: ltr {' '.join([*path, '--help'])}"
-    if path not in registered:
+    if parser is None:
         came = next((w for w in words[len(path) :] if not w.startswith("-")), None)
-        known = _below(path, registered)
+        known = _below(path, commands)
         if came is None:
             return InputError(f"{name} needs a command", expected=", ".join(known))
         hit = near_miss(came, known)
-        return InputError(
-            f"{name} has no command {came!r}",
-            do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
-        )
+        meant = f"Did you mean {hit!r}? " if hit else ""
+        return InputError(f"{name} has no command {came!r}", do=f"{meant}Known: {', '.join(known)}")
     if "unrecognized arguments" in text:
         left = text.split("unrecognized arguments:", 1)[1].split()
-        option = next((w.split("=")[0] for w in left if w.startswith("-")), None)
-        if option is None:
+        flag = next((w.split("=")[0] for w in left if w.startswith("-")), None)
+        if flag is None:
             return InputError(f"{name} does not know what to do with {' '.join(left)!r}", do=helps)
-        known = [o for action in parser._actions for o in action.option_strings]
-        hit = near_miss(option, [*known, *SHORT])
-        return InputError(f"{name} has no option {option}", do=f"Did you mean {hit}?" if hit else helps)
-    key = re.search(r'Parser key "([^"]+)"', text)
-    if key:
-        dest = key[1].rsplit("train.", 1)[-1] if key[1].startswith("train.") else key[1]
+        known = [o for action in parser._actions for o in action.option_strings] + list(commands[path].alias)
+        hit = near_miss(flag, known)
+        return InputError(f"{name} has no option {flag}", do=f"Did you mean {hit}?" if hit else helps)
+    key, came = re.search(r'Parser key "([^"]+)"', text), re.search(r"Got value: (.*)", text)
+    if key and came:
+        dest = key[1].removeprefix(".".join(path) + ".")
         action = next((a for a in parser._actions if a.dest == dest), None)
-        expected = _metavar(getattr(action, "_typehint", None) or getattr(action, "type", str) or str)
-        came = re.search(r"Got value: (.*)", text)
-        what = f"--{dest}" if action is None or action.option_strings else dest
-        return InputError(f"{what} has the wrong type", expected=expected, came=came[1] if came else None)
-    return InputError(" ".join(text.split()), do=helps)
-
-
-def stdout_is_terminal() -> bool:
-    return sys.stdout.isatty()
+        kind = getattr(action, "_typehint", None) or getattr(action, "type", None) or str
+        what = dest if action is not None and not action.option_strings else f"--{dest.replace('_', '-')}"
+        what = next((o for o in getattr(action, "option_strings", ()) if o.startswith("--")), what)
+        return InputError(f"{what} has the wrong type", expected=_expected(kind), came=came[1])
+    missing = re.search(r'[Kk]ey "([^"]+)" is required|arguments are required: (.+)', text)
+    if missing:
+        what = (missing[1] or missing[2]).rsplit(".", 1)[-1].upper()
+        return InputError(f"{name} needs {what}", do=helps)
+    return InputError(f"{name}: {' '.join(text.split())}", do=helps)

@@ -8,9 +8,15 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-__all__ = ["machine", "number", "remark", "size", "table", "training_progress"]
+from ..errors import InputError
+
+__all__ = [
+    "console", "machine", "means", "number", "remark", "size", "table", "training_progress", "write_table",
+    "write_text",
+]  # fmt: skip
 
 
 def console(stderr: bool = False):
@@ -56,6 +62,55 @@ def table(rows: Sequence[dict[str, Any]], title: str | None = None, right: Seque
     for row in rows:
         grid.add_row(*(number(v) for v in row.values()))
     console().print(grid, soft_wrap=False)
+
+
+def means(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
+    """A row a measure, the splits side by side, with the counts a mean needs (the last split's)."""
+    many = len({(row["objective"], str(row["preference"])) for row in rows}) > 1
+    lines: dict[tuple, dict[str, Any]] = {}
+    counts: dict[tuple, dict[str, int]] = {}
+    for row in rows:
+        key = (row["objective"], str(row["preference"]), row["measure"])
+        whose = {"objective": row["objective"]} if many else {}
+        if row["preference"] is not None:
+            whose["preference"] = " ".join(f"{w:g}" for w in row["preference"])
+        lines.setdefault(key, {**whose, "measure": row["measure"]})[row["split"]] = row["mean"]
+        counts[key] = {"queries": row["queries"], "left out": row["blank"]}
+    shown = [{**line, **counts[key]} for key, line in lines.items()]
+    table(shown, title=title, right=("train", "vali", "test", "queries", "left out"))
+
+
+def write_table(path: Path, table, suffix: str | None = None) -> None:
+    """An Arrow table as .parquet, .csv or .tsv, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    from ..runs.files import whole_file
+
+    suffix = suffix or path.suffix
+    if suffix not in (".parquet", ".csv", ".tsv"):
+        raise InputError("no such format", file=path, expected=".parquet, .csv or .tsv")
+    with whole_file(path) as beside:
+        if suffix == ".parquet":
+            pq.write_table(table, beside)
+        else:
+            with open(beside, "w", encoding="utf-8", newline="") as file:
+                write_text(table, suffix, file)
+
+
+def write_text(table, suffix: str, file) -> None:
+    """Rows of an Arrow table as CSV or TSV; a preference becomes "w1;w2", what is absent stays empty."""
+    columns = []
+    for name in table.column_names:
+        column = table[name]
+        if name == "preference":
+            columns.append([None if p is None else ";".join(map(str, p)) for p in column.to_pylist()])
+        elif name == "score":  # a float32 printed as a double would show digits nobody computed
+            columns.append(column.to_numpy().astype(str).tolist())
+        else:
+            columns.append(column.to_pylist())
+    writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(zip(*columns, strict=True))
 
 
 def machine(rows: Any, form: str) -> None:

@@ -103,9 +103,17 @@ class RankingEstimator(BaseEstimator):
             vali, _ = _split(Xv, yv, *((None, gv) if qid is not None else (gv, None)), "vali")
         params, training, loss_params = self._sorted_params()
         self.ranker_, self.log_ = train(
-            lists, vali, ranker=self.ranker, ranker_params=params, loss=self._loss(), loss_params=loss_params,
-            training=training, select=self.select, seed=self.seed, accelerator=accelerator,
-        )  # fmt: skip
+            lists,
+            vali,
+            ranker=self.ranker,
+            ranker_params=params,
+            loss=self._loss(),
+            loss_params=loss_params,
+            training=training,
+            select=self.select,
+            seed=self.seed,
+            accelerator=accelerator,
+        )
         self.n_features_in_ = lists.n_features
         return self
 

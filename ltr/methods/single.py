@@ -57,7 +57,7 @@ def train(
         train: labelled lists.
         vali: labelled lists that select; None keeps the last epoch.
         ranker, ranker_params: name in the catalogue of rankers, and its parameters.
-        loss, loss_params: name in the catalogue of losses, and its parameters; None for rankers with their own objective.
+        loss, loss_params: name in the catalogue of losses, and its parameters; None where the ranker has its own.
         training: settings of the training loop of neural rankers.
         objective: label column to train on; the main one by default.
         select: measure of the selection, by name.
@@ -86,6 +86,8 @@ def train(
     best = dict(model.best)
     selection = {"value": best.pop("vali", None), **best}
     return model, TrainingLog(
-        seconds=model.cost["seconds"], documents_per_second=model.cost["documents_per_second"],
-        selection=selection, history=list(model.history),
-    )  # fmt: skip
+        seconds=model.cost["seconds"],
+        documents_per_second=model.cost["documents_per_second"],
+        selection=selection,
+        history=list(model.history),
+    )

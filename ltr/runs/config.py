@@ -13,7 +13,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ class RunConfig:
 
 # Always said in the command of a run, by their short names.
 _ALWAYS = {
-    "data.name": "--data", "data.fold": "--fold", "data.objective": "--objective", "data.objectives": "--data.objectives",
+    "data.name": "--data", "data.fold": "--fold", "data.objective": "--objective",
+    "data.objectives": "--data.objectives",
     "ranker.name": "--ranker", "loss.name": "--loss",
 }  # fmt: skip
 
@@ -165,8 +166,8 @@ def config_hash(config: RunConfig) -> str:
 def seeds(config: RunConfig) -> dict[str, int]:
     """The seed handed to the ranker and the seeds of its axes, by name.
 
-    `run` knows the experiment's seed and the repetition, and neither the data, the ranker nor the loss: all methods of a
-    repetition share the data order, and all losses of a net its start. Axes that are drawn anew each epoch
+    `run` knows the experiment's seed and the repetition, and neither the data, the ranker nor the loss: all methods of
+    a repetition share the data order, and all losses of a net its start. Axes that are drawn anew each epoch
     (`seed_of(axis, run, epoch)`) are given for epoch 0.
     """
     run = seed_of("run", config.seed, config.repetition)

@@ -1,9 +1,10 @@
-"""What a number also depends on: the code, the libraries, the machine, and the memory it took."""
+"""What a number also depends on: the code, the data, the libraries, the machine, and the memory it took."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -11,10 +12,14 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__, places
 
-__all__ = ["code", "environment", "peak_memory", "reset_peak_memory"]
+if TYPE_CHECKING:
+    from ..types import Split, Task
+
+__all__ = ["code", "data_hashes", "environment", "peak_memory", "reset_peak_memory"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _LIBRARIES = (
@@ -53,6 +58,30 @@ def _git(root: Path, *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def data_hashes(task: Task) -> dict[str, Any]:
+    """`card`: sha256 of the card's file, None without one. `store`: of what the store's manifest says about content
+    (files, folds, columns), the same wherever it was converted; of the arrays for a task without a store."""
+    manifest = task.facts.get("manifest")
+    if manifest is None:
+        return {"card": None, "store": _hash_of([task.train, task.vali, task.test])}
+    parts = {key: {"raw": part["sha256"], "files": part["files"]} for key, part in manifest["parts"].items()}
+    facts = [manifest["objectives"], manifest["features"], manifest["folds"], parts]
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return {"card": (manifest.get("card") or {}).get("sha256"), "store": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _hash_of(splits: list[Split]) -> str:
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for split in splits:
+        for array in (split.features, split.labels, split.offsets):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+        digest.update("\x1f".join(split.query_ids.astype(str)).encode())
+    return digest.hexdigest()
+
+
 def environment(device: str = "auto") -> dict:
     """Python, libraries, platform, device asked for and used, cpu count, threads."""
     import torch
@@ -64,10 +93,15 @@ def environment(device: str = "auto") -> dict:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
-        "libraries": versions, "device_asked": device, "device": _device(device), "cpu_count": os.cpu_count(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "libraries": versions,
+        "device_asked": device,
+        "device": _device(device),
+        "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    }
 
 
 def _device(asked: str) -> str:

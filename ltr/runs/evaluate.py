@@ -29,6 +29,8 @@ __all__ = ["FACTS", "join", "per_query", "read_per_query", "summarise", "to_fram
 # Columns of per_query that are facts about the list; every other column is a measure.
 FACTS = ("query", "objective", "preference", "documents", "blank")
 
+_OTHER = "Were they made from another fold or another version of the data?"
+
 
 def join(split: Split, scores: pa.Table) -> list[tuple[tuple[float, ...] | None, np.ndarray]]:
     """Scores in the split's order, one entry a preference.
@@ -65,8 +67,10 @@ def _aligned(split: Split, scores: pa.Table) -> np.ndarray:
         raise InputError(
             f"the scores are not those of {split.name or 'this split'!r}: {len(lacking)} documents without a score, "
             f"{len(extra)} unknown, {twice} scored twice" + _first(split, lacking),
-            expected=f"{len(ours)} documents", came=len(rows), do="Were they made from another fold or another version of the data?",
-        )  # fmt: skip
+            expected=f"{len(ours)} documents",
+            came=len(rows),
+            do=_OTHER,
+        )
     take = np.empty(len(rows), np.int64)
     take[mine] = order  # take[document of the split] = its line in the scores
     query = np.repeat(np.asarray(split.query_ids).astype(str), split.lengths)
@@ -87,9 +91,12 @@ def _same(split: Split, what: str, ours: np.ndarray, theirs: pa.ChunkedArray, ta
     if pc.any(unequal).as_py():
         at = pc.index(unequal, True).as_py()
         raise InputError(
-            f"the scores name another {what} than the data for {pc.sum(unequal).as_py()} documents; the first is document {at} of {split.name!r}",
-            expected=ours[at].as_py(), came=theirs[at].as_py(), do="Were they made from another fold or another version of the data?",
-        )  # fmt: skip
+            f"the scores name another {what} than the data for {pc.sum(unequal).as_py()} documents, "
+            f"first for document {at} of {split.name!r}",
+            expected=ours[at].as_py(),
+            came=theirs[at].as_py(),
+            do=_OTHER,
+        )
 
 
 def per_query(
@@ -135,7 +142,8 @@ def per_query(
 def summarise(table: pa.Table) -> list[dict[str, Any]]:
     """Means of a per-query table: rows of `objective, preference, measure, mean, queries, blank`.
 
-    `queries` counts the queries in the mean and `blank` those the measure leaves out of it; `mean` is NaN where none counts.
+    `queries` counts the queries in the mean and `blank` those the measure leaves out of it; `mean` is NaN where none
+    counts.
     """
     from ..metrics import mean
 
@@ -146,10 +154,16 @@ def summarise(table: pa.Table) -> list[dict[str, Any]]:
         for name in (c for c in table.column_names if c not in FACTS):
             values = part[name].to_numpy()
             counted = int(np.isfinite(values).sum())
-            rows.append({
-                "objective": group[0], "preference": None if group[1] is None else list(group[1]), "measure": name,
-                "mean": float(mean(values)) if counted else float("nan"), "queries": counted, "blank": len(values) - counted,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "objective": group[0],
+                    "preference": None if group[1] is None else list(group[1]),
+                    "measure": name,
+                    "mean": float(mean(values)) if counted else float("nan"),
+                    "queries": counted,
+                    "blank": len(values) - counted,
+                }
+            )
     return rows
 
 

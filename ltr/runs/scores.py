@@ -1,8 +1,8 @@
 """scores.parquet: what a ranker said about every document of a split.
 
 Columns: `query` (string), `doc` (string, null where the source names no documents), `row` (int64, the document's row in
-the source file), `score` (float32), `preference` (list of float32, null for rankers that take none). One row a document,
-or one row a document and preference.
+the source file), `score` (float32), `preference` (list of float32, null for rankers that take none). One row a
+document, or one row a document and preference.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "check_scores", "read_scores", "scores_table", "source_rows", "write_scores"]
 
-SCHEMA = pa.schema([
-    ("query", pa.string()), ("doc", pa.string()), ("row", pa.int64()), ("score", pa.float32()),
-    ("preference", pa.list_(pa.float32())),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("doc", pa.string()),
+        ("row", pa.int64()),
+        ("score", pa.float32()),
+        ("preference", pa.list_(pa.float32())),
+    ]
+)
 
 
 def source_rows(split: Split) -> np.ndarray:
@@ -49,9 +54,11 @@ def check_scores(split: Split, scores) -> np.ndarray:
     if len(bad):
         query = split.query_ids[np.searchsorted(split.offsets, bad[0], side="right") - 1]
         raise InputError(
-            f"{len(bad)} of {len(scores)} scores are not finite, the first in query {query!s}", expected="one finite number a document",
-            came=float(scores[bad[0]]), do="Training may have diverged: try a smaller learning rate or another transform",
-        )  # fmt: skip
+            f"{len(bad)} of {len(scores)} scores are not finite, the first in query {query!s}",
+            expected="one finite number a document",
+            came=float(scores[bad[0]]),
+            do="Training may have diverged: try a smaller learning rate or another transform",
+        )
     return scores
 
 

@@ -43,9 +43,10 @@ def document_names(split: Split, names: Names = "auto") -> np.ndarray:
         if len(np.unique(inside)) < len(inside):
             values, counts = np.unique(inside, return_counts=True)
             raise InputError(
-                f"query {query!s} of {split.name!r} names a document twice", came=str(values[counts.argmax()]),
+                f"query {query!s} of {split.name!r} names a document twice",
+                came=str(values[counts.argmax()]),
                 do="A TREC file cannot tell them apart; ask for row names instead",
-            )  # fmt: skip
+            )
     spaced = next((name for name in found.tolist() if not name or len(name.split()) != 1 or name != name.strip()), None)
     if spaced is not None:
         raise InputError(
@@ -72,8 +73,11 @@ def write_qrels(path: Path | str, split: Split, objective: str | None = None, *,
     grades, name = np.asarray(split.label(objective)), document_names(split, names)
     broken = np.flatnonzero(grades != np.round(grades))
     if len(broken):
-        raise InputError(f"objective {objective or split.objectives[0]!r} has grades that are not whole numbers",
-                         expected="integers, as qrels carry them", came=float(grades[broken[0]]))  # fmt: skip
+        raise InputError(
+            f"objective {objective or split.objectives[0]!r} has grades that are not whole numbers",
+            expected="integers, as qrels carry them",
+            came=float(grades[broken[0]]),
+        )
     query = np.repeat(np.asarray(split.query_ids).astype(str), split.lengths)
     with whole_file(Path(path)) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{q} 0 {d} {int(g)}\n" for q, d, g in zip(query, name, grades, strict=True))
@@ -187,16 +191,20 @@ def scores_of_run(
             strangers.append((q, d))
     if strangers and (unknown == "error" or len(strangers) == len(run)):
         raise InputError(
-            f"{len(strangers)} of {len(run)} lines rank a document that {split.name!r} does not have, the first is {strangers[0][1]!r} "
-            f"of query {strangers[0][0]!r}", file=file, do="Another fold or split? Or drop them: --unknown drop",
-        )  # fmt: skip
+            f"{len(strangers)} of {len(run)} lines rank a document that {split.name!r} does not have, "
+            f"the first is {strangers[0][1]!r} of query {strangers[0][0]!r}",
+            file=file,
+            do="Another fold or split? Or drop them: --unknown drop",
+        )
     lacking = np.flatnonzero(np.isnan(scores))
     if len(lacking):
         if missing == "error":
             name = document_names(split)[lacking[0]]
             raise InputError(
-                f"{len(lacking)} of {split.n_documents} documents of {split.name!r} are not ranked, the first is {name!s} of query "
-                f"{query[lacking[0]]!r}", file=file, do="Another fold or split? Or put them last: --missing last",
-            )  # fmt: skip
+                f"{len(lacking)} of {split.n_documents} documents of {split.name!r} are not ranked, "
+                f"the first is {name!s} of query {query[lacking[0]]!r}",
+                file=file,
+                do="Another fold or split? Or put them last: --missing last",
+            )
         scores[lacking] = np.nextafter(np.nanmin(scores), np.float32(-np.inf), dtype=np.float32)
     return scores_table(split, scores)

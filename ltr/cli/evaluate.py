@@ -1,0 +1,132 @@
+"""`ltr evaluate`: the numbers of a run or of a TREC run file, from its scores and the labels of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError
+from . import show
+from .options import Command, option
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run, or a TREC run file made elsewhere.
+
+    Labels come from the data, never from the scores.
+
+    Attributes:
+        run: run folder, or TREC run file (qid Q0 docid rank score tag).
+        data: dataset, store or folder the scores are of; a run's own by default.
+        fold: its fold; a run's own by default.
+        objective: label column that is measured; a run's own by default, else the main one.
+        split: what is measured; train for a TREC run only.
+        measures: what is reported, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5'; a run's own by default.
+        missing: documents a TREC run does not rank: refuse, or put last.
+        unknown: documents the data does not have: refuse, or leave out.
+        per_query: also write one row a query (.parquet, .csv or .tsv).
+        quiet: no table.
+        json: the result as JSON on stdout.
+        csv: the result as CSV on stdout.
+    """
+
+    run: Path
+    data: str | None = None
+    fold: str | None = None
+    objective: str | None = None
+    split: Literal["train", "vali", "test"] = "test"
+    measures: tuple[str, ...] = option((), metavar="MEASURE")
+    missing: Literal["error", "last"] = "error"
+    unknown: Literal["error", "drop"] = "error"
+    per_query: Path | None = option(None, metavar="FILE")
+    quiet: bool = option(False, short="-q")
+    json: bool = False
+    csv: bool = False
+
+
+def evaluate(options: Evaluate) -> int:
+    """Joins scores and labels, and prints the means."""
+    from ..runs import per_query, summarise
+    from ..runs.config import RunConfig
+
+    if options.run.is_dir():
+        config = finished(options.run).config
+        split, scores, title = _of_run(options, config)
+    elif options.run.is_file():
+        config = {}
+        split, scores, title = _of_file(options)
+    else:
+        raise InputError("no such run", file=options.run, expected="a run folder or a TREC run file")
+    measures = options.measures or config.get("measures", RunConfig.measures)
+    objectives = wanted(options.objective, config) or split.objectives[:1]
+    table = per_query(split, scores, measures, objectives)
+    rows = [{"split": options.split, **row} for row in summarise(table)]
+    if options.per_query is not None:
+        show.write_table(options.per_query, table)
+    if options.json or options.csv:
+        show.machine(rows, "json" if options.json else "csv")
+    elif not options.quiet:
+        show.means(rows, title=title)
+    return 0
+
+
+def _of_run(options: Evaluate, config: dict[str, Any]):
+    from ..runs import read_scores
+
+    if options.split == "train":
+        raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
+    task = open_task(options.data, options.fold, options.objective, config)
+    scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
+    return task.split(options.split), scores, f"{options.run} on {task.name} {task.fold}"
+
+
+def _of_file(options: Evaluate):
+    from ..runs.trec import read_run, scores_of_run
+
+    task = open_task(options.data, options.fold, options.objective, {})
+    split, run = task.split(options.split), read_run(options.run)
+    scores = scores_of_run(split, run, missing=options.missing, unknown=options.unknown, file=options.run)
+    return split, scores, f"{options.run} on {task.name} {task.fold}"
+
+
+def finished(folder: Path):
+    """The record of a finished run."""
+    from ..runs import read_record
+
+    record = read_record(folder)
+    if record is None:
+        raise InputError("no run", file=folder, expected="a run folder, as `ltr train` leaves it")
+    if not record.done:
+        raise InputError(f"the run is not done: {record.status}", file=folder, do=record.reason)
+    return record
+
+
+def open_task(data: str | None, fold: str | None, objective: str | None, config: dict[str, Any]):
+    """The data named on the command line, or the run's own."""
+    from ..datasets import load
+
+    own = config.get("data", {})
+    name = data or own.get("name")
+    if name is None:
+        raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
+    return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None)
+
+
+def wanted(objective: str | None, config: dict[str, Any]) -> tuple[str, ...]:
+    """The label columns to measure: the one asked for, or the run's own; none for the main one."""
+    own = config.get("data", {})
+    return (
+        (objective,)
+        if objective
+        else tuple(dict.fromkeys(filter(None, [own.get("objective"), *own.get("objectives", [])])))
+    )
+
+
+COMMANDS = [
+    Command(
+        ("evaluate",), Evaluate, evaluate,
+        "RUN [--split test] [--measures M ...]\n       ltr evaluate FILE.run --data NAME [--fold F] [--measures M ...]",
+    )
+]  # fmt: skip

@@ -1,0 +1,155 @@
+"""`ltr train`: one run, from its config to its numbers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..rankers.config import TrainingConfig
+from ..runs.config import DataConfig, LossChoice, RankerChoice, RunConfig
+from . import show
+from .options import Command, Device, option
+
+_EXAMPLES = """\
+examples:
+  ltr train --data mq2008 --ranker mlp --loss listnet
+  ltr train --config run.toml --training.epochs 5 --ranker.params.hidden '[64, 32]' --out runs/small
+  ltr train --data synthetic --ranker lightgbm --dry-run > run.toml
+
+Parameters of the ranker and the loss: --ranker.params.KEY VALUE, --loss.params.KEY VALUE (a list as '[64, 32]'); a
+wrong name tells the right ones. The run folder holds config.toml, the ranker, scores, per-query values and record.json.
+The same command again does nothing when the run is done, and continues it when it was stopped."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one ranker and measure it.
+
+    Attributes:
+        config: TOML file; options given beside it win.
+        out: run folder (default: runs/DATA/FOLD/RANKER-LOSS-HASH).
+        device: where it is computed.
+        dry_run: print the resolved config and an estimate of its size, and train nothing.
+        quiet: no progress and no table.
+        json: the result as JSON on stdout.
+    """
+
+    config: Path | None = option(None, metavar="FILE.toml")
+    out: Path | None = option(None, metavar="FOLDER")
+    device: Device = "auto"
+    dry_run: bool = False
+    quiet: bool = option(False, short="-q")
+    json: bool = False
+
+
+def train(options: Train, keys: dict[str, Any]) -> int:
+    """Runs the config that the file and the keys make."""
+    from ..runs import execute, load_task, read_config, read_record
+
+    if options.config is None and not {"data.name", "ranker.name"} <= set(keys):
+        raise InputError(
+            "what is ranked, and with what?", expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME]",
+            do="See: ltr train --help",
+        )  # fmt: skip
+    config = read_config(options.config, keys)
+    if options.dry_run:
+        return _dry_run(config, options.json)
+    folder = options.out or default_folder(config)
+    before = read_record(folder)
+    done = before is not None and before.done
+    # Data that is not there is the user's to mend, before a folder tells of a failed run.
+    task = None if done else load_task(config)
+    try:
+        with show.training_progress(options.quiet) as progress:
+            record = execute(config, folder, progress=progress, task=task, device=options.device)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_kept(folder)) from None
+    if options.json:
+        show.machine(_facts(record), "json")
+    elif record.done and not options.quiet:
+        _show(record, again=done)
+    if record.status == "failed":
+        show.remark(f"ltr: the run failed: {record.reason}")
+        show.remark(f"ltr: traceback in {folder / 'record.json'}; the same command tries again")
+        return 2 if record.error.get("user") else 1
+    if record.status == "skipped":
+        show.remark(f"ltr: skipped: {record.reason}")
+        return 2
+    return 0
+
+
+def default_folder(config: RunConfig) -> Path:
+    """runs/DATA/FOLD/RANKER-LOSS-HASH: equal configs meet in one folder, others never."""
+    from ..runs import config_hash
+
+    parts = [config.ranker.name, *([config.loss.name] if config.loss else []), config_hash(config)[:8]]
+    data = Path(config.data.name).stem.replace(":", "-")
+    return Path("runs") / data / (config.data.fold or "first") / "-".join(parts)
+
+
+def _kept(folder: Path) -> str:
+    """What a stopped run left, and how to go on."""
+    if (folder / "ranker").is_dir():
+        what = "the trained ranker is kept, only scoring is left"
+    elif any((folder / "checkpoints").rglob("*.*")):
+        what = "the last finished epoch is kept"
+    else:
+        what = "nothing was trained yet"
+    again = f"ltr train --config {folder / 'config.toml'} --out {folder}"
+    return f"stopped; {what} in {folder}. The same command continues; or: {again}"
+
+
+def _facts(record) -> dict[str, Any]:
+    names = ("status", "reason", "data", "selection", "measures", "cost", "command")
+    return {"folder": str(record.folder), **{name: getattr(record, name) for name in names}}
+
+
+def _show(record, again: bool) -> None:
+    title = f"{record.folder}" + (" (done before)" if again else "")
+    show.means(record.measures, title=title)
+    cost, selection = record.cost, record.selection
+    step = next((f", {k} {v}" for k, v in selection.items() if k not in ("measure", "value", "split")), "")
+    print(f"selected on vali by {selection['measure']}{step}; queries are those of the test split", file=sys.stdout)
+    print(
+        f"fit {cost['fit_seconds']:.1f} s, {show.number(round(cost['train_documents_per_second'] or 0))} documents/s; "
+        f"scoring {show.number(round(cost['score_documents_per_second']))} documents/s; "
+        f"{cost['parameters']:,} parameters; peak memory {show.size(cost['peak_memory_bytes'])}"
+    )
+
+
+def _dry_run(config: RunConfig, json: bool) -> int:
+    """The resolved config as TOML, its size in comments: what is printed is a config."""
+    import tomli_w
+
+    from ..runs.estimate import estimate
+    from ..strict import to_dict
+
+    found = estimate(config)
+    if json:
+        show.machine({"config": to_dict(config), "estimate": found.facts()}, "json")
+        return 0
+    print("\n".join(f"# {line}" for line in found.lines()))
+    print()
+    print(tomli_w.dumps(to_dict(config)), end="")
+    return 0
+
+
+COMMANDS = [
+    Command(
+        ("train",), Train, train, "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]", _EXAMPLES,
+        config={
+            "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),
+            "ranker (short: --ranker)": ("ranker.", RankerChoice, ("params",)),
+            "loss (short: --loss)": ("loss.", LossChoice, ("params",)),
+            "training of neural rankers": ("training.", TrainingConfig, ()),
+            "run": ("", RunConfig, ("data", "ranker", "loss", "training")),
+        },
+        alias={
+            "--data": "--data.name", "--fold": "--data.fold", "--objective": "--data.objective",
+            "--ranker": "--ranker.name", "--loss": "--loss.name",
+        },
+    )
+]  # fmt: skip

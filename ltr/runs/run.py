@@ -1,0 +1,232 @@
+"""Carries out one run: data, fit, scores, measures, record.
+
+A finished run is a no-op, an interrupted one continues where it stood, a failed or skipped one is a record with its
+reason and is tried again on the next call. What each step leaves is whole or absent, and a step that left it is not
+repeated where repeating would cost: training continues from its checkpoint, a trained ranker is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, MissingExtra
+from ..strict import read_toml, to_dict, write_toml
+from .config import RunConfig, command, config_hash, differences, resolve, seeds
+from .files import fingerprints, lock, sha256, whole_file, whole_folder
+from .record import LOOSE, Record, finite, read_record, write_record
+
+if TYPE_CHECKING:
+    from ..types import Task
+
+__all__ = ["Progress", "execute", "load_task"]
+
+# progress(stage, done, total, note): stage is "data", "fit", "score" or "measure"; done of total steps of that stage.
+Progress = Callable[[str, int, int, str], None]
+_SPLITS = ("vali", "test")
+
+
+def execute(
+    config: RunConfig,
+    folder: Path | str,
+    *,
+    progress: Progress | None = None,
+    task: Task | None = None,
+    device: str = "auto",
+) -> Record:
+    """Runs a config into a folder, or continues it there, or returns what is already finished.
+
+    Args:
+        config: what to run; it is resolved first, so a bad name or parameter raises before anything is written.
+        folder: the run's folder, made if absent.
+        progress: called as `progress(stage, done, total, note)`.
+        task: the data, where the caller holds it already; else `config.data` is loaded.
+        device: "auto", "cpu", "cuda", "mps": a matter of the machine, recorded but not part of the config.
+
+    Returns:
+        The record: done, or failed or skipped with the reason (neither raises, so that a suite goes on).
+
+    Raises:
+        InputError: a bad config; the folder holds another config; another process works in it.
+        KeyboardInterrupt: passed on, with the folder left so that the next call continues.
+    """
+    config, folder = resolve(config), Path(folder)
+    found = _same_config(config, folder)
+    if found is not None and found.done:
+        return found
+    with lock(folder):
+        # Only the holder of the lock may believe what it reads: another process may just have finished.
+        found = _same_config(config, folder)
+        if found is not None and found.done:
+            return found
+        return _attempt(config, folder, found, progress or (lambda *_: None), task, device)
+
+
+def _same_config(config: RunConfig, folder: Path) -> Record | None:
+    """The record in the folder; refuses a folder that belongs to another config."""
+    path = folder / "config.toml"
+    if path.is_file():
+        there = read_toml(path)
+        changed = differences(config, there)
+        if changed:
+            raise InputError(
+                f"the folder holds a run of another config ({len(changed)} keys differ; {'; '.join(changed[:3])})",
+                file=folder,
+                do="Choose another folder, or delete this one",
+            )
+    elif folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise InputError("the folder holds files and is no run", file=folder, do="Choose an empty or a new folder")
+    return read_record(folder)
+
+
+def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str) -> Record:
+    from .environment import code, environment
+
+    write_toml(folder / "config.toml", config)
+    record = Record(
+        folder,
+        "running",
+        config=to_dict(config),
+        config_hash=config_hash(config),
+        seeds=seeds(config),
+        command=command(config),
+        environment=environment(device),
+        hashes={"code": code()},
+        cost={"attempts": 1 + (found.cost.get("attempts", 0) if found else 0)},
+    )
+    write_record(record)
+    try:
+        record = _steps(record, config, progress, task, device)
+    except KeyboardInterrupt:
+        write_record(replace(record, status="interrupted", reason="stopped by the user; the same call continues it"))
+        raise
+    except MissingExtra as error:
+        record = replace(record, status="skipped", reason=str(error))
+    except Exception as error:
+        last = traceback.format_exc().strip().splitlines()[-30:]
+        record = replace(
+            record,
+            status="failed",
+            reason=f"{error}" or type(error).__name__,
+            error={"type": type(error).__name__, "user": isinstance(error, InputError), "traceback": last},
+        )
+    write_record(record)
+    if record.done:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        with whole_file(folder / "DONE") as path:
+            path.write_text(sha256(folder / "record.json") + "\n")
+    return read_record(folder)  # what any later reader will see
+
+
+def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str) -> Record:
+    from ..rankers import load_ranker
+    from ..rankers.neural import pick_device
+    from .environment import code, data_hashes, peak_memory, reset_peak_memory
+    from .inputs import input_facts
+
+    folder = record.folder
+    if task is None:
+        progress("data", 0, 1, config.data.name)
+        task = load_task(config)
+        progress("data", 1, 1, task.fold)
+    splits = {
+        s: {"queries": task.split(s).n_queries, "documents": task.split(s).n_documents} for s in ("train", *_SPLITS)
+    }
+    data = {"name": task.name, "fold": task.fold, "splits": splits}
+    record = replace(record, data=data, hashes={**record.hashes, **data_hashes(task)})
+    reset_peak_memory()
+
+    trained = folder / "ranker"
+    if not trained.is_dir():
+        from ..methods.single import train
+
+        ranker, log = train(
+            task.train,
+            task.vali,
+            ranker=config.ranker.name,
+            ranker_params=config.ranker.params,
+            loss=config.loss and config.loss.name,
+            loss_params=config.loss and config.loss.params,
+            training=config.training,
+            objective=(_objectives(config) or (None,))[0],
+            select=config.select,
+            seed=record.seeds["run"],
+            folder=folder / "checkpoints",
+            accelerator=device,
+            progress=lambda *event: progress("fit", *event),
+        )
+        with whole_folder(trained) as beside:
+            ranker.save(beside)
+            log = {**log, "inputs": input_facts(task), "code": code()["sources"]}
+            (beside / "training.json").write_text(json.dumps(finite(log), indent=1, allow_nan=False) + "\n")
+    # Scores come from what was saved: what a user loads later is what was measured.
+    ranker = load_ranker(trained)
+    if hasattr(ranker, "to"):  # only nets have a device, and loading puts them where it is fastest
+        ranker.to(pick_device(device))
+    log = json.loads((trained / "training.json").read_text())
+
+    seconds, documents = _score(ranker, task, folder, progress)
+    measures = _measure(config, task, folder, progress)
+    cost = {
+        **record.cost,
+        "fit_seconds": log["seconds"],
+        "score_seconds": seconds,
+        "train_documents_per_second": log.get("documents_per_second"),
+        "score_documents_per_second": documents / max(seconds, 1e-9),
+        "parameters": int(ranker.n_parameters),
+        **peak_memory(),
+    }
+    selection = {"measure": config.select, "split": "vali", **log["selection"]}
+    artefacts = fingerprints(folder, skip=LOOSE)
+    return replace(record, status="done", cost=cost, selection=selection, measures=measures, artefacts=artefacts)
+
+
+def load_task(config: RunConfig) -> Task:
+    """The data of a run, with the label columns its config names."""
+    from ..datasets import load
+
+    return load(config.data.name, fold=config.data.fold, objectives=_objectives(config) or None)
+
+
+def _objectives(config: RunConfig) -> tuple[str, ...]:
+    """The label columns the config names, the trained one first; none for the dataset's main one."""
+    return tuple(dict.fromkeys(filter(None, (config.data.objective, *config.data.objectives))))
+
+
+def _score(ranker, task: Task, folder: Path, progress: Progress) -> tuple[float, int]:
+    from .scores import write_scores
+
+    seconds, documents = 0.0, 0
+    for done, name in enumerate(_SPLITS):
+        split = task.split(name)
+        progress("score", done, len(_SPLITS), name)
+        started = time.perf_counter()
+        scores = ranker.score(split)
+        seconds += time.perf_counter() - started
+        documents += split.n_documents
+        write_scores(folder / "scores" / f"{name}.parquet", split, scores)
+    progress("score", len(_SPLITS), len(_SPLITS), "")
+    return seconds, documents
+
+
+def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress) -> list[dict]:
+    from .evaluate import per_query, summarise, write_per_query
+    from .scores import read_scores
+
+    objectives = _objectives(config) or task.objectives[:1]
+    rows = []
+    for done, name in enumerate(_SPLITS):
+        progress("measure", done, len(_SPLITS), name)
+        table = per_query(
+            task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), config.measures, objectives
+        )
+        write_per_query(folder / "per_query" / f"{name}.parquet", table)
+        rows += [{"split": name, **row} for row in summarise(table)]
+    progress("measure", len(_SPLITS), len(_SPLITS), "")
+    return rows
