@@ -49,8 +49,16 @@ def is_blank(measure, labels) -> bool:
 def along(measure, ys) -> float:
     """The value of labels that stand in this order."""
     return {
-        "nDCG": ndcg, "DCG": dcg, "MeanNDCG": mean_ndcg, "ERR": err, "AP": ap, "RR": rr, "P": precision, "R": recall,
-        "RBP": rbp, "OPA": opa,
+        "nDCG": ndcg,
+        "DCG": dcg,
+        "MeanNDCG": mean_ndcg,
+        "ERR": err,
+        "AP": ap,
+        "RR": rr,
+        "P": precision,
+        "R": recall,
+        "RBP": rbp,
+        "OPA": opa,
     }[measure.name](measure, ys)
 
 
@@ -171,7 +179,9 @@ def sign_flip_p(a, b) -> float:
     d = [x - y for x, y in zip(a, b, strict=True)]
     observed = abs(math.fsum(d))
     patterns = list(itertools.product((1, -1), repeat=len(d)))
-    return sum(abs(math.fsum(s * x for s, x in zip(p, d, strict=True))) >= observed - 1e-9 for p in patterns) / len(patterns)
+    return sum(abs(math.fsum(s * x for s, x in zip(p, d, strict=True))) >= observed - 1e-9 for p in patterns) / len(
+        patterns
+    )
 
 
 def holm_steps(p) -> list[float]:
@@ -191,6 +201,9 @@ def random_lists(seed: int, n: int, longest: int, grades: int = 5, levels: int =
         length = 0 if i == 3 else 1 if i == 5 else rng.randint(1, longest)
         top = 0 if i % 7 == 2 else grades - 1
         lists.append(
-            ([rng.randint(0, levels - 1) / 4 - 0.5 for _ in range(length)], [rng.randint(0, top) for _ in range(length)])
+            (
+                [rng.randint(0, levels - 1) / 4 - 0.5 for _ in range(length)],
+                [rng.randint(0, top) for _ in range(length)],
+            )
         )
     return lists

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.errors import InputError
@@ -35,6 +35,7 @@ def measures(draw) -> Measure:
     return Measure(entry.name, draw(st.integers(1, 10_000)) if wants else None, **chosen)
 
 
+@settings(deadline=None)
 @given(measures())
 def test_repr_parses_back_to_the_same_value(m):
     again = measure(repr(m))
@@ -42,6 +43,7 @@ def test_repr_parses_back_to_the_same_value(m):
     assert measure(m) is m and pickle.loads(pickle.dumps(m)) == m
 
 
+@settings(deadline=None)
 @given(measures(), st.randoms())
 def test_order_of_arguments_and_spaces_do_not_matter(m, random):
     arguments = [f" {k} = {v}" for k, v in m.arguments.items()]
@@ -50,6 +52,7 @@ def test_order_of_arguments_and_spaces_do_not_matter(m, random):
     assert measure(f" {m.name} ({','.join(arguments)}){cutoff} ") == m
 
 
+@settings(deadline=None)
 @given(measures(), measures())
 def test_two_measures_are_equal_when_their_names_are(a, b):
     assert (a == b) == (repr(a) == repr(b))
@@ -60,8 +63,10 @@ def test_two_measures_are_equal_when_their_names_are(a, b):
     [
         ("nDCG@10", "nDCG(gain=exp2,empty=skip)@10"),
         ("nDCG(gain=exp2,empty=skip,ties=mean)@10", "nDCG(gain=exp2,empty=skip)@10"),
-        ("nDCG( short=0 ,discount=letor, ties=order,empty=0)@10",
-         "nDCG(gain=exp2,empty=0,ties=order,discount=letor,short=0)@10"),
+        (
+            "nDCG( short=0 ,discount=letor, ties=order,empty=0)@10",
+            "nDCG(gain=exp2,empty=0,ties=order,discount=letor,short=0)@10",
+        ),
         ("AP", "AP(empty=skip)"),
         ("AP(rel=1.0)", "AP(empty=skip)"),
         ("AP(rel=2)@5", "AP(empty=skip,rel=2)@5"),
@@ -130,14 +135,17 @@ def test_presets_are_written_in_their_canonical_form():
     for key, preset in PRESETS.items():
         for text in preset.measures:
             assert repr(measure(text)) == text, key
-        assert preset.vouched.split(":")[0] in {"test", "measured"}
+        assert preset.vouched.split(":")[0] in {"test", "measured", "derived"}
     assert "letor4" in PRESETS and "lightgbm" in PRESETS
 
 
-def test_names_need_no_torch():
+def test_numpy_is_enough():
     import subprocess
     import sys
 
-    code = "import sys, ltr.metrics as m; m.measure('nDCG@10'); m.evaluate('AP', [1., 2.], [0, 1], [0, 2]); print('torch' in sys.modules)"
+    code = (
+        "import sys, ltr.metrics as m; m.measure('nDCG@10'); m.evaluate('AP', [1., 2.], [0, 1], [0, 2]); "
+        "m.bootstrap_interval([1., 2.]); print({'torch', 'scipy', 'pandas'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"

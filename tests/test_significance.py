@@ -108,6 +108,7 @@ def test_systems_may_have_seeds_and_skipped_queries():
         paired_randomisation([])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm(p):
     adjusted = holm(p)

@@ -18,7 +18,7 @@ _HOME = {
     "MEASURES": "kernels",
     "PRESETS": "presets",
     "Preset": "presets",
-    "Judgements": "ranking",
+    "Judgements": "judgements",
     "count": "ranking",
     "count_blank": "ranking",
     "evaluate": "ranking",

@@ -72,7 +72,7 @@ def dcg(ranked, measure):
 def mean_ndcg(ranked, measure):
     lists, weight = ranked.lists, _discounted(ranked.lists, measure.discount)
     reached = lists.running(ranked.expected(measure.gain, lists) * weight)
-    best = lists.running(ranked.judged.ideal_gains(measure.gain) * weight)
+    best = ranked.judged.ideal_running_dcg(measure.gain, measure.discount)
     return lists.sum(reached / best.clip(min=_TINY)) / lists.lengths.clip(min=1)
 
 
@@ -112,15 +112,15 @@ def _expected_stops(ranked, stops, top):
     starts, sizes = groups.starts[some], groups.lengths[some]
     widths = xp.minimum(xp.where(sizes < k - head[some], sizes, k - head[some]), k)
     stop = stop + 0  # a copy: slots of mixed groups are overwritten
-    for part in _chunks(xp, sizes, widths):
+    for part in _chunks(sizes, widths):
         slot, value = _survivals(xp, stop, starts[part], sizes[part], widths[part])
         stop[slot] = value
     return stop[top.slots]
 
 
-def _chunks(xp, sizes, widths, cells: int = 1 << 20):
+def _chunks(sizes, widths, cells: int = 1 << 20):
     """Indices of groups, longest first, in chunks whose table [groups, width + 1] stays under so many cells."""
-    order = xp.nonzero(sizes > 0)[(-sizes).argsort()]
+    order = (-sizes).argsort()
     at = 0
     while at < len(order):
         take = max(1, cells // (int(widths[order[at:]].max()) + 1))
@@ -254,23 +254,22 @@ def _pairs_in_order(ranked):
     Two different levels first differ in one bit. Documents that agree on all higher bits form a node, still in ranked
     order; in it every document whose bit says "worse" is in order with each one above it whose bit says "better".
     Splitting each node stably by the bit makes the nodes of the next one: log2(levels) passes of cumulative counts.
+    Where the nodes lie depends on the labels only.
     """
-    xp, lists = ranked.xp, ranked.lists
-    level, first, last = ranked.judged.label_levels[ranked.row], lists.first, lists.first + lists.lengths[lists.query]
-    slot, pairs = xp.arange(lists.size), 0
-    for bit in reversed(range(ranked.judged.level_bits)):
+    xp, lists, judged = ranked.xp, ranked.lists, ranked.judged
+    level, pairs = judged.label_levels[ranked.row], xp.zeros(len(lists))
+    for bit in reversed(range(judged.level_bits)):
+        node, middle = judged.label_nodes(bit)
         worse = (level >> bit) & 1  # level 0 is the best label
-        count = xp.cumsum(worse)
-        before = count - worse
-        above = before - before[first]
-        better_above = slot - first - above
-        pairs = pairs + lists.sum(worse * better_above)
+        above = xp.cumsum(worse)
+        above -= worse
+        above -= above[node.first]
+        better_above = node.position - above
+        pairs += lists.sum(worse * better_above)
         if bit:
-            middle = last - (count[last - 1] - before[first])
-            to = xp.where(worse == 1, middle + above, first + better_above)
-            first, last = xp.where(worse == 1, middle, first), xp.where(worse == 1, last, middle)
-            moved = [xp.arange(lists.size) for _ in range(3)]
-            for new, old in zip(moved, (level, first, last), strict=True):
-                new[to] = old
-            level, first, last = moved
-    return pairs + lists.sum(slot * 0)
+            above += middle
+            better_above += node.first
+            moved = xp.arange(lists.size)
+            moved[xp.where(worse == 1, above, better_above)] = level
+            level = moved
+    return pairs

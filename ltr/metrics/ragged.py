@@ -61,17 +61,24 @@ class Numpy:
         return np.exp(x)
 
     def sort(self, keys):
-        return np.sort(keys)  # unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
+        keys.sort()  # in place, and unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
+        return keys
 
-    def single_bits(self, x):
-        """int32 bit pattern of x as float32 where nothing is lost by that, else None."""
+    def scan_step(self, x, distance: int, inside, product: bool):
+        """x combined with x so many slots before, where `inside` (bool `[slots - distance]`) allows it."""
+        out = x.copy()
+        (np.multiply if product else np.add)(x[distance:], x[:-distance], out=out[distance:], where=inside)
+        return out
+
+    def negative_bits(self, x):
+        """int32 bit pattern of -x as float32 where nothing is lost by that, else None."""
         if x.dtype != np.float32:
             with np.errstate(over="ignore"):  # too large for float32 becomes inf and fails the comparison
                 single = x.astype(np.float32)
             if not np.array_equal(single, x):
                 return None
             x = single
-        return (x + np.float32(0)).view(np.int32)  # + 0 makes -0 equal to 0
+        return (np.float32(0) - x).view(np.int32)  # 0 - x and not -x: both zeros become +0
 
     def codes(self, x):
         """Dense ranks of x, int64, equal for equal values and ascending."""
@@ -139,11 +146,15 @@ class Torch:
     def sort(self, keys):
         return self.torch.sort(keys).values
 
-    def single_bits(self, x):
+    def scan_step(self, x, distance: int, inside, product: bool):
+        here, back = x[distance:], x[:-distance]
+        return self.torch.cat([x[:distance], self.torch.where(inside, here * back if product else here + back, here)])
+
+    def negative_bits(self, x):
         single = x.to(self.torch.float32)
         if x.dtype == self.torch.float64 and not bool((single == x).all()):
             return None
-        return (single + 0).view(self.torch.int32)
+        return (0 - single).view(self.torch.int32)
 
     def codes(self, x):
         return self.torch.unique(x, return_inverse=True)[1]
@@ -229,9 +240,9 @@ class Lists:
         """
         distance = 1
         while distance < self.longest:
-            back, here = x[:-distance], x[distance:]
-            step = here * back if product else here + back
-            x = self.xp.concat(x[:distance], self.xp.where(self.position[distance:] >= distance, step, here))
+            if ("inside", distance) not in self._memo:
+                self._memo["inside", distance] = self.position[distance:] >= distance
+            x = self.xp.scan_step(x, distance, self._memo["inside", distance], product)
             distance *= 2
         return x
 
@@ -239,10 +250,19 @@ class Lists:
     def _key_bits(self) -> tuple[int, int]:
         return len(self).bit_length(), self.longest.bit_length()
 
-    @cached_property
-    def _single_key(self):
-        for_query, for_position = self._key_bits
-        return (self.query << (32 + for_position)) + self.position
+    def _key(self, for_value: int):
+        """Key of every document at value 0: query, then so many bits for the value, then its place in the list."""
+        if ("key", for_value) not in self._memo:
+            for_query, for_position = self._key_bits
+            if for_query + for_value + for_position > 63:
+                raise InputError(
+                    "too many documents for one 64-bit key a document",
+                    expected="bits of queries + values + longest list <= 63", came=self._key_bits,
+                    do="Evaluate the queries in several parts; no value depends on the other lists",
+                )
+            query = self.xp.arange(len(self)) << (for_value + for_position)
+            self._memo["key", for_value] = self.xp.repeat(query - self.starts, self.lengths) + self.xp.arange(self.size)
+        return self._memo["key", for_value]
 
     def descending(self, values):
         """Orders every list by value, highest first, rows in given order where values are equal.
@@ -257,29 +277,20 @@ class Lists:
             row: int64 `[documents]`, the row that stands at each slot.
             tied: bool `[documents]`, True where a slot's value equals that of the slot before it in its list.
         """
-        xp = self.xp
-        for_query, for_position = self._key_bits
-        bits = xp.single_bits(values)
-        if bits is not None and for_query + 32 + for_position <= 63:
-            # Two's complement order of the bits, reversed, as 0 ... 2**32 - 1.
-            falling = xp.ints(~(bits ^ ((bits >> 31) & 0x7FFFFFFF))) + 2**31
-            key = self._single_key + (falling << for_position)
+        xp, for_position = self.xp, self._key_bits[1]
+        bits = xp.negative_bits(values) if sum(self._key_bits) + 32 <= 63 else None
+        if bits is not None:
+            bits ^= (bits >> 31) & 0x7FFFFFFF  # two's complement integers in the order of the floats
+            key, base = xp.ints(bits), self._key(32) + (2**31 << for_position)
         else:
-            codes = xp.codes(values)
-            falling = self.size - 1 - codes
-            for_value = self.size.bit_length()
-            if for_query + for_value + for_position > 63:
-                raise InputError(
-                    "too many documents for one 64-bit key a document",
-                    expected="bits of queries + documents + longest list <= 63",
-                    came=for_query + for_value + for_position,
-                    do="Evaluate the queries in several parts; no value depends on the other lists",
-                )
-            key = (((self.query << for_value) + falling) << for_position) + self.position
+            key, base = self.size - 1 - xp.codes(values), self._key(self.size.bit_length())
+        key <<= for_position
+        key += base
         key = xp.sort(key)
-        row = (key & ((1 << for_position) - 1)) + self.first
-        same = key >> for_position
-        tied = xp.concat(same[:1] != same[:1], same[1:] == same[:-1])
+        row = key & ((1 << for_position) - 1)
+        row += self.first
+        key >>= for_position
+        tied = xp.concat(key[:1] != key[:1], key[1:] == key[:-1])
         return row, tied
 
     def groups(self, tied) -> Lists:

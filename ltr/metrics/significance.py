@@ -96,7 +96,8 @@ def paired_randomisation(values, draws: int = 10_000, seed: int = 0) -> np.ndarr
     Returns:
         p, float64 `[systems, systems]`, symmetric, 1 on the diagonal.
 
-    >>> paired_randomisation([[.9, .8, .7, .9, .8], [.1, .2, .1, .2, .1]])[0, 1]     # 2 of 32 patterns
+    >>> p = paired_randomisation([[0.9, 0.8, 0.7, 0.9, 0.8], [0.1, 0.2, 0.1, 0.2, 0.1]])
+    >>> float(p[0, 1])  # 2 of 32 patterns: all signs as observed, or all reversed
     0.0625
     """
     matrix = _per_query(values)

@@ -1,0 +1,242 @@
+"""Labels of query lists, checked once, and everything about them that no score changes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cached_property
+
+import numpy as np
+
+from ltr.errors import InputError
+
+from .kernels import discount
+from .ragged import Lists, Numpy, Torch
+
+__all__ = ["Judgements"]
+
+
+class Judgements:
+    """Labels of query lists, checked once, and everything about them that no score changes.
+
+    Args:
+        labels: `[documents]`, finite and not negative.
+        offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`.
+        doc_ids: `[documents]`, for ties=docid; compared as text.
+        device: where to compute; the labels' own device by default.
+    """
+
+    def __init__(self, labels, offsets, doc_ids=None, *, device=None):
+        xp = self.xp = _arrays(device if device is not None else device_of(labels))
+        offsets, labels = to_numpy(offsets), shaped("labels", labels)
+        _check_offsets(offsets, len(labels))
+        self.lists = Lists(xp, xp.ints(offsets))
+        self.labels = xp.floats(to_numpy(labels) if isinstance(xp, Numpy) else labels)
+        self._offsets, self._memo = offsets, {}
+        if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels == float("inf"))).any():
+            raise InputError(
+                f"label of {self.place(bad)}", expected="a finite number from 0", came=float(self.labels[bad][0]),
+                do="Leave unjudged and padded documents out; a label is never a marker",
+            )
+        if doc_ids is not None and len(doc_ids) != len(labels):
+            raise InputError("one document id a document", expected=f"{len(labels)} ids", came=len(doc_ids))
+        self._doc_ids = doc_ids
+
+    def place(self, bad) -> str:
+        """ "document 3 of query 7" for the first True, both counted from 0."""
+        at = int(self.xp.nonzero(bad)[0])
+        query = int(np.searchsorted(self._offsets, at, side="right")) - 1
+        return f"document {at - int(self._offsets[query])} of query {query}"
+
+    def values(self, name):
+        """What each document is worth, float64 `[documents]`.
+
+        Args:
+            name: "exp2" (2^y - 1), "linear" (y), ("rel", t) (1 where y >= t), ("stop", G) ((2^y - 1) / 2^G).
+        """
+        if name not in self._memo:
+            self._memo[name] = self._value(name)
+        return self._memo[name]
+
+    def _value(self, name):
+        match name:
+            case "linear":
+                return self.labels
+            case "exp2":
+                self._at_most(52, "gain=exp2", "2^y - 1 is not exact above it; use gain=linear or rescale the labels")
+                return self._powers() - 1
+            case ("rel", threshold):
+                return self.xp.floats(self.labels >= threshold)
+            case ("stop", grade):
+                self._at_most(grade, f"ERR(max_grade={grade})", "Set max_grade to the highest label of the dataset")
+                return (self._powers() - 1) / 2.0**grade
+        raise KeyError(name)
+
+    def _powers(self):
+        """2^y; from a table where labels are grades, as they nearly always are."""
+        grades = self.xp.ints(self.labels)
+        if (grades == self.labels).all():
+            return self.xp.floats(2.0 ** np.arange(53))[grades]
+        return 2.0**self.labels
+
+    def _at_most(self, limit: float, who: str, do: str):
+        bad = self.labels > limit
+        if bad.any():
+            raise InputError(
+                f"label of {self.place(bad)} is too large for {who}", expected=f"at most {limit}",
+                came=float(self.labels[bad][0]), do=do,
+            )
+
+    @cached_property
+    def _ideal(self):
+        """Every list by falling label, as `Lists.descending` returns it."""
+        return self.lists.descending(self.labels)
+
+    def ideal_gains(self, gain: str):
+        """Gains in ideal order, `[documents]`."""
+        key = ("ideal", gain)
+        if key not in self._memo:
+            self._memo[key] = self.values(gain)[self._ideal[0]]
+        return self._memo[key]
+
+    def ideal_dcg(self, gain: str, kind: str, k: int | None):
+        """DCG@k of the best order, `[lists]`."""
+        key = ("ideal", gain, kind, k)
+        if key not in self._memo:
+            top = self.lists.top(k)
+            weight = top.by_rank(("discount", kind), lambda rank: discount(kind, rank))
+            self._memo[key] = top.sum(self.ideal_gains(gain)[top.slots] * weight)
+        return self._memo[key]
+
+    def ideal_running_dcg(self, gain: str, kind: str):
+        """DCG of the best order down to each slot, `[documents]`."""
+        key = ("ideal running", gain, kind)
+        if key not in self._memo:
+            weight = self.lists.by_rank(("discount", kind), lambda rank: discount(kind, rank))
+            self._memo[key] = self.lists.running(self.ideal_gains(gain) * weight)
+        return self._memo[key]
+
+    def relevant(self, rel: float):
+        """Documents of label `rel` or higher in each list, `[lists]`."""
+        key = ("relevant", rel)
+        if key not in self._memo:
+            self._memo[key] = self.lists.sum(self.values(("rel", rel)))
+        return self._memo[key]
+
+    def blank(self, kind: str, rel: float | None = None):
+        """Lists, bool `[lists]`, without a positive label ("gain"), a label >= rel ("relevant"), or a "pair"."""
+        key = ("blank", kind, rel)
+        if key not in self._memo:
+            what = {
+                "gain": lambda: self.lists.sum(self.xp.floats(self.labels > 0)),
+                "relevant": lambda: self.relevant(rel),
+                "pair": lambda: self.pairs,
+            }[kind]()
+            self._memo[key] = what == 0
+        return self._memo[key]
+
+    @cached_property
+    def _label_groups(self) -> Lists:
+        return self.lists.groups(self._ideal[1])
+
+    @cached_property
+    def label_levels(self):
+        """int64 `[documents]`: 0 for the best label of its list, 1 for the next lower one, ..."""
+        group = self._label_groups.query
+        levels = self.xp.arange(self.lists.size)
+        levels[self._ideal[0]] = group - group[self.lists.first]
+        return levels
+
+    @cached_property
+    def level_bits(self) -> int:
+        return int(self.label_levels.max()).bit_length() if self.lists.size else 0
+
+    def label_nodes(self, bit: int):
+        """Documents in ideal order that agree in list and in all bits of their level above this one.
+
+        Returns:
+            (nodes as `Lists`, int64 `[documents]` first slot of the half of each slot's node whose bit is 1).
+        """
+        key = ("nodes", bit)
+        if key not in self._memo:
+            level = self.label_levels[self._ideal[0]]
+            above = level >> (bit + 1)
+            same = self.xp.concat(above[:1] != above[:1], above[1:] == above[:-1])
+            nodes = self.lists.groups(same & (self.lists.position > 0))
+            zeros = self.xp.ints(nodes.sum(1 - ((level >> bit) & 1)))
+            self._memo[key] = nodes, nodes.first + zeros[nodes.query]
+        return self._memo[key]
+
+    @cached_property
+    def pairs(self):
+        """Pairs of documents with different labels in each list, float64 `[lists]`."""
+        return self.lists.sum(self._label_groups.first - self.lists.first)  # documents of higher label, summed
+
+    def tie_order(self, rule: str):
+        """Rows rearranged inside their lists, so that a stable sort by score breaks ties by the rule."""
+        if rule not in self._memo:
+            self._memo[rule] = self.lists.descending(self._tie_key(rule))[0]
+        return self._memo[rule]
+
+    def _tie_key(self, rule: str):
+        if rule == "worst":
+            return -self.labels
+        if seed := re.fullmatch(r"random\((\d+)\)", rule):
+            return self.xp.floats(np.random.default_rng(int(seed[1])).random(self.lists.size))
+        if self._doc_ids is None:
+            raise InputError("ties=docid needs the documents' ids", do="Give doc_ids=... to evaluate or Judgements")
+        text = np.asarray(self._doc_ids).astype(str)
+        return self.xp.floats(np.unique(text, return_inverse=True)[1])
+
+
+def device_of(*inputs) -> str:
+    """The accelerator one of the tensors lives on, else "cpu"."""
+    torch = sys.modules.get("torch")  # nobody can hand in a tensor before torch is imported
+    for x in inputs:
+        if torch is not None and isinstance(x, torch.Tensor) and x.device.type != "cpu":
+            return str(x.device)
+    return "cpu"
+
+
+def _arrays(device):
+    if isinstance(device, (Numpy, Torch)):
+        return device
+    # Apple's GPU has no float64: its tensors are brought home.
+    return Numpy() if str(device).startswith(("cpu", "mps")) else Torch(device)
+
+
+def to_numpy(x) -> np.ndarray:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        x = x.detach().cpu()
+        return (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
+    return np.asarray(x)
+
+
+def shaped(what: str, x):
+    """A numeric `[documents]` array or tensor."""
+    torch = sys.modules.get("torch")
+    x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(x)
+    if x.ndim != 1:
+        raise InputError(
+            f"{what} of the wrong shape", expected="[documents], all lists one after another", came=tuple(x.shape),
+            do="Padded lists: take the real documents, x[where]",
+        )
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+        if x.size == 0:
+            return x.astype(np.float64)
+        raise InputError(f"{what} are not numbers", expected="floats or integers", came=str(x.dtype))
+    return x
+
+
+def _check_offsets(offsets: np.ndarray, documents: int):
+    if offsets.ndim != 1 or len(offsets) == 0 or offsets.dtype.kind not in "iu":
+        raise InputError("offsets of the wrong kind", expected="whole numbers [lists + 1]", came=offsets)
+    if offsets[0] != 0 or offsets[-1] != documents:
+        raise InputError(
+            "offsets do not cover the documents", expected=f"0 ... {documents}", came=f"{offsets[0]} ... {offsets[-1]}"
+        )
+    down = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if len(down):
+        pair = offsets[down[0] : down[0] + 2].tolist()
+        raise InputError(f"list {down[0]} ends before it starts", expected="offsets that never fall", came=pair)
