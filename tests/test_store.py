@@ -551,3 +551,15 @@ def test_a_card_converts_its_set(real_data, tmp_path):
     store = convert_folder(real_data / "MQ2008", tmp_path / "store", card=load_card("mq2008"))
     assert (store.name, len(store.folds), store.objectives) == ("mq2008", 5, ("relevance",))
     assert len(store.manifest["card"]["sha256"]) == 64
+
+
+@pytest.mark.data
+def test_load_a_card_by_name(real_data, home):
+    raw = home / "mq2008" / "raw"
+    shutil.copytree(real_data / "MQ2008", raw)
+    main = datasets.load("mq2008", "Fold2")
+    assert (main.name, main.fold, main.objectives, main.train.n_features) == ("mq2008", "Fold2", ("relevance",), 46)
+    both = datasets.load("mq2008", objectives=["page-rank", "relevance"])
+    assert both.train.n_features == 44  # inlinks is a near copy of page-rank: it leaves too
+    convert_folder(raw, home / "mq2008" / "store", name="converted")
+    assert datasets.load("mq2008").name == "converted"  # what `ltr data convert` wrote comes first

@@ -72,7 +72,6 @@ def write(
             file.truncate(HEADER + 4 * shape[0] * shape[1])
         out = np.load(features, mmap_mode="r+")
         gathered.fill(out, layout, base, keep)
-        out.flush()
         del out
         spool.unlink()
 

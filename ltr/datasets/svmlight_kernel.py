@@ -28,12 +28,24 @@ _TENS = np.array([float(f"1e{k}") for k in range(309)])
 _TAB, _LF, _CR, _SPACE, _HASH, _PLUS, _MINUS, _DOT, _NINE0, _COLON = 9, 10, 13, 32, 35, 43, 45, 46, 48, 58
 
 
-@njit(nogil=True, cache=True, inline="always")
+def _compiled(inline: str = "never"):
+    """njit without the GIL, kept on disk where there is a place to write."""
+
+    def compile_(function):
+        try:
+            return njit(nogil=True, cache=True, inline=inline)(function)
+        except RuntimeError:  # neither the package's nor the user's folder can be written
+            return njit(nogil=True, inline=inline)(function)
+
+    return compile_
+
+
+@_compiled(inline="always")
 def _is_blank(c):
     return c == _SPACE or c == _TAB or c == _CR
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _word(text, pos, end, word):
     """Whether the letters of `word` (lower case) stand at pos, in either case."""
     if end - pos < len(word):
@@ -50,7 +62,7 @@ _INFINITY = np.frombuffer(b"infinity", np.uint8)
 _DOCID = np.frombuffer(b"docid", np.uint8)
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _scaled(mantissa, exponent):
     """mantissa * 10**exponent for what the exact path cannot do; within 4e-16 of the truth, or 0 or inf."""
     value = float(mantissa)
@@ -69,7 +81,7 @@ def _scaled(mantissa, exponent):
     return value * _TENS[exponent] if exponent >= 0 else value / _TENS[-exponent]
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _odd_number(text, pos, end):
     """The rare forms: more than 18 digits, exponents, nan, inf. Returns (is a number, value, pos, hard)."""
     negative = False
@@ -127,7 +139,7 @@ def _odd_number(text, pos, end):
     return True, (-value if negative else value), pos, hard
 
 
-@njit(nogil=True, cache=True, inline="always")
+@_compiled(inline="always")
 def _number(text, pos, end):
     """The common form, [-]digits[.digits] of at most 15 digits, in one tight loop; the rest goes to `_odd_number`."""
     at = pos
@@ -162,7 +174,7 @@ def _number(text, pos, end):
     return True, (-value if negative else value), at, False
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _doc_id(text, pos, end):
     """Span of the doc id in a comment (pos after the #): X of `docid = X`, else the comment's first word."""
     for at in range(pos, end - 5):
@@ -181,7 +193,7 @@ def _doc_id(text, pos, end):
     return start, pos - start
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def _mark(text, pos, end, stamp, base, row):
     """Stamps the feature indices of a line up to `end`; the slow way to repeated indices on unsorted lines."""
     index = 0
@@ -204,7 +216,7 @@ def _mark(text, pos, end, stamp, base, row):
         pos += 1
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def parse(
     text,
     pos,
@@ -360,7 +372,7 @@ def parse(
         rows += 1
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def widest(text, pos, end):
     """Largest feature index in `text[pos:end]` (whatever else is wrong with it), -1 without any."""
     top = -1
@@ -383,7 +395,7 @@ def widest(text, pos, end):
     return top
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def count_lines(text, pos, end):
     """Line feeds in `text[pos:end]`."""
     n = 0
@@ -392,7 +404,7 @@ def count_lines(text, pos, end):
     return n
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def new_spans(text, at, length, rows):
     """False for each row whose span holds the same bytes as the row before's."""
     new = np.ones(rows, np.bool_)
@@ -405,7 +417,7 @@ def new_spans(text, at, length, rows):
     return new
 
 
-@njit(nogil=True, cache=True)
+@_compiled()
 def pack_spans(text, at, length, rows):
     """The spans one after another: (offsets int64 [rows + 1], bytes), Arrow's layout of strings."""
     offsets = np.zeros(rows + 1, np.int64)
