@@ -91,7 +91,7 @@ ROWS = (Row("A", (0.50, 0.40)), Row("B", (0.48, 0.42)))
 BASE = Table("t", "Paper", "mq2008", "baseline", 0.01, (NDCG, AP), ROWS, "s", "read")
 
 
-def results(test: dict[str, float], vali: dict[str, float] | None = None, folds=FOLDS, ap=0.45, baseline="Random"):
+def results(test, vali=None, folds=FOLDS, ap=0.45, baseline="Random", queries=None):
     """Values of systems that differ by fold and seed but have these means."""
     systems = tuple(System(s, "mlp", baseline=s == baseline) for s in test)
     suite = check(Suite("t", ("mq2008",), systems, measures=(NDCG, AP)))
@@ -104,7 +104,11 @@ def results(test: dict[str, float], vali: dict[str, float] | None = None, folds=
                     for m, value in ((NDCG, mean + shift), (AP, ap)):
                         rows.append(("mq2008", system, fold, seed, split, m, value))
     values = pd.DataFrame(rows, columns=["dataset", "system", "fold", "seed", "split", "measure", "mean"])
-    return Results(suite, values, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+    splits = load_card("mq2008").splits
+    queries = {fold: splits[f"{fold}/test"].queries if queries is None else queries for fold in folds}
+    runs = values[["dataset", "system", "fold", "seed"]].drop_duplicates()
+    runs = runs.assign(status="done", test_queries=runs.fold.map(queries))
+    return Results(suite, values, runs, pd.DataFrame(), pd.DataFrame())
 
 
 def one(found, m=NDCG):
@@ -147,6 +151,11 @@ def test_nothing_is_concluded_from_some_of_the_folds():
     assert compare(results({"X": 0.6}, folds=FOLDS[:4]), "mq2008", [BASE]) == []
     two = compare(results({"X": 0.6}, folds=FOLDS), "mq2008", [replace(BASE, folds=("Fold1",))])
     assert one(two).ours == pytest.approx(0.4), "the mean of that fold alone"
+
+
+def test_other_data_under_the_name_is_not_compared():
+    """`--data mq2008=PATH` may point to a part: its test queries do not number as the card says."""
+    assert compare(results({"X": 0.6}, queries=40), "mq2008", [BASE]) == []
 
 
 def test_nan_is_not_printed_and_not_compared():

@@ -172,11 +172,12 @@ def verdict(kind: Kind, ours: float, published: float, tolerance: float) -> Verd
 def compare(results: Results, dataset: str, tables: Iterable[Table] | None = None) -> list[Comparison]:
     """Our results on a dataset beside every published number that was measured the same way.
 
-    Numbers whose measure, folds or system the suite did not run are left out: nothing is concluded from a part.
+    Numbers whose measure, folds or system the suite did not run are left out: nothing is concluded from a part, nor
+    from other data under the dataset's name (see `_is_the_dataset`).
     """
     found = []
     for table in load_expected() if tables is None else tables:
-        if dataset_slug(table.dataset) != dataset_slug(dataset):
+        if dataset_slug(table.dataset) != dataset_slug(dataset) or not _is_the_dataset(results, dataset, table):
             continue
         if table.kind == "reproduce":
             pairs = [(row, row.ours) for row in table.rows if row.ours]
@@ -191,6 +192,19 @@ def compare(results: Results, dataset: str, tables: Iterable[Table] | None = Non
                 if by in published and ours is not None:
                     found.append(_comparison(table, row, measure, system, ours, by, published[by]))
     return found
+
+
+def _is_the_dataset(results: Results, dataset: str, table: Table) -> bool:
+    """Whether the test queries number as the card says, if it does: a suite may be tried on a part of the data."""
+    from ltr.datasets.card import load_card
+
+    splits = load_card(table.dataset).splits
+    runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
+    for fold, queries in runs.groupby("fold", observed=True)["test_queries"].max().items():
+        known = splits.get(f"{fold}/test")
+        if known is not None and known.queries is not None and known.queries != queries:
+            return False
+    return True
 
 
 def _comparison(table: Table, row: Row | None, measure, system, ours, by, published) -> Comparison:
