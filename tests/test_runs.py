@@ -397,7 +397,13 @@ def test_a_missing_library_skips_the_run(task, tmp_path, monkeypatch):
 
 
 def test_two_processes_do_not_share_a_folder(task, config, tmp_path):
-    code = f"import sys\nfrom ltr.runs.files import lock\nwith lock({str(tmp_path / 'run')!r}):\n print('held', flush=True); sys.stdin.read()"
+    code = f"""
+import sys
+from ltr.runs.files import lock
+with lock({str(tmp_path / "run")!r}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match="another process"):
@@ -428,7 +434,7 @@ def test_a_broken_record_says_so(run):
         read_record(run)
 
 
-# ------------------------------------------------------------------------------------------------------ whole or absent
+# ----------------------------------------------------------------------------------------------------- whole or absent
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):
@@ -458,14 +464,15 @@ def test_a_folder_that_failed_half_way_is_not_there(tmp_path):
     assert [p.name for p in path.iterdir()] == ["y"]
 
 
-# ------------------------------------------------------------------------------------------------------ scores and joins
+# ---------------------------------------------------------------------------------------------------- scores and joins
 
 
 @pytest.fixture
 def lists():
     """Two lists; their documents stood in another order in the source."""
     return Split(
-        np.zeros((4, 1), np.float32), np.array([[1], [3], [0], [2]], np.float32), np.array([0, 3, 4]), np.array(["q1", "q2"]),
+        np.zeros((4, 1), np.float32), np.array([[1], [3], [0], [2]], np.float32), np.array([0, 3, 4]),
+        np.array(["q1", "q2"]),
         doc_ids=np.array(["a", "b", "c", "a"]), row=np.array([0, 2, 3, 1]), name="test",
     )  # fmt: skip
 

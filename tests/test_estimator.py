@@ -1,0 +1,167 @@
+"""The face for people who have arrays keeps scikit-learn's promises."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import ParameterGrid
+
+from ltr.errors import InputError
+from ltr.methods import RankingEstimator
+
+
+@pytest.fixture(scope="module")
+def lists():
+    """40 lists; the second of five features carries the label."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(3, 9, 40)
+    X = rng.standard_normal((group.sum(), 5)).astype(np.float32)
+    y = np.digitize(X[:, 1] + 0.3 * rng.standard_normal(len(X)), [0.0, 1.0, 1.8]).astype(np.float32)
+    return X, y, group
+
+
+def model(**params):
+    return RankingEstimator(
+        "linear", **{"loss": "listnet", "epochs": 8, "learning_rate": 0.1, "transform": "none", **params}
+    )
+
+
+def test_it_learns_and_scores_in_the_order_of_the_rows(lists):
+    X, y, group = lists
+    fitted = model().fit(X, y, group)
+    scores = fitted.predict(X, group)
+    assert scores.shape == (len(X),) and scores.dtype == np.float32
+    assert fitted.score(X, y, group) > 0.9 > model(epochs=1, learning_rate=1e-6).fit(X, y, group).score(X, y, group)
+    # Another place in the batch may round the last bit of a sum otherwise.
+    np.testing.assert_allclose(fitted.predict(X[::-1])[::-1], scores, rtol=1e-5)
+    assert fitted.n_features_in_ == 5 and len(fitted.log_["history"]) == 8
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_does_not(lists):
+    X, y, group = lists
+    one, two, other = (model(seed=s, epochs=1).fit(X, y, group).predict(X) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_a_query_column_in_any_order_equals_group_sizes(lists):
+    """Rows shuffled within the file; queries keep the order of their first row, documents their order."""
+    X, y, group = lists
+    qid = np.repeat([f"q{i}" for i in range(len(group))], group)
+    rng = np.random.default_rng(1)
+    # A random merge of the lists that keeps the order within each list and of the lists' first rows.
+    keys = np.concatenate([np.sort(np.concatenate([[i], i + 3 * rng.random(k - 1)])) for i, k in enumerate(group)])
+    order = np.argsort(keys, kind="stable")
+    by_group = RankingEstimator("transformer", "listnet", epochs=2, width=8, d_ff=8, dropout=0.0).fit(X, y, group)
+    by_qid = clone(by_group).fit(X[order], y[order], qid=qid[order])
+    np.testing.assert_array_equal(by_qid.predict(X[order], qid=qid[order]), by_group.predict(X, group)[order])
+
+
+def test_lists_matter_to_rankers_that_look_at_them(lists):
+    X, y, group = lists
+    fitted = RankingEstimator("transformer", "listnet", epochs=1, width=8, d_ff=8).fit(X, y, group)
+    assert not np.allclose(fitted.predict(X, group), fitted.predict(X))
+
+
+def test_an_evaluation_set_picks_the_epoch(lists):
+    X, y, group = lists
+    fitted = model(epochs=6).fit(X, y, group, eval_set=(X, y, group))
+    values = [h["vali"] for h in fitted.log_["history"]]
+    assert fitted.log_["selection"]["value"] == max(values)
+    assert fitted.log_["selection"]["epoch"] == int(np.argmax(values)) + 1
+    assert fitted.score(X, y, group) == pytest.approx(max(values), abs=1e-9)
+
+
+def test_parameters_go_in_and_come_out():
+    one = RankingEstimator("mlp", "ranknet", seed=3, hidden=(8, 4), epochs=2)
+    assert one.get_params()["hidden"] == (8, 4) and one.get_params()["seed"] == 3
+    two = clone(one)
+    assert two.get_params() == one.get_params() and not hasattr(two, "ranker_")
+    assert two.set_params(epochs=5, loss="mse") is two and two.get_params()["epochs"] == 5 and two.loss == "mse"
+    assert one.get_params()["epochs"] == 2, "a clone shares nothing"
+    for point in ParameterGrid({"hidden": [(4,), (8,)], "loss": ["mse", "listnet"]}):
+        assert clone(one).set_params(**point).get_params().items() >= point.items()
+    assert "hidden=(8, 4)" in repr(one)
+
+
+def test_a_clone_of_a_fitted_one_is_not_fitted(lists):
+    X, y, group = lists
+    fitted = model(epochs=1).fit(X, y, group)
+    with pytest.raises(NotFittedError):
+        clone(fitted).predict(X)
+
+
+def test_trees_bring_their_own_objective(lists):
+    """The default loss of the estimator is not for them, and does not have to be switched off."""
+    pytest.importorskip("lightgbm")
+    X, y, group = lists
+    fitted = RankingEstimator("lightgbm", rounds=5, min_data_in_leaf=2).fit(X, y, group)
+    assert fitted.score(X, y, group) > 0.8
+
+
+def test_it_survives_a_pickle(lists):
+    X, y, group = lists
+    fitted = model(epochs=1).fit(X, y, group)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.predict(X))
+
+
+def test_what_it_learned_can_be_kept(lists, tmp_path):
+    from ltr.rankers import load_ranker
+    from ltr.types import Split
+
+    X, y, group = lists
+    fitted = model(epochs=1).fit(X, y, group)
+    fitted.ranker_.save(tmp_path / "ranker")
+    np.testing.assert_array_equal(
+        load_ranker(tmp_path / "ranker").score(Split.from_arrays(X, group=group)), fitted.predict(X)
+    )
+
+
+@pytest.mark.parametrize(
+    "params, says",
+    [
+        ({"ranker": "liner"}, "Did you mean 'linear'"),
+        ({"loss": "listnt"}, "Did you mean 'listnet'"),
+        ({"epohcs": 3}, "Did you mean 'epochs'"),
+        ({"hiden": (3,)}, "unknown parameter of 'linear'"),
+        ({"loss": None}, "needs|trained with a loss"),
+        ({"loss_params": {"targt": "soft"}}, "Did you mean 'target'"),
+        ({"noise": -1.0}, "out of range"),
+    ],
+)
+def test_a_wrong_parameter_is_named_when_it_is_fitted(lists, params, says):
+    with pytest.raises(InputError, match=says):
+        model().set_params(**params).fit(*lists)
+
+
+@pytest.mark.parametrize(
+    "harm, says",
+    [
+        (lambda X, y, g: (X, y, g[:-1]), "group sizes do not cover the rows"),
+        (lambda X, y, g: (X, y[:-1], g), "one label a row"),
+        (lambda X, y, g: (X, y - 1, g), "grades are 0 and up"),
+        (lambda X, y, g: (X, np.where(np.arange(len(y)) == 3, np.nan, y), g), "labels must be finite"),
+        (lambda X, y, g: (X[:, 0], y, g), "must be a matrix"),
+        (lambda X, y, g: (X[:0], y[:0], []), "matrix with rows"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(lists, harm, says):
+    with pytest.raises(InputError, match=says):
+        model().fit(*harm(*lists))
+
+
+def test_calls_that_do_not_fit_are_refused(lists):
+    X, y, group = lists
+    with pytest.raises(InputError, match="same thing twice"):
+        model().fit(X, y, group, qid=np.zeros(len(X)))
+    with pytest.raises(InputError, match="eval_set is a triple"):
+        model().fit(X, y, group, eval_set=(X, y))
+    fitted = model(epochs=1).fit(X, y, group)
+    with pytest.raises(InputError, match="other features"):
+        fitted.predict(X[:, :3])
+    with pytest.raises(InputError, match="one query a row"):
+        fitted.predict(X, qid=[1, 2])
