@@ -30,6 +30,8 @@ from .workers import Crew, Event, Setting
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ltr.runs import Record
+
 __all__ = ["Launch", "dataset_folds", "quickstart", "run_suite"]
 
 
@@ -55,13 +57,10 @@ class Launch:
 
     def work_off(self, jobs: Sequence[Job], what: str) -> None:
         """Does those of `jobs` that are not done, the longest first as far as known."""
-        from ltr.runs import read_record
-
         waiting = []
         for job in jobs:
-            record = read_record(self.setting.out / job.folder)
+            record = _found(job, self.setting.out)
             if record is not None and record.done:
-                # Still handed to `execute` by nobody: its config is compared when the results are collected.
                 self.seconds[job.system].append(record.cost.get("fit_seconds") or 0.0)
                 self.ended[job.folder] = ("done", "")
             else:
@@ -194,6 +193,26 @@ def _narrowed(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) ->
         if any(fits.values()):
             systems.append(replace(system, losses=tuple(loss for loss in system.losses if fits[loss])))
     return check(replace(suite, systems=tuple(systems)))
+
+
+def _found(job: Job, out: Path) -> Record | None:
+    """The record in a job's folder; a run of another config there means that the suite was edited since.
+
+    Raises:
+        InputError: it was; the two are never mixed.
+    """
+    from ltr.runs import config_hash, read_record, resolve
+    from ltr.runs.config import differences
+
+    record = read_record(out / job.folder)
+    if record is None or record.config_hash == config_hash(resolve(job.config)):
+        return record
+    changed = differences(resolve(job.config), record.config)
+    raise InputError(
+        f"{job.folder} holds a run of another config ({'; '.join(changed[:3])})",
+        file=out,
+        do="The suite was edited since: give another --out, or delete the folders of the old runs",
+    )
 
 
 def _check_jobs(jobs: Sequence[Job]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .expected import verdict_rows
 from .leaderboard import Leaderboard, leaderboard, short_names
 from .plan import dataset_slug
 from .results import Results, load_results
@@ -185,7 +186,7 @@ def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
             ],
             "legend": legend,
         },
-        "verdicts": _verdicts(results, board.dataset),
+        "verdicts": verdict_rows(results, board.dataset),
         "tuning": _tuning(results, board.dataset),
         "pictures": [],
     }
@@ -216,7 +217,3 @@ def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         rows.append((key.replace("_", " "), text))
     return rows
-
-
-def _verdicts(results: Results, dataset: str) -> list[dict[str, str]]:
-    return []

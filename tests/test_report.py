@@ -1,0 +1,191 @@
+"""The pages: written from files alone, the same bytes each time, and one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from made_results import NDCG, made_results, made_suite, three_systems
+
+from ltr.bench import leaderboard, report
+from ltr.bench.pictures import PALETTE, pictures
+from ltr.errors import InputError
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags in balance, with their attributes."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results with a failed run, a label that needs escaping, and their pages."""
+    folder = tmp_path_factory.mktemp("report")
+    suite = made_suite(description="A net < another & a yardstick | with a bar.")
+    lost = {("Net listnet", 1, 1): ("failed", "CUDA <out> of | memory")}
+    made_results(three_systems(), suite, lost).save(folder)
+    report(folder, draws=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def markdown(folder):
+    return (folder / "report.md").read_text()
+
+
+def test_pages_are_the_same_bytes_each_time(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    for path in (tmp_path / "copy").iterdir():
+        if path.suffix in (".md", ".html", ".png"):
+            path.unlink()
+    report(tmp_path / "copy", draws=200)
+    ours = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert {p.name: p.read_bytes() for p in (tmp_path / "copy").iterdir()} == ours
+
+
+def test_pages_go_elsewhere_with_their_files(folder, tmp_path):
+    page = report(folder, tmp_path / "there", draws=200)
+    assert page == tmp_path / "there" / "report.md"
+    assert {p.name for p in page.parent.iterdir()} == {p.name for p in folder.iterdir()}
+    report(tmp_path / "there", draws=200)  # and are complete there
+
+
+def test_no_results_no_report(tmp_path):
+    with pytest.raises(InputError, match="no results"):
+        report(tmp_path)
+
+
+def test_markdown_says_what_was_run_and_what_came_out(folder, markdown):
+    assert "# A made suite" in markdown and "ltr bench run made --out runs/made" in markdown
+    assert "2 grid points a system" in markdown and "training.learning_rate = 0.2" in markdown
+    assert f"{leaderboard(made_results(three_systems()), draws=50).table['mean'][0]:.4f}" in markdown
+    for name in re.findall(r"!\[.+?\]\((.+?)\)", markdown):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    assert len(re.findall(r"!\[", markdown)) == 4
+
+
+def test_markdown_tables_are_whole(markdown):
+    """Every row of a table has as many cells as its head: a bar in a reason is escaped."""
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1, table
+    assert "CUDA <out> of \\| memory" in markdown
+
+
+def test_html_needs_nothing_but_itself(html):
+    assert "http" not in html, "no address, not even of a namespace"
+    assert not re.findall(r"@import|url\((?!#)", html)
+    page = Page(html)
+    assert not page.all("link") and not page.all("iframe") and not page.all("img")
+    assert all("src" not in script for script in page.all("script"))
+    assert all(a["href"].startswith("#") for a in page.all("a"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in page.all("a")} <= set(ids)
+
+
+def test_html_is_well_formed_and_escaped(html):
+    page = Page(html)
+    assert page.open == []
+    assert "CUDA &lt;out&gt; of | memory" in html and "A net &lt; another &amp; a yardstick" in html
+    assert "made-data" in "".join(page.text)
+
+
+def test_html_can_be_sorted_by_keyboard_and_read_aloud(html):
+    page = Page(html)
+    assert page.all("html")[0]["lang"] == "en"
+    assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
+    assert [h.get("aria-sort") for h in page.all("th")].count("descending") == 1
+    # Every head that sorts is a button; every picture says what it shows; what scrolls can be reached.
+    heads = re.findall(r"<thead>.*?</thead>", html, flags=re.S)
+    assert heads and all(head.count("<th ") - head.count('class="bar"') == head.count("<button") for head in heads)
+    images = [svg for svg in page.all("svg") if svg.get("role") == "img"]
+    assert len(images) == 4 and all(len(svg["aria-label"]) > 20 for svg in images)
+    assert all(div.get("tabindex") == "0" and div.get("aria-label") for div in page.all("div"))
+
+
+def test_html_is_light_and_dark(html):
+    assert "prefers-color-scheme: dark" in html and 'data-theme="dark"' in html
+    drawn = "".join(re.findall(r"<svg role.*?</svg>", html, flags=re.S))
+    assert "var(--c0)" in drawn and "var(--ink)" in drawn
+    assert not re.findall(r"#[0-9a-f]{6}", drawn), "every colour of a picture comes from the style sheet"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_can_be_read(html, theme):
+    """WCAG contrast: 4.5 for text, 3 for marks, on the ground of either theme."""
+    first, second = re.findall(r"\{\s*(--paper.*?)\}", html, flags=re.S)[:2]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", first if theme == "light" else second))
+    for name, least in {"ink": 7, "soft": 4.5, "link": 4.5, **{f"c{i}": 3 for i in range(len(PALETTE))}}.items():
+        assert contrast(colours[name], colours["paper"]) >= least, name
+
+
+def contrast(one: str, two: str) -> float:
+    def luminance(text):
+        text = text[1:] if len(text) == 7 else "".join(2 * c for c in text[1:])
+        parts = [int(text[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(two)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_pictures_where_there_is_little_to_draw(tmp_path):
+    """One system, one query a fold, no curves: what cannot be drawn is left out, nothing fails."""
+    values = three_systems(3)["Net mse"][:, :, 1:2]
+    results = made_results({"Net mse": values})
+    object.__setattr__(results, "curves", results.curves.iloc[:0])
+    drawn = pictures(results, leaderboard(results, draws=50), "x")
+    assert [p.title for p in drawn] == ["Leaderboard", "Quality and cost"]
+
+
+def test_published_numbers_stand_beside_ours(tmp_path):
+    """MQ2008 results get a verdict for each published measure they report, once they are of all its test queries."""
+    from ltr.bench.expected import load_expected
+    from ltr.datasets.card import load_card
+
+    table = next(t for t in load_expected() if t.dataset == "mq2008")
+    suite = made_suite(datasets=("mq2008",), measures=(NDCG, *table.measures))
+    five = {s: v.repeat(3, axis=0)[:5] for s, v in three_systems(12).items()}
+    results = made_results(five, suite)
+    results.save(tmp_path)
+    assert "Beside published numbers" not in report(tmp_path, draws=50).read_text(), "12 queries a fold are other data"
+    sizes = {fold: load_card("mq2008").splits[f"{fold}/test"].queries for fold in set(results.runs.fold)}
+    results.runs["test_queries"] = results.runs.fold.map(sizes)
+    results.save(tmp_path)
+    page = report(tmp_path, draws=50).read_text()
+    said = re.findall(r"^\| (?:nDCG|AP|MeanNDCG).*\| (OK|near|OFF) \|", page, flags=re.M)
+    assert "Beside published numbers" in page and len(said) == len(table.measures)
+    assert "verdict" in (tmp_path / "report.html").read_text()
