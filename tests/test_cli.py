@@ -79,9 +79,12 @@ def told(capsys, *words) -> tuple[int, str]:
 def test_help_is_light(words):
     """Help must not wait for torch: a fact about modules, not a timing."""
     heavy = ["torch", "lightning", "pandas", "sklearn", "matplotlib", "numba", "pyarrow", "scipy", "rich"]
-    code = f"import sys; from ltr.cli import main; rc = main({words!r}); " + (
-        f"print([m for m in {heavy!r} if m in sys.modules], rc)"
-    )
+    code = f"""
+import sys
+from ltr.cli import main
+code = main({words!r})
+print([m for m in {heavy!r} if m in sys.modules], code)
+"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[] 0"
 
@@ -399,6 +402,32 @@ def test_predict_from_a_table_without_labels(trained, tmp_path):
     found, kept = pq.read_table("p.parquet"), pq.read_table(trained / "run" / "scores" / "test.parquet")
     assert found.column_names == ["query", "doc", "score"] and found["doc"] == kept["doc"]
     np.testing.assert_allclose(found["score"], kept["score"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_predict_from_text_without_labels(capsys, trained, tmp_path, zipped):
+    import gzip
+
+    lines = (trained / "letor" / "Fold1" / "test.txt").read_text().splitlines()
+    text = "# new lists\n\n" + "".join(line.split(" ", 1)[1] + "\n" for line in lines)
+    path = tmp_path / ("new.txt.gz" if zipped else "new.txt")
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    assert main(["predict", str(trained / "run"), str(path), "--out", "p.parquet"]) == 0
+    found, kept = pq.read_table("p.parquet"), pq.read_table(trained / "run" / "scores" / "test.parquet")
+    assert found["doc"] == kept["doc"]
+    np.testing.assert_allclose(found["score"], kept["score"], rtol=1e-6)
+    path.write_bytes((text + "qid:9 1:x\n").encode())
+    code, err = told(capsys, "predict", trained / "run", path)
+    assert code == 2 and f"{path}:{len(lines) + 3}:" in err
+
+
+def test_predict_from_group_files_without_labels(trained, tmp_path):
+    rows = [f"1:0.{i} 3:1" for i in range(1, 6)]
+    (tmp_path / "new.txt").write_text("\n".join(rows) + "\n")
+    (tmp_path / "new.txt.query").write_text("2\n3\n")
+    assert main(["predict", str(trained / "run"), str(tmp_path / "new.txt"), "--out", "p.csv"]) == 0
+    queries = [r["query"] for r in csv.DictReader(open_text("p.csv"))]
+    assert len(queries) == 5 and queries[0] == queries[1] != queries[2] == queries[4]
 
 
 def test_predict_refuses_other_columns(capsys, trained, tmp_path):

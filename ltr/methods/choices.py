@@ -17,8 +17,8 @@ def loss_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         InputError: an unknown loss or parameter (with its near miss), a value of another type than the default, or
             one that the loss refuses.
 
-    >>> loss_params("listnet", {"temperature": 2})
-    {'target': 'gain', 'eps': 0.0, 'temperature': 2.0}
+    >>> loss_params("listnet", {"eps": 1})
+    {'target': 'gain', 'eps': 1.0, 'temperature': 1.0}
     """
     from ..losses import LOSSES, loss
     from ..losses.base import parameters

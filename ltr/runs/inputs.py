@@ -6,6 +6,9 @@ run remembers, beside its ranker, where each of its inputs stands in a raw row.
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +56,7 @@ def read_lists(
     """Lists to be scored, from svmlight text or a table, with the columns a ranker was trained on.
 
     Args:
-        path: svmlight text (gzipped or not; the label field is read and ignored), Parquet or CSV.
+        path: svmlight text (gzipped or not), Parquet or CSV. Labels are ignored, and need not be there.
         inputs: from `input_facts`.
         query, document: columns of a table, where their names do not speak for themselves. It needs no label column.
 
@@ -68,9 +71,7 @@ def read_lists(
     if is_table(path):
         split = _from_table(path, list(inputs["names"]), query, document)
     else:
-        from ..datasets.svmlight import read_svmlight
-
-        split = read_svmlight(path, inputs["width"], index_base=inputs["index_base"], name=path.name)
+        split = _from_text(path, inputs["width"], inputs["index_base"])
         if len(inputs["columns"]) < split.n_features:
             split = replace(
                 split,
@@ -78,6 +79,46 @@ def read_lists(
                 feature_names=tuple(inputs["names"]),
             )
     return replace(split, labels=None)
+
+
+def _from_text(path: Path, width: int, base: int | None) -> Split:
+    from ..datasets.svmlight import read_svmlight, sizes_file
+
+    if _labelled(path):
+        return read_svmlight(path, width, index_base=base, name=path.name)
+    # The format asks for a label and people who want scores have none: a copy gets a 0 a line, and keeps the line numbers.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "lists.txt"
+        with _opened(path) as lines, open(copy, "wb") as out:
+            out.writelines(line if _blank(line) else b"0 " + line for line in lines)
+        if (sizes := sizes_file(path)) is not None:
+            shutil.copy(sizes, copy.with_name(copy.name + ".query"))
+        try:
+            return read_svmlight(copy, width, index_base=base, name=path.name)
+        except InputError as error:
+            raise InputError(
+                error.what, file=path, line=error.line, expected=error.expected, came=error.came, do=error.do
+            ) from None
+
+
+def _opened(path: Path):
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")
+
+
+def _blank(line: bytes) -> bool:
+    return not line.split(b"#", 1)[0].strip()
+
+
+def _labelled(path: Path) -> bool:
+    """Whether the first document starts with a label, and not with `qid:` or a feature at once."""
+    with _opened(path) as lines:
+        try:
+            first = next((line for line in lines if not _blank(line)), b"")
+        except (OSError, EOFError):  # a broken archive: the reader knows how to say it
+            return True
+    return b":" not in first.split(maxsplit=1)[0] if first else True
 
 
 def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:
