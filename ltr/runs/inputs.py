@@ -86,7 +86,7 @@ def _from_text(path: Path, width: int, base: int | None) -> Split:
 
     if _labelled(path):
         return read_svmlight(path, width, index_base=base, name=path.name)
-    # The format asks for a label and people who want scores have none: a copy gets a 0 a line, and keeps the line numbers.
+    # The format asks for a label, people who want scores have none: a copy gets a 0 a line, lines keep their number.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "lists.txt"
         with _opened(path) as lines, open(copy, "wb") as out:
