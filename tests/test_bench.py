@@ -14,8 +14,10 @@ import pytest
 
 from ltr import datasets
 from ltr.bench import load_results, load_suite, run_suite
+from ltr.bench.display import Display
+from ltr.bench.grids import grid_points
 from ltr.bench.launch import dataset_folds
-from ltr.bench.matrix import Suite, System, Tuning, check, grid_points, suite_names
+from ltr.bench.matrix import Suite, System, Tuning, check, suite_names
 from ltr.bench.plan import Job, candidates, choose, main_jobs, read_chosen, tuning_jobs
 from ltr.bench.results import collect
 from ltr.bench.truth import BEST_POSSIBLE
@@ -300,20 +302,18 @@ def test_a_failing_and_a_missing_system_are_records(tmp_path, monkeypatch, capsy
 
 
 def test_stopped_suites_continue(suite, finished, tmp_path, monkeypatch, capsys):
-    from ltr.bench import launch
-
-    shown = launch._Display.__call__
+    shown = Display.__call__
 
     def stop(display, event):
         shown(display, event)
         if event.kind == "start" and display.done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch._Display, "__call__", stop)
+    monkeypatch.setattr(Display, "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, tmp_path / "out", workers=1)
     assert "the same command continues" in capsys.readouterr().out.replace("\n", " ")
-    monkeypatch.setattr(launch._Display, "__call__", shown)
+    monkeypatch.setattr(Display, "__call__", shown)
     results = run_suite(suite, tmp_path / "out", workers=1, progress=False)
     pd.testing.assert_frame_equal(results.values, finished[1].values)
 

@@ -100,7 +100,7 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
     from rich import box
     from rich.table import Table
 
-    from .launch import duration
+    from .display import duration
 
     found = plan(suite, data=data, workers=workers)
     console.print(f"[bold]{suite.title}[/]", highlight=False)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ltr import strict
 from ltr.errors import InputError, unknown_name
 
+from .display import Display, duration
 from .matrix import Suite, check, load_suite
 from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
 from .results import Results, collect
@@ -68,7 +69,7 @@ class Launch:
         if not waiting:
             return
         self.ran += len(waiting)
-        with _Display(self.console, what, len(jobs), len(jobs) - len(waiting)) as display:
+        with Display(self.console, what, len(jobs), len(jobs) - len(waiting)) as display:
 
             def tell(event: Event) -> None:
                 display(event)
@@ -326,83 +327,3 @@ def command_of(suite: Suite, setting: Setting) -> str:
     ]
     out = setting.out
     return shlex.join([*words, "--out", out.name if out.is_absolute() else out.as_posix()])
-
-
-def duration(seconds: float) -> str:
-    """Words a person would use.
-
-    >>> duration(95), duration(4000)
-    ('1 min 35 s', '1 h 7 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
-
-
-# ---------------------------------------------------------------------------------------------------- display
-
-
-class _Display:
-    """Progress: a bar over all runs and a line a worker; a plain line a run where nobody watches a terminal."""
-
-    def __init__(self, console: Console, what: str, total: int, done: int):
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self.console, self.what, self.total, self.done = console, what, total, done
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("[dim]{task.fields[note]}"),
-        )
-        self.progress = (
-            Progress(*columns, console=console, transient=True) if console.is_terminal and not console.quiet else None
-        )
-        self.workers: dict[int, Any] = {}
-
-    def __enter__(self) -> _Display:
-        if self.progress is not None:
-            self.progress.start()
-            self.all = self.progress.add_task(self.what, total=self.total, completed=self.done, note="")
-        return self
-
-    def __exit__(self, *exception) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-
-    def __call__(self, event: Event) -> None:
-        job = event.job
-        name = f"{job.system} {job.fold} seed {job.seed}" + ("" if job.point is None else f" point {job.point}")
-        if event.kind == "end":
-            self.done += 1
-            failed = event.status not in ("done", "skipped")
-            if failed or self.progress is None:
-                reason = f": {event.reason.splitlines()[0]}" if event.reason else ""
-                colour = "red" if failed else "yellow" if event.status == "skipped" else "dim"
-                text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s"
-                self.console.print(text + reason, style=colour, markup=False, soft_wrap=True)
-        if self.progress is None:
-            return
-        if event.worker not in self.workers:
-            self.workers[event.worker] = self.progress.add_task("", total=None, note="")
-        line = self.workers[event.worker]
-        if event.kind == "end":
-            self.progress.update(self.all, completed=self.done)
-            self.progress.update(line, description="", note="", completed=0, total=None)
-        else:
-            known = (
-                {"completed": event.done, "total": event.total or None}
-                if event.kind == "progress"
-                else {"completed": 0, "total": None}
-            )
-            self.progress.update(line, description=f"  {name}", note=f"{event.stage} {event.note}".strip(), **known)

@@ -184,7 +184,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
     rankers = {v.label: v.ranker for v in results.suite.variants()}
     with _canvas(7.2, 4.4) as (figure, axes):
         ax = axes[0, 0]
-        seconds = np.maximum(table.fit_seconds.to_numpy(float), 1e-3)  # a baseline fits in no time, a log axis has no 0
+        seconds = np.maximum(table.fit_seconds.to_numpy(float), 0.01)  # a baseline fits in no time, a log axis has no 0
         named = set()
         for x, row in zip(seconds, table.itertuples(), strict=True):
             n, ranker = numbers[row.system], rankers.get(row.system, row.system)
@@ -283,20 +283,21 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
     curves = curves[curves.fold == fold]
     variants = [v for v in results.suite.variants() if v.label in set(curves.system)]
     rankers = list(dict.fromkeys(v.ranker for v in variants))
-    columns = min(3, len(rankers))
+    losses = list(dict.fromkeys(v.loss for v in variants))  # a loss looks alike in every panel
+    columns = 2 if len(rankers) in (2, 4) else min(3, len(rankers))
     rows = -(-len(rankers) // columns)
     with _canvas(7.2, 0.5 + 2.3 * rows, rows, columns, sharey=True) as (figure, axes):
         for ax in axes.flat[len(rankers) :]:
             ax.set_visible(False)
         for ax, ranker in zip(axes.flat, rankers, strict=False):
-            for n, variant in enumerate(v for v in variants if v.ranker == ranker):
+            for variant in (v for v in variants if v.ranker == ranker):
                 # Seeds stop at different epochs: the mean goes as far as all of them do.
                 runs = [
                     part.set_index("step").value for _, part in curves[curves.system == variant.label].groupby("seed")
                 ]
                 steps = sorted(set.intersection(*(set(r.index) for r in runs)))
                 mean = np.mean([r.loc[steps] for r in runs], axis=0)
-                n %= len(PALETTE)
+                n = losses.index(variant.loss) % len(PALETTE)
                 ax.plot(
                     steps,
                     mean,

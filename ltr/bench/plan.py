@@ -19,7 +19,8 @@ from ltr.errors import InputError, unknown_name
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig
 
-from .matrix import Suite, Variant, grid_points, slug
+from .grids import grid_points
+from .matrix import Suite, Variant, slug
 
 __all__ = ["Candidate", "Job", "candidates", "choose", "dataset_slug", "expand", "folds_of", "main_jobs", "tuning_jobs"]
 
