@@ -61,11 +61,13 @@ def made_results(values: dict[str, np.ndarray], suite: Suite | None = None, lost
         "systems": {
             suite.datasets[0]: {
                 "Net mse": {
-                    "chosen": {"training.learning_rate": 0.2},
-                    "candidates": [
-                        {"point": 0, "vali": 0.4, "values": {"training.learning_rate": 0.1}},
-                        {"point": 1, "vali": 0.5, "values": {"training.learning_rate": 0.2}},
-                    ],
+                    "shared": {
+                        "chosen": {"training.learning_rate": 0.2},
+                        "candidates": [
+                            {"point": 0, "vali": 0.4, "values": {"training.learning_rate": 0.1}},
+                            {"point": 1, "vali": 0.5, "values": {"training.learning_rate": 0.2}},
+                        ],
+                    }
                 }
             }
         },

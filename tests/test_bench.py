@@ -18,7 +18,7 @@ from ltr.bench.display import Display
 from ltr.bench.grids import grid_points
 from ltr.bench.launch import dataset_folds
 from ltr.bench.matrix import Suite, System, Tuning, check, suite_names
-from ltr.bench.plan import Job, candidates, choose, main_jobs, read_chosen, tuning_jobs
+from ltr.bench.plan import SHARED, Job, candidates, choose, chosen_table, main_jobs, read_chosen, tuning_jobs
 from ltr.bench.results import collect
 from ltr.bench.truth import BEST_POSSIBLE
 from ltr.bench.workers import Crew, Setting
@@ -180,9 +180,24 @@ def test_choose_takes_the_best_mean_and_leaves_out_the_unfinished(suite):
         return (value, "") if value is not None else (None, "diverged")
 
     chosen, judged = choose(suite, jobs, vali_of)
-    assert chosen[DATA, "Linear listnet"] == {"training.learning_rate": 0.0001}, "the earlier point wins a tie"
-    assert chosen[DATA, "Linear ranknet"] == {"training.learning_rate": 0.3}, "what did not finish cannot win"
+    assert chosen[DATA, "Linear listnet", SHARED] == {"training.learning_rate": 0.0001}, "the earlier point wins a tie"
+    assert chosen[DATA, "Linear ranknet", SHARED] == {"training.learning_rate": 0.3}, "what did not finish cannot win"
     assert [c.reason for c in judged if c.vali is None] == ["diverged"]
+
+
+def test_each_fold_may_choose_for_itself(suite):
+    """A fold's choice is made by its own validation queries, and used for its own runs."""
+    each = replace(suite, tuning=Tuning(points=2, folds=("each",)))
+    folds = {DATA: ("Fold1", "Fold2")}
+    jobs = tuning_jobs(each, folds)
+    assert len(jobs) == 2 * 2 * 2
+    chosen, judged = choose(each, jobs, lambda job: (float(job.point == (job.fold == "Fold2")), ""))
+    assert chosen[DATA, "Linear listnet", "Fold1"] == {"training.learning_rate": 0.0001}
+    assert chosen[DATA, "Linear listnet", "Fold2"] == {"training.learning_rate": 0.3}
+    assert read_chosen(chosen_table(each, chosen, judged)) == chosen
+    for job in main_jobs(each, folds, chosen):
+        if job.config.loss is not None:
+            assert job.config.training.learning_rate == (0.3 if job.fold == "Fold2" else 0.0001)
 
 
 def test_nothing_finished_keeps_the_values_as_written(suite):
@@ -194,8 +209,8 @@ def test_choice_is_written_with_all_candidates(finished):
     out, results = finished
     table = read_toml(out / "chosen.toml")
     assert table["budget"]["points"] == 2 and table["budget"]["split"] == "vali"
-    for (dataset, system), point in read_chosen(table).items():
-        tried = table["systems"][dataset][system]["candidates"]
+    for (dataset, system, scope), point in read_chosen(table).items():
+        tried = table["systems"][dataset][system][scope]["candidates"]
         assert len(tried) == 2
         assert max(tried, key=lambda c: c["vali"])["values"] == point
         config = read_record(out / main_folder(system)).config
@@ -260,7 +275,7 @@ def test_a_second_call_trains_nothing(suite, finished, monkeypatch):
 def test_a_tuned_run_is_not_trained_twice(finished):
     """The chosen point on the tuning fold and seed is the reported run: same record, hashes and all."""
     out, _ = finished
-    point = read_toml(out / "chosen.toml")["systems"][DATA]["Linear listnet"]
+    point = read_toml(out / "chosen.toml")["systems"][DATA]["Linear listnet"][SHARED]
     number = next(c["point"] for c in point["candidates"] if c["values"] == point["chosen"])
     tuned = out / main_folder("Linear listnet").replace("runs/", "tuning/").replace("/fold1", f"/point{number}/fold1")
     assert read_record(tuned).artefacts == read_record(out / main_folder("Linear listnet")).artefacts

@@ -1,21 +1,25 @@
-"""What a suite would cost, said before it is paid: its runs counted, its time and memory estimated from measured steps.
+"""What a suite would cost, said before it is paid: its runs counted, its time and memory estimated from short runs.
 
-Nets: one step of the real net and loss (`ltr.runs.estimate`), times the steps of all epochs; stopping early makes it
-less. Trees: two short fits on a sample tell the price of a round and of the start, both taken to grow with documents.
-Where the data are not on this machine, lists of the sizes on the dataset's card stand in for them. An estimate is off
-by a factor of two easily; it tells minutes from days.
+Every system is run for a few epochs (or rounds) on a sample of the lists, twice, through the same door as in earnest:
+the difference is the price of an epoch, the rest that of everything around it. Both are taken to grow with documents.
+Where the data are not on this machine, lists of the sizes on the dataset's card stand in for them. An estimate is
+easily off by a factor of two; it tells minutes from days. Stopping early makes a run shorter than said.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.runs import execute, resolve
+from ltr.runs.config import RunConfig
 from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
@@ -29,9 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cost", "Plan", "plan", "print_plan", "stand_in"]
 
-_SAMPLE = 10_000  # documents a probe of the trees is fitted on
-_PROBES = (2, 6)  # rounds of the two fits whose difference is the price of a round
-_PROCESS = 400e6  # bytes of a process with torch before it reads anything
+_SAMPLE = 6_000  # training documents of a probe
+_EPOCHS, _ROUNDS = (1, 3), (10, 30)  # of the two probes
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,33 @@ class Plan:
     def memory(self) -> float:
         """Bytes, when the most demanding systems meet in all workers, the launching process included."""
         largest = sorted((c.memory for c in self.costs), reverse=True)
-        return _PROCESS + sum((largest * self.workers)[: self.workers] if largest else [])
+        launcher = min(largest, default=0.0)
+        return launcher + sum((largest * self.workers)[: self.workers])
 
 
-def plan(suite: Suite, *, data: Mapping[str, str] | None = None, workers: int | None = None) -> Plan:
+def plan(
+    suite: Suite,
+    *,
+    data: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    tell: Callable[[str], None] = lambda what: None,
+) -> Plan:
     """Counts the runs of a suite and estimates their cost; trains nothing but the short probes.
 
     Args:
         data: dataset -> where it is read from, as in `run_suite`.
         workers: the suite's number by default.
+        tell: hears what is being measured.
     """
     costs, sources = [], {}
     for dataset in suite.datasets:
         task, folds, sources[dataset] = _task_of(dataset, (data or {}).get(dataset, dataset))
         only = replace(suite, datasets=(dataset,))
         tuning, runs = tuning_jobs(only, {dataset: folds}), main_jobs(only, {dataset: folds})
+        sample = _sample(task)
         for variant in suite.variants():
-            seconds, memory = _price(suite, variant, dataset, task)
+            tell(f"measuring {variant.label} on {dataset}")
+            seconds, memory = _price(suite, variant, dataset, task, sample)
             counts = (sum(j.system == variant.label for j in jobs) for jobs in (tuning, runs))
             costs.append(Cost(dataset, variant.label, *counts, seconds, memory))
     return Plan(tuple(costs), sources, workers or suite.limits.workers)
@@ -102,7 +115,8 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
 
     from .display import duration
 
-    found = plan(suite, data=data, workers=workers)
+    with console.status("measuring") as status:
+        found = plan(suite, data=data, workers=workers, tell=status.update)
     console.print(f"[bold]{suite.title}[/]", highlight=False)
     for dataset, source in found.sources.items():
         table = Table(title=f"{dataset} ({source})", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -117,8 +131,8 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
         console.print(table)
     console.print(
         f"{found.runs} runs; about {duration(found.seconds)} with {workers} worker{'s' * (workers != 1)} "
-        f"and {found.memory / 2**30:.1f} GiB of memory. This is an estimate from a few measured steps on this machine, "
-        f"without early stopping; nothing was run."
+        f"and {found.memory / 2**30:.1f} GiB of memory. This is an estimate from short runs on a sample, without early "
+        f"stopping; nothing was kept."
     )
     return found
 
@@ -174,42 +188,56 @@ def _drawn(queries: int, documents: float, n_features: int, name: str, generator
     return Split(features, labels, offsets, np.arange(queries).astype(str), name=name)
 
 
-def _price(suite: Suite, variant: Variant, dataset: str, task: Task) -> tuple[float, float]:
-    """Seconds and bytes of one run at most."""
-    from ltr.errors import MissingExtra
+def _sample(task: Task) -> Task:
+    """The first lists of each split, the same share of all three."""
+    lists = max(2, int(np.searchsorted(task.train.offsets, _SAMPLE)))
+    share = min(1.0, lists / task.train.n_queries)
+    splits = {name: task.split(name) for name in ("train", "vali", "test")}
+    return replace(
+        task,
+        **{
+            name: split.take(np.arange(min(split.n_queries, max(2, round(share * split.n_queries)))))
+            for name, split in splits.items()
+        },
+    )
+
+
+def _price(suite: Suite, variant: Variant, dataset: str, task: Task, sample: Task) -> tuple[float, float]:
+    """Seconds and bytes of one run at most; nothing for a run that will be skipped."""
     from ltr.runs.estimate import estimate
 
-    config = run_config(suite, variant, dataset, task.fold, variant.seeds[0])
-    found = estimate(config, task)
-    seconds = found.seconds
-    if seconds is None:
-        try:
-            seconds = _probe(variant, task, suite.select)
-        except MissingExtra:  # it will be skipped, which costs nothing
-            seconds = 0.0
-    else:
-        # Validation after every epoch: a forward pass, about a third of a training step, over its documents.
-        seconds *= 1 + found.documents["vali"] / max(found.documents["train"], 1) / 3
-    return seconds, found.memory_bytes + _PROCESS
+    config = resolve(run_config(suite, variant, dataset, task.fold, variant.seeds[0]))
+    growth = task.train.n_documents / sample.train.n_documents
+    _probe(config, sample, 0)  # imports, caches
+    cheap, dear = (_probe(config, sample, n) for n in (0, 1))
+    if dear is None or cheap is None:
+        return 0.0, 0.0
+    (one, _), (more, peak) = cheap, dear
+    few, many, all_steps = _steps(config)
+    a_step = max(more - one, 0.0) / max(many - few, 1)
+    # Beside its own size, what the process holds anyway is seen in the probe.
+    return growth * (max(one - few * a_step, 0.0) + all_steps * a_step), peak + estimate(config, task).memory_bytes
 
 
-def _probe(variant: Variant, task: Task, select: str) -> float:
-    """Seconds of a whole fit of a ranker without a training loop of ours, from short fits on some lists."""
-    from ltr.rankers import make_ranker, resolve_params
-
-    lists = max(2, int(np.searchsorted(task.train.offsets, _SAMPLE)))
-    sample = task.train.take(np.arange(min(lists, task.train.n_queries)))
-    growth = task.train.n_documents / sample.n_documents
-    rounds = resolve_params(variant.ranker, variant.params).get("rounds")
-    if rounds is None:
-        return growth * _timed(make_ranker(variant.ranker, **variant.params), sample, select)
-    params = {**variant.params, "select_rounds": False}
-    few, more = (_timed(make_ranker(variant.ranker, **{**params, "rounds": r}), sample, select) for r in _PROBES)
-    a_round = max(more - few, 0.0) / (_PROBES[1] - _PROBES[0])
-    return growth * (max(few - _PROBES[0] * a_round, 0.0) + rounds * a_round)
+def _steps(config: RunConfig) -> tuple[int, int, int]:
+    """Epochs or rounds of the two probes and of the run; a ranker without either is run as it is."""
+    if config.training is not None:
+        return (*_EPOCHS, config.training.epochs)
+    if "rounds" in config.ranker.params:
+        return (*_ROUNDS, config.ranker.params["rounds"])
+    return 0, 0, 0
 
 
-def _timed(ranker, sample: Split, select: str) -> float:
-    began = time.perf_counter()
-    ranker.fit(sample, None, select=select)
-    return time.perf_counter() - began
+def _probe(config: RunConfig, sample: Task, which: int) -> tuple[float, float] | None:
+    """Seconds and peak memory of a short run on the sample; None where it does not run."""
+    steps = _steps(config)[which]
+    if config.training is not None:
+        config = replace(config, training=replace(config.training, epochs=steps, patience=0, warmup=0))
+    elif steps:
+        params = {**config.ranker.params, "rounds": steps, "patience": 0}
+        config = replace(config, ranker=replace(config.ranker, params=params))
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        record = execute(config, Path(folder) / "probe", task=sample)
+        seconds = time.perf_counter() - began
+    return (seconds, float(record.cost["peak_memory_bytes"])) if record.done else None

@@ -78,8 +78,10 @@ class Tuning:
 
     Attributes:
         points: grid points tried for every system; 0 leaves every system as written.
-        folds: folds they are tried on; "first" is the first fold of each dataset.
-        seeds: seeds they are tried with; the mean over folds and seeds decides.
+        folds: folds they are tried on. "first" is the first fold of each dataset, whose choice serves all folds. "each"
+            lets every fold choose on its own validation queries: as many times the cost, and the only way that sees no
+            test query, because in official folds the validation part of one is the test part of another.
+        seeds: seeds they are tried with; the mean over folds (unless each chooses for itself) and seeds decides.
         seed: draws the points where a grid holds more of them.
     """
 
@@ -219,9 +221,9 @@ def load_suite(name: str | Path) -> Suite:
     """
     path = find_suite(name)
     mapping = _merged(path, seen=())
-    for key in ("folds", "datasets"):
-        if isinstance(mapping.get(key), str):
-            mapping[key] = [mapping[key]]
+    for table, key in ((mapping, "folds"), (mapping, "datasets"), (mapping.get("tuning"), "folds")):
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = [table[key]]
     suite = strict.bind(Suite, mapping, file=path)
     return check(replace(suite, name=suite.name or path.stem), file=path)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig
 from .grids import grid_points
 from .matrix import Suite, Variant, slug
 
-__all__ = ["Candidate", "Job", "candidates", "choose", "dataset_slug", "expand", "folds_of", "main_jobs", "tuning_jobs"]
+__all__ = ["Candidate", "Job", "candidates", "choose", "dataset_slug", "folds_of", "main_jobs", "tuning_jobs"]
+
+
+SHARED = "shared"  # one choice for all folds
+Chosen = dict[tuple[str, str, str], dict[str, Any]]  # (dataset, system, scope) -> grid point
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Job:
         folder: where, relative to the suite's folder.
         config: the whole of it; equal configs give equal numbers.
         point: number of the grid point, None for a main run.
+        values: what the point changes, `{"training.learning_rate": 0.001}`; empty for a main run.
     """
 
     system: str
@@ -44,6 +49,7 @@ class Job:
     folder: str
     config: RunConfig
     point: int | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Candidate:
 
     Attributes:
         values: `{"training.learning_rate": 0.001, ...}`.
+        scope: fold it is chosen for; SHARED where one choice is for all folds.
         vali: mean of the select measure over the tuning folds and seeds; None where a run did not finish.
         reason: why it has no value.
     """
@@ -59,7 +66,8 @@ class Candidate:
     system: str
     dataset: str
     point: int
-    values: dict[str, Any]
+    values: Mapping[str, Any]
+    scope: str = SHARED
     vali: float | None = None
     reason: str = ""
 
@@ -93,20 +101,19 @@ def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: in
     )
 
 
-def main_jobs(
-    suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Mapping[tuple[str, str], Mapping[str, Any]] | None = None
-) -> list[Job]:
+def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen | None = None) -> list[Job]:
     """Every run that is reported: datasets x systems x folds x seeds.
 
     Args:
         folds: dataset -> its folds.
-        chosen: (dataset, system) -> grid point in use, from `choose`.
+        chosen: the grid points in use, from `choose`.
     """
     jobs = []
     for dataset in suite.datasets:
         for variant in suite.variants():
-            tuned = variant.at((chosen or {}).get((dataset, variant.label), {}))
             for fold in folds_of(suite, dataset, folds[dataset]):
+                scope = fold if suite.tuning.folds == ("each",) else SHARED
+                tuned = variant.at((chosen or {}).get((dataset, variant.label, scope), {}))
                 for seed in variant.seeds:
                     folder = f"runs/{dataset_slug(dataset)}/{variant.slug}/{slug(fold)}/seed{seed}"
                     config = run_config(suite, tuned, dataset, fold, seed)
@@ -128,31 +135,44 @@ def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
     variants = {v.label: v for v in suite.variants()}
     jobs = []
     for dataset in suite.datasets:
-        tuned_on = tuple(folds[dataset][:1]) if suite.tuning.folds == ("first",) else suite.tuning.folds
-        for fold in tuned_on:
-            if fold not in folds[dataset]:
-                raise unknown_name(f"tuning fold of {dataset}", fold, folds[dataset])
         for candidate in candidates(suite, dataset):
             variant = variants[candidate.system]
             at_point = variant.at(candidate.values)
-            for fold in tuned_on:
+            for fold in _tuned_on(suite, dataset, folds[dataset]):
                 for seed in suite.tuning.seeds:
-                    folder = (
-                        f"tuning/{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
-                    )
+                    place = f"{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
                     config = run_config(suite, at_point, dataset, fold, seed)
-                    jobs.append(Job(variant.label, dataset, fold, seed, folder, config, candidate.point))
+                    jobs.append(
+                        Job(
+                            variant.label,
+                            dataset,
+                            fold,
+                            seed,
+                            f"tuning/{place}",
+                            config,
+                            candidate.point,
+                            candidate.values,
+                        )
+                    )
     return jobs
 
 
-def expand(suite: Suite, folds: Mapping[str, Sequence[str]]) -> tuple[list[Job], list[Job]]:
-    """(tuning runs, main runs); the main runs as written, before tuning has chosen."""
-    return tuning_jobs(suite, folds), main_jobs(suite, folds)
+def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]:
+    """The folds of a dataset whose validation queries choose."""
+    asked = suite.tuning.folds
+    if asked == ("each",):
+        return folds_of(suite, dataset, known)
+    if asked == ("first",):
+        return known[:1]
+    for fold in asked:
+        if fold not in known:
+            raise unknown_name(f"tuning fold of {dataset}", fold, [*known, "first", "each"])
+    return asked
 
 
 def choose(
     suite: Suite, jobs: Sequence[Job], vali_of: Callable[[Job], tuple[float | None, str]]
-) -> tuple[dict[tuple[str, str], dict[str, Any]], list[Candidate]]:
+) -> tuple[Chosen, list[Candidate]]:
     """The point of each system with the best validation mean; the earlier point wins a tie.
 
     Test numbers are not an argument: `vali_of` gives a run's value of the select measure on validation, or None and
@@ -160,40 +180,33 @@ def choose(
     finished keeps the values as written, and its main runs will say what is wrong with it.
 
     Returns:
-        (dataset, system) -> grid point, and every candidate with its value.
+        The choices, and every candidate with its value.
     """
-    seen: dict[tuple[str, str, int], list[tuple[float | None, str]]] = {}
+    each = suite.tuning.folds == ("each",)
+    runs: dict[tuple[str, str, str, int], list[Job]] = {}
     for job in jobs:
-        seen.setdefault((job.dataset, job.system, job.point), []).append(vali_of(job))
-    judged = []
-    for candidate in (c for dataset in suite.datasets for c in candidates(suite, dataset)):
-        values = seen.get((candidate.dataset, candidate.system, candidate.point), [(None, "not run")])
-        reasons = [reason or "no value" for value, reason in values if value is None or math.isnan(value)]
-        vali = None if reasons else sum(v for v, _ in values) / len(values)
-        judged.append(replace(candidate, vali=vali, reason=reasons[0] if reasons else ""))
-    chosen: dict[tuple[str, str], dict[str, Any]] = {}
-    best: dict[tuple[str, str], float] = {}
-    for candidate in judged:
-        key = (candidate.dataset, candidate.system)
-        if candidate.vali is not None and candidate.vali > best.get(key, -math.inf):
-            best[key], chosen[key] = candidate.vali, candidate.values
+        runs.setdefault((job.dataset, job.system, job.fold if each else SHARED, job.point), []).append(job)
+    chosen: Chosen = {}
+    judged, best = [], {}
+    for (dataset, system, scope, point), group in runs.items():
+        found = [vali_of(job) for job in group]
+        reasons = [reason or "no value" for value, reason in found if value is None or math.isnan(value)]
+        vali = None if reasons else sum(value for value, _ in found) / len(found)
+        values = dict(group[0].values)
+        judged.append(Candidate(system, dataset, point, values, scope, vali, reasons[0] if reasons else ""))
+        if vali is not None and vali > best.get((dataset, system, scope), -math.inf):
+            best[dataset, system, scope], chosen[dataset, system, scope] = vali, values
     return chosen, judged
 
 
-def chosen_table(suite: Suite, chosen: Mapping, judged: Sequence[Candidate]) -> dict[str, Any]:
-    """What goes into chosen.toml: the budget, and for every system all candidates with their values."""
+def chosen_table(suite: Suite, chosen: Chosen, judged: Sequence[Candidate]) -> dict[str, Any]:
+    """What goes into chosen.toml: the budget, and dataset.system.scope with all candidates and their values."""
     systems: dict[str, Any] = {}
-    for candidate in judged:
-        entry = systems.setdefault(candidate.dataset, {}).setdefault(candidate.system, {"chosen": {}, "candidates": []})
-        entry["chosen"] = dict(chosen.get((candidate.dataset, candidate.system), {}))
-        entry["candidates"].append(
-            {
-                "point": candidate.point,
-                **({} if candidate.vali is None else {"vali": candidate.vali}),
-                **({"reason": candidate.reason} if candidate.reason else {}),
-                "values": candidate.values,
-            }
-        )
+    for c in judged:
+        scopes = systems.setdefault(c.dataset, {}).setdefault(c.system, {})
+        entry = scopes.setdefault(c.scope, {"chosen": chosen.get((c.dataset, c.system, c.scope), {}), "candidates": []})
+        facts = {"point": c.point, "vali": c.vali, "reason": c.reason or None, "values": c.values}
+        entry["candidates"].append({key: value for key, value in facts.items() if value is not None})
     budget = {
         "points": suite.tuning.points,
         "folds": suite.tuning.folds,
@@ -204,8 +217,14 @@ def chosen_table(suite: Suite, chosen: Mapping, judged: Sequence[Candidate]) -> 
     return {"budget": budget, "systems": systems}
 
 
-def read_chosen(table: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(dataset, system) -> grid point, back from chosen.toml."""
+def read_chosen(table: Mapping[str, Any]) -> Chosen:
+    """The choices, back from chosen.toml."""
     if "systems" not in table:
         raise InputError("not a chosen.toml", expected="a table `systems`", came=list(table))
-    return {(d, s): dict(entry["chosen"]) for d, systems in table["systems"].items() for s, entry in systems.items()}
+    return {
+        (dataset, system, scope): dict(entry["chosen"])
+        for dataset, systems in table["systems"].items()
+        for system, scopes in systems.items()
+        for scope, entry in scopes.items()
+        if entry["chosen"]
+    }

@@ -6,6 +6,7 @@ the same when they are written again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,9 +135,10 @@ def _context(results: Results, boards: Sequence[Leaderboard]) -> dict[str, Any]:
 def _budget(budget: dict[str, Any] | None) -> str:
     if not budget:
         return ""
-    folds = "the first fold" if budget["folds"] == ["first"] else ", ".join(budget["folds"])
+    named = {"first": "the first fold", "each": "each fold for itself"}
+    folds = ", ".join(named.get(fold, fold) for fold in budget["folds"])
     return (
-        f"{budget['points']} grid points a system, judged by {budget['measure']} on the validation queries of {folds}, "
+        f"{budget['points']} grid points a system, judged by {budget['measure']} on validation queries, {folds}, "
         f"seed {', '.join(map(str, budget['seeds']))}."
     )
 
@@ -193,19 +195,30 @@ def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
 
 
 def _tuning(results: Results, dataset: str) -> list[dict[str, str]]:
-    """A row a system: what was chosen, its value on validation, and the range of what was tried."""
+    """A row a system: what was chosen (how often, where folds chose), the mean validation value of best and worst."""
     rows = []
-    for system, entry in results.chosen.get("systems", {}).get(dataset, {}).items():
-        values = [c["vali"] for c in entry["candidates"] if "vali" in c]
-        rows.append({
-            "system": system,
-            "tried": str(len(entry["candidates"])),
-            "chosen": ", ".join(f"{k} = {v}" for k, v in entry["chosen"].items()) or "as written",
-            "vali": f"{max(values):.4f}" if values else "",
-            "worst": f"{min(values):.4f}" if values else "",
-            "note": next((c["reason"] for c in entry["candidates"] if c.get("reason")), ""),
-        })  # fmt: skip
+    for system, scopes in results.chosen.get("systems", {}).get(dataset, {}).items():
+        entries = list(scopes.values())
+        values = [[c["vali"] for c in e["candidates"] if "vali" in c] for e in entries]
+        finished = [v for v in values if v]
+        reasons = (c["reason"] for e in entries for c in e["candidates"] if c.get("reason"))
+        row = {"system": system, "tried": str(max(len(e["candidates"]) for e in entries))}
+        row["chosen"] = _choices([e["chosen"] for e in entries])
+        row["vali"] = f"{np.mean([max(v) for v in finished]):.4f}" if finished else ""
+        row["worst"] = f"{np.mean([min(v) for v in finished]):.4f}" if finished else ""
+        row["note"] = next(reasons, "")
+        rows.append(row)
     return rows
+
+
+def _choices(chosen: list[dict[str, Any]]) -> str:
+    """`learning_rate = 0.1 (3), 0.2 (2)`; counts only where several folds chose."""
+    parts = []
+    for key in dict.fromkeys(k for c in chosen for k in c):
+        counts = Counter(str(c[key]) for c in chosen if key in c)
+        shown = [value if len(chosen) == 1 else f"{value} ({n})" for value, n in counts.most_common()]
+        parts.append(f"{key} = {', '.join(shown)}")
+    return "; ".join(parts) or "as written"
 
 
 def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
