@@ -228,5 +228,5 @@ def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
         if key == "command" or value in (None, ""):
             continue
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-        rows.append((key.replace("_", " "), text))
+        rows.append((key.replace("_", " ").replace("gib", "GiB"), text))
     return rows
