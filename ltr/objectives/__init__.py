@@ -1,0 +1,33 @@
+"""Several objectives at once: their labels, their targets, and preferences between them.
+
+    objective.py         what an objective is; labels of a task made from raw columns, fitted on train
+    label_transforms.py  identity, grade5, minmax, log-minmax
+    targets.py           list targets z^k, blank objectives, mixes, the oracle ranking
+    preferences.py       the lattice, Dirichlet draws, validation of what a user typed
+
+Names are imported when they are first used (torch takes seconds).
+"""
+
+from __future__ import annotations
+
+_HOME = {
+    "Labelling": "objective", "Objective": "objective", "label_objectives": "objective",
+    "LabelTransform": "label_transforms",
+    "arithmetic_mix": "targets", "counting": "targets", "geometric_mix": "targets", "list_targets": "targets",
+    "mean_losses": "targets", "oracle_scores": "targets", "weighted_sum": "targets",
+    "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
+}  # fmt: skip
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        import importlib
+
+        globals()[name] = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        return globals()[name]
+    raise AttributeError(f"module 'ltr.objectives' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,173 @@
+"""What an objective is, and the labels of a task made from the raw columns of its store.
+
+The store keeps columns as they came; an experiment says what it makes of them:
+
+    Objective("relevance")                                                     # grades, gain 2^y - 1
+    Objective("clicks", column="url-clicks", transform="grade5")               # quantiles of train -> 0-4, gain 2^y - 1
+    Objective("length", column="url_length", direction="min", transform="minmax")   # per list to [0, 1], gain y
+
+`label_objectives(objectives, train)` fits what there is to fit on the train split and gives a `Labelling`, which turns
+any split, or the whole task, and travels with the run as one JSON file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import strict
+from ..errors import InputError, unknown_name
+from ..types import Split, Task
+from . import label_transforms
+from .label_transforms import Direction, LabelTransform, Name
+
+__all__ = ["Labelling", "Objective", "label_objectives"]
+
+_LARGEST_GRADE = 31  # 2^31: the last power of two whose sums over a list are harmless in float32
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One thing a ranking should be good at.
+
+    Attributes:
+        name: what it is called in configs, tables and preferences.
+        column: label column of the split it is made from; empty: the column of its own name.
+        direction: whether a higher ("max") or a lower ("min") raw value is better.
+        transform: how raw values become labels, see `label_transforms`.
+        rule: of grade5: "positives", "all", or "auto" (by whether train holds zeros).
+        gain: what a label is worth to the measure, "exp2" 2^y - 1 or "linear" y; None: exp2 for grades (identity,
+            grade5), linear for values in [0, 1].
+    """
+
+    name: str
+    column: str = ""
+    direction: Direction = "max"
+    transform: Name = "identity"
+    rule: Literal["auto", "positives", "all"] = "auto"
+    gain: Literal["exp2", "linear"] | None = None
+
+    def __post_init__(self):
+        if not self.name:
+            raise InputError("an objective needs a name")
+        if self.transform == "grade5":
+            if self.direction not in ("max", "min"):
+                raise unknown_name("direction", self.direction, ("max", "min"))
+        else:
+            LabelTransform(self.transform, self.direction)  # refuses what cannot be
+        if not self.column:
+            object.__setattr__(self, "column", self.name)
+        if self.gain is None:
+            object.__setattr__(self, "gain", "linear" if "minmax" in self.transform else "exp2")
+        elif self.gain not in ("exp2", "linear"):
+            raise unknown_name("gain", str(self.gain), ("exp2", "linear"))
+
+    def measure(self, k: int = 10) -> str:
+        """The measure it is reported by; blank lists are skipped, objective by objective.
+
+        >>> Objective("clicks", transform="minmax").measure()
+        'nDCG(gain=linear,empty=skip)@10'
+        """
+        return f"nDCG(gain={self.gain},empty=skip)@{k}"
+
+
+_SAVED = ((Objective, "objective"), (LabelTransform, "transform"))
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Objectives with their fitted transforms: raw label columns in, labels `[documents, objective]` out.
+
+    Attributes:
+        objectives: in the order of the label axis and of every preference.
+        transforms: one for each.
+    """
+
+    objectives: tuple[Objective, ...]
+    transforms: tuple[LabelTransform, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(o.name for o in self.objectives)
+
+    def apply(self, split: Split) -> Split:
+        """The split with these objectives as its labels; everything else is shared, not copied.
+
+        Raises:
+            InputError: a column is missing, or a label cannot be what its gain needs (negative, or too large for 2^y).
+        """
+        labels = np.empty((split.n_documents, len(self.objectives)), np.float32)
+        for k, (objective, transform) in enumerate(zip(self.objectives, self.transforms, strict=True)):
+            labels[:, k] = transform.apply(split.label(objective.column), split.offsets)
+            low, high = (float(f(labels[:, k], initial=0)) for f in (np.min, np.max))
+            if low < 0 or (objective.gain == "exp2" and high > _LARGEST_GRADE):
+                raise InputError(
+                    f"objective {objective.name!r}: labels do not fit the gain {objective.gain}",
+                    expected=f"0 to {_LARGEST_GRADE}" if objective.gain == "exp2" else "0 or more",
+                    came=low if low < 0 else high,
+                    do="Take transform='grade5' or 'minmax', or gain='linear'.",
+                )
+        return replace(split, labels=labels, objectives=self.names)
+
+    def task(self, task: Task) -> Task:
+        """The task with these objectives in all three splits."""
+        turned = {name: self.apply(task.split(name)) for name in ("train", "vali", "test")}
+        return replace(task, **turned)
+
+    def save(self, path: Path | str) -> None:
+        """Writes one JSON file, atomically."""
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        rows = [
+            {"objective": asdict(o), "transform": asdict(t)}
+            for o, t in zip(self.objectives, self.transforms, strict=True)
+        ]
+        beside.write_text(json.dumps({"objectives": rows}, indent=1) + "\n")
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Labelling:
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: the file is not a saved labelling.
+        """
+        try:
+            rows: list[dict[str, Any]] = json.loads(Path(path).read_text())["objectives"]
+            pairs = [tuple(strict.bind(kind, r[key], file=path, where=key) for kind, key in _SAVED) for r in rows]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError("not a saved labelling", file=path, expected="the JSON of Labelling.save") from error
+        return cls(tuple(o for o, _ in pairs), tuple(t for _, t in pairs))
+
+
+def label_objectives(objectives: Sequence[str | Objective], train: Split) -> Labelling:
+    """Fits the label transforms of the objectives on the train split.
+
+    Args:
+        objectives: in the order preferences will have; a bare name is a label column as it stands.
+        train: the split to fit on; vali and test must not be seen here.
+
+    Raises:
+        InputError: no objective, two of one name, an unknown column, or a column its transform cannot be fitted on.
+    """
+    if isinstance(objectives, str):
+        raise InputError("objectives", expected="a sequence of names or objectives", came=objectives)
+    chosen = [Objective(o) if isinstance(o, str) else o for o in objectives]
+    names = [o.name for o in chosen]
+    if not chosen or len(set(names)) < len(names):
+        raise InputError("objectives need names of their own", expected="at least one, none twice", came=names)
+    fitted = []
+    for o in chosen:
+        try:
+            raw = train.label(o.column)
+            fitted.append(label_transforms.fit(o.transform, raw, direction=o.direction, rule=o.rule))
+        except InputError as error:
+            what = f"objective {o.name!r}: {error.what}"
+            raise InputError(what, expected=error.expected, came=error.came, do=error.do) from error
+    return Labelling(tuple(chosen), tuple(fitted))
