@@ -42,6 +42,7 @@ def cases(ties: bool = True) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "scores + 1e4": (np.round(s8, 1) + 1e4, y8),
         "in order": (np.arange(6.0)[::-1].copy(), np.arange(6.0)[::-1] / 2),
         "reversed": (np.arange(6.0), np.arange(6.0)[::-1] / 2),
+        "all relevant": (np.array([0.4, -1.1, 0.9]), np.array([1.0, 3.0, 2.0])),
     }
     tied = {
         "tied grades": random_list(2, 9),
@@ -97,7 +98,10 @@ def variants(entry: Entry) -> Iterator[Bound]:
 
     Parameters are read from the signature, so that a new loss is walked through without a word here.
     """
-    others = {"k": (1, 3, 50), "sigma": (2.0,), "base": (float(np.e),)}
+    others = {
+        "k": (1, 3, 50), "sigma": (2.0,), "base": (float(np.e),), "delta": (0.3,), "margin": (0.4,), "top": (8.0,),
+        "boundaries": ((-1.0, 0.0, 1.5, 4.0),), "mu": (1.0,),
+    }  # fmt: skip
     yield Bound(entry)
     hints = typing.get_type_hints(entry.function)
     choices = {}

@@ -36,7 +36,7 @@ def seeded(device, seed=0):
 
 def ties_allowed(f: battery.Bound) -> bool:
     """Whether equal labels or scores leave the value independent of the order of the list."""
-    return "stochastic" not in f.entry.claims
+    return "stochastic" not in f.entry.claims and "k" not in f.params  # ranks decide what a cut-off keeps
 
 
 # --------------------------------------------------------------------------------------------------------- universal
@@ -61,8 +61,8 @@ def one_value_per_list(f, device):
 def pads_change_nothing(f, device):
     """Padded equals ragged, value and gradient, wherever the pads stand and whatever is in them."""
     lists = list(battery.cases().values())
-    for at in ("end", "start", "scattered"):
-        for fill in (0.0, 7.0, float("nan"), float("inf")):
+    for at in ("scattered",) if f.params else ("end", "start", "scattered"):
+        for fill in (float("nan"),) if f.params else (0.0, 7.0, float("nan"), float("inf")):
             scores, labels, where = battery.pad(lists, device=device, fill=fill, extra=3, at=at)
             weights = torch.rand(scores.shape, generator=seeded(device), dtype=scores.dtype, device=device) + 0.5
             weights[~where] = fill
@@ -132,6 +132,13 @@ def gradient_is_the_derivative(f, device):
     scores, labels, where = battery.pad(lists, device=device, fill=0.3)
     weights = torch.rand(scores.shape, generator=seeded(device), dtype=scores.dtype, device=device) + 0.5
     for given in (None, weights):
+        if f.entry.claims.get("surrogate"):  # the gradient is the definition: that of the loops
+            _, gradient = value_and_gradient(f, scores, labels, where, weights=given)
+            for row, (s, y) in enumerate(lists):
+                w = np.ones(len(s)) if given is None else given[row, : len(s)].cpu().numpy()
+                expected = reference.GRADIENTS[f.entry.name](s.tolist(), y.tolist(), w.tolist(), **f.params)
+                close(gradient[row, : len(s)].cpu(), torch.tensor(expected, dtype=torch.float64), 1e-9, "surrogate")
+            continue
         assert torch.autograd.gradcheck(
             lambda s, w=given: f(s, labels, where, weights=w), (scores.clone().requires_grad_(),), eps=1e-6, atol=1e-6
         )
@@ -174,6 +181,8 @@ def same_seed_same_value(f, device):
 def descent_sorts_the_list(f, device):
     """Free scores that descend the loss end up in the order of the labels: the sign, and the point, of a loss."""
     case = np.array([0.3, 0.1, 0.2, 0.5, 0.4]), np.array([1.0, 4.0, 0.0, 2.0, 3.0])
+    if f.entry.claims.get("needs") == "contrast":  # grades above 0 are all the same to it
+        case = np.array([0.3, 0.1, 0.2, 0.5, 0.4, 0.25, 0.45]), np.array([0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
     scores, labels = battery.tensors(case, device=device)
     top = f.params.get("k") or len(scores)
     scores = scores.clone().requires_grad_()
@@ -183,6 +192,8 @@ def descent_sorts_the_list(f, device):
         f(scores, labels).backward()
         optimiser.step()
     reached, wanted = scores.argsort(descending=True)[:top].tolist(), labels.argsort(descending=True)[:top].tolist()
+    if f.entry.claims.get("needs") == "contrast":
+        reached, wanted = labels[reached].any().item(), True
     if f.params.get("truncation") == "both":  # never looks below its own top k: it can only order what stands there
         wanted = sorted(reached, key=lambda i: -labels[i].item())
     assert reached == wanted, (reached, wanted)
@@ -193,6 +204,10 @@ UNIVERSAL = (
     precision_is_float32_at_least, gradient_is_the_derivative, weights_are_multipliers, inputs_stay,
     same_seed_same_value, descent_sorts_the_list,
 )  # fmt: skip
+
+# What a choice of parameters could break, proven for each of them; the rest is proven for the defaults.
+OF_CHOICES = (pads_change_nothing, always_finite, gradient_is_the_derivative, weights_are_multipliers,
+              descent_sorts_the_list)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ claims
@@ -208,11 +223,11 @@ def needs(f, claim, device):
     assert (values[~expected] == 0).all() and (gradient[~expected] == 0).all(), "a list that does not count has a value"
     close(reduce(values, labels, where, claim), values[expected].mean(), 1e-12, "mean over the lists that count")
     # No more lists than need be: some of those that count, and would not under the next stricter word, have a value.
-    stricter = {"document": "gain", "gain": "pair"}.get(claim)
+    stricter = {"document": "gain", "gain": "pair", "pair": "contrast"}.get(claim)
     if stricter:
         between = expected & ~counts(labels, where, stricter)
         assert (values[between] != 0).any(), f"needs {stricter!r}, not only {claim!r}"
-    worked, slope = value_and_gradient(f, *battery.tensors(battery.WORKED, device=device))
+    _, slope = value_and_gradient(f, *battery.tensors(battery.random_list(1, 60), device=device))
     assert slope.abs().max() > 0, "a list that counts has no gradient"
     nobody = torch.zeros_like(where)
     scores.requires_grad_()
@@ -233,6 +248,8 @@ def shift_invariant(f, claim, device):
 
 def convex(f, claim, device):
     """Points between two score vectors never lie above the chord; a denied claim needs a point that does."""
+    if f.params and (not claim or "k" in f.params):  # denied for the defaults; a cut-off is convex for nobody
+        return
     worst = -np.inf
     for seed in range(40):
         a, labels = battery.random_list(seed, 2 + seed % 7, spread=2.0)
@@ -255,16 +272,36 @@ def ordinal(f, claim, device):
     assert (moved < 1e-9) == claim, f"relabelling moves the value by {moved}"
 
 
+def _rank_sum(s, y):
+    return sum(v * (r - 1) for v, r in zip(y, reference.ranks(s), strict=True))
+
+
+BOUNDS = {
+    "1-ndcg": lambda s, y: 1 - reference.ndcg(s, y),
+    "rank sum": _rank_sum,
+    "rank sum regret": lambda s, y: _rank_sum(s, y) - _rank_sum(y, y),
+}
+
+
 def bounds(f, claim, device):
-    assert claim == "1-ndcg", f"nobody knows the bound {claim!r}"
+    assert claim in BOUNDS, f"nobody knows the bound {claim!r}"
     lists = [*battery.cases().values()]
     lists += [battery.random_list(seed, 2 + seed % 12, spread=10.0 ** (seed % 3 - 1)) for seed in range(400)]
     lists += [(np.round(s), y) for s, y in lists[-200:]]  # tied scores: the bound holds whichever document is put first
     lists = [(s, y) for s, y in lists if reference.counts(y.tolist(), "gain")]
     values = f(*battery.pad(lists, device=device)).tolist()
     for value, (s, y) in zip(values, lists, strict=True):
-        missed = 1 - reference.ndcg(s.tolist(), y.tolist())
-        assert value >= missed - 1e-9, f"{value} < 1 - NDCG = {missed} on scores {s}, labels {y}"
+        missed = BOUNDS[claim](s.tolist(), y.tolist())
+        assert value >= missed - 1e-9, f"{value} < {claim} = {missed} on scores {s}, labels {y}"
+
+
+def surrogate(f, claim, device):
+    """The gradient is not that of the value (what it is instead, `gradient_is_the_derivative` proves)."""
+    scores, labels = battery.tensors(battery.random_list(3, 9), device=device)
+    _, gradient = value_and_gradient(f, scores, labels)
+    step = 1e-6 * torch.eye(len(scores), dtype=scores.dtype, device=device)
+    numeric = (f(scores + step, labels.expand(9, 9)) - f(scores - step, labels.expand(9, 9))) / 2e-6
+    assert ((numeric - gradient).abs().max() > 1e-4) == claim
 
 
 def stochastic(f, claim, device):
@@ -277,14 +314,14 @@ def stochastic(f, claim, device):
     }
     assert claim is False or claim in tied, f"nobody knows the randomness {claim!r}"
     for name, (scores, labels) in tied.items():
-        drawn = {round(f(scores, labels, generator=seeded(device, seed)).item(), 9) for seed in range(12)}
+        drawn = {round(f(scores, labels, generator=seeded(device, seed)).item(), 9) for seed in range(40)}
         # A loss that is random at every call is so with and without ties.
         assert (len(drawn) > 1) == (claim is True or name == claim), f"{name}: {len(drawn)} different values"
 
 
 CLAIMS = {
     "needs": needs, "shift_invariant": shift_invariant, "convex": convex, "ordinal": ordinal, "bounds": bounds,
-    "stochastic": stochastic,
+    "stochastic": stochastic, "surrogate": surrogate,
 }  # fmt: skip
 
 
@@ -301,6 +338,6 @@ def prove_claims(f: battery.Bound, device: str) -> None:
 def prove(entry, device: str = "cpu") -> None:
     """The whole battery for one entry."""
     for f in battery.variants(entry):
-        for holds in UNIVERSAL:
+        for holds in OF_CHOICES if f.params else UNIVERSAL:
             holds(f, device)
         prove_claims(f, device)

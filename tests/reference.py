@@ -40,7 +40,8 @@ def pairs(y):
 
 
 def counts(y, needs):
-    return {"document": len(y) > 0, "gain": any(v > 0 for v in y), "pair": len(set(y)) > 1}[needs]
+    contrast = any(v > 0 for v in y) and not all(v > 0 for v in y)
+    return {"document": len(y) > 0, "gain": any(v > 0 for v in y), "pair": len(set(y)) > 1, "contrast": contrast}[needs]
 
 
 # ------------------------------------------------------------------------------------------------------------ losses
@@ -50,10 +51,78 @@ def mse(s, y, w):
     return sum(w[i] * (s[i] - y[i]) ** 2 for i in range(len(s))) / len(s)
 
 
-def ranknet(s, y, w, weighting="none", normalise="pairs", sigma=1.0):
+def mae(s, y, w):
+    return sum(w[i] * abs(s[i] - y[i]) for i in range(len(s))) / len(s)
+
+
+def huber(s, y, w, delta=1.0):
+    def h(e):
+        return e * e / 2 if e <= delta else delta * (e - delta / 2)
+
+    return sum(w[i] * h(abs(s[i] - y[i])) for i in range(len(s))) / len(s)
+
+
+def bce(s, y, w, top=4.0):
+    total = 0.0
+    for i in range(len(s)):
+        t = min(y[i] / top, 1)  # cross entropy of the share t against sg(s)
+        total += w[i] * (t * np.logaddexp(0, -s[i]) + (1 - t) * np.logaddexp(0, s[i]))
+    return total / len(s)
+
+
+def ordinal(s, y, w, boundaries=(0.5, 1.5, 2.5, 3.5)):
+    total = 0.0
+    for i in range(len(s)):
+        for k, b in enumerate(boundaries, 1):
+            total += w[i] * np.logaddexp(0, -(s[i] - b) if y[i] >= k else s[i] - b)
+    return total / len(s)
+
+
+def gradedce(s, y, w, boundaries=(0.5, 1.5, 2.5, 3.5)):
+    total = 0.0
+    for i in range(len(s)):
+        logits = [k * s[i] - sum(boundaries[:k]) for k in range(len(boundaries) + 1)]
+        grade = min(max(y[i], 0), len(boundaries))
+        low, share = int(grade), grade - int(grade)
+        ends = [(low, 1 - share)] + ([(low + 1, share)] if share else [])
+        total += w[i] * sum(part * (np.logaddexp.reduce(logits) - logits[g]) for g, part in ends)
+    return total / len(s)
+
+
+def _pair_loss(s, y, w, phi, weighting="none", normalise="pairs", k=None):
     v = {"none": lambda a, b: 1.0, "labeldiff": lambda a, b: a - b, "squarediff": lambda a, b: a * a - b * b}[weighting]
-    total = sum(w[i] * v(y[i], y[j]) * np.logaddexp(0.0, -sigma * (s[i] - s[j])) for i, j in pairs(y))
-    return total / len(pairs(y)) if normalise == "pairs" else total
+    r = ranks(s)
+    kept = [(i, j) for i, j in pairs(y) if k is None or min(r[i], r[j]) <= k]
+    total = sum(w[i] * v(y[i], y[j]) * phi(s[i] - s[j], y[i] - y[j]) for i, j in kept)
+    return total / max(len(kept), 1) if normalise == "pairs" else total
+
+
+def ranknet(s, y, w, sigma=1.0, **options):
+    return _pair_loss(s, y, w, lambda x, gap: np.logaddexp(0.0, -sigma * x), **options)
+
+
+def hinge(s, y, w, margin=1.0, per="pair", power=1, **options):
+    def phi(x, gap):
+        return max(0.0, margin * (gap if per == "grade" else 1) - x) ** power
+
+    return _pair_loss(s, y, w, phi, **options)
+
+
+def exponential(s, y, w, **options):
+    def phi(x, gap):  # beyond -30 the tangent there
+        return math.exp(-x) if x >= -30 else math.exp(30) * (1 - (x + 30))
+
+    return _pair_loss(s, y, w, phi, **options)
+
+
+def softzeroone(s, y, w, sigma=1.0, **options):
+    return _pair_loss(s, y, w, lambda x, gap: 0.5 - 0.5 * math.tanh(sigma * x / 2), **options)
+
+
+def pairwisemse(s, y, w, normalise="pairs"):
+    n = len(s)
+    total = sum(w[i] * ((y[i] - y[j]) - (s[i] - s[j])) ** 2 for i in range(n) for j in range(n))
+    return total / n**2 if normalise == "pairs" else total
 
 
 def lambdarank(s, y, w, gain="exp2", k=None, truncation="discount", sigma=1.0, base=2.0):
@@ -70,6 +139,110 @@ def lambdarank(s, y, w, gain="exp2", k=None, truncation="discount", sigma=1.0, b
             rho *= far <= top
         total += w[i] * (g[i] - g[j]) / ideal * rho * np.logaddexp(0.0, -sigma * (s[i] - s[j])) / math.log(base)
     return total
+
+
+def lost(s, i, j, sigma=1.0, base=2.0):
+    return np.logaddexp(0.0, -sigma * (s[i] - s[j])) / math.log(base)
+
+
+def lambdarank_lightgbm(s, y, w, k=30, sigma=1.0):
+    value, _ = _lightgbm(s, y, w, k, sigma)
+    return value
+
+
+def _lightgbm(s, y, w, k=30, sigma=1.0):
+    """Value and gradient, as LightGBM's loop has it."""
+    g, r, ideal = gains(y), ranks(s), ideal_dcg(y, "exp2", k)
+    pull, value, gradient = 0.0, 0.0, [0.0] * len(s)
+    for i, j in pairs(y):
+        if k is not None and min(r[i], r[j]) > k:
+            continue
+        omega = (g[i] - g[j]) / ideal * abs(1 / math.log2(1 + r[i]) - 1 / math.log2(1 + r[j]))
+        if max(s) != min(s):
+            omega /= 0.01 + abs(s[i] - s[j])
+        slope = sigma * omega * (0.5 - 0.5 * math.tanh(sigma * (s[i] - s[j]) / 2))
+        pull += 2 * slope
+        value += w[i] * omega * lost(s, i, j, sigma, math.e)
+        gradient[i] -= w[i] * slope
+        gradient[j] += w[i] * slope
+    norm = math.log2(1 + pull) / pull if pull > 0 else 1.0
+    return norm * value, [norm * v for v in gradient]
+
+
+def ndcgloss1(s, y, w, gain="exp2", sigma=1.0, base=2.0):
+    g, r, ideal = gains(y, gain), ranks(s), ideal_dcg(y, gain)
+    total = 0.0
+    for i in range(len(s)):
+        for j in range(len(s)):
+            if i != j:
+                total += w[i] * g[i] / ideal / math.log2(1 + r[i]) * lost(s, i, j, sigma, base)
+    return total
+
+
+def ndcgloss2(s, y, w, gain="exp2", k=None, truncation="either", sigma=1.0, base=2.0, mu=None):
+    g, r, ideal, top = gains(y, gain), ranks(s), ideal_dcg(y, gain, k), math.inf if k is None else k
+    total = 0.0
+    for i, j in pairs(y):
+        near, far = min(r[i], r[j]), max(r[i], r[j])
+        if (truncation == "either" and near > top) or (truncation == "both" and far > top):
+            continue
+        delta = 1 / math.log2(1 + far - near) - 1 / math.log2(2 + far - near)
+        if truncation == "rescale" and far > top:
+            delta /= 1 - 1 / math.log2(1 + far)
+        rho = 1 / math.log2(1 + near) - 1 / math.log2(1 + far)
+        omega = delta if mu is None else rho + mu * delta
+        total += w[i] * (g[i] - g[j]) / ideal * omega * lost(s, i, j, sigma, base)
+    return total
+
+
+def ndcgloss2pp(s, y, w, mu=10.0, **options):
+    return ndcgloss2(s, y, w, mu=mu, **options)
+
+
+def arploss1(s, y, w, sigma=1.0, base=2.0):
+    n = len(s)
+    return sum(w[i] * y[i] * lost(s, i, j, sigma, base) for i in range(n) for j in range(n) if i != j)
+
+
+def arploss2(s, y, w, sigma=1.0, base=2.0):
+    return sum(w[i] * (y[i] - y[j]) * lost(s, i, j, sigma, base) for i, j in pairs(y))
+
+
+def precision(r, y, k):
+    return sum(v > 0 and rank <= k for v, rank in zip(y, r, strict=True)) / k
+
+
+def reciprocal_rank(r, y, k=None):
+    first = min((rank for v, rank in zip(y, r, strict=True) if v > 0), default=math.inf)
+    return 1 / first if first <= (math.inf if k is None else k) else 0.0
+
+
+def average_precision(r, y):
+    found = sorted(rank for v, rank in zip(y, r, strict=True) if v > 0)
+    return sum(m / rank for m, rank in enumerate(found, 1)) / max(len(found), 1)
+
+
+def _change(measure, s, y, w, sigma, base):
+    """Pairs of a relevant and another document, weighted by what the measure says after an actual swap."""
+    total, r = 0.0, ranks(s)
+    before = measure(r, y)
+    for i, j in pairs([v > 0 for v in y]):
+        swapped = list(r)
+        swapped[i], swapped[j] = r[j], r[i]
+        total += w[i] * abs(measure(swapped, y) - before) * lost(s, i, j, sigma, base)
+    return total
+
+
+def lambdaprecision(s, y, w, k=5, sigma=1.0, base=2.0):
+    return _change(lambda a, b: k * precision(a, b, k), s, y, w, sigma, base)
+
+
+def lambdamrr(s, y, w, k=None, sigma=1.0, base=2.0):
+    return _change(lambda a, b: reciprocal_rank(a, b, k), s, y, w, sigma, base)
+
+
+def lambdamap(s, y, w, sigma=1.0, base=2.0):
+    return _change(average_precision, s, y, w, sigma, base)
 
 
 def listnet(s, y, w, target="gain", eps=0.0, temperature=1.0):
@@ -89,4 +262,14 @@ def listmle(s, y, w, normalise="documents"):
     return total / len(s) if normalise == "documents" else total
 
 
-LOSSES = {"mse": mse, "ranknet": ranknet, "lambdarank": lambdarank, "listnet": listnet, "listmle": listmle}
+LOSSES = {
+    f.__name__: f
+    for f in (
+        mse, mae, huber, bce, ordinal, gradedce, ranknet, hinge, exponential, softzeroone, pairwisemse, lambdarank,
+        lambdarank_lightgbm, ndcgloss1, ndcgloss2, ndcgloss2pp, arploss1, arploss2, lambdaprecision, lambdamrr,
+        lambdamap, listnet, listmle,
+    )
+}  # fmt: skip
+
+# Gradients that are defined and are not those of the value.
+GRADIENTS = {"lambdarank_lightgbm": lambda *args, **params: _lightgbm(*args, **params)[1]}

@@ -28,8 +28,11 @@ VARIANTS = [f for entry in LOSSES for f in battery.variants(entry)]
 # ------------------------------------------------------------------------------------------------------ the battery
 
 
-@pytest.mark.parametrize("holds", properties.UNIVERSAL, ids=lambda p: p.__name__)
-@pytest.mark.parametrize("f", VARIANTS, ids=str)
+@pytest.mark.parametrize(
+    ("f", "holds"),
+    [(f, holds) for f in VARIANTS for holds in (properties.OF_CHOICES if f.params else properties.UNIVERSAL)],
+    ids=lambda x: getattr(x, "__name__", str(x)),
+)
 def test_property(f, holds, device):
     holds(f, device)
 
@@ -84,6 +87,9 @@ def _soft01(scores, labels, where=None, *, weights=None, generator=None):
         (_mse, {"stochastic": "label ties"}),
         (_mse, {"stochastic": True}),
         (_mse, {"needs": "gain"}),
+        (_mse, {"surrogate": True}),
+        (_ranknet, {"needs": "contrast"}),
+        (_ranknet, {"needs": "pair", "bounds": "rank sum"}),
         (_ranknet, {"needs": "document"}),
         (LOSSES["listmle"].function, {"needs": "pair"}),  # random, and does not say so
         (_mse, {"tastes": "good"}),
@@ -202,7 +208,10 @@ def test_lambdarank_equals_lightgbm(device):
     labels = torch.tensor(record["labels"], dtype=torch.float64, device=device).split(record["groups"])
     for answer in record["answers"]:
         k, sigma = answer["lambdarank_truncation_level"], answer["sigmoid"]
-        ours = loss("lambdarank", base=math.e, sigma=sigma, truncation="either", k=k)
+        ours = (
+            loss("lambdarank_lightgbm", sigma=sigma, k=k) if answer["lambdarank_norm"]
+            else loss("lambdarank", base=math.e, sigma=sigma, truncation="either", k=k)
+        )  # fmt: skip
         pulls = [properties.value_and_gradient(ours, s, y)[1] for s, y in zip(scores, labels, strict=True)]
         expected = torch.tensor(answer["gradients"], dtype=torch.float64, device=device)
         torch.testing.assert_close(torch.cat(pulls), expected, rtol=0, atol=1e-5)
@@ -305,6 +314,91 @@ def test_tied_labels_are_drawn_uniformly():
     assert loss("listmle")(s, y).item() == pytest.approx(one)  # without a generator: the order of the list
 
 
+# ----------------------------------------------------------------------------------------- the pair and lambda families
+
+
+def test_families_are_sums_of_each_other(device):
+    s, y, where = battery.pad(battery.cases().values(), device=device)
+    for mu in (0.0, 1.0, 10.0):
+        both = loss("lambdarank")(s, y, where) + mu * loss("ndcgloss2")(s, y, where)
+        torch.testing.assert_close(loss("ndcgloss2pp", mu=mu)(s, y, where), both)
+    arp = loss("ranknet", weighting="labeldiff", normalise="none")(s, y, where) / math.log(2)
+    torch.testing.assert_close(loss("arploss2")(s, y, where), arp)
+    hot = (y > 1).double()  # one threshold: the label is the gain, and Loss1 is ARP-Loss1 with discounts
+    torch.testing.assert_close(loss("ndcgloss2", gain="linear")(s, hot, where), loss("ndcgloss2")(s, hot, where))
+
+
+@pytest.mark.parametrize("name", ["ranknet", "hinge", "exponential", "softzeroone", "lambdarank", "ndcgloss2",
+                                  "ndcgloss2pp", "lambdarank_lightgbm", "lambdamrr"])  # fmt: skip
+def test_a_cut_off_beyond_the_list_cuts_nothing(name):
+    batch = battery.pad(battery.cases().values())
+    truncations = ("either", "both", "rescale") if name.startswith("ndcgloss2") else (None,)
+    for truncation in truncations:
+        how = {} if truncation is None else {"truncation": truncation}
+        torch.testing.assert_close(loss(name, k=100, **how)(*batch), loss(name, k=None)(*batch))
+
+
+def test_a_cut_off_keeps_the_pairs_with_a_document_above_it():
+    """One better document at rank 4 of 5: at k = 2 it is compared with the two above the cut only."""
+    s = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
+    y = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0])
+    assert loss("hinge", k=2, normalise="none")(s, y).item() == 4 + 3
+    assert loss("hinge", k=2)(s, y).item() == (4 + 3) / 2
+    assert loss("hinge", normalise="none")(s, y).item() == 4 + 3 + 2 + 0
+
+
+def test_margins():
+    s, y = torch.tensor([0.0, 0.0]), torch.tensor([3.0, 0.0])
+    assert loss("hinge", margin=0.5)(s, y) == 0.5
+    assert loss("hinge", margin=0.5, per="grade")(s, y) == 1.5
+    assert loss("hinge", margin=0.5, per="grade", power=2)(s, y) == 2.25
+    won = torch.tensor([4.0, 0.0])
+    assert loss("hinge", per="grade")(won, y) == 0
+    assert properties.value_and_gradient(loss("hinge", power=2), won, y)[1].tolist() == [0, 0]
+
+
+def test_the_maximisation_step_is_convex_and_the_expectation_step_is_the_ranks():
+    """LambdaLoss as EM: `at` fixes the ranks; at the scores themselves nothing changes, anywhere else it is convex."""
+    a, y = battery.tensors(battery.random_list(1, 9))
+    b = torch.as_tensor(battery.random_list(2, 9)[0])
+    for name in ("lambdarank", "ndcgloss1", "ndcgloss2", "ndcgloss2pp", "lambdaprecision", "lambdamrr", "lambdamap"):
+        f = LOSSES[name].function
+        torch.testing.assert_close(f(a, y, at=a), f(a, y))
+        torch.testing.assert_close(f(a, y, at=3 * a - 1), f(a, y))  # ranks are all it takes
+        assert f(a, y, at=b) != f(a, y)
+        for seed in range(20):
+            c, d = (torch.as_tensor(battery.random_list(s, 9, spread=3.0)[0]) for s in (seed, seed + 50))
+            middle = f((c + d) / 2, y, at=b)
+            assert middle <= (f(c, y, at=b) + f(d, y, at=b)) / 2 + 1e-12, name
+    with pytest.raises(InputError, match="at and scores"):
+        LOSSES["lambdarank"].function(a, y, at=b[:3])
+
+
+@pytest.mark.parametrize(("name", "params"), [("lambdamap", {}), ("lambdaprecision", {"k": 4})])
+def test_measures_of_relevance_bring_all_relevant_documents_up(name, params):
+    scores = torch.linspace(1, 0, 9, dtype=torch.float64).requires_grad_()
+    labels = torch.tensor([0, 1, 0, 0, 2, 0, 1, 0, 1])
+    optimiser = torch.optim.Adam([scores], lr=0.05)
+    for _ in range(100):
+        optimiser.zero_grad()
+        loss(name, **params)(scores, labels).backward()
+        optimiser.step()
+    assert set(scores.argsort(descending=True)[:4].tolist()) == {1, 4, 6, 8}
+
+
+def test_grades_as_classes():
+    """With the default boundaries the classes of gradedce are a normal curve around the score, read at the grades."""
+    s = torch.tensor([0.3, 2.2, 3.9], dtype=torch.float64)
+    grades = torch.arange(5.0, dtype=torch.float64)
+    curve = torch.softmax(-((s.unsqueeze(-1) - grades) ** 2) / 2, -1)
+    for i, grade in enumerate((1, 0, 4)):
+        expected = -curve[i, grade].log()
+        torch.testing.assert_close(loss("gradedce")(s[i : i + 1], torch.tensor([grade])), expected)
+    half = loss("gradedce")(s[:1], torch.tensor([1.5]))
+    ends = [loss("gradedce")(s[:1], torch.tensor([g])) for g in (1.0, 2.0)]
+    torch.testing.assert_close(half, (ends[0] + ends[1]) / 2)
+
+
 # ------------------------------------------------------------------------------------------------------- means
 
 
@@ -367,6 +461,15 @@ def test_a_loss_crosses_into_a_fresh_process():
         ("lambdarank", {"gain": "exp"}, "Did you mean 'exp2'"),
         ("lambdarank", {"sigma": "steep"}, "does not take"),
         ("ranknet", {"sigma": -1.0}, "sigma > 0"),
+        ("ranknet", {"k": 0}, "k >= 1"),
+        ("hinge", {"per": "list"}, "unknown per"),
+        ("hinge", {"power": 3}, "power 1 or 2"),
+        ("huber", {"delta": 0.0}, "delta > 0"),
+        ("bce", {"top": 0}, "top > 0"),
+        ("ordinal", {"boundaries": [1.0, 1.0]}, "increasing"),
+        ("gradedce", {"boundaries": []}, "at least one"),
+        ("ndcgloss2", {"truncation": "discount"}, "unknown truncation"),
+        ("ndcgloss2pp", {"mu": -1.0}, "mu >= 0"),
     ],
 )
 def test_mistakes_are_named(name, params, message):

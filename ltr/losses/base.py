@@ -13,12 +13,15 @@ A registered function is
 
 Claims every entry makes are proven by `tests/battery.py`; the words it knows:
 
-    needs            which lists count: those with a "document", a "gain" (label above 0), a "pair" (of unequal labels)
+    needs            which lists count: those with a "document", a "gain" (label above 0), a "pair" (of unequal labels),
+                     a "contrast" (one label above 0 and one not)
     shift_invariant  adding a constant to all scores of a list changes nothing
     convex           in the scores of a list
     ordinal          only the order of the labels matters
-    bounds           "1-ndcg": never below 1 - NDCG (gain exp2, no cut-off) of the same scores
+    bounds           what the value is never below, for the same scores: "1-ndcg" (gain exp2, no cut-off), "1-rr",
+                     "rank sum" sum y_i (r_i - 1), "rank sum regret" (the same minus its smallest value)
     stochastic       what the generator decides: "label ties", "score ties", or True for every call
+    surrogate        the gradient is what is defined, and it is not that of the value
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from ..ops import exact
 __all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
 
 LOSSES = Catalogue("loss")
-Needs = Literal["document", "gain", "pair"]
+Needs = Literal["document", "gain", "pair", "contrast"]
 
 
 def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
@@ -52,6 +55,8 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
         return where.any(-1)
     if needs == "gain":
         return ((labels > 0) & where).any(-1)
+    if needs == "contrast":
+        return ((labels > 0) & where).any(-1) & ((labels <= 0) & where).any(-1)
     if needs == "pair":
         if labels.shape[-1] == 0:
             return where.any(-1)
@@ -59,7 +64,7 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
         high = labels.masked_fill(~where, -torch.inf).amax(-1)
         low = labels.masked_fill(~where, torch.inf).amin(-1)
         return high > low
-    raise unknown_name("needs", str(needs), ("document", "gain", "pair"))
+    raise unknown_name("needs", str(needs), ("document", "gain", "pair", "contrast"))
 
 
 def reduce(values: Tensor, labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
@@ -118,7 +123,7 @@ class Loss:
 
     @property
     def needs(self) -> Needs:
-        """Which lists count: "document", "gain" or "pair"."""
+        """Which lists count: "document", "gain", "pair" or "contrast"."""
         return self.entry.claims["needs"]
 
     def __call__(

@@ -1,12 +1,22 @@
 """Losses on pairs of documents with different labels: the better one should score higher.
 
-Lists are sorted by label once, so that the better document of a pair stands first: blocks of pairs below the diagonal,
-and rows of documents that are better than nobody, are never formed.
+    (1/P) sum_{y_i > y_j} v_ij phi(s_i - s_j)        P the number of pairs in the sum
+
+They differ in phi alone; the rest is `_pairwise`, and these options, which every one of them takes.
+
+    weighting   v_ij: 1 ("none"), y_i - y_j ("labeldiff") or y_i^2 - y_j^2 ("squarediff")
+    normalise   "pairs" divides by P, "none" is the plain sum of most papers. Pairs grow with the square of the list, so
+                that under the sum a list of 900 documents outweighs one of 90 a hundredfold; the mean gives every query
+                the same say, as the measures do, and a learning rate that fits short and long lists
+    k           only pairs with one document among the k highest scores: what can still change the top of the ranking,
+                at the cost of k x n pairs (LightGBM's truncation level, applied to any pair loss); None: all pairs. The
+                ranks move with the scores, so that a loss with a cut-off is not convex
+    generator   with k, equal scores are ranked in a random order, anew at each call; without one, or without k: unused
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -15,16 +25,50 @@ from torch import Tensor
 from .. import ops
 from ..errors import InputError
 from .base import LOSSES, choice, require_gains
+from .pairs import PairLoss, sum_by_label, sum_by_score
+from .pairs import logistic as logistic_pair
 
-__all__ = ["ranknet"]
+__all__ = ["exponential", "hinge", "pairwisemse", "ranknet", "softzeroone"]
+
+Weighting = Literal["none", "labeldiff", "squarediff"]
+Normalise = Literal["pairs", "none"]
 
 
-def _pairs(labels: Tensor, where: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Order by label, number of ordered pairs `[...]`, and how many rows of the sorted lists stand above anything."""
-    lower = ops.count_lower(labels, where)
-    # On a GPU the count would have to travel to the host; forming all rows is cheaper than waiting for it.
-    rows = int((lower > 0).sum(-1).max()) if lower.device.type == "cpu" and lower.numel() else labels.shape[-1]
-    return ops.order(labels, where), lower.sum(-1), rows
+def _pairwise(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None,
+    weights: Tensor | None,
+    generator: torch.Generator | None,
+    phi: PairLoss,
+    *,
+    loss: str,
+    scale: float,
+    weighting: Weighting,
+    normalise: Normalise,
+    k: int | None,
+) -> Tensor:
+    """The value of the pair loss `phi(scale * (s_i - s_j), y_i - y_j)` for each list, `[...]`."""
+    choice("weighting", weighting, ("none", "labeldiff", "squarediff"))
+    choice("normalise", normalise, ("pairs", "none"))
+    if k is not None and k < 1:
+        raise InputError(f"{loss} needs k >= 1", came=k)
+    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+    if weighting == "squarediff":
+        require_gains(labels, f"{loss}(weighting='squarediff')")
+    worth = {"none": None, "labeldiff": labels, "squarediff": labels.square()}[weighting]
+    if k is None:
+        value, pairs = sum_by_label(scale * scores, labels, where, weights, phi, worth=worth)
+    else:
+        order = ops.order(scores, where, generator=generator)
+        scores, labels, where = (t.gather(-1, order) for t in (scores, labels, where))
+        worth = None if worth is None else worth.gather(-1, order)
+        weights = None if weights is None else weights.gather(-1, order)
+        omega = None if worth is None else lambda i, j: (i(worth) - j(worth)).abs_()
+        value = sum_by_score(scale * scores, labels, where, weights, phi, omega, rows=k)
+        tail = ops.count_lower(labels[..., k:], where[..., k:]).sum(-1)
+        pairs = ops.count_lower(labels, where).sum(-1) - tail
+    return value / pairs.clamp(min=1) if normalise == "pairs" else value
 
 
 @LOSSES.register(
@@ -43,8 +87,9 @@ def ranknet(
     *,
     weights: Tensor | None = None,
     generator: torch.Generator | None = None,
-    weighting: Literal["none", "labeldiff", "squarediff"] = "none",
-    normalise: Literal["pairs", "none"] = "pairs",
+    weighting: Weighting = "none",
+    normalise: Normalise = "pairs",
+    k: int | None = None,
     sigma: float = 1.0,
 ) -> Tensor:
     """Logistic loss on every pair with different labels: the cross entropy of "i beats j" with chance sg(s_i - s_j).
@@ -52,12 +97,8 @@ def ranknet(
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the pairs in which their document is the better one (the inverse propensity of a click).
-        generator: unused.
-        weighting: v_ij is 1 ("none"), y_i - y_j ("labeldiff") or y_i^2 - y_j^2 ("squarediff").
-        normalise: "pairs" divides by the number of ordered pairs, "none" is the paper's sum. Pairs grow with the square
-            of the list, so that under the sum a list of 900 documents outweighs one of 90 a hundredfold; the mean gives
-            every query the same say, as the measures do, and a learning rate that fits short and long lists.
-        sigma: steepness of the logistic, > 0.
+        generator, weighting, normalise, k: as at the top of this file.
+        sigma: steepness of the logistic, > 0. 1: the scale of the scores is the ranker's business.
 
     Returns:
         `[...]`, one value a list, natural logarithm; 0 without an ordered pair.
@@ -66,28 +107,205 @@ def ranknet(
     >>> ranknet(s, y), ranknet(s, y, normalise="none")  # six pairs
     (tensor(1.3976), tensor(8.3854))
     """
-    choice("weighting", weighting, ("none", "labeldiff", "squarediff"))
-    choice("normalise", normalise, ("pairs", "none"))
     if not sigma > 0:
         raise InputError("ranknet needs sigma > 0", came=sigma)
+    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    return _pairwise(scores, labels, where, weights, generator, logistic_pair, loss="ranknet", scale=sigma, **options)
+
+
+@LOSSES.register(
+    "hinge",
+    formula="(1/P) sum_{y_i > y_j} v_ij max(0, m_ij - (s_i - s_j))^power, m_ij = margin, or margin (y_i - y_j)",
+    source="Herbrich, Graepel, Obermayer, 2000; Joachims, KDD 2002 (ranking SVM)",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+    ordinal=True,
+)
+def hinge(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    margin: float = 1.0,
+    per: Literal["pair", "grade"] = "pair",
+    power: Literal[1, 2] = 1,
+    weighting: Weighting = "none",
+    normalise: Normalise = "pairs",
+    k: int | None = None,
+) -> Tensor:
+    """Pairs that are not won by a margin lose what is missing, or its square; pairs won by the margin are left alone.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        weights: multiply the pairs in which their document is the better one.
+        generator, weighting, normalise, k: as at the top of this file.
+        margin: by how much to win, > 0. It fixes the scale of the scores, so that any number does; 1 by custom.
+        per: the margin is asked of every "pair" alike, or once for each "grade" between the two labels, which spaces
+            the scores of a list like its grades.
+        power: 1, or 2 for the squared hinge, whose gradient fades toward the margin.
+
+    Returns:
+        `[...]`, one value a list; 0 without an ordered pair.
+
+    >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
+    >>> hinge(s, y), hinge(s, y, normalise="none")
+    (tensor(2.), tensor(12.))
+    >>> hinge(s, y, per="grade", normalise="none")
+    tensor(16.)
+    """
+    choice("per", per, ("pair", "grade"))
+    if not margin > 0 or power not in (1, 2):
+        raise InputError("hinge needs margin > 0 and power 1 or 2", came={"margin": margin, "power": power})
+
+    def phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        missing = gap().mul_(margin).sub_(x) if per == "grade" else x.neg_().add_(margin)
+        missing.clamp_(min=0)
+        return (missing, (missing > 0).to(x.dtype).neg_()) if power == 1 else (missing.square(), missing.mul_(-2))
+
+    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    return _pairwise(scores, labels, where, weights, generator, phi, loss="hinge", scale=1.0, **options)
+
+
+# A pair lost by more than this goes on along the tangent: e^30 is far beyond any use, and e^89 is no float32.
+_STEEPEST = 30.0
+
+
+@LOSSES.register(
+    "exponential",
+    formula="(1/P) sum_{y_i > y_j} v_ij e^{-(s_i - s_j)}",
+    source="RankBoost: Freund, Iyer, Schapire, Singer, JMLR 2003",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+    ordinal=True,
+)
+def exponential(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    weighting: Weighting = "none",
+    normalise: Normalise = "pairs",
+    k: int | None = None,
+) -> Tensor:
+    """The exponential loss of RankBoost: the pairs that are lost worst own the gradient.
+
+    A pair lost by more than 30 continues along the tangent there (still convex), where e^30 would turn into infinity
+    soon after. RankBoost lowers this sum one weak ranker at a time; here the gradient goes to whatever made the scores.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        weights: multiply the pairs in which their document is the better one (RankBoost's start distribution).
+        generator, weighting, normalise, k: as at the top of this file.
+
+    Returns:
+        `[...]`, one value a list; 0 without an ordered pair.
+
+    >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
+    >>> exponential(s, y)  # (e^-.7 + e^.8 + e^1.5 + e^1.5 + e^2.2 + e^.7) / 6
+    tensor(3.7874)
+    """
+
+    def phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        beyond = (-_STEEPEST - x).clamp_(min=0)
+        steep = x.clamp_(min=-_STEEPEST).neg_().exp_()
+        return steep * beyond.add_(1), steep.neg_()
+
+    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    return _pairwise(scores, labels, where, weights, generator, phi, loss="exponential", scale=1.0, **options)
+
+
+@LOSSES.register(
+    "softzeroone",
+    formula="(1/P) sum_{y_i > y_j} v_ij sg(-sigma (s_i - s_j))",
+    source="the smoothed count of misordered pairs, as in rax and TF-Ranking (pairwise soft zero-one)",
+    needs="pair",
+    shift_invariant=True,
+    convex=False,
+    ordinal=True,
+)
+def softzeroone(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    weighting: Weighting = "none",
+    normalise: Normalise = "pairs",
+    k: int | None = None,
+    sigma: float = 1.0,
+) -> Tensor:
+    """The share of misordered pairs, smoothed: close to (1 - Kendall's tau) / 2 for steep sigma.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        weights: multiply the pairs in which their document is the better one.
+        generator, weighting, normalise, k: as at the top of this file.
+        sigma: steepness, > 0. Pairs lost by much more than 1/sigma no longer pull: the price of a bounded loss.
+
+    Returns:
+        `[...]`, one value a list, at most 1 with the defaults; 0 without an ordered pair.
+
+    >>> softzeroone(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(0.7042)
+    """
+    if not sigma > 0:
+        raise InputError("softzeroone needs sigma > 0", came=sigma)
+
+    def phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        value = x.neg_().sigmoid_()
+        return value, value * (value - 1)
+
+    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    return _pairwise(scores, labels, where, weights, generator, phi, loss="softzeroone", scale=sigma, **options)
+
+
+@LOSSES.register(
+    "pairwisemse",
+    formula="(1/n^2) sum_{i,j} ((y_i - y_j) - (s_i - s_j))^2 = 2 var(y - s)",
+    source="TF-Ranking and rax form all pairs; the closed form is linear in n",
+    needs="document",
+    shift_invariant=True,
+    convex=True,
+)
+def pairwisemse(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    normalise: Normalise = "pairs",
+) -> Tensor:
+    """Differences of scores as predictions of differences of labels: a regression that forgives a shift of the list.
+
+    Pairs of equal labels count too: they should have equal scores.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        weights: multiply the pairs in which their document stands first (each unordered pair stands there twice).
+        generator: unused.
+        normalise: "pairs" divides by n^2, "none" is the sum; as at the top of this file.
+
+    Returns:
+        `[...]`, one value a list; 0 for a list of one document.
+
+    >>> pairwisemse(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(6.8700)
+    """
+    choice("normalise", normalise, ("pairs", "none"))
     scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    order, pairs, rows = _pairs(labels, where)
-    if weighting == "squarediff":
-        require_gains(labels, "ranknet(weighting='squarediff')")
-        labels = labels.square()
-    scores, labels, where = (t.gather(-1, order) for t in (scores, labels, where))
-    weights = None if weights is None else weights.gather(-1, order)
-    # As the better document a pad is worse than all, as the other one it is better than all: it is in no pair.
-    better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where, math.inf)
-
-    def term(x: Tensor, i: ops.Pick, j: ops.Pick) -> tuple[Tensor, Tensor]:
-        if weighting == "none" and weights is None:  # +inf is a pair won for sure: value and slope are exactly 0
-            return ops.logistic(x.masked_fill_(i(better) <= j(other), math.inf))
-        value, slope = ops.logistic(x)
-        v = (i(better) > j(other)).to(x.dtype) if weighting == "none" else (i(better) - j(other)).clamp_(min=0)
-        if weights is not None:
-            v = v * i(weights)
-        return value.mul_(v), slope.mul_(v)
-
-    value = ops.pair_sum(sigma * scores, term, rows=rows, upper=True)
-    return value / pairs.clamp(min=1) if normalise == "pairs" else value
+    n = where.sum(-1, keepdim=True)
+    errors = labels - scores
+    centred = (errors - errors.sum(-1, keepdim=True) / n.clamp(min=1)).masked_fill(~where, 0.0)
+    squares = centred.square()
+    sums = n * squares + squares.sum(-1, keepdim=True)  # sum_j (e_i - e_j)^2
+    sums = sums.masked_fill(~where, 0.0) if weights is None else sums * weights
+    value = sums.sum(-1)
+    return value / n.squeeze(-1).clamp(min=1).square() if normalise == "pairs" else value

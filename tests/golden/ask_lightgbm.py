@@ -18,9 +18,11 @@ import lightgbm
 import numpy as np
 
 SETTINGS = (
-    {"lambdarank_truncation_level": 1000, "sigmoid": 1.0},
-    {"lambdarank_truncation_level": 1000, "sigmoid": 2.0},
-    {"lambdarank_truncation_level": 3, "sigmoid": 1.0},
+    {"lambdarank_truncation_level": 1000, "sigmoid": 1.0, "lambdarank_norm": False},
+    {"lambdarank_truncation_level": 1000, "sigmoid": 2.0, "lambdarank_norm": False},
+    {"lambdarank_truncation_level": 3, "sigmoid": 1.0, "lambdarank_norm": False},
+    {"lambdarank_truncation_level": 1000, "sigmoid": 1.0, "lambdarank_norm": True},
+    {"lambdarank_truncation_level": 3, "sigmoid": 2.0, "lambdarank_norm": True},
 )
 
 
@@ -30,7 +32,7 @@ def leaves(scores: np.ndarray, labels: np.ndarray, groups: list[int], setting: d
     binning = {"min_data_in_bin": 1, "feature_pre_filter": False, "verbose": -1}
     data = lightgbm.Dataset(x, labels, group=groups, init_score=scores, params=binning)
     options = {
-        "objective": "lambdarank", "lambdarank_norm": False, "learning_rate": 1.0, "num_leaves": 2,
+        "objective": "lambdarank", "learning_rate": 1.0, "num_leaves": 2,
         "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0.0, "lambda_l2": penalty, "boost_from_average": False,
         "verbose": -1, "num_threads": 1, "deterministic": True, "seed": 0,
     } | setting  # fmt: skip
@@ -64,7 +66,7 @@ def main() -> None:
         setting | {"gradients": gradients(scores, labels, groups, setting).round(6).tolist()} for setting in SETTINGS
     ]
     record = {
-        "witness": f"lightgbm {lightgbm.__version__}, objective lambdarank, lambdarank_norm false",
+        "witness": f"lightgbm {lightgbm.__version__}, objective lambdarank",
         "command": "python tests/golden/ask_lightgbm.py",
         "groups": groups, "scores": scores.tolist(), "labels": labels.tolist(), "answers": answers,
     }  # fmt: skip
