@@ -10,14 +10,29 @@ __version__ = "0.1.0"
 # name -> module that defines it
 _HOME = {
     "load": "ltr.datasets",
+    "loss": "ltr.losses",
     "make_ranker": "ltr.rankers",
+    "RankingEstimator": "ltr.methods",
     "measure": "ltr.metrics",
     "evaluate": "ltr.metrics",
+    "mean": "ltr.metrics",
     "Batch": "ltr.types",
     "Split": "ltr.types",
     "Task": "ltr.types",
 }
-__all__ = ["Batch", "Split", "Task", "__version__", "evaluate", "load", "make_ranker", "measure"]
+__all__ = [
+    "Batch",
+    "RankingEstimator",
+    "Split",
+    "Task",
+    "__version__",
+    "evaluate",
+    "load",
+    "loss",
+    "make_ranker",
+    "mean",
+    "measure",
+]
 
 
 def __getattr__(name: str):
