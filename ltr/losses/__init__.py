@@ -11,6 +11,8 @@ A family is a file; a new file is imported once below. Nothing is imported befor
 from __future__ import annotations
 
 __all__ = ["LOSSES", "Loss", "counts", "describe", "loss", "reduce"]
+# Losses with a reference scorer: a catalogue of their own, see preference.py.
+_PREFERENCE = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
 
 def __getattr__(name: str):
@@ -19,8 +21,13 @@ def __getattr__(name: str):
 
         globals().update({each: getattr(base, each) for each in __all__})
         return globals()[name]
+    if name in _PREFERENCE:
+        from . import mallows, margins, preference, preference_pairs  # noqa: F401  the families register themselves
+
+        globals().update({each: getattr(preference, each) for each in _PREFERENCE})
+        return globals()[name]
     raise AttributeError(f"module 'ltr.losses' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted([*__all__, *_PREFERENCE])

@@ -1,0 +1,408 @@
+"""Preference losses for several objectives: what other objectives want enters as rewards in the bracket.
+
+    v = (beta (s - s_ref) - margins) / share
+
+MODPO trains objective k with the rewards of the others as margins and share = w_k (2310.03708); SPO trains one
+objective after another, with what earlier rounds have learned as margins (2405.12739); HPO adds a second cross entropy
+beside the first (2405.17956). The pair forms need a "pair", the list forms a "gain" of the main label.
+
+Which rewards: `standardise(labels)`, `log_targets(...)` or beta (s_l - s_ref) of a model trained on objective l. Their
+scale sets the trade-off. On free scores the list form of MODPO with log targets ends at the geometric mix
+prod_k (z^k)^{w_k}, where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .. import ops
+from ..errors import InputError
+from .base import choice, counts, require_gains
+from .listwise import Target, listnet, target_distribution
+from .preference import PREFERENCE_LOSSES, constant, implicit_rewards, per_list
+from .preference_pairs import Normalise, Pairs, on_pairs, pairwise_dpo
+
+__all__ = ["earlier_rewards", "hpo", "log_targets", "margin_rewards", "modpo", "modpo_list", "spo", "spo_list",
+           "standardise"]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- rewards
+
+
+def standardise(labels: Tensor, where: Tensor | None = None) -> Tensor:
+    """Labels with mean 0 and standard deviation 1 (divisor n) over the real documents of each list, `[..., list]`.
+
+    A list whose labels are all equal becomes 0: it has nothing to say. Pads are 0.
+
+    >>> standardise(torch.tensor([1.0, 3.0, 0.0, 2.0]))
+    tensor([-0.4472,  1.3416, -1.3416,  0.4472])
+    """
+    if labels.shape[-1] == 0:
+        return ops.exact(labels)
+    where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
+    labels = ops.exact(labels).masked_fill(~where, 0.0)
+    n = where.sum(-1, keepdim=True).clamp(min=1)
+    centred = (labels - labels.sum(-1, keepdim=True) / n).masked_fill(~where, 0.0)
+    # By the labels, not by a variance that rounding keeps above 0.
+    spread = counts(labels, where, "pair").unsqueeze(-1)
+    deviation = (centred.square().sum(-1, keepdim=True) / n).sqrt()
+    return (centred / deviation.where(spread, 1.0)).masked_fill(~spread, 0.0)
+
+
+def log_targets(
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    target: Target = "gain",
+    eps: float = 1e-3,
+    temperature: float = 1.0,
+) -> Tensor:
+    """log z, the scores a list loss with this target would end at, `[..., list]`; 0 at pads and on blank lists.
+
+    Args:
+        labels, where: `[..., list]`.
+        target: as in `listnet`, after `temperature`.
+        eps: > 0, added to every gain ("gain") or label ("lin") before normalising: a target of 0 has no logarithm, and
+            how far below the others such a document is wanted is a choice that this number makes. Unused by "soft".
+    """
+    choice("target", target, ("gain", "lin", "soft"))
+    if target != "soft" and not eps > 0:
+        raise InputError("log targets need eps > 0: a target of 0 has no logarithm", came=eps)
+    n = labels.shape[-1]
+    _, labels, real, _ = ops.lists(torch.zeros_like(ops.exact(labels)), labels, where)
+    if target != "soft":
+        require_gains(labels, f"log_targets(target={target!r})", exp2=target == "gain")
+    if target == "lin":
+        z = target_distribution(labels + eps, real, "lin")
+        z = z.masked_fill(~counts(labels, real, "gain").unsqueeze(-1), 0.0)
+    else:
+        z = target_distribution(labels, real, target, eps=eps, temperature=temperature)
+    return torch.where(z > 0, z, 1.0).log()[..., :n]
+
+
+def margin_rewards(rewards: Tensor, preference: Tensor, main: int) -> Tensor:
+    """sum_{l != main} w_l R^l, `[..., list]`: the margins of MODPO.
+
+    Args:
+        rewards: `[..., list, objective]`, R^l of every objective (what stands at `main` is not read).
+        preference: `[objective]` or `[..., objective]`, w on the simplex.
+        main: index of the objective whose labels the loss gets.
+
+    >>> margin_rewards(torch.tensor([[1.0, 5.0], [0.0, 3.0]]), torch.tensor([0.25, 0.75]), main=0)
+    tensor([3.7500, 2.2500])
+    """
+    if preference.shape[-1:] != rewards.shape[-1:]:
+        expected, came = f"[..., objective={rewards.shape[-1]}]", tuple(preference.shape)
+        raise InputError("preference and rewards differ in their objectives", expected=expected, came=came)
+    others = torch.arange(rewards.shape[-1], device=rewards.device) != main % rewards.shape[-1]
+    return torch.where(others, rewards * preference.to(rewards.dtype).unsqueeze(-2), 0.0).sum(-1)
+
+
+def earlier_rewards(earlier: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0) -> Tensor:
+    """sum_{i<t} alpha_i beta_i (s_i - s_{i-1}), `[..., list]`: what the rounds before t have learned, for SPO.
+
+    Args:
+        earlier: `[..., list, round]`, scores s_0 (the reference of round 1) to s_{t-1}.
+        alpha, beta: a number or `[round - 1]`, one for each finished round.
+    """
+    steps = earlier.detach().diff(dim=-1)
+    shape = steps.shape[-1:]
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if isinstance(value, Tensor) and value.ndim and value.shape != shape:
+            expected = f"a number or one for each of the {shape[0]} finished rounds"
+            raise InputError(f"{name} does not fit the rounds", expected=expected, came=tuple(value.shape))
+    factor = torch.as_tensor(alpha * beta, dtype=steps.dtype, device=steps.device)
+    return torch.where(factor != 0, steps * factor, 0.0).sum(-1)
+
+
+# --------------------------------------------------------------------------------------------------------- MODPO
+
+
+def _shared_out(
+    scores: Tensor, where: Tensor | None, reference, margins, beta, share: float | Tensor, floor: float, loss: str
+) -> Tensor:
+    """v = (beta (s - s_ref) - margins) / max(share, floor)."""
+    if not 0 < floor <= 1:
+        raise InputError(f"{loss} needs a floor in (0, 1]", came=floor)
+    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+    share = torch.as_tensor(share, dtype=u.dtype, device=u.device).clamp(min=floor)
+    return u / per_list(share, u, "share")
+
+
+@PREFERENCE_LOSSES.register(
+    "modpo",
+    formula="(1/P) sum over pairs of -log sg([beta (Delta_w - Delta_l) - sum_{l != k} w_l (R^l_w - R^l_l)] / w_k)",
+    source="2310.03708, as in the code ZHZisZZ/modpo; hinge option of the same code",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+    ordinal=True,
+)
+def modpo(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    beta: float | Tensor = 1.0,
+    share: float | Tensor = 1.0,
+    floor: float = 0.05,
+    curve: Literal["logistic", "hinge"] = "logistic",
+    pairs: Pairs = "all",
+    normalise: Normalise = "pairs",
+) -> Tensor:
+    """DPO on one objective in which the others speak as margins: a document they like needs less reward to win.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the main objective k.
+        reference, beta: as in preference.py.
+        margins: `[..., list]`, sum_{l != k} w_l R^l, by `margin_rewards`; None: 0.
+        weights: multiply the pairs in which their document is the better one.
+        generator: unused.
+        share: w_k, a number or `[...]`, one a list; 1 without margins is DPO.
+        floor: w_k counts as at least this. Dividing by w_k makes gradients explode as it goes to 0, so that below the
+            floor the loss answers for w_k = floor; better, let a heavier objective be the main one.
+        curve: "logistic", or "hinge" max(0, 1 - .).
+        pairs, normalise: as in preference_pairs.py.
+
+    Returns:
+        `[...]`, one value a list; 0 without an ordered pair.
+
+    >>> s, y, wanted = torch.tensor([1.0, 0.0]), torch.tensor([1, 0]), torch.tensor([0.0, 1.0])
+    >>> modpo(s, y, margins=0.5 * wanted, share=0.5)  # -log sg((1 - .5 (0 - 1)) / .5) = log(1 + e^-3)
+    tensor(0.0486)
+    """
+    choice("curve", curve, ("logistic", "hinge"))
+    v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo")
+    options = {"reference": None, "margins": None, "beta": 1.0, "pairs": pairs, "normalise": normalise}
+    if curve == "logistic":
+        return pairwise_dpo(v, labels, where, weights=weights, **options)
+
+    def hinge(x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+        missing = x.neg_().add_(1).clamp_(min=0)
+        return missing, (missing > 0).to(x.dtype).neg_()
+
+    return on_pairs(v, labels, where, weights, hinge, **options)
+
+
+@PREFERENCE_LOSSES.register(
+    "modpo-list",
+    formula="CE(z^k, softmax((beta Delta - sum_{l != k} w_l R^l) / w_k))",
+    source="list form of 2310.03708, ours",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+)
+def modpo_list(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    beta: float | Tensor = 1.0,
+    share: float | Tensor = 1.0,
+    floor: float = 0.05,
+    target: Target = "gain",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """ListNet on the bracket of MODPO. With margins log z^l its optimum is beta Delta = sum_k w_k log z^k + const.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the main objective k.
+        reference, beta: as in preference.py.
+        margins, share, floor: as in `modpo`.
+        weights: multiply the term of their document, after the target is normalised.
+        generator: unused.
+        target, eps, temperature: as in `listnet`; "lin" takes labels that are a target already as they are.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
+    """
+    v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo-list")
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    return listnet(v, labels, where, **options)
+
+
+# ----------------------------------------------------------------------------------------------------------- SPO
+
+
+def _next_round(reference, margins, earlier, alpha, beta_earlier):
+    """Reference and margins of a round: the last scores, and alpha beta times all the steps before them."""
+    if earlier is None:
+        return reference, margins
+    if reference is not None:
+        raise InputError("spo takes its reference from earlier (the last round): give one of the two")
+    learned = earlier_rewards(earlier, alpha, beta_earlier)
+    return earlier[..., -1], learned if margins is None else margins + learned
+
+
+@PREFERENCE_LOSSES.register(
+    "spo",
+    formula="(1/P) sum over pairs of -log sg(u_w - u_l), u = beta Delta^t - sum_{i<t} a_i beta_i Delta^i, "
+    "Delta^i = s_i - s_{i-1}",
+    source="2405.12739: idea from a secondary source, formula [recalled]; sign of the second term after MODPO",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+    ordinal=True,
+)
+def spo(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    earlier: Tensor | None = None,
+    alpha: float | Tensor = 1.0,
+    beta_earlier: float | Tensor = 1.0,
+    beta: float | Tensor = 1.0,
+    pairs: Pairs = "all",
+    normalise: Normalise = "pairs",
+) -> Tensor:
+    """Round t of sequential preference optimisation: DPO from the last model, earlier rounds' rewards as margins.
+
+    Pairs on which earlier rounds agree with this label get more gradient, conflicting pairs less. Neither the formula
+    nor the sign of its second term has been read in the paper. alpha = 0 is DPO on the last model.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the objective of this round.
+        earlier: `[..., list, round]`, scores s_0, ..., s_{t-1}; the last is the reference. None: round 1, from
+            `reference`.
+        alpha, beta_earlier: a number or `[round - 1]`; weight and beta of each finished round.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the pairs in which their document is the better one.
+        generator: unused.
+        pairs, normalise: as in preference_pairs.py.
+
+    Returns:
+        `[...]`, one value a list; 0 without an ordered pair.
+    """
+    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
+    options = {"reference": reference, "margins": margins, "beta": beta, "pairs": pairs, "normalise": normalise}
+    return pairwise_dpo(scores, labels, where, weights=weights, **options)
+
+
+@PREFERENCE_LOSSES.register(
+    "spo-list",
+    formula="CE(z^t, softmax(beta Delta^t - sum_{i<t} a_i beta_i Delta^i))",
+    source="list form of 2405.12739, ours",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+)
+def spo_list(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    earlier: Tensor | None = None,
+    alpha: float | Tensor = 1.0,
+    beta_earlier: float | Tensor = 1.0,
+    beta: float | Tensor = 1.0,
+    target: Target = "gain",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """ListNet on the bracket of SPO.
+
+    On free scores d_t = beta_t Delta^t ends at log z^t + sum_{i<t} a_i d_i, up to a shift.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the objective of this round.
+        earlier, alpha, beta_earlier: as in `spo`.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the term of their document, after the target is normalised.
+        generator: unused.
+        target, eps, temperature: as in `listnet`.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a list blank in this label.
+    """
+    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
+    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    return listnet(u, labels, where, **options)
+
+
+# ----------------------------------------------------------------------------------------------------------- HPO
+
+
+@PREFERENCE_LOSSES.register(
+    "hpo",
+    formula="CE(z, softmax(u)) + gamma CE(softmax(A / a), softmax(s)), A the standardised auxiliary label",
+    source="2405.17956, list form [recalled]; the optimum checked",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+)
+def hpo(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    auxiliary: Tensor | None = None,
+    gamma: float = 1.0,
+    spread: float = 1.0,
+    on: Literal["scores", "rewards"] = "scores",
+    beta: float | Tensor = 1.0,
+    target: Target = "gain",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Hybrid preference optimisation: ListNet on implicit rewards plus a cross entropy toward an auxiliary label.
+
+    With q = softmax(A / a), where both terms see the same scores (on="rewards", or no reference and beta 1), the
+    optimum is softmax(u) = (z + gamma q) / (1 + gamma): arithmetic again. The formula is recalled from the paper, not
+    read in it.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        auxiliary: `[..., list]`, any real label; standardised per list ("reward minus value"). A list on which it is
+            constant has no second term; None: nor has any.
+        gamma: >= 0, weight of the second term.
+        spread: a > 0, its temperature.
+        on: what the second term acts on: "scores" as in the formula, "rewards" u.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the terms of their document, in both sums.
+        generator: unused.
+        target, eps, temperature: of the first term, as in `listnet`.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
+    """
+    choice("on", on, ("scores", "rewards"))
+    if not gamma >= 0 or not spread > 0:
+        raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
+    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    value = listnet(u, labels, where, **options)
+    if auxiliary is None or scores.shape[-1] == 0:
+        return value
+    s, labels, where, weights = ops.lists(u if on == "rewards" else scores, labels, where, weights)
+    advantage = standardise(constant(auxiliary, s, where, "auxiliary"), where)
+    q = ops.softmax(advantage / spread, where)
+    heard = counts(labels, where, "gain") & (advantage != 0).any(-1)
+    terms = q * ops.log_softmax(s, where)
+    terms = terms if weights is None else terms * weights
+    return value - gamma * terms.sum(-1) * heard
