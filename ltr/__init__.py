@@ -5,20 +5,22 @@ Names are imported when they are first used, so that `import ltr` costs nothing 
 
 from __future__ import annotations
 
+from .lazy import lazily
+
 __version__ = "0.1.0"
 
 # name -> module that defines it
 _HOME = {
-    "load": "ltr.datasets",
-    "loss": "ltr.losses",
-    "make_ranker": "ltr.rankers",
-    "RankingEstimator": "ltr.methods",
-    "measure": "ltr.metrics",
-    "evaluate": "ltr.metrics",
-    "mean": "ltr.metrics",
-    "Batch": "ltr.types",
-    "Split": "ltr.types",
-    "Task": "ltr.types",
+    "load": "datasets",
+    "loss": "losses",
+    "make_ranker": "rankers",
+    "RankingEstimator": "methods",
+    "measure": "metrics",
+    "evaluate": "metrics",
+    "mean": "metrics",
+    "Batch": "types",
+    "Split": "types",
+    "Task": "types",
 }
 __all__ = [
     "Batch",
@@ -35,14 +37,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ltr' has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
 
 
 def __dir__():

@@ -35,12 +35,11 @@ from typing import Any
 from ltr import places, strict
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure
+from ltr.rankers.config import HEADLINE
 
 from .grids import SECTIONS, flat_grid, grid_size
 
 __all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "check", "find_suite", "load_suite", "slug", "suite_names"]
-
-HEADLINE = "nDCG(gain=exp2,empty=skip)@10"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import places
 from ..errors import InputError, unknown_name
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from ..types import Task
@@ -20,12 +21,7 @@ __all__ = ["Store", "load", "open_store", "read_svmlight", "read_table"]
 _HOME = {"Store": "store", "read_svmlight": "svmlight", "read_table": "table"}
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
 
 
 def load(name_or_path, fold: str | None = None, objectives: Sequence[str] | Mapping[str, Any] | None = None) -> Task:

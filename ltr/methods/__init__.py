@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..lazy import lazily
+
 _HOME = {
     "loss_params": "choices", "takes_loss": "choices",
     "RankingEstimator": "estimator", "TrainingLog": "single", "train": "single",
@@ -9,14 +11,7 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
 
 
 def __dir__():

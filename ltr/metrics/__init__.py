@@ -9,6 +9,8 @@ Names are imported when they are first used; numpy is all they need on a CPU.
 
 from __future__ import annotations
 
+from ..lazy import lazily
+
 # Not lazy: the submodule has the name of its function, and the function must win whatever is imported first.
 from .measure import Measure as Measure
 from .measure import measure as measure
@@ -34,14 +36,7 @@ _HOME = {
 __all__ = sorted([*_HOME, "Measure", "measure"])
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
 
 
 def __dir__():
