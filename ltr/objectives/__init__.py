@@ -1,9 +1,11 @@
-"""Several objectives at once: their labels, their targets, and preferences between them.
+"""Several objectives at once: their labels, preferences between them, and one loss out of many.
 
     objective.py         what an objective is; labels of a task made from raw columns, fitted on train
     label_transforms.py  identity, grade5, minmax, log-minmax
     targets.py           list targets z^k, blank objectives, mixes, the oracle ranking
     preferences.py       the lattice, Dirichlet draws, validation of what a user typed
+    scalarisations.py    losses and a preference -> one number to descend (`SCALARISATIONS`)
+    adaptive.py          those that remember: epsilon-constraint, UW, DWA, FAMO
 
 Names are imported when they are first used (torch takes seconds).
 """
@@ -16,6 +18,7 @@ _HOME = {
     "arithmetic_mix": "targets", "counting": "targets", "geometric_mix": "targets", "list_targets": "targets",
     "mean_losses": "targets", "oracle_scores": "targets", "weighted_sum": "targets",
     "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
+    "SCALARISATIONS": "scalarisations", "coefficients": "scalarisations", "scalarisation": "scalarisations",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 
@@ -24,8 +27,12 @@ def __getattr__(name: str):
     if name in _HOME:
         import importlib
 
-        globals()[name] = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-        return globals()[name]
+        from_families = {"SCALARISATIONS": ("adaptive",), "scalarisation": ("adaptive",)}
+        for family in from_families.get(name, ()):  # a family registers itself when it is imported
+            importlib.import_module(f".{family}", __name__)
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'ltr.objectives' has no attribute {name!r}")
 
 
