@@ -49,7 +49,11 @@ def per_list(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
     """A number above 0, or one `[...]` a list, detached and ready to multiply `like` `[..., list]`."""
     value = value.detach() if isinstance(value, Tensor) else value
     if isinstance(value, Tensor) and value.ndim:
-        if value.shape != torch.broadcast_shapes(value.shape, like.shape[:-1]) or value.ndim > like.ndim - 1:
+        try:
+            fits = torch.broadcast_shapes(value.shape, like.shape[:-1]) == like.shape[:-1]
+        except RuntimeError:
+            fits = False
+        if not fits:
             expected = f"a number or one a list, [...] = {tuple(like.shape[:-1])}"
             raise InputError(f"{name} does not fit the lists", expected=expected, came=tuple(value.shape))
         value = value.to(like.dtype).unsqueeze(-1)
