@@ -25,6 +25,7 @@ __all__ = [
     "discounts",
     "exact",
     "gains",
+    "gumbel",
     "ideal_dcg",
     "lists",
     "log_softmax",
@@ -197,8 +198,27 @@ def reversed_logcumsumexp(scores: Tensor, where: Tensor | None = None) -> Tensor
         # Finite and e^-100 times the smallest term: no effect in float64, while -inf makes the gradient NaN.
         low = scores.detach().masked_fill(~where, math.inf).amin(-1, keepdim=True) - 100.0
         scores = torch.where(where, scores, low.masked_fill(~where.any(-1, keepdim=True), 0.0))
-    sums = scores.flip(-1).logcumsumexp(-1).flip(-1)
+    if scores.device.type == "cpu" and _spread(scores) < 600:
+        # In float64 plain exponentials reach as far, at a fifth of the time of logcumsumexp and its gradient.
+        top = scores.detach().amax(-1, keepdim=True)
+        sums = (scores - top).double().exp().flip(-1).cumsum(-1).flip(-1).log().to(scores.dtype) + top
+    else:
+        sums = scores.flip(-1).logcumsumexp(-1).flip(-1)
     return sums if where is None else sums.masked_fill(~where, 0.0)
+
+
+def _spread(scores: Tensor) -> float:
+    """The largest difference of two scores of one list."""
+    if scores.numel() == 0:
+        return 0.0
+    low, high = scores.detach().aminmax(dim=-1)
+    return (high - low).max().item()
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise, float32, on the generator's device. Sorting scores plus noise is a Plackett-Luce draw."""
+    uniform = torch.rand(shape, generator=generator, device=generator.device)
+    return -torch.log(-torch.log(uniform.clamp(2.0**-30, 1 - 2.0**-24)))
 
 
 # ------------------------------------------------------------------------------------------------ gains and discounts

@@ -101,6 +101,7 @@ def variants(entry: Entry) -> Iterator[Bound]:
     others = {
         "k": (1, 3, 50), "sigma": (2.0,), "base": (float(np.e),), "delta": (0.3,), "margin": (0.4,), "top": (8.0,),
         "boundaries": ((-1.0, 0.0, 1.5, 4.0),), "mu": (1.0,),
+        "eps": (0.3,),
     }  # fmt: skip
     yield Bound(entry)
     hints = typing.get_type_hints(entry.function)

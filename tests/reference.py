@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.integrate import quad
 
 
 def gains(y, gain="exp2"):
@@ -262,14 +263,80 @@ def listmle(s, y, w, normalise="documents"):
     return total / len(s) if normalise == "documents" else total
 
 
+def polysoftmax(s, y, w, target="gain", eps=1.0):
+    z = softmax(y) if target == "soft" else gains(y, "exp2" if target == "gain" else "linear")
+    p = softmax(s)
+    return listnet(s, y, w, target) + eps * sum(w[i] * z[i] / sum(z) * (1 - p[i]) for i in range(len(s)))
+
+
+def uniquesoftmax(s, y, w, gain="exp2", normalise="gains"):
+    total, g = 0.0, gains(y, gain)
+    for i in range(len(s)):
+        total += w[i] * g[i] * (np.logaddexp.reduce([s[i]] + [s[j] for j in range(len(s)) if y[j] < y[i]]) - s[i])
+    return total / sum(g) if normalise == "gains" else total
+
+
+def xendcg(s, y, w):
+    phi = [2.0**v - 0.5 for v in y]
+    return sum(w[i] * phi[i] / sum(phi) * (np.logaddexp.reduce(s) - s[i]) for i in range(len(s)))
+
+
+def plistmle(s, y, w, normalise="stages"):
+    drawn, n = sorted(range(len(s)), key=lambda i: -y[i]), len(s)
+    total, weights = 0.0, [2 ** (n - t) - 1 for t in range(1, n + 1)]
+    for t, i in enumerate(drawn):
+        total += w[i] * weights[t] * (np.logaddexp.reduce([s[j] for j in drawn[t:]]) - s[i])
+    return total / sum(weights) if normalise == "stages" else total
+
+
+def plackettluce(s, y, w, normalise="documents"):
+    total = 0.0
+    for grade in sorted(set(y))[1:]:
+        here, below = [i for i in range(len(s)) if y[i] == grade], [s[j] for j in range(len(s)) if y[j] < grade]
+        rest = np.logaddexp.reduce(below)
+        if len(here) == 1:
+            log_chance = -np.logaddexp(0, rest - s[here[0]])
+        else:  # u the chance that none of the rest has rung yet
+            powers = [math.exp(s[i] - rest) for i in here]
+            area = quad(lambda u, p=powers: math.prod(1 - u**a for a in p), 0, 1, epsabs=0, epsrel=1e-11, limit=500)[0]
+            log_chance = math.log(area)
+        total -= sum(w[i] for i in here) / len(here) * log_chance
+    return total / len(s) if normalise == "documents" else total
+
+
+def plrank(s, y, w, samples=8, gain="exp2", k=10):
+    return _plrank(s, y, w, gain, k)[0]
+
+
+def _plrank(s, y, w, gain="exp2", k=10):
+    """Without samples: one ranking, the sorted one. The formula of the estimator, a term at a time."""
+    n, r, g, ideal = len(s), ranks(s), gains(y, gain), ideal_dcg(y, gain, k)
+    order = sorted(range(n), key=lambda i: r[i])
+    top = n if k is None else min(k, n)
+    d = [1 / math.log2(2 + t) if t < top else 0.0 for t in range(n)]
+    reward = [w[order[t]] * g[order[t]] / ideal * d[t] for t in range(n)]
+    gradient = [0.0] * n
+    for i in range(n):
+        slope = sum(reward[r[i] :])
+        for t in range(min(r[i], top)):
+            chance = math.exp(s[i] - np.logaddexp.reduce([s[j] for j in order[t:]]))
+            slope += chance * (w[i] * g[i] / ideal * d[t] - sum(reward[t:]))
+        gradient[i] = -slope
+    value = sum(w[i] * g[i] for i in range(n)) / sum(g) - sum(reward)
+    return value, gradient
+
+
 LOSSES = {
     f.__name__: f
     for f in (
         mse, mae, huber, bce, ordinal, gradedce, ranknet, hinge, exponential, softzeroone, pairwisemse, lambdarank,
         lambdarank_lightgbm, ndcgloss1, ndcgloss2, ndcgloss2pp, arploss1, arploss2, lambdaprecision, lambdamrr,
-        lambdamap, listnet, listmle,
+        lambdamap, listnet, polysoftmax, uniquesoftmax, xendcg, listmle, plistmle, plackettluce, plrank,
     )
 }  # fmt: skip
 
 # Gradients that are defined and are not those of the value.
-GRADIENTS = {"lambdarank_lightgbm": lambda *args, **params: _lightgbm(*args, **params)[1]}
+GRADIENTS = {
+    "lambdarank_lightgbm": lambda *args, **params: _lightgbm(*args, **params)[1],
+    "plrank": lambda *args, **params: _plrank(*args, **params)[1],
+}

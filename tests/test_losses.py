@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pickle
@@ -20,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ltr.catalogue import Entry
 from ltr.errors import InputError
 from ltr.losses import LOSSES, counts, describe, loss, reduce
+from ltr.losses.plackett import _SampledReward
 
 GOLDEN = Path(__file__).with_name("golden")
 VARIANTS = [f for entry in LOSSES for f in battery.variants(entry)]
@@ -386,6 +388,96 @@ def test_measures_of_relevance_bring_all_relevant_documents_up(name, params):
     assert set(scores.argsort(descending=True)[:4].tolist()) == {1, 4, 6, 8}
 
 
+def _plackett_luce(s, order):
+    """The chance of one ranking."""
+    return math.prod(math.exp(s[i]) / sum(math.exp(s[j]) for j in order[t:]) for t, i in enumerate(order))
+
+
+@pytest.mark.parametrize("y", [[2, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0], [0, 3, 3, 1, 1], [4, 3, 2, 1, 0]])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
+def test_plackett_luce_with_ties_is_the_sum_over_all_orders_within_the_grades(y, spread):
+    s = (battery.random_list(3, 5)[0] * spread).tolist()
+    chance = sum(
+        _plackett_luce(s, order) for order in itertools.permutations(range(5))
+        if all(y[a] >= y[b] for a, b in itertools.pairwise(order))
+    )  # fmt: skip
+    value = loss("plackettluce", normalise="none")(torch.tensor(s, dtype=torch.float64), torch.tensor(y))
+    assert value.item() == pytest.approx(-math.log(chance), rel=1e-11)
+
+
+def test_plackett_luce_without_ties_is_listmle(device):
+    for case in battery.cases(ties=False).values():
+        scores, labels = battery.tensors(case, device=device)
+        for normalise in ("documents", "none"):
+            ours, theirs = (
+                properties.value_and_gradient(loss(name, normalise=normalise), scores, labels)
+                for name in ("plackettluce", "listmle")
+            )
+            for a, b in zip(ours, theirs, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+def test_listmle_spends_more_than_ties_ask_for():
+    """Every order within the grades is one of those the tied likelihood adds up."""
+    for case in battery.cases().values():
+        scores, labels = battery.tensors(case)
+        assert loss("plackettluce")(scores, labels) <= loss("listmle")(scores, labels) + 1e-9
+
+
+@pytest.mark.parametrize("k", [1, 3, None])
+def test_policy_gradient_is_unbiased_by_the_sum_over_all_rankings(k):
+    """The mean of PL-Rank's estimate over all 120 rankings, by their chances, is the gradient of E[NDCG@k]."""
+    s, y = battery.tensors(battery.random_list(9, 5, ties=False))
+    where = torch.ones(5, dtype=torch.bool)
+    worth = (2**y - 1) / reference.ideal_dcg(y.tolist(), k=k)
+    d = [1 / math.log2(2 + t) if t < (k or 5) else 0.0 for t in range(5)]
+    estimate, expected = torch.zeros(5, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    exact = s.clone().requires_grad_()
+    for order in itertools.permutations(range(5)):
+        chance = _plackett_luce(s.tolist(), order)
+        noise = torch.empty(1, 5, dtype=torch.float64)
+        noise[0, list(order)] = 1000.0 * torch.arange(5, 0, -1, dtype=torch.float64)  # forces this ranking
+        scores = s.clone().requires_grad_()
+        value = _SampledReward.apply(scores, noise, worth, where, k)
+        gradient = torch.autograd.grad(value, scores)[0]
+        estimate += chance * gradient
+        reward = sum(worth[i] * d[t] for t, i in enumerate(order))
+        assert value.item() == pytest.approx(reward.item())
+        logs = [exact[i] - exact[list(order[t:])].logsumexp(0) for t, i in enumerate(order)]
+        expected = expected + sum(logs).exp() * reward
+    torch.testing.assert_close(estimate, torch.autograd.grad(expected, exact)[0])
+    # And the sampler draws what it should: the mean over many draws comes near.
+    wide = s.expand(400, 5).clone().requires_grad_()
+    values = loss("plrank", k=k, samples=50)(wide, y.expand(400, 5), generator=properties.seeded("cpu"))
+    assert values.mean().item() == pytest.approx(1 - expected.item(), abs=0.01)
+    drawn = torch.autograd.grad(values.sum(), wide)[0].mean(0)
+    torch.testing.assert_close(-drawn, estimate, rtol=0, atol=0.01)
+
+
+def test_position_aware_listmle_is_not_unique_softmax():
+    """They agree where the labels are n-1..0, as on the worked list, and nowhere else."""
+    s, y = battery.tensors(battery.WORKED)
+    a, b = loss("plistmle", normalise="none"), loss("uniquesoftmax", normalise="none")
+    torch.testing.assert_close(a(s, y), b(s, y))
+    assert (a(s, 2 * y) - b(s, 2 * y)).abs() > 1
+    with pytest.raises(InputError, match="overflows"):
+        a(torch.zeros(121), torch.arange(121.0))
+    assert loss("plistmle")(torch.zeros(2000), torch.arange(2000.0)).isfinite()
+
+
+def test_xendcg_draws_between_its_ends():
+    """Every draw lies between the values at the corners of the cube that c is drawn from."""
+    s, y = battery.tensors(battery.WORKED)
+    assert loss("xendcg")(s, y).item() == pytest.approx(2.1431, abs=1e-4)
+    generator = properties.seeded("cpu")
+    draws = loss("xendcg")(s.expand(2000, 4), y.expand(2000, 4), generator=generator)
+    logp = s.log_softmax(-1)
+    corners = (2**y - torch.tensor(c) for c in itertools.product((0.0, 1.0), repeat=4))
+    ends = [-(phi / phi.sum() * logp).sum().item() for phi in corners]
+    assert min(ends) - 1e-9 <= draws.min().item() and draws.max().item() <= max(ends) + 1e-9
+    assert draws.std() > 0.02
+
+
 def test_grades_as_classes():
     """With the default boundaries the classes of gradedce are a normal curve around the score, read at the grades."""
     s = torch.tensor([0.3, 2.2, 3.9], dtype=torch.float64)
@@ -470,6 +562,8 @@ def test_a_loss_crosses_into_a_fresh_process():
         ("gradedce", {"boundaries": []}, "at least one"),
         ("ndcgloss2", {"truncation": "discount"}, "unknown truncation"),
         ("ndcgloss2pp", {"mu": -1.0}, "mu >= 0"),
+        ("polysoftmax", {"eps": -2.0}, "eps >= -1"),
+        ("plrank", {"samples": 0}, "samples >= 1"),
     ],
 )
 def test_mistakes_are_named(name, params, message):

@@ -17,7 +17,8 @@ _PREFERENCE = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards",
 
 def __getattr__(name: str):
     if name in __all__:
-        from . import base, lambdas, listwise, pairwise, pointwise  # noqa: F401  the families register themselves
+        # The families register themselves.
+        from . import base, lambdas, listwise, pairwise, plackett, pointwise  # noqa: F401
 
         globals().update({each: getattr(base, each) for each in __all__})
         return globals()[name]

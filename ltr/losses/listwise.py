@@ -1,4 +1,4 @@
-"""Losses on the list as one event: a distribution over documents, or over whole rankings."""
+"""Losses on a distribution over the documents of a list: softmax(scores) against what the labels say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import ops
 from ..errors import InputError
 from .base import LOSSES, choice, counts, require_gains
 
-__all__ = ["listmle", "listnet", "target_distribution"]
+__all__ = ["listnet", "polysoftmax", "target_distribution", "uniquesoftmax", "xendcg"]
 
 Target = Literal["gain", "lin", "soft"]
 
@@ -88,46 +88,141 @@ def listnet(
 
 
 @LOSSES.register(
-    "listmle",
-    formula="(1/n) sum_t [ log sum_{j >= t} e^{s_(j)} - s_(t) ], (t) the t-th by label (no 1/n: normalise=none)",
-    source="Xia et al., ICML 2008, eq. 9: Plackett-Luce likelihood of the sorted list",
-    needs="pair",
+    "polysoftmax",
+    formula="- sum_i z_i log softmax(s)_i + eps (1 - sum_i z_i softmax(s)_i)",
+    source="Leng et al., ICLR 2022 (PolyLoss), as in rax and TF-Ranking (poly1 softmax)",
+    needs="gain",
     shift_invariant=True,
-    convex=True,
-    ordinal=True,
-    stochastic="label ties",
 )
-def listmle(
+def polysoftmax(
     scores: Tensor,
     labels: Tensor,
     where: Tensor | None = None,
     *,
     weights: Tensor | None = None,
     generator: torch.Generator | None = None,
-    normalise: Literal["documents", "none"] = "documents",
+    target: Target = "gain",
+    eps: float = 1.0,
 ) -> Tensor:
-    """Minus the log-likelihood, under Plackett-Luce, of the ranking that sorts the list by label.
+    """ListNet with more weight on the first term of the logarithm's series: a stronger pull near the target.
 
     Args:
         scores, labels, where: `[..., list]`.
-        weights: multiply the stage that draws their document.
-        generator: equal labels are drawn in a random order, anew at each call; None: they keep the order of the list.
-        normalise: "documents" divides by the length of the list, "none" is the paper's sum. The n stages cost about
-            log n each at the start, so that under the sum long lists dominate the mean over lists.
+        weights: multiply the terms of their document, after the target is normalised.
+        generator: unused.
+        target: as in `listnet`.
+        eps: how much more of the first term, >= -1; 1 as in rax and TF-Ranking; 0 is ListNet.
 
     Returns:
-        `[...]`, one value a list, in nats; 0 for a list whose labels are all equal (there is nothing to sort).
+        `[...]`, one value a list; 0 for a blank list.
+
+    >>> polysoftmax(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(3.1040)
+    """
+    choice("target", target, ("gain", "lin", "soft"))
+    if not eps >= -1:
+        raise InputError("polysoftmax needs eps >= -1", came=eps)
+    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+    if target != "soft":
+        require_gains(labels, f"polysoftmax(target={target!r})", exp2=target == "gain")
+    z = target_distribution(labels, where, target)
+    if weights is not None:
+        z = z * weights
+    logp = ops.log_softmax(scores, where)
+    return (z * (eps * (1 - logp.exp()) - logp)).sum(-1)
+
+
+@LOSSES.register(
+    "uniquesoftmax",
+    formula="(1/c) sum_i g_i [ log( e^{s_i} + sum_{y_j < y_i} e^{s_j} ) - s_i ], c = sum g (c = 1: normalise=none)",
+    source="Zhu and Klabjan, WSDM 2020; as in rax",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+)
+def uniquesoftmax(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    gain: ops.Gain = "exp2",
+    normalise: Literal["gains", "none"] = "gains",
+) -> Tensor:
+    """Every document competes with the documents of smaller labels only, never with its equals.
+
+    A sort and a running sum, n log n: the sums over smaller labels are shared by all documents.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels >= 0.
+        weights: multiply the term of their document.
+        generator: unused.
+        gain: g is 2^y - 1 ("exp2") or y ("linear").
+        normalise: "gains" divides by the sum of g, "none" is the paper's sum, in which a list with a grade 4 weighs
+            fifteen times one with a grade 1.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 without an ordered pair.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
-    >>> listmle(s, y), listmle(s, y, normalise="none")
-    (tensor(1.4706), tensor(5.8824))
+    >>> uniquesoftmax(s, y), uniquesoftmax(s, y, normalise="none")
+    (tensor(2.1690), tensor(23.8592))
     """
-    choice("normalise", normalise, ("documents", "none"))
+    choice("normalise", normalise, ("gains", "none"))
     scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    order = ops.order(labels, where, generator=generator)
-    sorted_scores, real = scores.gather(-1, order), where.gather(-1, order)
-    stages = ops.reversed_logcumsumexp(sorted_scores, real) - sorted_scores  # pads hold 0 in both
+    require_gains(labels, "uniquesoftmax", exp2=gain == "exp2")
+    worth = ops.gains(labels, gain)
+    if normalise == "gains":
+        total = worth.sum(-1, keepdim=True)
+        worth = worth / total.where(total > 0, 1.0)
+    order = ops.order(labels, where)
+    scores, labels, where, worth = (t.gather(-1, order) for t in (scores, labels, where, worth))
+    lower = ops.count_lower(labels, where)
+    sums = ops.reversed_logcumsumexp(scores, where)  # over the documents from here down: those below stand at n - lower
+    first = (where.sum(-1, keepdim=True) - lower).clamp(max=scores.shape[-1] - 1)
+    terms = torch.nn.functional.softplus(sums.gather(-1, first) - scores).masked_fill(lower == 0, 0.0)
+    return (terms * worth * (1.0 if weights is None else weights.gather(-1, order))).sum(-1)
+
+
+@LOSSES.register(
+    "xendcg",
+    formula="- sum_i phi_i log softmax(s)_i, phi_i ~ 2^{y_i} - c_i, c_i uniform in [0, 1] anew at each call",
+    source="Bruch, WWW 2021 (XE_NDCG); LightGBM's rank_xendcg",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+    stochastic=True,
+)
+def xendcg(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Softmax cross entropy with a randomised gain target; convex, and tied to NDCG by a bound of the paper (recalled).
+
+    Args:
+        scores, labels, where: `[..., list]`; labels >= 0.
+        weights: multiply the term of their document, after the target is normalised.
+        generator: draws c, one number a document; None: c = 1/2, its mean.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a blank list.
+
+    >>> xendcg(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(2.1431)
+    """
+    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+    require_gains(labels, "xendcg", exp2=True)
+    c = 0.5
+    if generator is not None:
+        c = torch.rand(scores.shape, generator=generator, device=generator.device).to(scores.device, scores.dtype)
+    phi = (torch.exp2(labels) - c).masked_fill(~where, 0.0)
+    # Never 0 where a label is above 0; blank lists leave through the mask.
+    phi = phi / phi.sum(-1, keepdim=True).clamp(min=0.5) * counts(labels, where, "gain").unsqueeze(-1)
     if weights is not None:
-        stages = stages * weights.gather(-1, order)
-    value = stages.sum(-1) * counts(labels, where, "pair")
-    return value / where.sum(-1).clamp(min=1) if normalise == "documents" else value
+        phi = phi * weights
+    return -(phi * ops.log_softmax(scores, where)).sum(-1)
