@@ -254,7 +254,7 @@ def test_t2_the_sum_of_losses_is_the_loss_of_the_mixed_target():
 def test_t3_modpo_list_ends_at_the_geometric_mix(w, main):
     """Whichever objective is the main one, and so do score ensembles of single-objective models (MOD)."""
     labels, w = torch.stack([Y1, Y2], -1), torch.tensor(w, dtype=torch.float64)
-    rewards = torch.stack([log_targets(y, target="soft") for y in (Y1, Y2)], -1)
+    rewards = torch.stack([log_targets(_z(y)) for y in (Y1, Y2)], -1)
     margins = margin_rewards(rewards, w, main)
     f = preference_loss("modpo-list", beta=2.0, target="soft")
     s = _optimum(lambda s: f(s, labels[:, main], reference=REF, margins=margins, share=w[main]))
@@ -680,15 +680,21 @@ def test_standardise():
 
 def test_log_targets():
     where = torch.tensor([True, True, True, False])
-    labels = torch.tensor([2.0, 0.0, 1.0, math.nan], dtype=torch.float64)
-    gain = np.log((np.array([3.0, 0.0, 1.0]) + 0.01) / 4.03)
-    lin = np.log((np.array([2.0, 0.0, 1.0]) + 0.01) / 3.03)
-    assert log_targets(labels, where, eps=0.01).tolist() == pytest.approx([*gain, 0.0])
-    assert log_targets(labels, where, target="lin", eps=0.01).tolist() == pytest.approx([*lin, 0.0])
-    _near(log_targets(Y2, target="soft", temperature=2.0), torch.log_softmax(Y2 / 2, -1))
-    for target in ("gain", "lin", "soft"):
-        assert log_targets(torch.zeros(2, 3), target=target).abs().max() == 0  # blank: nothing to say
-        assert log_targets(torch.zeros(2, 0), target=target).shape == (2, 0)
+    z = torch.tensor([0.6, 0.0, 0.4, math.nan], dtype=torch.float64)
+    assert log_targets(z, where, eps=0.01).tolist() == pytest.approx([*np.log([0.61, 0.01, 0.41]), 0.0])
+    assert log_targets(torch.zeros(2, 3), eps=0.1).abs().max() == 0  # blank: nothing to say
+    assert log_targets(torch.zeros(2, 0)).shape == (2, 0)
+    objectives = torch.stack([z, z.flip(0)], -1)
+    both = log_targets(objectives.mT, where.flip(0) & where, eps=0.01).mT
+    assert both[1].tolist() == pytest.approx([math.log(0.01), math.log(0.41)]) and both[3].tolist() == [0, 0]
+
+
+def test_rewards_of_several_objectives_at_once():
+    labels = torch.stack([Y1, Y2, torch.zeros_like(Y1)], -1)
+    where = torch.tensor([True, True, True, False])
+    at_once = standardise(labels.mT, where.unsqueeze(-2)).mT
+    for k in range(3):
+        torch.testing.assert_close(at_once[:, k], standardise(labels[:, k], where))
 
 
 def test_margins_leave_the_main_objective_out():
@@ -787,9 +793,7 @@ def test_wrong_shapes_are_named():
     with pytest.raises(InputError, match="differ in their objectives"):
         margin_rewards(torch.zeros(2, 3, 4), torch.ones(3), 0)
     with pytest.raises(InputError, match="eps > 0"):
-        log_targets(s, eps=0.0)
-    with pytest.raises(InputError, match="cannot be negative"):
-        log_targets(s - 1)
+        log_targets(torch.tensor([1.0, 0.0]))
     with pytest.raises(InputError, match="low < high"):
         dispersion_index(s, low=0.5, high=0.2)
     with pytest.raises(InputError, match="grades >= 2"):

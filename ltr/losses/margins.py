@@ -6,7 +6,7 @@ MODPO trains objective k with the rewards of the others as margins and share = w
 objective after another, with what earlier rounds have learned as margins (2405.12739); HPO adds a second cross entropy
 beside the first (2405.17956). The pair forms need a "pair", the list forms a "gain" of the main label.
 
-Which rewards: `standardise(labels)`, `log_targets(...)` or beta (s_l - s_ref) of a model trained on objective l. Their
+Which rewards: `standardise(labels)`, `log_targets(z)` or beta (s_l - s_ref) of a model trained on objective l. Their
 scale sets the trade-off. On free scores the list form of MODPO with log targets ends at the geometric mix
 prod_k (z^k)^{w_k}, where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
 """
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .. import ops
 from ..errors import InputError
-from .base import choice, counts, require_gains
-from .listwise import Target, listnet, target_distribution
+from .base import choice, counts
+from .listwise import Target, listnet
 from .preference import PREFERENCE_LOSSES, constant, implicit_rewards, per_list
 from .preference_pairs import Normalise, Pairs, on_pairs, pairwise_dpo
 
@@ -35,7 +35,8 @@ __all__ = ["earlier_rewards", "hpo", "log_targets", "margin_rewards", "modpo", "
 def standardise(labels: Tensor, where: Tensor | None = None) -> Tensor:
     """Labels with mean 0 and standard deviation 1 (divisor n) over the real documents of each list, `[..., list]`.
 
-    A list whose labels are all equal becomes 0: it has nothing to say. Pads are 0.
+    A list whose labels are all equal becomes 0: it has nothing to say. Pads are 0. `where` may broadcast, so that
+    several objectives go at once: `standardise(labels.mT, where.unsqueeze(-2)).mT`.
 
     >>> standardise(torch.tensor([1.0, 3.0, 0.0, 2.0]))
     tensor([-0.4472,  1.3416, -1.3416,  0.4472])
@@ -52,35 +53,26 @@ def standardise(labels: Tensor, where: Tensor | None = None) -> Tensor:
     return (centred / deviation.where(spread, 1.0)).masked_fill(~spread, 0.0)
 
 
-def log_targets(
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    target: Target = "gain",
-    eps: float = 1e-3,
-    temperature: float = 1.0,
-) -> Tensor:
-    """log z, the scores a list loss with this target would end at, `[..., list]`; 0 at pads and on blank lists.
+def log_targets(targets: Tensor, where: Tensor | None = None, *, eps: float = 0.0) -> Tensor:
+    """log(z + eps), the scores a list loss with target z would end at, `[..., list]`; 0 at pads and on blank lists.
 
     Args:
-        labels, where: `[..., list]`.
-        target: as in `listnet`, after `temperature`.
-        eps: > 0, added to every gain ("gain") or label ("lin") before normalising: a target of 0 has no logarithm, and
-            how far below the others such a document is wanted is a choice that this number makes. Unused by "soft".
+        targets: `[..., list]`, z >= 0; all 0 on a list where the objective is blank.
+        where: `[..., list]`, or broadcasting to it (targets of several objectives: `targets.mT, where.unsqueeze(-2)`).
+        eps: added where z has zeros, which have no logarithm. How far below the others such a document is wanted is a
+            choice this number makes; targets made of gains + eps, or soft ones, need none here.
+
+    >>> log_targets(torch.tensor([[0.75, 0.25], [0.0, 0.0]]))
+    tensor([[-0.2877, -1.3863],
+            [ 0.0000,  0.0000]])
     """
-    choice("target", target, ("gain", "lin", "soft"))
-    if target != "soft" and not eps > 0:
-        raise InputError("log targets need eps > 0: a target of 0 has no logarithm", came=eps)
-    n = labels.shape[-1]
-    _, labels, real, _ = ops.lists(torch.zeros_like(ops.exact(labels)), labels, where)
-    if target != "soft":
-        require_gains(labels, f"log_targets(target={target!r})", exp2=target == "gain")
-    if target == "lin":
-        z = target_distribution(labels + eps, real, "lin")
-        z = z.masked_fill(~counts(labels, real, "gain").unsqueeze(-1), 0.0)
-    else:
-        z = target_distribution(labels, real, target, eps=eps, temperature=temperature)
-    return torch.where(z > 0, z, 1.0).log()[..., :n]
+    where = torch.ones_like(targets, dtype=torch.bool) if where is None else where.expand_as(targets)
+    z = ops.exact(targets.detach()).masked_fill(~where, 0.0)
+    heard = where & (z > 0).any(-1, keepdim=True)
+    z = z + eps
+    if z.device.type == "cpu" and not bool((z > 0).masked_select(heard).all()):
+        raise InputError("a target of 0 has no logarithm", came=z.masked_select(heard).min().item(), do="Give eps > 0.")
+    return z.masked_fill(~heard, 1.0).log()
 
 
 def margin_rewards(rewards: Tensor, preference: Tensor, main: int) -> Tensor:
