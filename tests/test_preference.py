@@ -61,7 +61,8 @@ def _variants(cls) -> list[battery.Bound]:
     for entry in [*PREFERENCE_LOSSES, *composed]:
         for f in battery.variants(entry):
             # What every pair loss shares is proven of the first, what comes from another catalogue in its own tests.
-            if entry.name != "dpo" and {"pairs", "normalise"} & set(f.params) or entry in composed and f.params:
+            elsewhere = {"target", "gain"} | (set() if entry.name == "dpo" else {"pairs", "normalise"})
+            if elsewhere & set(f.params) or (entry in composed and f.params):
                 continue
             found.append(cls(f.entry, f.params))
     return found

@@ -267,18 +267,21 @@ def minordpo(
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
     u, labels, where, weights = ops.lists(u, labels, where, weights)
     labels, where = choose_pairs(labels, where, pairs)
-    never = torch.full_like(labels, math.inf)
-    # Every document stands in the list twice: as the better one with u, as the other one with max(0, u).
-    better = torch.cat([labels.masked_fill(~where, -math.inf), -never], -1)
-    other = torch.cat([never, labels.masked_fill(~where, math.inf)], -1)
-    multiplier = None if weights is None else torch.cat([weights, weights], -1)
+    count = ops.count_lower(labels, where).sum(-1)
+    order = ops.order(labels, where)
+    u, labels, where = (each.gather(-1, order) for each in (u, labels, where))
+    weights = None if weights is None else weights.gather(-1, order)
+    # Worse documents above the reference are pairs; those below it are all one document at 0, and need only counting.
+    low = where & (u <= 0)
+    better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where | low, math.inf)
+    below = torch.searchsorted(labels.masked_fill(~low, math.inf).sort(-1).values, labels)
+    alone = torch.nn.functional.softplus(-u) * below.masked_fill(~where, 0)
 
     def term(x: Tensor, i: ops.Pick, j: ops.Pick) -> tuple[Tensor, Tensor]:
         value, slope = ops.logistic(x.masked_fill_(i(better) <= j(other), math.inf))
-        return (value, slope) if multiplier is None else (value.mul_(i(multiplier)), slope.mul_(i(multiplier)))
+        return (value, slope) if weights is None else (value.mul_(i(weights)), slope.mul_(i(weights)))
 
-    value = ops.pair_sum(torch.cat([u, u.relu()], -1), term, rows=u.shape[-1])
-    count = ops.count_lower(labels, where).sum(-1)
+    value = ops.pair_sum(u, term, upper=True) + (alone if weights is None else alone * weights).sum(-1)
     return value / count.clamp(min=1) if normalise == "pairs" else value
 
 
@@ -405,6 +408,10 @@ def mrpo(
     p1 = ops.log_softmax(first, where).detach()
     p2 = p1 if second is None else ops.log_softmax(second, where).detach()
     labels, where = choose_pairs(labels, where, pairs)
+    count = ops.count_lower(labels, where).sum(-1)
+    order = ops.order(labels, where)
+    u, labels, where, p1, p2 = (each.gather(-1, order) for each in (u, labels, where, p1, p2))
+    weights = None if weights is None else weights.gather(-1, order)
     better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where, math.inf)
     scale = per_list(beta, u, "beta")
     scale = scale.unsqueeze(-1) if isinstance(scale, Tensor) and scale.ndim else scale
@@ -434,6 +441,5 @@ def mrpo(
             value, slope = (c * a + (1 - c) * b for a, b in zip(from_one, from_two, strict=True))
         return (value, slope) if weights is None else (value * i(weights), slope * i(weights))
 
-    value = ops.pair_sum(u, term)
-    count = ops.count_lower(labels, where).sum(-1)
+    value = ops.pair_sum(u, term, upper=True)
     return value / count.clamp(min=1) if normalise == "pairs" else value
