@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from toy_lists import toy
 
+from ltr import datasets
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
@@ -83,6 +85,45 @@ def test_lightgbm_equals_lightgbm_by_hand_on_mq2008(real_data):
     ranker = make_ranker("lightgbm", rounds=50, select_rounds=False).fit(train, threads=1)
     expected = lightgbm_by_hand(train, 50)
     assert np.array_equal(ranker.score(test), expected.predict(test.features, raw_score=True).astype(np.float32))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("data", "files", "params", "theirs"),
+    [
+        ("MQ2008", ("Fold1/train.txt", "Fold1/test.txt"), {}, {}),
+        (
+            "lightgbm-example", ("rank.train", "rank.test"), {"min_data_in_leaf": 50, "min_sum_hessian": 5.0},
+            {"min_data_in_leaf": 50, "min_sum_hessian_in_leaf": 5.0},
+        ),
+    ],
+)  # fmt: skip
+def test_lightgbm_through_the_suite_equals_lightgbm_by_hand(
+    real_data, tmp_path, monkeypatch, data, files, params, theirs
+):
+    """The whole way: raw files, store, suite, run folder, stored scores, against arrays and `lightgbm.train`."""
+    from ltr.bench import run_suite
+    from ltr.bench.matrix import Suite, System, check
+    from ltr.runs import read_scores
+
+    monkeypatch.setenv("LTR_DATA", str(tmp_path / "data"))
+    system = System("LightGBM", "lightgbm", params={"rounds": 30, "select_rounds": False, **params})
+    suite = check(Suite("By hand", (data,), (system,), name="by-hand", folds=("Fold1",), measures=(HEADLINE,)))
+    if data == "lightgbm-example":
+        suite = replace(suite, folds=("all",))
+    results = run_suite(suite, tmp_path / "out", workers=1, progress=False, data={data: str(real_data / data)})
+
+    if data == "MQ2008":
+        train, test = (_read(real_data / data / file) for file in files)
+    else:  # no validation file: the suite has cut one from train, by query
+        task = datasets.load(real_data / data)
+        train, test = task.train, task.test
+    expected = lightgbm_by_hand(train, 30, **theirs).predict(test.features, raw_score=True).astype(np.float32)
+    (folder,) = (path.parent for path in (tmp_path / "out" / "runs").rglob("DONE"))
+    scores = read_scores(folder / "scores" / "test.parquet").to_pandas()
+    assert np.array_equal(scores.sort_values("row")["score"].to_numpy(np.float32), expected)
+    ours = results.values.query("split == 'test' and measure == @HEADLINE")["mean"].item()
+    assert ours == pytest.approx(ndcg(expected, test), abs=1e-9)
 
 
 def _read(path, query=None) -> Split:
