@@ -199,6 +199,10 @@ def test_says_what_it_cost(fitted):
     assert fitted.cost["documents_per_second"] > 0
     assert fitted.cost["peak_memory"] > 1e6
     assert fitted.n_parameters > 0 or RANKERS[fitted.name].claims["kind"] == "baseline"
+    if RANKERS[fitted.name].claims["kind"] == "neural":  # a step is a small part of the training, and part of it
+        assert 0 < fitted.cost["step_seconds"] < fitted.cost["seconds"] / len(fitted.history)
+    else:
+        assert "step_seconds" not in fitted.cost
 
 
 def test_refuses_other_features(fitted):
@@ -312,6 +316,7 @@ def test_resumed_training_ends_where_the_uninterrupted_one_does(after, optimiser
     resumed = mlp(**settings).fit(TRAIN, VALI, loss=Jittered(), seed=5, folder=tmp_path, progress=heard.append)
     assert [event.epoch for event in heard] == list(range(after + 1, 7)), "only what was missing is trained"
     assert resumed.history == straight.history
+    assert resumed.cost["step_seconds"] > 0
     assert resumed.best == straight.best
     for key, value in weights(straight).items():
         assert torch.equal(weights(resumed)[key], value), key

@@ -38,6 +38,7 @@ COST = (
     "score_seconds",
     "score_documents_per_second",
     "train_documents_per_second",
+    "train_step_seconds",
     "parameters",
     "peak_memory_bytes",
 )
@@ -110,6 +111,7 @@ def load_results(folder: Path | str) -> Results:
             "no results of a suite here", file=folder, expected=", ".join(_FILES), do=f"Missing: {', '.join(missing)}"
         )
     frames = [pd.read_parquet(folder / name) for name in _FILES[:4]]
+    frames[1][[c for c in COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
     suite = check(strict.bind(Suite, strict.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
     chosen = strict.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
     return Results(
@@ -187,7 +189,7 @@ def collect(
                 "store_hash",
                 "command",
             ],
-        ),
+        ).astype(dict.fromkeys(COST, "float64")),
         pd.concat(tables, ignore_index=True)[[*KEYS, "query", *kept]]
         if tables
         else pd.DataFrame(columns=[*KEYS, "query", *kept]),

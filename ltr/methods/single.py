@@ -25,12 +25,14 @@ class TrainingLog(TypedDict):
     Keys:
         seconds: wall time of the fit, interrupted attempts included.
         documents_per_second: documents trained on a second, repeats counted.
+        step_seconds: a step of training, its batch included, median over epochs; None for rankers without steps.
         selection: `value` of the selection measure on validation, and the `epoch` (or what the ranker calls it).
         history: one entry an epoch or iteration, with `vali`.
     """
 
     seconds: float
     documents_per_second: float
+    step_seconds: float | None
     selection: dict[str, Any]
     history: list[dict[str, Any]]
 
@@ -88,6 +90,7 @@ def train(
     return model, TrainingLog(
         seconds=model.cost["seconds"],
         documents_per_second=model.cost["documents_per_second"],
+        step_seconds=model.cost.get("step_seconds"),
         selection=selection,
         history=list(model.history),
     )

@@ -101,7 +101,8 @@ class FittedRanker:
         best: what validation chose, e.g. `{"epoch": 12, "vali": 0.51}`; the last epoch without validation.
         history: one dict an epoch: epoch, loss, vali.
         cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
-            else the high-water mark of the process).
+            else the high-water mark of the process), and of nets step_seconds (a step of training, its batch included;
+            median over epochs).
     """
 
     name: str
@@ -164,6 +165,7 @@ class FittedRanker:
             "seconds": seconds,
             "documents_per_second": trained / seconds if seconds > 0 else 0.0,
             "peak_memory": self.cost.pop("peak_memory", 0) or peak_memory(),
+            **self.cost,
         }
         return self
 

@@ -54,6 +54,7 @@ class State:
         best: `{"epoch", "vali", "net"}` of the best epoch on validation; empty before there is one.
         history: one dict an epoch: epoch, loss, vali.
         seconds: spent so far.
+        step_seconds: one number an epoch: its training time over its steps, making the batches included.
         done: nothing is left to train.
     """
 
@@ -64,6 +65,7 @@ class State:
     best: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    step_seconds: list[float] = field(default_factory=list)
     done: bool = False
 
     def save(self, folder: Path) -> None:
@@ -133,6 +135,7 @@ class ListModule(LightningModule):
         torch.manual_seed(seed_of("noise", self.job.seed, epoch))  # dropout and input noise
         self.generator.manual_seed(seed_of("loss", self.job.seed, epoch))
         self.total = torch.zeros((), device=self.device)
+        self.epoch_began = time.perf_counter()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         now = rate(self.settings, self.current_epoch + (batch_idx + 1) / self.trainer.num_training_batches)
@@ -147,6 +150,12 @@ class ListModule(LightningModule):
             loss = self.job.loss.reduce(values, labels, batch.where)
         self.total += loss.detach()  # stays on the device: no step waits for the host
         return loss
+
+    def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
+        steps = self.trainer.num_training_batches
+        if batch_idx + 1 == steps:
+            self.total.item()  # waits for the device, once an epoch: its steps are over now
+            self.state.step_seconds.append((time.perf_counter() - self.epoch_began) / steps)
 
     def on_validation_epoch_start(self) -> None:
         # One row more than documents: padding carries row -1, so what is computed for it lands there.

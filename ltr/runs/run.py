@@ -178,6 +178,7 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
         "fit_seconds": log["seconds"],
         "score_seconds": seconds,
         "train_documents_per_second": log.get("documents_per_second"),
+        "train_step_seconds": log.get("step_seconds"),
         "score_documents_per_second": documents / max(seconds, 1e-9),
         "parameters": int(ranker.n_parameters),
         **peak_memory(),
