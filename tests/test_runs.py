@@ -21,11 +21,11 @@ from ltr.datasets import synthetic
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, per_query, read_config, read_record, read_scores, seeds, summarise, verify
-from ltr.runs.config import DataConfig, RankerChoice, RunConfig, command, differences
+from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, command, differences, resolve
 from ltr.runs.evaluate import join, read_per_query, to_frame
 from ltr.runs.files import lock, whole_file, whole_folder
 from ltr.runs.scores import scores_table, write_scores
-from ltr.strict import read_toml
+from ltr.strict import read_toml, write_toml
 from ltr.types import Split
 
 DATA = "synthetic:queries=30,features=50,objectives=2"
@@ -90,9 +90,18 @@ def test_a_toml_file_and_overrides_that_win(tmp_path, config):
     assert found == config and config_hash(found) == config_hash(config)
 
 
+def test_a_parameter_that_is_a_tuple_comes_back_from_toml(tmp_path, config):
+    loss = LossChoice("ordinal", {"boundaries": (1, 2.5)})
+    resolved = resolve(replace(config, loss=loss))
+    write_toml(tmp_path / "config.toml", resolved)
+    assert read_config(tmp_path / "config.toml") == resolve(resolved) == resolved
+    assert resolved.loss.params["boundaries"] == [1.0, 2.5]
+
+
 @pytest.mark.parametrize(
     "keys, says",
     [
+        ({"loss.name": "ordinal", "loss.params.boundaries": ["a"]}, "of loss 'ordinal' has the wrong type"),
         ({"ranker.name": "mpl"}, "Did you mean 'mlp'"),
         ({"loss.name": "lisnet"}, "Did you mean 'listnet'"),
         ({"ranker.params.hiden": [4]}, "Did you mean 'hidden'"),
@@ -186,7 +195,8 @@ def test_the_record_tells_all_that_decides_a_number(finished, config, task):
     assert len(record.hashes["code"]["sources"]) == 64 and len(record.hashes["store"]) == 64
     assert record.data["fold"] == task.fold and record.data["splits"]["test"]["documents"] == task.test.n_documents
     assert record.environment["python"] and record.environment["libraries"]["torch"] and record.environment["cpu_count"]
-    for key in ("fit_seconds", "score_seconds", "train_documents_per_second", "score_documents_per_second"):
+    speeds = ("train_documents_per_second", "train_step_seconds", "score_documents_per_second")
+    for key in ("fit_seconds", "score_seconds", *speeds):
         assert record.cost[key] > 0
     assert record.cost["peak_memory_bytes"] > 1e7 and record.cost["attempts"] == 1
     assert record.cost["parameters"] == (50 + 1) * 8 + 8 + 1

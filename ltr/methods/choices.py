@@ -19,6 +19,8 @@ def loss_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> loss_params("listnet", {"eps": 1})
     {'target': 'gain', 'eps': 1.0, 'temperature': 1.0}
+    >>> loss_params("ordinal", {"boundaries": [1, 2.5]})
+    {'boundaries': (1.0, 2.5)}
     """
     from ..losses import LOSSES, loss
     from ..losses.base import parameters
@@ -41,6 +43,8 @@ def _like(default, value, what: str):
         return value
     if kind is float and type(value) is int:
         return float(value)
+    if kind is tuple and isinstance(value, list):  # TOML and JSON have no tuples
+        return tuple(_like(default[0], each, what) for each in value) if default else tuple(value)
     raise InputError(f"{what} has the wrong type", expected=f"{kind.__name__}, as its default {default!r}", came=value)
 
 
