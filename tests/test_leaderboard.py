@@ -67,6 +67,22 @@ def test_letters_separate_what_differs_and_nothing_else(board):
     assert board.p.loc["Net mse", "Random"] < 0.05 < board.p.loc["Net listnet", "Random"]
 
 
+def test_some_of_the_systems(values, board):
+    some = leaderboard(made_results(values), systems=["Random", "Net listnet"], draws=500)
+    assert set(some.table.system) == set(some.p.index) == {"Random", "Net listnet"}
+    assert (some.table.letters == "a").all() and some.queries == board.queries
+    assert row(some, "Random")["mean"] == row(board, "Random")["mean"]
+
+
+def test_many_systems_can_still_differ():
+    """With 20 draws no p is small enough for 15 pairs: the test takes as many as Holm's correction asks for."""
+    generator = np.random.default_rng(0)
+    cubes = {f"S{i}": generator.normal(0.1 * i, 0.02, (1, 1, 80)) for i in range(6)}
+    board = leaderboard(made_results(cubes), draws=20)
+    assert list(board.table.letters) == list("abcdef")
+    assert board.patterns == 2 * 15 / 0.05 and f"paired randomisation, {board.patterns:,} draws" in board.caption()
+
+
 def test_a_system_that_lost_a_fold_is_shown_without_letters(values):
     lost = {("Net mse", 1, s): ("failed", "out of memory") for s in (0, 1)}
     board = leaderboard(made_results(values, lost=lost), draws=200)

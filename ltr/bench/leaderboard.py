@@ -14,7 +14,9 @@ What the numbers are, for one dataset and one measure:
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,11 +45,12 @@ class Leaderboard:
     Attributes:
         dataset, measure, rule: what is ranked by.
         table: a row a system, best first: system, baseline, mean, low, high, letters, seed_sd, regret, fit_seconds,
-            documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over runs.
+            step_seconds, documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over
+            runs (of memory the largest).
         all_measures: a row a system, a column a measure, by the same rule.
         p: Holm-corrected p value of every pair of complete systems.
         queries: test queries; counted: those in the mean; blank: those without a relevant document.
-        draws: of the bootstrap and of the randomisation test.
+        draws: of the bootstrap; patterns: draws of the randomisation test.
     """
 
     dataset: str
@@ -60,6 +63,7 @@ class Leaderboard:
     counted: int
     blank: int
     draws: int
+    patterns: int
     level: float = 0.95
     alpha: float = 0.05
     facts: dict[str, Any] = field(default_factory=dict)
@@ -71,7 +75,8 @@ class Leaderboard:
             f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant "
             f"document, {self.queries - self.counted or 'none'} left out by the measure. "
             f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ "
-            f"significantly (paired randomisation, {self.draws:,} draws, Holm over all pairs, alpha = {self.alpha:g})."
+            f"significantly (paired randomisation, {self.patterns:,} draws, Holm over all pairs, alpha = "
+            f"{self.alpha:g})."
         )
 
     def rows(self) -> list[dict[str, str]]:
@@ -154,6 +159,7 @@ def leaderboard(
     dataset: str | None = None,
     measure: str | None = None,
     *,
+    systems: Sequence[str] | None = None,
     rule: Rule = "queries",
     draws: int = 10_000,
     level: float = 0.95,
@@ -166,8 +172,10 @@ def leaderboard(
         dataset: the suite's first by default.
         measure: what to rank by; the suite's headline by default. Intervals and letters need a measure whose values
             a query were kept (the headline and the suite's `per_query`).
+        systems: labels to compare, all by default. Holm's correction is for the pairs of these.
         rule: "queries" or "folds"; see the module. The interval and the tests are over queries either way.
-        draws: of the bootstrap and the randomisation test.
+        draws: of the bootstrap and the randomisation test. The test takes more where the smallest p there can be would
+            not survive Holm's correction for that many pairs.
         level: of the interval.
         alpha: family-wise error rate of the letters.
 
@@ -184,8 +192,10 @@ def leaderboard(
         raise unknown_name("dataset of the results", dataset, results.suite.datasets)
     if rule not in ("queries", "folds"):
         raise InputError("unknown rule for the mean", expected="'queries' or 'folds'", came=rule)
+    wanted = list(results.systems if systems is None else systems)
     values = results.values[(results.values.dataset == dataset) & (results.values.split == "test")]
-    runs = results.runs[results.runs.dataset == dataset]
+    values = values[values.system.isin(wanted)]
+    runs = results.runs[(results.runs.dataset == dataset) & results.runs.system.isin(wanted)]
     known = list(dict.fromkeys(values.measure)) or list(results.suite.measures)
     if measure not in known:
         raise unknown_name("measure of the results", measure, known)
@@ -208,13 +218,16 @@ def leaderboard(
         row["seed_sd"] = _seed_sd(values[(values.system == label) & (values.measure == measure)], rule)
         row["regret"] = means.get((BEST_POSSIBLE, measure), np.nan) - row["mean"]
         row |= {
-            "fit_seconds": done.fit_seconds.mean(), "documents_per_second": done.score_documents_per_second.mean(),
-            "parameters": done.parameters.mean(), "peak_memory_bytes": done.peak_memory_bytes.max(),
+            "fit_seconds": done.fit_seconds.mean(), "step_seconds": done.train_step_seconds.mean(),
+            "documents_per_second": done.score_documents_per_second.mean(), "parameters": done.parameters.mean(),
+            "peak_memory_bytes": done.peak_memory_bytes.max(),
             "done": len(done), "planned": 0 if row["yardstick"] else len(mine), "note": _note(mine),
         }  # fmt: skip
         rows.append(row)
     complete = [s for s in labels if _complete(runs[runs.system == s]) and s in matrix and s != BEST_POSSIBLE]
-    p, letters = _groups(matrix, complete, draws, alpha, dataset)
+    pairs = len(complete) * (len(complete) - 1) // 2
+    patterns = max(draws, math.ceil(2 * pairs / alpha))
+    p, letters = _groups(matrix, complete, patterns, alpha, dataset)
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
     table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)
@@ -226,7 +239,7 @@ def leaderboard(
     counted = values[values.measure == measure].drop_duplicates("fold").queries.sum()
     return Leaderboard(
         dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted),
-        int(counts.test_blank.sum()), draws, level, alpha,
+        int(counts.test_blank.sum()), draws, patterns, level, alpha,
     )  # fmt: skip
 
 
