@@ -114,6 +114,21 @@ def test_suites_that_travel_with_the_package(name):
     assert any(system.baseline for system in suite.systems)
 
 
+def test_every_registered_loss(tmp_path):
+    from ltr.losses import LOSSES
+
+    text = 'title = "t"\ndatasets = "a"\n[[systems]]\nlabel = "Net"\nranker = "mlp"\nlosses = "all"\n'
+    text += "[loss_params]\nbce = { top = 2.0 }\nlambdaprecision = { k = 3, sigma = 2.0 }\n"
+    suite = load_suite(write(tmp_path / "s.toml", text))
+    assert suite.systems[0].losses == tuple(LOSSES.names())
+    variants = {v.loss: v for v in suite.variants()}
+    assert variants["bce"].loss_params == {"top": 2.0} and variants["mse"].loss_params == {}
+    over = replace(suite, systems=(replace(suite.systems[0], losses=("lambdaprecision",), loss_params={"k": 7}),))
+    assert over.variants()[0].loss_params == {"k": 7, "sigma": 2.0}, "those of the system win"
+    with pytest.raises(InputError, match="Did you mean 'bce'"):
+        load_suite(write(tmp_path / "s.toml", text.replace("bce", "bec")))
+
+
 def test_grid_points_are_a_seeded_sample_without_repetition():
     grid = {"params.a": [1, 2, 3, 4], "params.b": ["x", "y", "z"]}
     points = grid_points(grid, 5, seed=1)

@@ -22,6 +22,9 @@ of the same label too), so that several suites share one list of systems.
     points = 4                               # the same number for every system with a grid
     folds = ["Fold1"]
     seeds = [0]
+
+`losses = "all"` is every registered loss; the suite that lies beside results has their names. Where a loss must know
+the grades of a dataset, `[loss_params.NAME]` says so once for all systems.
 """
 
 from __future__ import annotations
@@ -49,9 +52,9 @@ class System:
     Attributes:
         label: its name in tables; the loss is appended where `losses` is given.
         ranker: name in the catalogue of rankers.
-        losses: losses to train it with, for rankers that take one.
+        losses: losses to train it with, for rankers that take one; "all" in a file is every registered one.
         params: parameters of the ranker.
-        loss_params: parameters of the loss.
+        loss_params: parameters of the loss, over those of the suite.
         training: settings of the training loop, over those of the suite.
         grid: what tuning may choose from: "params.x", "loss_params.x" or "training.x" -> list of values.
         seeds: instead of the suite's, e.g. one seed where nothing is random.
@@ -121,6 +124,7 @@ class Suite:
         select: measure that stops training and chooses hyperparameters, on validation; the headline when empty.
         per_query: measures whose values a query are kept in the results besides the headline (they take space).
         training: settings of the training loop for every system that has one.
+        loss_params: loss -> its parameters in every system that is trained with it.
         tuning, limits: see there.
     """
 
@@ -138,6 +142,7 @@ class Suite:
     select: str = ""
     per_query: tuple[str, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
+    loss_params: dict[str, dict[str, Any]] = field(default_factory=dict)
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
 
@@ -157,7 +162,7 @@ class Suite:
                         system.ranker,
                         loss,
                         system.params,
-                        system.loss_params,
+                        {**self.loss_params.get(loss, {}), **system.loss_params},
                         training,
                         grid,
                         system.seeds or self.seeds,
@@ -223,8 +228,23 @@ def load_suite(name: str | Path) -> Suite:
     for table, key in ((mapping, "folds"), (mapping, "datasets"), (mapping.get("tuning"), "folds")):
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = [table[key]]
+    if isinstance(mapping.get("systems"), list):
+        mapping["systems"] = [_with_losses(system) for system in mapping["systems"]]
     suite = strict.bind(Suite, mapping, file=path)
+    losses = {loss for system in suite.systems for loss in system.losses}
+    for loss in suite.loss_params:
+        if loss not in losses:
+            raise unknown_name("loss of the suite", loss, sorted(losses))
     return check(replace(suite, name=suite.name or path.stem), file=path)
+
+
+def _with_losses(system: Any) -> Any:
+    """The table of a system with `losses = "all"` replaced by their names."""
+    if not isinstance(system, Mapping) or system.get("losses") != "all":
+        return system
+    from ltr.losses import LOSSES
+
+    return {**system, "losses": LOSSES.names()}
 
 
 def check(suite: Suite, file: Path | None = None) -> Suite:
