@@ -1,4 +1,4 @@
-"""Several objectives at once: their labels, preferences between them, and one loss out of many.
+"""Several objectives at once: their labels, preferences between them, and one step direction out of many losses.
 
     objective.py         what an objective is; labels of a task made from raw columns, fitted on train
     label_transforms.py  identity, grade5, minmax, log-minmax
@@ -6,6 +6,11 @@
     preferences.py       the lattice, Dirichlet draws, validation of what a user typed
     scalarisations.py    losses and a preference -> one number to descend (`SCALARISATIONS`)
     adaptive.py          those that remember: epsilon-constraint, UW, DWA, FAMO
+    solvers.py           small exact problems over the simplex and the dual cone, m <= 6
+    aggregators.py       Gramian of the gradients -> coefficients of one step (`AGGREGATORS`)
+    directions.py        MGDA and its relatives: one point a run
+    steered.py           EPO and WC-MGDA: a point a preference
+    spaces.py            one step: gradients in the space of scores or of parameters, combined and written to `.grad`
 
 Names are imported when they are first used (torch takes seconds).
 """
@@ -19,6 +24,8 @@ _HOME = {
     "mean_losses": "targets", "oracle_scores": "targets", "weighted_sum": "targets",
     "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
     "SCALARISATIONS": "scalarisations", "coefficients": "scalarisations", "scalarisation": "scalarisations",
+    "AGGREGATORS": "aggregators", "aggregator": "aggregators",
+    "backward": "spaces", "gramian_of": "spaces",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 
@@ -28,6 +35,7 @@ def __getattr__(name: str):
         import importlib
 
         from_families = {"SCALARISATIONS": ("adaptive",), "scalarisation": ("adaptive",)}
+        from_families |= {"AGGREGATORS": ("directions", "steered"), "aggregator": ("directions", "steered")}
         for family in from_families.get(name, ()):  # a family registers itself when it is imported
             importlib.import_module(f".{family}", __name__)
         value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

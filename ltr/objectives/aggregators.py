@@ -1,0 +1,164 @@
+"""Aggregators: from the gradients of all objectives to the coefficients a_k of one step d = sum_k a_k g_k.
+
+A registered function is `f(gramian, *, losses, preference, generator, **params) -> coefficients`, of which it names
+only what it uses. Shapes: gramian `[..., objective, objective]` (M_kl = g_k . g_l), losses, preference and coefficients
+`[..., objective]`; arithmetic in float64. Everything but GradDrop sees the gradients only through M, so the same
+functions serve gradients of parameters, of scores, and of trees. `backward` in this room makes M and takes the step;
+descent means theta <- theta - lr d.
+
+    mgda = aggregator("mgda", 3)
+    a = mgda(gramian)
+
+Claims (proven in tests/test_aggregators.py):
+
+    preference     "steers": needed; "optional": used where given, else equal; "scales": optional, l_k <- w_k l_k first
+    means          of those that steer: "importance" or "balance" (losses along 1/w)
+    simplex        a >= 0, sum 1
+    conflict_free  M a >= 0: no objective gets worse, to first order
+    scale_free     rescaling one gradient leaves the direction of d
+    needs_losses   looks at the values of the losses too
+    direction      returns d itself from the gradients `[objective, n]`, not coefficients
+    stochastic     draws from the generator
+    stateful       remembers earlier steps (and continues from a checkpoint)
+
+Universal: the order of the objectives means nothing, a common factor of all gradients changes no coefficient, zero and
+duplicate gradients are fine, NaN in, NaN out.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..catalogue import Catalogue, Entry
+from ..errors import InputError
+from .parameters import refuse_unknown
+
+__all__ = ["AGGREGATORS", "Aggregator", "aggregator"]
+
+AGGREGATORS = Catalogue("aggregator")
+_SHARED = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
+
+
+class Aggregator(nn.Module):
+    """An aggregator with its parameters bound and, where it remembers something, its state in buffers."""
+
+    def __init__(self, entry: Entry, objectives: int, params: dict[str, Any] | None = None):
+        super().__init__()
+        self.entry, self.objectives, self.params = entry, objectives, dict(params or {})
+        step = entry.function if inspect.isfunction(entry.function) else entry.function.solve
+        self._takes = set(inspect.signature(step).parameters) & set(_SHARED)
+
+    @property
+    def makes_direction(self) -> bool:
+        """Whether it returns the step from the gradients instead of coefficients from their Gramian."""
+        return self.entry.claims.get("direction", False)
+
+    @torch.no_grad()
+    def forward(
+        self,
+        gramian: Tensor,
+        *,
+        losses: Tensor | None = None,
+        preference: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Coefficients float64 `[..., objective]`, or the step `[n]` for one with the claim `direction`.
+
+        Args:
+            gramian: `[..., objective, objective]`; the gradients `[objective, n]` for one with the claim `direction`.
+            losses: `[..., objective]`, where `needs_losses`.
+            preference: `[..., objective]`, see the claim `preference`.
+            generator: of those that draw; None: torch's own.
+        """
+        self._check(gramian, losses, preference)
+        given = gramian.detach().double()
+        losses = None if losses is None else losses.detach().double().to(given.device)
+        weights = None if preference is None else preference.detach().to(given)
+        scales = weights is not None and self.entry.claims["preference"] == "scales"
+        if scales:
+            given = given * weights.unsqueeze(-1)
+            given = given if self.makes_direction else given * weights.unsqueeze(-2)
+            losses = None if losses is None else losses * weights
+        # What is no number must not become a step that is one, nor enter a state.
+        finite = given.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+        if losses is not None and self.needs_losses:
+            finite = finite & losses.isfinite().all(-1, keepdim=True).unsqueeze(-1)
+            losses = losses.nan_to_num()
+        if self.entry.claims.get("stateful") and not finite.all():
+            return given.new_full(given.shape[:-1], torch.nan)
+        shared = {"losses": losses, "preference": weights, "generator": generator}
+        out = self.solve(given.where(finite, 0.0), **{k: v for k, v in shared.items() if k in self._takes})
+        if scales and not self.makes_direction:
+            out = out * weights
+        return out.masked_fill(~finite.squeeze(-1), torch.nan)
+
+    def solve(self, gramian: Tensor, **shared) -> Tensor:
+        return self.entry.function(gramian, **shared, **self.params)
+
+    def _check(self, gramian: Tensor, losses: Tensor | None, preference: Tensor | None) -> None:
+        name, m, claims = self.entry.name, self.objectives, self.entry.claims
+        fits = gramian.ndim == 2 and len(gramian) == m if self.makes_direction else gramian.shape[-2:] == (m, m)
+        if not fits:
+            expected = f"gradients [{m}, n]" if self.makes_direction else f"a Gramian [..., {m}, {m}]"
+            raise InputError(f"aggregator {name!r}", expected=expected, came=tuple(gramian.shape))
+        if preference is None and claims["preference"] == "steers":
+            raise InputError(f"aggregator {name!r} needs a preference")
+        if losses is None and "losses" in self._takes and self.needs_losses:
+            raise InputError(f"aggregator {name!r} looks at the losses", do="Pass losses=...")
+        for what, each in (("losses", losses), ("preference", preference)):
+            if each is not None and each.shape[-1:] != (m,):
+                raise InputError(f"aggregator {name!r}: {what}", expected=f"[..., {m}]", came=tuple(each.shape))
+
+    @property
+    def needs_losses(self) -> bool:
+        """Whether the values of the losses must be given too, with these parameters."""
+        needs = self.entry.claims.get("needs_losses", False)
+        return needs(self.params) if callable(needs) else needs
+
+    def extra_repr(self) -> str:
+        return ", ".join([self.entry.name, *(f"{k}={v!r}" for k, v in self.params.items())])
+
+
+@AGGREGATORS.register(
+    "linear",
+    formula="a = w",
+    source="weighted sum, as a yardstick for the others",
+    preference="optional",
+    means="importance",
+    simplex=True,
+)
+def linear(gramian: Tensor, *, preference: Tensor | None = None) -> Tensor:
+    """The preference itself, or 1/m each; the Gramian is not looked at."""
+    m = gramian.shape[-1]
+    return gramian.new_full(gramian.shape[:-1], 1 / m) if preference is None else preference.expand(gramian.shape[:-1])
+
+
+def aggregator(name: str, objectives: int, **params) -> Aggregator:
+    """The aggregator of that name for so many objectives, with these parameters.
+
+    Raises:
+        InputError: unknown name or parameter (the near miss is named), or a value it refuses.
+
+    >>> aggregator("mgda", 2)(torch.tensor([[1.0, -0.5], [-0.5, 1.0]]))
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+    from . import directions, steered  # noqa: F401  they register themselves, also in a worker that imported only this
+
+    entry = AGGREGATORS[name]
+    if objectives < 1:
+        raise InputError("an aggregator needs objectives", expected="at least 1", came=objectives)
+    refuse_unknown("aggregator", entry, params, _SHARED)
+    if isinstance(entry.function, type):
+        return entry.function(objectives, **params)
+    made = Aggregator(entry, objectives, params)
+    # Orthogonal gradients go through once, so that a wrong value fails here and not at the first step.
+    one = torch.ones(objectives)
+    try:
+        made(torch.eye(objectives), losses=one, preference=one / objectives, generator=torch.Generator())
+    except (TypeError, RuntimeError) as problem:
+        raise InputError(f"aggregator {name!r} does not take these parameters: {problem}", came=params) from problem
+    return made
