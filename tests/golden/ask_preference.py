@@ -174,7 +174,8 @@ def answers(case: dict) -> list[dict]:
         ("hinge-dpo", {}, opo_hinge(ratios, beta).mean(), "read"),
         ("listmle-dpo", {"normalise": "none"}, opo_list_mle(ratios, beta), "read"),
         ("lipo", {}, opo_lipo(ratios, sorted_labels, beta), "read"),
-        ("approxndcg-dpo", {"temperature": 1 / 25}, opo_approx_ndcg(ratios, sorted_labels, beta), "read"),
+        # Public code descends minus the measure, the catalogue 1 minus it.
+        ("approxndcg-dpo", {"temperature": 1 / 25}, 1 + opo_approx_ndcg(ratios, sorted_labels, beta), "read"),
     ]  # fmt: skip
     return [
         {"loss": name, "params": {k: v if isinstance(v, str) else float(v) for k, v in params.items()},
