@@ -184,6 +184,20 @@ def test_inputs_and_the_global_generator_stay(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_device_changes_nothing(name, device):
+    """On an accelerator (LTR_TEST_DEVICE) as on the CPU; state moves with the module, draws come from any generator."""
+    J, losses = jacobians()["conflicting"], losses_of()
+    f = aggregator(name, 3)
+    w = preference_of(f)
+    G = J if f.makes_direction else J @ J.mT
+    expected = copy.deepcopy(f)(G, losses=losses, preference=w, generator=torch.Generator().manual_seed(0))
+    f, w = f.to(device), None if w is None else w.to(device)
+    out = f(G.to(device), losses=losses.to(device), preference=w, generator=torch.Generator().manual_seed(0))
+    assert out.device.type == torch.device(device).type
+    torch.testing.assert_close(out.cpu(), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_preference_rule(name):
     """Steered ones need it; "scales" is the same as losses multiplied beforehand; "optional" equals 1/m at equal w."""
     f = aggregator(name, 3)

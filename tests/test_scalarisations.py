@@ -115,6 +115,20 @@ def test_inputs_stay(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_device_changes_nothing(name, device):
+    """On an accelerator (LTR_TEST_DEVICE) as on the CPU; state moves with the module, draws come from any generator."""
+    f = made(name)
+    losses, w = (None if t is None else t.float() for t in inputs(f))
+    moved = copy.deepcopy(f).to(device)
+    for _ in range(2):
+        f.update(losses, after=0.9 * losses)
+        moved.update(losses.to(device), after=0.9 * losses.to(device))
+    out = value(moved, losses.to(device), None if w is None else w.to(device))
+    assert out.device.type == torch.device(device).type
+    torch.testing.assert_close(out.cpu(), value(f, losses, w), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_preference_rule(name):
     """Steered ones need a preference; others scale the losses by it first, or say that it cannot steer them."""
     f = made(name)

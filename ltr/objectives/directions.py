@@ -45,6 +45,8 @@ def mgda(
 ) -> Tensor:
     """The shortest convex combination of the gradients; 0 exactly where the point is Pareto stationary.
 
+    A gradient of 0 (an objective blank on the whole batch, or of weight 0) makes the step 0: nothing is shorter.
+
     Args:
         gramian: `[..., objective, objective]`.
         losses: `[..., objective]`, for "loss" and "loss+".
