@@ -158,7 +158,8 @@ def _golden():
 
 def test_no_public_formula_goes_unasked():
     """Those on registered losses are all here; those on losses of the other catalogue come with the loss."""
-    stated = {r["loss"] for case in json.loads((GOLDEN / "preference.json").read_text())["cases"] for r in case["answers"]}
+    record = json.loads((GOLDEN / "preference.json").read_text())
+    stated = {row["loss"] for case in record["cases"] for row in case["answers"]}
     assert {n for n in stated if n not in preference_losses()} <= {"approxndcg-dpo"}
     assert {"modpo", "mallowspo", "mrpo", "lipo", "dpo", "hinge-dpo", "listmle-dpo", "ipo", "focalpo"} <= stated
 
