@@ -11,7 +11,9 @@ from typing import Literal
 
 from ..errors import InputError
 
-__all__ = ["HEADLINE", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig", "TransformerConfig", "rate"]
+__all__ = [
+    "HEADLINE", "ConditioningConfig", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig", "TransformerConfig", "rate",
+]  # fmt: skip
 
 HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by unless it is told otherwise
 
@@ -232,4 +234,44 @@ class DASALCConfig:
             head_size=(self.head_size >= 1, "1 or more"),
             dropout=(0 <= self.dropout < 1, "a probability in [0, 1)"),
             noise=(self.noise >= 0, "0 or more"),
+        )
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """How a net learns of the preference w it scores for (and, if asked, of the temperature beta).
+
+    Attributes:
+        kind: where w enters.
+            none: nowhere; the net has one ranking for all.
+            concat: w beside the features of every document (COSMOS, 2103.13392); the first layer adds V w to its W x.
+            film: h <- (1 + gamma(w)) h + delta(w) in every hidden layer before its activation, after every block of a
+                transformer, and on the features where there is neither (Perez et al., AAAI 2018; YOTO, ICLR 2020).
+            prompt: w becomes `prompts` vectors that stand as documents in front of the list and are dropped from the
+                output; list transformer only (Hyper Prompt Tuning of HyperDPO, 2410.08316; the list form is ours).
+            head: a hypernetwork adds v(w) to the weights of the last layer (PHN, 2010.04104, on the head alone).
+        start: "scratch": s = net(x, w). "augmented": s = s_ref + net(x, w) with a last layer of zeros, so that the
+            scores start at those of the reference exactly; the rest starts from the weights of the reference where that
+            is the same kind of net.
+        hidden: widths of the map from w to what it changes.
+        prompts: documents put in front of the list by "prompt".
+        frozen: keep the net as the reference left it: only what comes from w, and the last layer, learn. For
+            "augmented".
+        temperature: log beta is a further input beside w.
+    """
+
+    kind: Literal["none", "concat", "film", "prompt", "head"] = "film"
+    start: Literal["scratch", "augmented"] = "augmented"
+    hidden: tuple[int, ...] = (32,)
+    prompts: int = 4
+    frozen: bool = False
+    temperature: bool = False
+
+    def __post_init__(self):
+        check(
+            self,
+            hidden=(all(width >= 1 for width in self.hidden), "positive widths"),
+            prompts=(self.prompts >= 1, "1 or more"),
+            frozen=(not self.frozen or self.start == "augmented", 'false, or start = "augmented"'),
+            temperature=(not self.temperature or self.kind != "none", "a kind that takes inputs"),
         )

@@ -12,7 +12,7 @@ would tie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -173,12 +173,15 @@ class Tower(nn.Module):
         self.norms = nn.ModuleList(norms[norm](width) for width in hidden) if norm != "none" else None
         self.activation, self.dropout = _ACTIVATION[activation](), nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+    def forward(self, x: Tensor, where: Tensor, touch: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """`touch(layer, z)` may change what a layer hands to its activation."""
         for i, linear in enumerate(self.linears):
             x = linear(x)
             if self.norms is not None:
                 norm = self.norms[i]
                 x = norm(x, where) if isinstance(norm, MaskedBatchNorm) else norm(x)
+            if touch is not None:
+                x = touch(i, x)
             x = self.dropout(self.activation(x))
         return x
 
@@ -236,10 +239,10 @@ class MaskedBatchNorm(nn.Module):
             x = x.float()
             mean, variance = self.mean, self.variance
             if self.training:
-                real = where.unsqueeze(-1)
+                real, documents = where.expand(x.shape[:-1]).unsqueeze(-1), tuple(range(x.dim() - 1))
                 n = real.sum().clamp(min=1)
-                mean = torch.where(real, x, 0.0).sum((0, 1)) / n
-                variance = torch.where(real, x - mean, 0.0).square().sum((0, 1)) / n
+                mean = torch.where(real, x, 0.0).sum(documents) / n
+                variance = torch.where(real, x - mean, 0.0).square().sum(documents) / n
                 with torch.no_grad():
                     seen = variance * (n / (n - 1).clamp(min=1))  # the running variance is the unbiased one
                     self.mean.lerp_(mean, self.momentum)

@@ -1,0 +1,253 @@
+"""Nets that score for a preference: one net, every trade-off between the objectives.
+
+    forward(features [batch, list, feature], where [batch, list], preferences [preference, objective])
+        -> scores float32 [batch, preference, list]
+
+Preferences may also differ from list to list, `[batch, preference, objective]`. Where w enters is a setting
+(`ConditioningConfig`); whatever lies before that place is computed once for all K preferences of a list:
+
+    head      everything but K dot products a document
+    film      the first layer, or all up to the end of the first block
+    concat    the first product, which is most of an MLP on 136 features
+    prompt    the projection of the documents
+
+w goes in as m w - 1, which is 0 in the middle of the simplex. What comes from w starts at 0 in "film" and "head" (the
+net is then the same for every w, and learns where it must differ), and in "concat" where the net starts from a
+reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .config import ConditioningConfig
+from .nets import MLP, Linear, ListTransformer, attention_mask, build
+
+__all__ = ["Conditioned", "PreferenceMap"]
+
+
+class PreferenceMap(nn.Module):
+    """w -> layers with SiLU -> numbers.
+
+    Args:
+        inputs, hidden, outputs: widths.
+        silent: start at 0 for every w.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, silent: bool):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for a, b in zip((inputs, *hidden), hidden, strict=False):
+            layers += [nn.Linear(a, b), nn.SiLU()]
+        last = nn.Linear((inputs, *hidden)[-1], outputs)
+        if silent:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.layers(w)
+
+
+class Conditioned(nn.Module):
+    """A net of `nets.py` and the map from preferences to what they change in it.
+
+    Args:
+        net: config of the net: linear, mlp or transformer.
+        conditioning: where w enters, and how the net starts.
+        n_features, n_objectives: sizes of the inputs.
+        scale: the net's output is multiplied by it; 1 / beta makes it learn implicit rewards in their own units.
+
+    Raises:
+        InputError: a net that cannot be conditioned this way.
+    """
+
+    def __init__(
+        self, net, conditioning: ConditioningConfig, n_features: int, n_objectives: int, scale: float = 1.0
+    ):
+        super().__init__()
+        self.config, self.n_objectives, self.scale = conditioning, n_objectives, scale
+        self.net = build(net, n_features)
+        name = type(net).__name__.removesuffix("Config").lower()
+        if not isinstance(self.net, Linear | MLP | ListTransformer):
+            raise InputError(f"a {name} net cannot be conditioned", expected="linear, mlp or transformer")
+        self.listwise = isinstance(self.net, ListTransformer)
+        inputs, kind = n_objectives + conditioning.temperature, conditioning.kind
+        make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
+        self.widths = self._film_widths(n_features) if kind == "film" else ()
+        if kind == "concat":
+            first = self._first_width()
+            if first is None:
+                raise InputError(
+                    f"concat cannot condition a {name} net without hidden layers: w would add the same to every score",
+                    do="Take film or head.",
+                )
+            self.shift = nn.Linear(inputs, first, bias=False)
+        elif kind == "film":
+            self.film = make(2 * sum(self.widths), True)
+        elif kind == "prompt":
+            if not self.listwise:
+                raise InputError(
+                    f"prompts stand among the documents of a list, and a {name} net sees one document at a time",
+                    do="Take a transformer, or another conditioning.",
+                )
+            self.prompt = make(conditioning.prompts * self.net.project.out_features, False)
+        elif kind == "head":
+            self.head = make(self.net.head.linear.in_features, True)
+        self._silence()
+
+    # ------------------------------------------------------------------------------------------------------ scoring
+
+    def forward(
+        self,
+        features: Tensor,
+        where: Tensor,
+        preferences: Tensor,
+        *,
+        beta: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """Scores float32 `[batch, preference, list]`, pads 0.
+
+        Args:
+            features: `[batch, list, feature]`.
+            where: `[batch, list]`.
+            preferences: `[preference, objective]` or `[batch, preference, objective]`.
+            beta: `[preference]` or `[batch, preference]`, for a net with `temperature`.
+            reference: `[batch, list]` s_ref, for a net that is augmented.
+        """
+        w = self._inputs(features, preferences, beta)
+        scores = self._score(features, where, w)
+        if scores.shape[1] != w.shape[1]:
+            scores = scores.expand(-1, w.shape[1], -1)
+        if self.scale != 1.0:
+            scores = self.scale * scores
+        if self.config.start != "augmented":
+            return scores
+        if reference is None:
+            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
+        return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes over the weights of a net of the same config; what comes from w, and an augmented head, start at 0."""
+        self.net.load_state_dict(weights)
+        if self.config.kind == "concat":
+            nn.init.zeros_(self.shift.weight)
+        self._silence()
+
+    def _silence(self) -> None:
+        if self.config.start == "augmented":
+            nn.init.zeros_(self.net.head.linear.weight)
+            nn.init.zeros_(self.net.head.linear.bias)
+        if self.config.frozen:
+            for name, parameter in self.net.named_parameters():
+                parameter.requires_grad_(name.startswith("head."))
+
+    def _inputs(self, features: Tensor, preferences: Tensor, beta: Tensor | None) -> Tensor:
+        """`[batch or 1, preference, input]`."""
+        m = self.n_objectives
+        w = preferences if preferences.dim() == 3 else preferences.unsqueeze(0)
+        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, len(features)):
+            expected = f"[preference, {m}] or [{len(features)}, preference, {m}]"
+            raise InputError("preferences do not fit the batch", expected=expected, came=tuple(preferences.shape))
+        if self.config.temperature != (beta is not None):
+            raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
+        w = m * w.to(features) - 1
+        if beta is None:
+            return w
+        beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
+        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, len(features)):
+            raise InputError("beta is one a preference", expected=tuple(w.shape[:2]), came=tuple(beta.shape))
+        lists = max(len(w), len(beta))
+        return torch.cat([w.expand(lists, -1, -1), beta.to(w).log().unsqueeze(-1).expand(lists, -1, -1)], -1)
+
+    def _score(self, features: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        kind, net = self.config.kind, self.net
+        if kind == "head":
+            h = self._encode(features, where).squeeze(1)  # [batch, list, width]
+            with torch.autocast(h.device.type, enabled=False):
+                h = h.float()
+                scores = net.head.linear(h).mT + self.head(w.float()) @ h.mT
+                return net.head.bound(scores).masked_fill(~where.unsqueeze(1), 0.0)
+        if kind == "concat":
+            h = self._encode(features, where, shift=self.shift(w).unsqueeze(-2))
+        elif kind == "film":
+            changes = self.film(w).unsqueeze(-2).split([2 * width for width in self.widths], -1)
+            h = self._encode(features, where, film=[each.chunk(2, -1) for each in changes])
+        elif kind == "prompt":
+            prompts = self.prompt(w).unflatten(-1, (self.config.prompts, -1))
+            h = self._encode(features, where, prompts=prompts)
+        else:
+            h = self._encode(features, where)
+        return net.head(h, where.unsqueeze(1))
+
+    # ------------------------------------------------------------------------------------------------- the body, once
+
+    def _encode(
+        self,
+        features: Tensor,
+        where: Tensor,
+        *,
+        shift: Tensor | None = None,
+        film: Sequence[tuple[Tensor, Tensor]] | None = None,
+        prompts: Tensor | None = None,
+    ) -> Tensor:
+        """What the last layer sees, `[batch, preference or 1, list, width]`: 1 as long as no preference has entered.
+
+        Args:
+            shift: `[batch or 1, preference, 1, width]`, added to the first layer's product.
+            film: gamma and delta `[batch or 1, preference, 1, width]` of each place.
+            prompts: `[batch or 1, preference, prompt, width]`.
+        """
+        net, mask = self.net, where.unsqueeze(1)
+        x = net.noise(features).unsqueeze(1)
+
+        def modulate(i: int, z: Tensor) -> Tensor:
+            gamma, delta = film[i]
+            return torch.addcmul(z + delta, z, gamma)
+
+        def touch(i: int, z: Tensor) -> Tensor:
+            if shift is not None and i == 0:
+                z = z + shift
+            return z if film is None or self.listwise else modulate(i, z)
+
+        if isinstance(net, Linear) or (not self.listwise and len(net.tower.linears) == 0):
+            return x if film is None else modulate(0, x)
+        x = net.tower(x, mask, touch)
+        if not self.listwise:
+            return x
+        x = net.project(x)
+        if shift is not None and len(net.tower.linears) == 0:
+            x = x + shift
+        if prompts is not None:
+            batch, _, n, width = x.shape
+            prompts = prompts.to(x.dtype).expand(batch, -1, -1, -1)
+            x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
+            mask = torch.cat([mask.new_ones(*mask.shape[:-1], prompts.shape[-2]), mask], -1)
+        if film is not None and len(net.blocks) == 0:
+            x = modulate(0, x)
+        for i, block in enumerate(net.blocks):
+            keys = attention_mask(mask.expand(x.shape[:-1]).flatten(0, 1))
+            x = block(x.flatten(0, 1), keys).unflatten(0, x.shape[:2])
+            x = x if film is None else modulate(i, x)
+        if prompts is not None:
+            x = x[..., prompts.shape[-2] :, :]
+        return net.norm(x)
+
+    def _first_width(self) -> int | None:
+        if isinstance(self.net, Linear):
+            return None
+        linears = self.net.tower.linears
+        if len(linears):
+            return linears[0].out_features
+        return self.net.project.out_features if self.listwise else None
+
+    def _film_widths(self, n_features: int) -> tuple[int, ...]:
+        if self.listwise:
+            return (self.net.project.out_features,) * max(len(self.net.blocks), 1)
+        linears = () if isinstance(self.net, Linear) else self.net.tower.linears
+        return tuple(each.out_features for each in linears) or (n_features,)
