@@ -19,9 +19,11 @@ import torch
 
 from ltr.errors import InputError
 from ltr.losses import LOSSES, PREFERENCE_LOSSES, dpo, implicit_rewards, loss, preference_loss, preference_losses
+from ltr.losses.dispersion import dispersion_index, label_entropy, reference_entropy
 from ltr.losses.listwise import target_distribution
-from ltr.losses.mallows import dispersion_index, kendall_link, label_entropy, log_normaliser, reference_entropy
-from ltr.losses.margins import earlier_rewards, log_targets, margin_rewards, standardise
+from ltr.losses.mallows import kendall_link, log_normaliser
+from ltr.losses.margins import log_targets, margin_rewards, standardise
+from ltr.losses.sequential import earlier_rewards
 
 GOLDEN = Path(__file__).with_name("golden")
 REF, BETA = torch.tensor([0.5, 0.5, 1.0, 0.0], dtype=torch.float64), 2.0

@@ -18,13 +18,14 @@ _PREFERENCE = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards",
 def __getattr__(name: str):
     if name in __all__:
         # The families register themselves.
-        from . import base, lambdas, listwise, pairwise, plackett, pointwise  # noqa: F401
+        from . import base, lambdas, listwise, neuralsort, pairwise, plackett, pointwise, smooth, sortnet  # noqa: F401
 
         globals().update({each: getattr(base, each) for each in __all__})
         return globals()[name]
     if name in _PREFERENCE:
-        from . import mallows, margins, preference, preference_pairs  # noqa: F401  the families register themselves
+        from . import preference
 
+        preference.fill()
         globals().update({each: getattr(preference, each) for each in _PREFERENCE})
         return globals()[name]
     raise AttributeError(f"module 'ltr.losses' has no attribute {name!r}")

@@ -3,13 +3,8 @@
     P(mu) ~ phi^d(mu, mu_0)        phi in (0, 1) the dispersion of a query, 1: no consensus        MallowsPO, 2405.14953
 
 Every loss here takes `dispersion` D = -2 log phi, a number or one `[...]` a list: 1 is DPO (phi = e^{-1/2}), more means
-more agreement. An index of it per query comes from an entropy in [0, 1] (0: one document takes all):
-
-    D = -scale log(entropy)        `dispersion_index`; the entropy of the reference, or of the labels
-
-The public code of MallowsPO uses the mean token entropy over log |V| and scale .29. On long lists the entropy of the
-reference lies near 1, where all D fall toward 0: hence its temperature, and a clamp. The model, its two forms and their
-link are recalled from the paper; the code and the index were read.
+more agreement; dispersion.py makes one for each query. The model, its two forms and their link are recalled from the
+paper; what the public code has of them was read.
 """
 
 from __future__ import annotations
@@ -27,67 +22,9 @@ from .pairs import sum_by_label
 from .preference import PREFERENCE_LOSSES, implicit_rewards, per_list
 from .preference_pairs import Normalise, Pairs, ipo, on_pairs, pairwise_dpo
 
-__all__ = ["dispersion_index", "kendall_link", "label_entropy", "log_normaliser", "mallows", "mallowspo",
-           "mallowspo_phi", "reference_entropy"]  # fmt: skip
+__all__ = ["kendall_link", "log_normaliser", "mallows", "mallowspo", "mallowspo_phi"]
 
 Acts = Literal["temperature", "weight"]
-
-
-# ------------------------------------------------------------------------------------------------ dispersion index
-
-
-def reference_entropy(reference: Tensor, where: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
-    """Entropy of softmax(s_ref / T) over log n, `[...]` in [0, 1]; 1 for a list of one document or none.
-
-    >>> reference_entropy(torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]))
-    tensor([1.0000, 0.0022])
-    """
-    if not temperature > 0:
-        raise InputError("reference_entropy needs temperature > 0", came=temperature)
-    scores, _, where, _ = ops.lists(reference.detach(), torch.zeros_like(reference), where)
-    log_p = ops.log_softmax(scores / temperature, where)
-    n = where.sum(-1)
-    entropy = -(log_p.exp() * log_p).sum(-1)  # pads hold log p = 0
-    return torch.where(n > 1, entropy / n.clamp(min=2).log(), 1.0).clamp(0, 1)
-
-
-def label_entropy(labels: Tensor, where: Tensor | None = None, *, grades: int) -> Tensor:
-    """Entropy of the grades of each list over the logarithm of the number of grades there are, `[...]` in [0, 1].
-
-    Args:
-        labels, where: `[..., list]`.
-        grades: how many grades the data set has, at least 2 (a list alone cannot know).
-
-    >>> label_entropy(torch.tensor([[0, 0, 1, 1], [2, 2, 2, 2]]), grades=4)
-    tensor([0.5000, 0.0000])
-    """
-    if not grades >= 2:
-        raise InputError("label_entropy needs grades >= 2", came=grades)
-    labels = ops.exact(labels)
-    _, labels, where, _ = ops.lists(torch.zeros_like(labels), labels, where)
-    alike = where.sum(-1, keepdim=True) - ops.count_lower(labels, where) - ops.count_lower(-labels, where)
-    n = where.sum(-1)
-    within = alike.clamp(min=1).to(labels.dtype).log().masked_fill(~where, 0.0).sum(-1)
-    return ((n.clamp(min=1).log() - within / n.clamp(min=1)) / math.log(grades)).clamp(0, 1)
-
-
-def dispersion_index(
-    entropy: Tensor, *, scale: float | Tensor = 1.0, low: float = 0.05, high: float = 0.99
-) -> Tensor:
-    """D = -scale log(entropy clamped to [low, high]), `[...]`, always above 0.
-
-    Args:
-        entropy: `[...]` in [0, 1], of `reference_entropy` or `label_entropy`.
-        scale: 1 / mean(-log entropy) over the training queries gives an index around 1, which leaves beta its meaning;
-            .29 is the constant of the public code (which clamps nothing).
-        low, high: 0 < low < high < 1.
-
-    >>> dispersion_index(torch.tensor([0.0, 0.5, 1.0]))
-    tensor([2.9957, 0.6931, 0.0101])
-    """
-    if not 0 < low < high < 1:
-        raise InputError("dispersion_index needs 0 < low < high < 1", came=(low, high))
-    return -scale * entropy.clamp(low, high).log()
 
 
 # --------------------------------------------------------------------------------------------------------- on pairs

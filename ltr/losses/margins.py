@@ -1,14 +1,10 @@
-"""Preference losses for several objectives: what other objectives want enters as rewards in the bracket.
+"""MODPO: a preference loss on one objective in which what the others want enters as rewards in the bracket.
 
-    v = (beta (s - s_ref) - margins) / share
+    v = (beta (s - s_ref) - sum_{l != k} w_l R^l) / w_k        2310.03708
 
-MODPO trains objective k with the rewards of the others as margins and share = w_k (2310.03708); SPO trains one
-objective after another, with what earlier rounds have learned as margins (2405.12739); HPO adds a second cross entropy
-beside the first (2405.17956). The pair forms need a "pair", the list forms a "gain" of the main label.
-
-Which rewards: `standardise(labels)`, `log_targets(z)` or beta (s_l - s_ref) of a model trained on objective l. Their
-scale sets the trade-off. On free scores the list form of MODPO with log targets ends at the geometric mix
-prod_k (z^k)^{w_k}, where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
+Rewards R^l: `standardise(labels)`, `log_targets(z)` or beta (s_l - s_ref) of a model trained on objective l. Their
+scale sets the trade-off. On free scores the list form with log targets ends at the geometric mix prod_k (z^k)^{w_k},
+where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
 """
 
 from __future__ import annotations
@@ -22,11 +18,10 @@ from .. import ops
 from ..errors import InputError
 from .base import choice, counts
 from .listwise import Target, listnet
-from .preference import PREFERENCE_LOSSES, constant, implicit_rewards, per_list
+from .preference import PREFERENCE_LOSSES, implicit_rewards, per_list
 from .preference_pairs import Normalise, Pairs, on_pairs, pairwise_dpo
 
-__all__ = ["earlier_rewards", "hpo", "log_targets", "margin_rewards", "modpo", "modpo_list", "spo", "spo_list",
-           "standardise"]  # fmt: skip
+__all__ = ["log_targets", "margin_rewards", "modpo", "modpo_list", "standardise"]
 
 
 # ------------------------------------------------------------------------------------------------------- rewards
@@ -91,23 +86,6 @@ def margin_rewards(rewards: Tensor, preference: Tensor, main: int) -> Tensor:
         raise InputError("preference and rewards differ in their objectives", expected=expected, came=came)
     others = torch.arange(rewards.shape[-1], device=rewards.device) != main % rewards.shape[-1]
     return torch.where(others, rewards * preference.to(rewards.dtype).unsqueeze(-2), 0.0).sum(-1)
-
-
-def earlier_rewards(earlier: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0) -> Tensor:
-    """sum_{i<t} alpha_i beta_i (s_i - s_{i-1}), `[..., list]`: what the rounds before t have learned, for SPO.
-
-    Args:
-        earlier: `[..., list, round]`, scores s_0 (the reference of round 1) to s_{t-1}.
-        alpha, beta: a number or `[round - 1]`, one for each finished round.
-    """
-    steps = earlier.detach().diff(dim=-1)
-    shape = steps.shape[-1:]
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if isinstance(value, Tensor) and value.ndim and value.shape != shape:
-            expected = f"a number or one for each of the {shape[0]} finished rounds"
-            raise InputError(f"{name} does not fit the rounds", expected=expected, came=tuple(value.shape))
-    factor = torch.as_tensor(alpha * beta, dtype=steps.dtype, device=steps.device)
-    return torch.where(factor != 0, steps * factor, 0.0).sum(-1)
 
 
 # --------------------------------------------------------------------------------------------------------- MODPO
@@ -223,178 +201,3 @@ def modpo_list(
     v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo-list")
     options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
     return listnet(v, labels, where, **options)
-
-
-# ----------------------------------------------------------------------------------------------------------- SPO
-
-
-def _next_round(reference, margins, earlier, alpha, beta_earlier):
-    """Reference and margins of a round: the last scores, and alpha beta times all the steps before them."""
-    if earlier is None:
-        return reference, margins
-    if reference is not None:
-        raise InputError("spo takes its reference from earlier (the last round): give one of the two")
-    learned = earlier_rewards(earlier, alpha, beta_earlier)
-    return earlier[..., -1], learned if margins is None else margins + learned
-
-
-@PREFERENCE_LOSSES.register(
-    "spo",
-    formula="(1/P) sum over pairs of -log sg(u_w - u_l), u = beta Delta^t - sum_{i<t} a_i beta_i Delta^i, "
-    "Delta^i = s_i - s_{i-1}",
-    source="2405.12739: idea from a secondary source, formula [recalled]; sign of the second term after MODPO",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
-)
-def spo(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    earlier: Tensor | None = None,
-    alpha: float | Tensor = 1.0,
-    beta_earlier: float | Tensor = 1.0,
-    beta: float | Tensor = 1.0,
-    pairs: Pairs = "all",
-    normalise: Normalise = "pairs",
-) -> Tensor:
-    """Round t of sequential preference optimisation: DPO from the last model, earlier rounds' rewards as margins.
-
-    Pairs on which earlier rounds agree with this label get more gradient, conflicting pairs less. Neither the formula
-    nor the sign of its second term has been read in the paper. alpha = 0 is DPO on the last model.
-
-    Args:
-        scores, labels, where: `[..., list]`; labels of the objective of this round.
-        earlier: `[..., list, round]`, scores s_0, ..., s_{t-1}; the last is the reference. None: round 1, from
-            `reference`.
-        alpha, beta_earlier: a number or `[round - 1]`; weight and beta of each finished round.
-        reference, margins, beta: as in preference.py.
-        weights: multiply the pairs in which their document is the better one.
-        generator: unused.
-        pairs, normalise: as in preference_pairs.py.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
-    """
-    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
-    options = {"reference": reference, "margins": margins, "beta": beta, "pairs": pairs, "normalise": normalise}
-    return pairwise_dpo(scores, labels, where, weights=weights, **options)
-
-
-@PREFERENCE_LOSSES.register(
-    "spo-list",
-    formula="CE(z^t, softmax(beta Delta^t - sum_{i<t} a_i beta_i Delta^i))",
-    source="list form of 2405.12739, ours",
-    needs="gain",
-    shift_invariant=True,
-    convex=True,
-)
-def spo_list(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    earlier: Tensor | None = None,
-    alpha: float | Tensor = 1.0,
-    beta_earlier: float | Tensor = 1.0,
-    beta: float | Tensor = 1.0,
-    target: Target = "gain",
-    eps: float = 0.0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """ListNet on the bracket of SPO.
-
-    On free scores d_t = beta_t Delta^t ends at log z^t + sum_{i<t} a_i d_i, up to a shift.
-
-    Args:
-        scores, labels, where: `[..., list]`; labels of the objective of this round.
-        earlier, alpha, beta_earlier: as in `spo`.
-        reference, margins, beta: as in preference.py.
-        weights: multiply the term of their document, after the target is normalised.
-        generator: unused.
-        target, eps, temperature: as in `listnet`.
-
-    Returns:
-        `[...]`, one value a list, in nats; 0 for a list blank in this label.
-    """
-    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
-    return listnet(u, labels, where, **options)
-
-
-# ----------------------------------------------------------------------------------------------------------- HPO
-
-
-@PREFERENCE_LOSSES.register(
-    "hpo",
-    formula="CE(z, softmax(u)) + gamma CE(softmax(A / a), softmax(s)), A the standardised auxiliary label",
-    source="2405.17956, list form [recalled]; the optimum checked",
-    needs="gain",
-    shift_invariant=True,
-    convex=True,
-)
-def hpo(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    auxiliary: Tensor | None = None,
-    gamma: float = 1.0,
-    spread: float = 1.0,
-    on: Literal["scores", "rewards"] = "scores",
-    beta: float | Tensor = 1.0,
-    target: Target = "gain",
-    eps: float = 0.0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Hybrid preference optimisation: ListNet on implicit rewards plus a cross entropy toward an auxiliary label.
-
-    With q = softmax(A / a), where both terms see the same scores (on="rewards", or no reference and beta 1), the
-    optimum is softmax(u) = (z + gamma q) / (1 + gamma): arithmetic again. The formula is recalled from the paper, not
-    read in it.
-
-    Args:
-        scores, labels, where: `[..., list]`.
-        auxiliary: `[..., list]`, any real label; standardised per list ("reward minus value"). A list on which it is
-            constant has no second term; None: nor has any.
-        gamma: >= 0, weight of the second term.
-        spread: a > 0, its temperature.
-        on: what the second term acts on: "scores" as in the formula, "rewards" u.
-        reference, margins, beta: as in preference.py.
-        weights: multiply the terms of their document, in both sums.
-        generator: unused.
-        target, eps, temperature: of the first term, as in `listnet`.
-
-    Returns:
-        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
-    """
-    choice("on", on, ("scores", "rewards"))
-    if not gamma >= 0 or not spread > 0:
-        raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
-    value = listnet(u, labels, where, **options)
-    if auxiliary is None or scores.shape[-1] == 0:
-        return value
-    s, labels, where, weights = ops.lists(u if on == "rewards" else scores, labels, where, weights)
-    advantage = standardise(constant(auxiliary, s, where, "auxiliary"), where)
-    q = ops.softmax(advantage / spread, where)
-    heard = counts(labels, where, "gain") & (advantage != 0).any(-1)
-    terms = q * ops.log_softmax(s, where)
-    terms = terms if weights is None else terms * weights
-    return value - gamma * terms.sum(-1) * heard

@@ -145,23 +145,23 @@ class PreferenceLoss:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
-def _filled() -> tuple[Catalogue, Catalogue]:
+def fill() -> tuple[Catalogue, Catalogue]:
     """Both catalogues with every family in them, also in a worker process that imported nothing else."""
     from . import LOSSES as losses
-    from . import mallows, margins, preference_pairs  # noqa: F401  the families register themselves
+    from . import hybrid, mallows, margins, preference_pairs, sequential, two_references  # noqa: F401  they register
 
     return PREFERENCE_LOSSES, losses
 
 
 def preference_losses() -> list[str]:
     """Every name `preference_loss` knows: what is registered here, then the losses of the catalogue on u."""
-    preference, losses = _filled()
+    preference, losses = fill()
     return [*preference.names(), *(n + _SUFFIX for n in losses.names() if n + _SUFFIX not in preference)]
 
 
 @functools.cache
 def _entry(name: str) -> Entry:
-    preference, losses = _filled()
+    preference, losses = fill()
     if name in preference:
         return preference[name]
     base = name.removesuffix(_SUFFIX)
@@ -240,6 +240,6 @@ def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params) -> PreferenceLos
     listnet-dpo(beta=2.0, target='lin')
     """
     name, bound = (loss.name, loss.params) if isinstance(loss, Loss) else (loss, {})
-    if name not in _filled()[1]:
+    if name not in fill()[1]:
         raise unknown_name("loss", name, LOSSES.names())
     return preference_loss(name + _SUFFIX, **{"beta": beta, **bound, **params})
