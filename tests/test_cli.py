@@ -164,11 +164,12 @@ def test_python_dash_m(tmp_path):
         ("predict . nothing", "no saved ranker"),
         ("predict . nothing --out x.txt", "expected .csv, .tsv, .parquet or .run"),
         ("export nothing", "no run"),
-        ("bench", "expected run, quickstart, report, list"),
+        ("bench", "expected run, quickstart, report, losses, list"),
         ("bench run nothing.toml", "no such suite file"),
         ("bench run nothing --workers 0", "--workers is out of range"),
         ("bench run nothing --data mq2008", "expected NAME=PATH"),
         ("bench report nothing", "no results"),
+        ("bench losses --results nothing", "no results"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_message_and_exit_code_2(capsys, tmp_path, line, says):

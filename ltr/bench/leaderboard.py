@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .results import Results
 
-__all__ = ["Leaderboard", "leaderboard", "per_query_values", "short_names"]
+__all__ = ["Leaderboard", "leaderboard", "markdown_table", "number", "per_query_values", "short_names"]
 
 Rule = Literal["queries", "folds"]
 
@@ -90,12 +90,12 @@ class Leaderboard:
             text = {
                 "#": str(place) if ranked else "",
                 "system": row.system,
-                "mean": _number(row.mean, 4),
-                "interval": f"{_number(row.low, 4)} – {_number(row.high, 4)}" if np.isfinite(row.low) else "",
+                "mean": number(row.mean, 4),
+                "interval": f"{number(row.low, 4)} – {number(row.high, 4)}" if np.isfinite(row.low) else "",
                 "group": row.letters,
-                "seed sd": _number(row.seed_sd, 4),
-                "regret": _number(row.regret, 4),
-                "fit s": _number(row.fit_seconds, 1),
+                "seed sd": number(row.seed_sd, 4),
+                "regret": number(row.regret, 4),
+                "fit s": number(row.fit_seconds, 1),
                 "docs/s": _thousands(row.documents_per_second),
                 "parameters": _thousands(row.parameters),
                 "peak MiB": _thousands(row.peak_memory_bytes / 2**20),
@@ -107,16 +107,16 @@ class Leaderboard:
 
     def to_markdown(self) -> str:
         """A Markdown table with its caption."""
-        return f"{_markdown(self.rows(), left=('system', 'note', 'group'))}\n\n{self.caption()}\n"
+        return f"{markdown_table(self.rows(), left=('system', 'note', 'group'))}\n\n{self.caption()}\n"
 
     def measures_markdown(self) -> str:
         """Every measure, with a legend of the conventions behind the short names."""
         short, legend = short_names(list(self.all_measures.columns))
         rows = [
-            {"system": s, **{short[m]: _number(v, 4) for m, v in values.items()}}
+            {"system": s, **{short[m]: number(v, 4) for m, v in values.items()}}
             for s, values in self.all_measures.iterrows()
         ]
-        return f"{_markdown(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
+        return f"{markdown_table(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
 
     def to_rich(self, width: int = 80) -> Table:
         """The table for a terminal of `width` columns; what there is no room for is left to the report."""
@@ -351,7 +351,8 @@ def short_names(measures: list[str]) -> tuple[dict[str, str], list[str]]:
     return short, legend
 
 
-def _number(value, digits: int) -> str:
+def number(value, digits: int) -> str:
+    """A number for a table; nothing where there is none."""
     return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else ""
 
 
@@ -359,7 +360,7 @@ def _thousands(value) -> str:
     return f"{value:,.0f}" if value is not None and np.isfinite(value) else ""
 
 
-def _markdown(rows: list[dict[str, str]], left: tuple[str, ...]) -> str:
+def markdown_table(rows: list[dict[str, str]], left: tuple[str, ...]) -> str:
     if not rows:
         return "(no systems)"
     columns = [c for c in rows[0] if any(r[c] for r in rows)]

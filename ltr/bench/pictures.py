@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PALETTE",
     "Picture",
+    "canvas",
+    "cheapest",
     "cost_picture",
     "curves_picture",
     "differences_picture",
@@ -107,7 +109,7 @@ def _attribute(text: str) -> str:
 
 
 @contextmanager
-def _canvas(
+def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1, **options
 ) -> Iterator[tuple[Figure, np.ndarray]]:
     """A figure that no window and no global state knows of."""
@@ -132,7 +134,7 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
     """Mean and interval of every system, best on top, with its group letters."""
     table = board.table[np.isfinite(board.table["mean"])]
     numbers = colours(results)
-    with _canvas(7.2, 1.1 + 0.27 * max(len(table), 2)) as (figure, axes):
+    with canvas(7.2, 1.1 + 0.27 * max(len(table), 2)) as (figure, axes):
         ax = axes[0, 0]
         for y, row in enumerate(table.itertuples()):
             n = numbers[row.system]
@@ -175,6 +177,19 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
     return Picture(name, "Leaderboard", text, figure)
 
 
+def cheapest(cost: np.ndarray, quality: np.ndarray) -> list[int]:
+    """Which systems nothing that costs as little beats, from the cheapest to the best.
+
+    >>> cheapest(np.array([1.0, 2.0, 3.0, 1.0]), np.array([0.5, 0.4, 0.9, 0.6]))
+    [3, 2]
+    """
+    front: list[int] = []
+    for i in np.lexsort((-quality, cost)):
+        if not front or quality[i] > quality[front[-1]]:
+            front.append(int(i))
+    return front
+
+
 def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
     """Quality against seconds of training; the staircase joins the systems that nothing cheaper beats."""
     table = board.table[
@@ -182,7 +197,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
     ]
     numbers = colours(results)
     rankers = {v.label: v.ranker for v in results.suite.variants()}
-    with _canvas(7.2, 4.4) as (figure, axes):
+    with canvas(7.2, 4.4) as (figure, axes):
         ax = axes[0, 0]
         seconds = np.maximum(table.fit_seconds.to_numpy(float), 0.01)  # a baseline fits in no time, a log axis has no 0
         named = set()
@@ -193,15 +208,10 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
                 markerfacecolor="none" if row.baseline else PALETTE[n], label=None if ranker in named else ranker,
             )  # fmt: skip
             named.add(ranker)
-        order = np.lexsort((-table["mean"].to_numpy(), seconds))
-        best, front = -np.inf, []
-        for i in order:
-            if table["mean"].iloc[i] > best:
-                best = table["mean"].iloc[i]
-                front.append(i)
+        front = cheapest(seconds, table["mean"].to_numpy())
         if front:
             xs = [*seconds[front], seconds.max()]
-            ys = [*table["mean"].iloc[front], best]
+            ys = [*table["mean"].iloc[front], table["mean"].iloc[front[-1]]]
             ax.step(xs, ys, where="post", color=SOFT, linewidth=1, zorder=0)
             # Up and left of a step nothing can stand; names that would touch the one above are left to the table.
             last, room = np.inf, 0.04 * np.ptp(table["mean"])
@@ -241,7 +251,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
         against["best baseline"] = yardsticks[0]
     against = {r.system: what for what, r in reversed(against.items())}  # one panel a system
     reach = max(0.05, *((values[best.system] - values[other]).abs().max() for other in against))
-    with _canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
+    with canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
         lines = []
         for ax, (other, what) in zip(axes[0], reversed(against.items()), strict=True):
             mine, theirs = values[best.system].align(values[other], join="inner")
@@ -278,7 +288,7 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
     losses = list(dict.fromkeys(v.loss for v in variants))  # a loss looks alike in every panel
     columns = 2 if len(rankers) in (2, 4) else min(3, len(rankers))
     rows = -(-len(rankers) // columns)
-    with _canvas(7.2, 0.5 + 2.3 * rows, rows, columns, sharey=True) as (figure, axes):
+    with canvas(7.2, 0.5 + 2.3 * rows, rows, columns, sharey=True) as (figure, axes):
         for ax in axes.flat[len(rankers) :]:
             ax.set_visible(False)
         for ax, ranker in zip(axes.flat, rankers, strict=False):

@@ -21,7 +21,7 @@ from .results import Results, load_results
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["report"]
+__all__ = ["report", "write_page"]
 
 # What a head means; the table's columns stay short.
 HEADS = {
@@ -74,11 +74,12 @@ def report(
     context = _context(results, boards)
     for section, board in zip(context["sections"], boards, strict=True):
         section["pictures"] = _draw(results, board, Path(to))
-    _write(Path(to) / "report.html", "report.html.j2", context)
-    return _write(Path(to) / "report.md", "report.md.j2", context)
+    write_page(Path(to) / "report.html", "report.html.j2", context)
+    return write_page(Path(to) / "report.md", "report.md.j2", context)
 
 
-def _write(path: Path, template: str, context: dict[str, Any]) -> Path:
+def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
+    """Fills a template of `templates/` in and puts it at `path`, whole or not at all."""
     import jinja2
 
     from ltr.runs.files import whole_file

@@ -89,6 +89,23 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Write the page on losses again from its files.
+
+    LOSSES.md and losses.png: every loss with every net on every dataset, side by side.
+
+    Attributes:
+        results: folders of results (default: benchmarks/results/losses-* of the checkout).
+        to: folder of the page (default: benchmarks of the checkout).
+        draws: draws of bootstrap and randomisation test, at least.
+    """
+
+    results: tuple[str, ...] = option((), metavar="FOLDER")
+    to: Path | None = option(None, metavar="FOLDER")
+    draws: int = 10_000
+
+
+@dataclass(frozen=True)
 class List:
     """List the suites that come with ltr.
 
@@ -149,6 +166,13 @@ def report(options: Report) -> int:
     return 0
 
 
+def losses(options: Losses) -> int:
+    from ..bench.losses_page import losses_page
+
+    show.remark(f"wrote {losses_page(options.results, options.to, draws=options.draws)}")
+    return 0
+
+
 def names(options: List) -> int:
     from ..bench.matrix import load_suite, suite_names
 
@@ -170,5 +194,6 @@ COMMANDS = [
     Command(("bench", "run"), Run, run, "SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]"),
     Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
     Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
+    Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),
     Command(("bench", "list"), List, names, "[--json]"),
 ]
