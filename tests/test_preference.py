@@ -743,6 +743,13 @@ def test_every_loss_of_the_catalogue_has_a_reference_form():
         assert "bounds" not in dpo(name).entry.claims
 
 
+def test_a_wrapped_loss_says_which_lists_count():
+    wrappers = [e.name for e in LOSSES if "wraps" in e.claims]
+    for name in wrappers:
+        assert dpo(name, **{LOSSES[name].claims["wraps"]: "listnet"}).needs == "gain"
+        assert dpo(name).needs == LOSSES[name].claims["needs"]
+
+
 def test_means_are_over_lists_that_count():
     scores, labels, where = battery.pad([battery.WORKED, (np.ones(3), np.zeros(3)), battery.random_list(1, 6)])
     f = preference_loss("dpo")

@@ -42,7 +42,8 @@ __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "pr
 
 PREFERENCE_LOSSES = Catalogue("preference loss")
 _SUFFIX = "-dpo"
-_KEPT = ("needs", "shift_invariant", "convex", "ordinal", "stochastic")  # of u and so of s; a bound is of u only
+# True of s because true of u; a bound is one on the ranking by u.
+_KEPT = ("needs", "shift_invariant", "convex", "ordinal", "stochastic", "surrogate", "wraps", "memory")
 
 
 def per_list(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
@@ -119,6 +120,9 @@ class PreferenceLoss:
     @property
     def needs(self) -> Needs:
         """Which lists count: "document", "gain" or "pair"."""
+        wraps = self.entry.claims.get("wraps")
+        if wraps in self.params:
+            return fill()[1][self.params[wraps]].claims["needs"]
         return self.entry.claims["needs"]
 
     def __call__(
