@@ -1,0 +1,96 @@
+"""Notebooks are run from their first cell to their last, and what is committed beside the code is what comes out.
+
+    python tests/test_notebooks.py        runs them and writes their outputs
+
+Cells tagged "live" train something: their numbers may differ between machines, so only that they run is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Our own warnings are errors in the notebook's process too.
+STRICT = 'import warnings\n\nwarnings.filterwarnings("error", module=r"ltr(\\..*)?$")'
+
+pytestmark = pytest.mark.skipif(
+    not list(ROOT.glob("benchmarks/results/losses-*")), reason="no results of losses in this checkout"
+)
+
+
+def run(path: Path, folder: Path) -> nbformat.NotebookNode:
+    """The notebook, executed in an empty folder; nothing of the user's Jupyter or IPython has a say."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT, id="strict"))
+    own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        client = nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", record_timing=False)
+        client.execute(cwd=str(folder))
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    del notebook.cells[0]
+    for number, cell in enumerate(code(notebook), start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
+    return notebook
+
+
+def code(notebook) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def said(cell) -> list[str]:
+    """What a cell prints and shows in words; pictures are left to the eye."""
+    streams = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+    shown = [o.data.get("text/plain", "") for o in cell.outputs if "data" in o and "image/png" not in o.data]
+    return [streams, *shown]
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda p: p.stem)
+def both(request, tmp_path_factory):
+    """The notebook as it was committed, and as it runs now."""
+    return nbformat.read(request.param, as_version=4), run(request.param, tmp_path_factory.mktemp("notebook"))
+
+
+def test_it_runs_without_a_word_on_stderr(both):
+    for cell in code(both[1]):
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr", output
+
+
+def test_committed_outputs_are_what_comes_out(both):
+    committed, fresh = (code(notebook) for notebook in both)
+    for number, (old, new) in enumerate(zip(committed, fresh, strict=True), start=1):
+        assert old.execution_count == number, "run it as a whole: python tests/test_notebooks.py"
+        kinds = [[o.output_type for o in cell.outputs if o.output_type != "stream"] for cell in (old, new)]
+        assert kinds[0] == kinds[1], old.source
+        if "live" not in old.metadata.get("tags", []):
+            assert said(old) == said(new), "the outputs are old: python tests/test_notebooks.py"
+
+
+def test_it_is_small_and_knows_no_place_of_a_machine(both):
+    text = json.dumps(both[0])
+    assert len(text) < 1_000_000
+    for place in ("/root/", "/home/", "/tmp/", "/work/", str(ROOT)):
+        assert place not in text
+
+
+if __name__ == "__main__":
+    for each in NOTEBOOKS:
+        with tempfile.TemporaryDirectory() as empty:
+            executed = run(each, Path(empty))
+        nbformat.write(executed, each)
+        print(f"wrote {each.relative_to(ROOT)}")
