@@ -1,0 +1,187 @@
+"""Writes METHODS.md: what is in the catalogues, each entry with formula, source, claims, parameters, and its witnesses.
+
+    python benchmarks/methods.py [FILE]
+
+Nothing on the page is typed: it is what the functions register (`ltr.losses.describe()` and its neighbours) and the
+golden values of the tests. A test compares the page with what this script writes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+
+from ltr.bench.losses_page import family
+from ltr.catalogue import Entry
+from ltr.losses import describe
+from ltr.metrics import MEASURES, measure
+from ltr.rankers import RANKERS, TrainingConfig
+from ltr.runs.files import whole_file
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden" / "losses.json"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [
+        "# Methods",
+        "What `ltr` knows by name: losses, measures, rankers. Written by `python benchmarks/methods.py` from the "
+        "catalogues and from the golden values of the tests; a test keeps it fresh. How to add an entry: "
+        "[CONTRIBUTING.md](../CONTRIBUTING.md). What the losses reach on real lists: [LOSSES.md](LOSSES.md).",
+        *losses(),
+        *measures(),
+        *rankers(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+# -------------------------------------------------------------------------------------------------------------- losses
+
+
+def losses() -> Iterator[str]:
+    """A block an entry, sorted into families."""
+    golden = json.loads(GOLDEN.read_text())
+    scores, labels = golden["list"]["scores"], golden["list"]["labels"]
+    yield "## Losses"
+    yield (
+        "One value a list: `f(scores, labels, where, *, weights, generator, **parameters)`. s scores, y labels, i and "
+        "j documents of a list of n, r the rank by score, G gain, D discount. Claims are proven for every entry by "
+        "`tests/battery.py`; the words are those of `ltr/losses/base.py`."
+    )
+    yield (
+        f"Worked values: on the list s = {_tuple(scores)}, y = {_tuple(labels)}, {golden['provenance']}. Where no "
+        "library is named, a formula by hand and a slow loop vouch for the value."
+    )
+    families: dict[str, list[dict]] = {}
+    for row in describe():
+        families.setdefault(family(row["name"]), []).append(row)
+    # By name: files register in the order in which somebody happened to import them.
+    yield "\n".join(f"- {name}: {', '.join(_link(r['name']) for r in rows)}" for name, rows in sorted(families.items()))
+    for name, rows in sorted(families.items()):
+        yield f"### Family: {name}"
+        for row in rows:
+            values = [v for v in golden["values"] if v["loss"] == row["name"]]
+            yield "\n".join([f"#### {row['name']}", "", _plain(row["summary"]), "", *_facts(row), *_values(values)])
+
+
+def _facts(row: Mapping[str, Any]) -> Iterator[str]:
+    yield f"- formula: {_code(row['formula'])}"
+    yield f"- source: {_plain(row['source'])}"
+    yield f"- claims: {_claims(row['claims'])}"
+    yield f"- parameters: {', '.join(_code(f'{k} = {v!r}') for k, v in row['parameters'].items()) or 'none'}"
+
+
+def _claims(claims: Mapping[str, Any]) -> str:
+    """`needs pair, shift invariant`; what is not claimed is not said."""
+    said = []
+    for name, value in claims.items():
+        words = name.replace("_", " ")
+        if value is True:
+            said.append(words)
+        elif value not in (False, None):
+            said.append(f"{words} {value}" if name == "needs" else f"{words}: {value}")
+    return _plain(", ".join(said)) or "none"
+
+
+def _values(values: list[Mapping[str, Any]]) -> Iterator[str]:
+    for v in values:
+        given = ", ".join(f"{key}={value!r}" for key, value in v["params"].items())
+        where = f" with {_code(given)}" if given else ""
+        yield f"- worked value{where}: {v['value']}" + (f"; agrees: {_plain(v['agrees'])}" if v["agrees"] else "")
+
+
+# ------------------------------------------------------------------------------------------------------------ measures
+
+
+def measures() -> Iterator[str]:
+    yield "## Measures"
+    yield f"```text\n{(inspect.getdoc(inspect.getmodule(measure)) or '').strip()}\n```"
+    for entry in MEASURES:
+        claims = entry.claims
+        cut = "@10" if claims["cutoff"] == "required" else ""
+        defaults = ", ".join(_code(f"{k} = {v}") for k, v in measure(entry.name + cut).arguments.items())
+        lines = [f"### {entry.name}", "", f"- formula: {_code(entry.formula)}", f"- source: {_plain(entry.source)}"]
+        lines += [f"- cut-off: {claims['cutoff']}", f"- arguments: {defaults or 'none'}"]
+        yield "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------------------------------- rankers
+
+
+def rankers() -> Iterator[str]:
+    yield "## Rankers"
+    yield (
+        "Two verbs, `fit` and `score`. Neural rankers are trained with any loss above; the others bring their own "
+        "objective. Parameters are the fields of a typed config; their defaults stand there and nowhere else."
+    )
+    for entry in RANKERS:
+        yield "\n".join(_ranker(entry))
+        yield _parameters(entry.claims["config"])
+    yield "### Training of the neural rankers"
+    yield _parameters(TrainingConfig)
+
+
+def _ranker(entry: Entry) -> Iterator[str]:
+    claims = {k: v for k, v in entry.claims.items() if k not in ("config", "training")}
+    yield f"### {entry.name}"
+    yield ""
+    yield _plain(docstring_parser.parse(entry.claims["config"].__doc__ or "").short_description or "")
+    yield ""
+    yield f"- formula: {_code(entry.formula)}"
+    if entry.source:
+        yield f"- source: {_plain(entry.source)}"
+    yield f"- claims: {_claims(claims)}"
+
+
+def _parameters(config: type) -> str:
+    """A table of the fields of a config with the words of its docstring."""
+    words = {p.arg_name: p.description for p in docstring_parser.parse(config.__doc__ or "").params}
+    rows = []
+    for each in fields(config):
+        default = each.default if each.default is not MISSING else each.default_factory()
+        meaning = " ".join((words.get(each.name) or "").split())
+        rows.append(f"| {each.name} | {_cell(_code(repr(default)))} | {_cell(_plain(meaning))} |")
+    return "\n".join(["| parameter | default | meaning |", "|:--|:--|:--|", *rows]) if rows else "No parameters."
+
+
+# ------------------------------------------------------------------------------------------------------------ Markdown
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _plain(text: str) -> str:
+    """Words that Markdown must not take for its own; what stands in backticks is left alone."""
+    parts = text.split("`")
+    for i in range(0, len(parts), 2):
+        for sign in "\\*_<":
+            parts[i] = parts[i].replace(sign, f"\\{sign}")
+    return "`".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name})"
+
+
+def _tuple(values: list) -> str:
+    return f"({', '.join(f'{v:g}' for v in values)})"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("METHODS.md")
+    with whole_file(target) as beside:
+        beside.write_text(page(), encoding="utf-8", newline="\n")
+    print(f"wrote {target}")
