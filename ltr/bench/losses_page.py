@@ -36,7 +36,7 @@ class Cell:
         dataset, net: the label of the suite's system.
         losses: label in the leaderboard -> loss; who is not in it is a baseline or yardstick.
         board: the leaderboard of this net's losses and of the baselines.
-        step_ms: label -> milliseconds of a training step, median over runs.
+        step_ms: label -> milliseconds of a training step (see `ltr.runs.Record`), median over runs.
         peak_mib: label -> resident memory of the process at its largest, MiB, median over runs.
     """
 

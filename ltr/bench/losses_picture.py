@@ -39,9 +39,10 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
             ax.set_title(cell.title, fontsize=9)
         for ax in axes[:, 0]:
             ax.set_ylabel(board_short(cells[0].board.measure), fontsize=8)
-        figure.supxlabel("milliseconds of a training step (log scale)", fontsize=9)
+        figure.supxlabel("milliseconds of processor time of a training step (log scale)", fontsize=9)
         shown = [f for f in families if f in marks]
-        figure.legend([marks[f] for f in shown], shown, loc="outside upper center", ncols=len(shown), fontsize=8)
+        columns = min(len(shown), 3 * len(datasets))
+        figure.legend([marks[f] for f in shown], shown, loc="outside upper center", ncols=columns, fontsize=8)
     text = f"Quality against cost of every loss. Nothing cheaper beats, in {'; in '.join(said)}."
     return Picture(name, "Quality and cost", text, figure)
 

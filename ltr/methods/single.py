@@ -25,7 +25,8 @@ class TrainingLog(TypedDict):
     Keys:
         seconds: wall time of the fit, interrupted attempts included.
         documents_per_second: documents trained on a second, repeats counted.
-        step_seconds: a step of training, its batch included, median over epochs; None for rankers without steps.
+        step_seconds: a step of training, its batch included, median over epochs; processor time on a CPU, wall time on
+            an accelerator; None for rankers without steps.
         selection: `value` of the selection measure on validation, and the `epoch` (or what the ranker calls it).
         history: one entry an epoch or iteration, with `vali`.
     """

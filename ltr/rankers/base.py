@@ -102,7 +102,7 @@ class FittedRanker:
         history: one dict an epoch: epoch, loss, vali.
         cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
             else the high-water mark of the process), and of nets step_seconds (a step of training, its batch included;
-            median over epochs).
+            median over epochs; processor time of all threads on a CPU, wall time on an accelerator).
     """
 
     name: str

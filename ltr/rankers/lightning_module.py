@@ -54,7 +54,8 @@ class State:
         best: `{"epoch", "vali", "net"}` of the best epoch on validation; empty before there is one.
         history: one dict an epoch: epoch, loss, vali.
         seconds: spent so far.
-        step_seconds: one number an epoch: its training time over its steps, making the batches included.
+        step_seconds: one number an epoch: the time of its steps over their number, making the batches included;
+            processor time on a CPU, because a machine is shared, wall time on an accelerator.
         done: nothing is left to train.
     """
 
@@ -135,7 +136,7 @@ class ListModule(LightningModule):
         torch.manual_seed(seed_of("noise", self.job.seed, epoch))  # dropout and input noise
         self.generator.manual_seed(seed_of("loss", self.job.seed, epoch))
         self.total = torch.zeros((), device=self.device)
-        self.epoch_began = time.perf_counter()
+        self.epoch_began = self._clock()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         now = rate(self.settings, self.current_epoch + (batch_idx + 1) / self.trainer.num_training_batches)
@@ -155,7 +156,10 @@ class ListModule(LightningModule):
         steps = self.trainer.num_training_batches
         if batch_idx + 1 == steps:
             self.total.item()  # waits for the device, once an epoch: its steps are over now
-            self.state.step_seconds.append((time.perf_counter() - self.epoch_began) / steps)
+            self.state.step_seconds.append((self._clock() - self.epoch_began) / steps)
+
+    def _clock(self) -> float:
+        return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
         # One row more than documents: padding carries row -1, so what is computed for it lands there.

@@ -78,7 +78,7 @@ class NeuralRanker(FittedRanker):
         self.net.to(device)
         self.history = state.history
         self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
-        # The median epoch: compilation and other guests of the machine fall on a few.
+        # The median epoch: what is compiled is compiled in the first.
         self.cost = {"seconds_before": before, "step_seconds": statistics.median(state.step_seconds)}
         if device.type == "cuda":
             self.cost["peak_memory"] = torch.cuda.max_memory_allocated(device)

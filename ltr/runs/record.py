@@ -46,7 +46,8 @@ class Record:
         seeds: axis -> seed.
         environment: python, library versions, device, cpu count, threads.
         cost: `fit_seconds`, `score_seconds`, `train_documents_per_second`, `train_step_seconds` (of a net's training
-            step, its batch included, median over epochs), `score_documents_per_second`, `peak_memory_bytes` (of the
+            step, its batch included, median over epochs; processor time of all threads on a CPU, wall time on an
+            accelerator), `score_documents_per_second`, `peak_memory_bytes` (of the
             process; `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`.
         selection: `measure`, `value`, `epoch` or `iteration`, `split` (always "vali").
         measures: rows of `split`, `objective`, `preference`, `measure`, `mean`, `queries` (counted in the mean),
