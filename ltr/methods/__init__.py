@@ -1,10 +1,23 @@
-"""Methods train rankers: `single` one objective with one loss. Names are imported when they are first used."""
+"""Methods train rankers: one objective with one loss, or several objectives with a preference between them.
+
+    single.py       one objective with one loss
+    hyperdpo.py     one net for every preference, from a reference ranker
+    scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
+    margin.py       MODPO, the others as margins
+    adaptive.py     EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
+    merged.py       one model an objective, merged after training: soups, MOD
+    base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
+    catalogue.py    `METHODS`, `make_method`, `load_method`
+
+Names are imported when they are first used.
+"""
 
 from __future__ import annotations
 
 from ..lazy import lazily
 
 _HOME = {
+    "METHODS": "catalogue", "load_method": "catalogue", "make_method": "catalogue", "Method": "base",
     "loss_params": "choices", "takes_loss": "choices",
     "RankingEstimator": "estimator", "TrainingLog": "single", "train": "single",
 }  # fmt: skip

@@ -12,7 +12,8 @@ from typing import Literal
 from ..errors import InputError
 
 __all__ = [
-    "HEADLINE", "ConditioningConfig", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig", "TransformerConfig", "rate",
+    "HEADLINE", "ConditioningConfig", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig",
+    "TransformerConfig", "rate",
 ]  # fmt: skip
 
 HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by unless it is told otherwise

@@ -198,9 +198,15 @@ class ListModule(LightningModule):
 
 
 def train(
-    net: nn.Module, job: Job, training: TrainingConfig, batches: Batches, vali: Batches | None, identity: str
+    net: nn.Module,
+    job: Job,
+    training: TrainingConfig,
+    batches: Batches,
+    vali: Batches | None,
+    identity: str,
+    module: type[ListModule] = ListModule,
 ) -> tuple[State, float]:
-    """Trains `net` in place, from the checkpoint in `job.folder` where there is one.
+    """Trains `net` in place, from the checkpoint in `job.folder` where there is one; `module` says what a step is.
 
     Returns the final state and the seconds that were spent before the checkpoint it continued from.
 
@@ -215,15 +221,15 @@ def train(
     if state.net:
         net.load_state_dict(state.net)
     if not state.done:
-        _run(net, job, training, batches, vali, state)
+        _run(module(net, job, training, state), batches, vali)
     if state.best:
         net.load_state_dict(state.best["net"])
     net.eval()
     return state, before
 
 
-def _run(net, job, training, batches, vali, state) -> None:
-    device = batches.device
+def _run(module: ListModule, batches: Batches, vali: Batches | None) -> None:
+    device, training = batches.device, module.settings
     interrupts = _Interrupts()
     with _quiet(), _signals(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         trainer = Trainer(
@@ -241,9 +247,9 @@ def _run(net, job, training, batches, vali, state) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        net.train()
+        module.net.train()
         try:
-            trainer.fit(ListModule(net, job, training, state), datamodule=ListDataModule(batches, vali))
+            trainer.fit(module, datamodule=ListDataModule(batches, vali))
         except SystemExit:
             if interrupts.caught is None:
                 raise

@@ -1,0 +1,261 @@
+"""What all multi-objective methods share: the catalogue, the verbs with their checks, the folder one is kept in.
+
+    method = make_method("hyperdpo", alpha=0.5).fit(task)
+    method.score(task.test, lattice(2))             # float32 [preference, documents]
+
+A method trains on `task.train` and chooses on `task.vali`; the test split is not looked at. Claims of an entry:
+
+    steers   what a preference does: "any": every preference has its ranking; "fitted": those that `fit` was given;
+             "none": one ranking, the same for all
+    means    what w asks for: "importance", "balance" (losses along 1/w) or "direction" (along w); see objectives/
+    base     whether the method starts from a reference ranker; without one it trains its own, on the first objective
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..catalogue import Catalogue
+from ..errors import InputError
+from ..rankers.config import HEADLINE, TrainingConfig
+from ..rankers.folder import whole_folder
+from ..strict import bind, to_dict
+from ..types import Ranker, Split, Task
+
+__all__ = ["METHODS", "Method", "MethodConfig", "Work"]
+
+METHODS = Catalogue("method")
+FORMAT, MARK = 1, "method.json"
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """What every method trained by gradients has.
+
+    Attributes:
+        ranker: net that is trained: linear, mlp or transformer.
+        ranker_params: its parameters.
+        training: settings of each training.
+        loss: list loss of every objective, a name of the catalogue of losses (with a reference: on beta (s - s_ref)).
+        loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet.
+        measures: one an objective, by which validation chooses; empty: nDCG(gain=exp2,empty=skip)@10 for all.
+    """
+
+    ranker: str = "mlp"
+    ranker_params: dict[str, Any] = field(default_factory=dict)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    loss: str = "listnet"
+    loss_params: dict[str, Any] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of `fit`, checked.
+
+    Attributes:
+        train, vali: the lists; `vali` may hold none, then nothing is chosen.
+        objectives: their names.
+        preferences: float64 `[preference, objective]` that were asked for: to train for, or to choose by.
+        base: reference ranker, or None.
+        references: its scores of train and vali, float32 `[documents]` each.
+        weights: its weights, where it is a net of the config that is trained; else None.
+        measures: one an objective.
+        seed, folder, progress, accelerator: as in `FittedRanker.fit`.
+    """
+
+    train: Split
+    vali: Split | None
+    objectives: tuple[str, ...]
+    preferences: np.ndarray
+    base: Ranker | None
+    references: tuple[np.ndarray | None, np.ndarray | None]
+    weights: Mapping[str, Any] | None
+    measures: tuple[str, ...]
+    seed: int
+    folder: Path | None
+    progress: Callable[..., Any] | None
+    accelerator: str
+
+
+@dataclass(eq=False)
+class Method:
+    """Base of the methods. A child writes `_fit(work)`, `_score(split, preferences)`, and what else it must remember.
+
+    Attributes:
+        name: in the catalogue.
+        config: its parameters.
+        seed: default of `fit(seed=...)`, and after it the one that was used.
+        objectives: in the order of every preference; empty before `fit`.
+        base: the reference ranker, where there is one.
+        models: what was trained, in the order it was trained; rankers with `score`, `save`, `cost`.
+        preferences: float64 `[preference, objective]` that `fit` was given.
+        cost: seconds (of the whole fit), models_trained, n_parameters (of all that scoring needs, without the base).
+        memory: plain values a child wants back after `load`.
+    """
+
+    name: str
+    config: Any
+    seed: int = 0
+    objectives: tuple[str, ...] = field(default=(), init=False)
+    base: Any = field(default=None, init=False)
+    models: list[Any] = field(default_factory=list, init=False)
+    preferences: np.ndarray | None = field(default=None, init=False)
+    cost: dict[str, Any] = field(default_factory=dict, init=False)
+    memory: dict[str, Any] = field(default_factory=dict, init=False)
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        return METHODS[self.name].claims
+
+    @property
+    def models_trained(self) -> int:
+        """Trainings that `fit` ran, that of a base included; 0 before."""
+        return self.cost.get("models_trained", 0)
+
+    def fit(
+        self,
+        task: Task,
+        base: Ranker | None = None,
+        *,
+        preferences=None,
+        seed: int | None = None,
+        folder: Path | str | None = None,
+        progress: Callable[..., Any] | None = None,
+        accelerator: str = "auto",
+    ) -> Method:
+        """Trains on `task.train`, chooses on `task.vali`, and returns itself.
+
+        Args:
+            task: with at least two objectives.
+            base: a fitted ranker as s_ref, for methods that start from one; None trains one on the first objective.
+            preferences: `[preference, objective]`; a method that steers "fitted" trains one model for each (the
+                lattice of the front protocol by default); the others choose their epoch by them.
+            seed: the one given to the constructor by default.
+            folder: where checkpoints lie; a second call with the same folder continues.
+            progress: hears a `Progress` after each epoch of each training.
+            accelerator: auto, cpu, gpu or mps.
+
+        Raises:
+            InputError: one objective only, an invalid preference, a base for a method that takes none.
+        """
+        from ..objectives import check_preference
+
+        start = time.perf_counter()
+        self.seed = self.seed if seed is None else seed
+        names, m = task.objectives, len(task.objectives)
+        if m < 2:
+            raise InputError(f"method {self.name!r} trades objectives off", expected="at least 2", came=list(names))
+        if base is not None and not self.claims["base"]:
+            raise InputError(f"method {self.name!r} starts from no reference ranker", do="Leave base out.")
+        measures = tuple(self.config.measures) or (HEADLINE,) * m
+        if len(measures) != m:
+            raise InputError("one measure an objective", expected=f"{m}: {', '.join(names)}", came=list(measures))
+        asked = self._asked(m) if preferences is None else np.atleast_2d(check_preference(preferences, names))
+        vali = task.vali if task.vali is not None and task.vali.n_documents else None
+        folder = None if folder is None else Path(folder)
+        self.models, self.memory, own = [], {}, 0
+        if base is None and self.claims["base"]:
+            base, own = self._train_base(task.train, vali, measures[0], folder, progress, accelerator), 1
+        self.base, self.objectives, self.preferences = base, names, asked
+        references = (None, None)
+        if base is not None:
+            references = (base.score(task.train), None if vali is None else base.score(vali))
+        work = Work(
+            task.train, vali, names, asked, base, references, self._weights(base), measures, self.seed, folder,
+            progress, accelerator,
+        )  # fmt: skip
+        trained = self._fit(work)
+        self.cost = {
+            "seconds": time.perf_counter() - start,
+            "models_trained": trained + own,
+            "n_parameters": sum(model.n_parameters for model in self.models),
+        }
+        return self
+
+    def score(self, split: Split, preferences, **options) -> np.ndarray:
+        """float32 `[preference, documents]` in the split's order, higher is better; labels are not looked at.
+
+        Args:
+            preferences: `[preference, objective]`, each >= 0 with sum 1; one alone, `[objective]`, counts as one row.
+            options: of the method, see its page.
+
+        Raises:
+            InputError: not fitted, an invalid preference, or one a method that steers "fitted" has no model for.
+        """
+        from ..objectives import check_preference
+
+        if not self.models:
+            raise InputError(f"method {self.name!r} is not fitted", do="Call fit, or load one that was saved")
+        w = np.atleast_2d(check_preference(preferences, self.objectives))
+        return np.ascontiguousarray(self._score(split, w, **options), dtype=np.float32)
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the folder `load_method` reads: method.json, a folder a model, the base; whole or not at all."""
+        if not self.models:
+            raise InputError(f"method {self.name!r} is not fitted, there is nothing to save")
+        facts = {
+            "format": FORMAT, "name": self.name, "config": to_dict(self.config), "seed": self.seed,
+            "objectives": list(self.objectives), "preferences": self.preferences.tolist(), "cost": self.cost,
+            "models": len(self.models), "base": self.base is not None, "memory": self.memory,
+        }  # fmt: skip
+        with whole_folder(folder, MARK) as into:
+            for i, model in enumerate(self.models):
+                model.save(into / f"model{i}")
+            if self.base is not None:
+                self.base.save(into / "base")
+            (into / MARK).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    # ------------------------------------------------------------------------------------------ for the children
+
+    def _asked(self, m: int) -> np.ndarray:
+        """The preferences of a `fit` that was given none."""
+        from ..objectives import lattice
+
+        # Few are enough to choose an epoch by; a model for each is what the protocol asks for.
+        return lattice(m) if self.claims["steers"] == "fitted" else lattice(m, 4 if m == 2 else 2)
+
+    def _fit(self, work: Work) -> int:
+        """Fills `models` (and `memory`); returns how many trainings it ran."""
+        raise NotImplementedError
+
+    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _load_model(self, folder: Path):
+        from ..rankers.conditioned import ConditionedRanker
+
+        return ConditionedRanker.load(folder)
+
+    def _train_base(self, train, vali, measure, folder, progress, accelerator):
+        """The ranker of the first objective: the method's own net and loss."""
+        from .single import train as single
+
+        c = self.config
+        params = {"loss": c.loss, "loss_params": c.loss_params, "training": c.training}
+        ranker, _ = single(
+            train, vali, ranker=c.ranker, ranker_params=c.ranker_params, **params, select=measure, seed=self.seed,
+            folder=None if folder is None else folder / "base", accelerator=accelerator,
+        )  # fmt: skip
+        return ranker
+
+    def _weights(self, base):
+        """Weights of the base to start from: only those of the net that is trained here, on the same inputs."""
+        from ..rankers.neural import NeuralRanker
+
+        if not isinstance(base, NeuralRanker) or base.name != getattr(self.config, "ranker", None):
+            return None
+        wanted = bind(type(base.config), self.config.ranker_params, where=base.name)
+        if base.config != wanted or base.training.transform != self.config.training.transform:
+            return None
+        return {k: v.detach().cpu() for k, v in base.net.state_dict().items()}
+
+    def _reference(self, split: Split) -> np.ndarray | None:
+        return None if self.base is None else self.base.score(split)

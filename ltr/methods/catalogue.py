@@ -1,0 +1,48 @@
+"""Every method by its name: make one, or load one that was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..rankers.base import load_ranker
+from ..rankers.folder import read_facts
+from ..strict import bind
+from . import adaptive, hyperdpo, margin, merged, scalarised  # noqa: F401  (they register their methods)
+from .base import FORMAT, MARK, METHODS, Method
+
+__all__ = ["METHODS", "load_method", "make_method"]
+
+
+def make_method(name: str, *, seed: int = 0, **params) -> Method:
+    """A method that is not fitted yet.
+
+    Raises:
+        InputError: an unknown method or parameter (with its near miss), or a value of the wrong type or range.
+
+    >>> make_method("hyperdpo", alpha=0.5).config.alpha
+    0.5
+    >>> make_method("hyperdpo", alfa=0.5)
+    Traceback (most recent call last):
+    ...
+    ltr.errors.InputError: unknown key 'alfa' in [hyperdpo]. Did you mean 'alpha'? Known: ...
+    """
+    entry = METHODS[name]
+    return entry.function(bind(entry.claims["config"], params, where=name), seed=seed)
+
+
+def load_method(folder: Path | str) -> Method:
+    """The method kept in a folder, ready to score.
+
+    Raises:
+        InputError: no method there, or one of another format.
+    """
+    folder = Path(folder)
+    facts = read_facts(folder, MARK, FORMAT)
+    method = make_method(facts["name"], seed=facts["seed"], **facts["config"])
+    method.objectives, method.cost, method.memory = tuple(facts["objectives"]), facts["cost"], facts["memory"]
+    method.preferences = np.array(facts["preferences"])
+    method.models = [method._load_model(folder / f"model{i}") for i in range(facts["models"])]
+    method.base = load_ranker(folder / "base") if facts["base"] else None
+    return method

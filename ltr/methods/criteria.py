@@ -1,0 +1,281 @@
+"""What a step of training several objectives descends: list losses, preferences, and how the two meet.
+
+A criterion draws the preferences of a step, turns scores `[batch, preference, list]` into one number (or into one loss
+an objective, where an aggregator combines their gradients), and walks back. `ConditionedModule` calls it.
+
+    Importance    mean over lists and preferences of sum_k w_k l_k        HyperDPO, LS, DPO-LS, YOTO
+    OneLabel      the same with one k ~ Categorical(w) a list             SLA
+    Scalarised    f(l_1 ... l_m; w) of the batch's mean losses            Chebyshev, COSMOS, epsilon-constraint, UW ...
+    Aggregated    sum_k a_k g_k, a made of the gradients                  EPO, WC-MGDA, MGDA, PCGrad ...
+    Margins       the loss of one objective, the others as margins        MODPO
+
+Blank objectives drop out of their list and their weight is lost (`objectives/targets.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..losses.base import counts
+from ..losses.margins import log_targets, margin_rewards, standardise
+from ..losses.preference import PreferenceLoss
+from ..objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
+
+__all__ = ["Aggregated", "Criterion", "Dirichlet", "Fixed", "Importance", "LogUniform", "Margins", "OneLabel",
+           "Scalarised", "objective_values"]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ where preferences come from
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Always this preference."""
+
+    preference: tuple[float, ...]
+
+    def draw(self, lists: int, generator: torch.Generator) -> Tensor:
+        return torch.tensor([self.preference], device=generator.device)
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """w ~ Dir(alpha).
+
+    Attributes:
+        alpha: concentration; below 1 favours corners.
+        objectives: m.
+        number: preferences drawn at once, K.
+        by_list: K draws for each list, instead of K for all lists of the step.
+    """
+
+    alpha: float
+    objectives: int
+    number: int = 1
+    by_list: bool = True
+
+    def draw(self, lists: int, generator: torch.Generator) -> Tensor:
+        size = (lists, self.number) if self.by_list else (self.number,)
+        return dirichlet(self.alpha, self.objectives, size, generator=generator)
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """w proportional to e^x, x uniform between log(low) and 0: YOTO's sampling of loss weights, normalised."""
+
+    low: float
+    objectives: int
+    number: int = 1
+    by_list: bool = True
+
+    def draw(self, lists: int, generator: torch.Generator) -> Tensor:
+        size = (lists, self.number) if self.by_list else (self.number,)
+        x = torch.rand(*size, self.objectives, generator=generator, device=generator.device)
+        w = self.low ** (1 - x)
+        return w / w.sum(-1, keepdim=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- the losses
+
+
+def objective_values(
+    loss: PreferenceLoss,
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor,
+    *,
+    reference: Tensor | None = None,
+    beta: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Losses of every objective `[batch, preference, objective]`, and which lists count for it `[batch, objective]`.
+
+    Args:
+        loss: its value on a list, and which lists it needs.
+        scores: `[batch, preference, list]`.
+        labels: `[batch, list, objective]`.
+        where: `[batch, list]`.
+        reference: s_ref `[batch, list]`.
+        beta: `[preference]` or `[batch, preference]`, in place of the loss's own.
+        generator: of a loss that draws.
+    """
+    seen = where.unsqueeze(1).expand_as(scores)
+    given = {} if beta is None else {"beta": beta.expand(scores.shape[:-1])}
+    if reference is not None:
+        given["reference"] = reference.unsqueeze(1).expand_as(scores)
+    values = [
+        loss(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given) for y in labels.unbind(-1)
+    ]
+    heard = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
+    return torch.stack(values, -1), heard
+
+
+class Criterion(nn.Module):
+    """Base. A child writes `forward`.
+
+    Args:
+        loss: list loss of every objective.
+        source: where preferences come from.
+        betas: draw beta log-uniformly between these two, anew with every preference; None: the loss's own.
+    """
+
+    looks_back = False
+
+    def __init__(self, loss: PreferenceLoss, source, betas: tuple[float, float] | None = None):
+        super().__init__()
+        self.loss, self.source, self.betas = loss, source, betas
+
+    def draw(self, lists: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        w = self.source.draw(lists, generator)
+        if self.betas is None:
+            return w, None
+        low, high = self.betas
+        x = torch.rand(w.shape[:-1], generator=generator, device=generator.device)
+        return w, low * (high / low) ** x
+
+    def backward(
+        self, losses: Tensor, scores: Tensor, preferences: Tensor, parameters: Iterable[Tensor], generator
+    ) -> None:
+        """Writes `.grad`."""
+        losses.backward()
+
+    def objectives(self, scores, labels, where, *, reference=None, generator=None) -> Tensor:
+        """l_k of the batch, `[objective]`, for one preference a step."""
+        values, heard = objective_values(self.loss, scores, labels, where, reference=reference, generator=generator)
+        return mean_losses(values.squeeze(1), heard)
+
+    def update(self, after: Tensor | None) -> None:
+        """Hears that the step was made; `after` are the losses after it, where `looks_back`."""
+
+    def extra_repr(self) -> str:
+        return f"{self.loss!r}, {self.source!r}, betas={self.betas}"
+
+
+class Importance(Criterion):
+    """sum_k w_k l_k, every list with its own preferences where they differ."""
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        options = {"reference": reference, "beta": beta, "generator": generator}
+        values, heard = objective_values(self.loss, scores, labels, where, **options)
+        total = weighted_sum(values, preferences, heard.unsqueeze(1)).sum()
+        return total / (heard.any(-1).sum() * scores.shape[1]).clamp(min=1)
+
+
+class OneLabel(Criterion):
+    """Stochastic label aggregation (Carmel et al., WWW 2020): each list learns one objective, drawn with chances w."""
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        w = preferences.expand(*scores.shape[:2], -1).flatten(0, 1)
+        k = torch.multinomial(w, 1, generator=generator).view(len(scores), 1, -1)
+        y = labels.gather(-1, k[..., :1].expand(-1, labels.shape[1], -1)).squeeze(-1)
+        values, heard = objective_values(
+            self.loss, scores, y.unsqueeze(-1), where, reference=reference, beta=beta, generator=generator
+        )
+        # The divisor of the weighted sum: lists on which any objective counts.
+        any_heard = torch.stack([counts(each, where, self.loss.needs) for each in labels.unbind(-1)], -1).any(-1)
+        total = values.squeeze(-1).where(heard, 0.0).sum()
+        return total / (any_heard.sum() * scores.shape[1]).clamp(min=1)
+
+
+class Scalarised(Criterion):
+    """f(l; w), l the mean losses of the batch, measured from an ideal point in units of the pay-off spread.
+
+    Args:
+        function: a `Scalarisation`.
+        ideal, spread: l_k counts as (l_k - ideal_k) / spread_k; None leaves it alone.
+    """
+
+    def __init__(self, loss, source, function: nn.Module, ideal=None, spread=None):
+        super().__init__(loss, source)
+        self.function, self.ideal, self.spread = function, ideal, spread
+        self.looks_back = bool(function.entry.claims.get("looks_back", False))
+        self.last: Tensor | None = None
+
+    def normalised(self, losses: Tensor) -> Tensor:
+        if self.ideal is None:
+            return losses
+        scaled = (losses - losses.new_tensor(self.ideal)) / losses.new_tensor(self.spread)
+        # A batch may do better than the ideal of the whole split; what needs positive losses must not see that.
+        return scaled.clamp(min=1e-3)
+
+    def objectives(self, *given, **options) -> Tensor:
+        return self.normalised(super().objectives(*given, **options))
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        options = {"reference": reference, "generator": generator}
+        values, heard = objective_values(self.loss, scores, labels, where, **options)
+        each = torch.stack([mean_losses(v, heard) for v in values.unbind(1)])  # [preference, objective]
+        each = self.normalised(each)
+        self.last = each.detach().mean(0)
+        w = preferences if self.function.entry.claims["preference"] == "steers" else None
+        if w is not None and w.dim() == 3:
+            raise InputError("the losses of a batch are scalarised with one preference for all of its lists")
+        return self.function(each, w, generator=generator).mean()
+
+    def update(self, after: Tensor | None) -> None:
+        self.function.update(self.last, after)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ideal={self.ideal}, spread={self.spread}"
+
+
+class Aggregated(Scalarised):
+    """The gradients of l_1 ... l_m, combined by an aggregator; one preference a step.
+
+    Args:
+        function: an `Aggregator`.
+        space: "scores" or "parameters", where the gradients are compared.
+    """
+
+    def __init__(self, loss, source, function: nn.Module, space: str = "scores", ideal=None, spread=None):
+        super().__init__(loss, source, function, ideal, spread)
+        self.space = space
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        if scores.shape[1] != 1:
+            raise InputError("an aggregator steps for one preference", came=scores.shape[1])
+        return self.objectives(scores, labels, where, reference=reference, generator=generator)
+
+    def backward(self, losses, scores, preferences, parameters, generator) -> None:
+        w = preferences.reshape(-1) if self.function.entry.claims["preference"] in ("steers", "optional") else None
+        backward(losses, scores, parameters, self.function, w, space=self.space, generator=generator)
+
+    def update(self, after: Tensor | None) -> None:
+        """Aggregators remember by themselves."""
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, space={self.space}"
+
+
+class Margins(Criterion):
+    """MODPO (2310.03708): the objective with the largest weight is learned, the others speak as margins.
+
+    Args:
+        rewards: what the others say: "targets" log z^l of the loss's own target, or "labels", standardised per list.
+        eps: added to targets that hold zeros.
+    """
+
+    def __init__(self, loss: PreferenceLoss, source: Fixed, rewards: str = "targets", eps: float = 1e-3):
+        super().__init__(loss, source)
+        self.rewards, self.eps = rewards, eps
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        w = preferences.reshape(-1)
+        main = int(w.argmax())  # dividing by the largest weight, the loss never explodes
+        if self.rewards == "labels":
+            rewards = standardise(labels.mT, where.unsqueeze(-2)).mT
+        else:
+            kind = self.loss.params.get("target", "gain")
+            z = list_targets(labels, where, kind, eps=self.loss.params.get("eps", 0.0) if kind == "gain" else 0.0)
+            rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if (z == 0).any() else 0.0).mT
+        y, s = labels[..., main], scores[:, 0]
+        options = {"reference": reference, "margins": margin_rewards(rewards, w, main), "generator": generator}
+        return self.loss.reduce(self.loss(s, y, where, share=w[main], **options), y, where)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, rewards={self.rewards}, eps={self.eps}"

@@ -1,0 +1,109 @@
+"""HyperDPO (2410.08316; COS-DPO): one net for every preference, fine-tuned from a reference ranker.
+
+    minimise  E_{w ~ Dir(alpha)}  mean over lists of  sum_k w_k CE(z^k, softmax(beta (s_theta(x; w) - s_ref(x))))
+
+What is read of the paper: Plackett-Luce and list losses in place of Bradley-Terry, conditioning by a prompt made of w,
+sampling of w, control after training. The loss in this form is from a secondary source, the defaults are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..rankers.conditioned import ConditionedRanker
+from ..rankers.config import ConditioningConfig, check
+from ..types import Split
+from .base import METHODS, Work
+from .reference import ReferenceConfig, ReferenceMethod
+
+__all__ = ["HyperDPO", "HyperDPOConfig"]
+
+
+@dataclass(frozen=True)
+class HyperDPOConfig(ReferenceConfig):
+    """One shot, conditioned on the weights.
+
+    Attributes:
+        conditioning: where w enters: concat, film, prompt or head. (`start` and `temperature` are set from here.)
+        alpha: concentration of the Dirichlet the preferences of a step are drawn from.
+        sampled: preferences drawn at once.
+        by_list: draw them for each list, instead of once a step.
+        temperature: two betas: beta is drawn log-uniformly between them in training and told to the net
+            (temperature-conditioned); `score(..., beta=...)` then chooses, `beta` otherwise.
+    """
+
+    conditioning: ConditioningConfig = ConditioningConfig()
+    alpha: float = 1.0
+    sampled: int = 1
+    by_list: bool = True
+    temperature: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self,
+            conditioning=(self.conditioning.kind != "none", "a kind that takes w"),
+            alpha=(self.alpha > 0, "above 0"),
+            sampled=(self.sampled >= 1, "1 or more"),
+            temperature=(
+                self.temperature is None or 0 < self.temperature[0] < self.temperature[1],
+                "two numbers above 0, the smaller one first",
+            ),
+        )
+
+
+class HyperDPO(ReferenceMethod):
+    """One net; `score(..., control=..., beta=...)` steers it further."""
+
+    config: HyperDPOConfig
+
+    @property
+    def told(self) -> bool:
+        """Whether the net is told of the temperature."""
+        return self.config.temperature is not None
+
+    def _train(self, work: Work) -> int:
+        from ..losses.preference import dpo
+        from .criteria import Dirichlet, Importance
+
+        c = self.config
+        conditioning = replace(c.conditioning, start=c.start, temperature=self.told)
+        ranker = ConditionedRanker(
+            c.ranker, c.ranker_params, conditioning, c.training, seed=work.seed,
+            # A net that is told beta finds the division by it itself.
+            scale=1 / c.beta if c.augmented and not self.told else 1.0,
+        )  # fmt: skip
+        source = Dirichlet(c.alpha, len(work.objectives), c.sampled, c.by_list)
+        criterion = Importance(dpo(c.loss, beta=c.beta, **c.loss_params), source, c.temperature)
+        ranker.fit(
+            work.train, work.vali, criterion=criterion, measures=work.measures, preferences=work.preferences,
+            references=work.references, weights=work.weights if c.augmented else None,
+            beta=c.beta if self.told else None, controls=c.controls, seed=work.seed,
+            folder=work.folder and work.folder / "model0", progress=work.progress, accelerator=work.accelerator,
+        )  # fmt: skip
+        self.models = [ranker]
+        return 1
+
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray, *, beta: float | None = None):
+        if beta is not None and not self.told:
+            raise InputError("this net was not told of the temperature", do="Set temperature, or use control.")
+        return self.models[0].score(
+            split, preferences, reference=s_ref if self.config.augmented else None,
+            beta=(beta or self.config.beta) if self.told else None,
+        )  # fmt: skip
+
+
+@METHODS.register(
+    "hyperdpo",
+    formula="E_w sum_k w_k CE(z^k, softmax(beta (s(x; w) - s_ref))), w ~ Dir(alpha)",
+    source="HyperDPO / COS-DPO, 2410.08316; the loss [2nd], list form of the prompt ours",
+    config=HyperDPOConfig,
+    steers="any",
+    means="importance",
+    base=True,
+)
+def hyperdpo(config: HyperDPOConfig, **options) -> HyperDPO:
+    return HyperDPO("hyperdpo", config, **options)

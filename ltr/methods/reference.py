@@ -1,0 +1,106 @@
+"""Methods that start from a reference ranker: how dear it is to leave it, and the control after training they share.
+
+In the augmented form s = s_ref + net(x) / beta: the net learns the implicit reward u = beta (s - s_ref) itself, which
+makes it the same net for every beta. The scaling law (T6 of our notes) is then exact: s_ref + lambda (s - s_ref) is
+what training at beta / lambda would have given. So beta is chosen after training, for nothing: lambda from `controls`,
+by validation, with one rule for all methods: an epoch is judged at its best lambda, and one lambda is kept for all
+preferences. (APO, 2410.06293, extrapolates the same way: lambda = 1 + a.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..rankers.conditioned import ConditionedRanker
+from ..rankers.config import ConditioningConfig, check
+from ..types import Split
+from .base import Method, MethodConfig, Work
+from .front import weighted_mean
+
+__all__ = ["ReferenceConfig", "ReferenceMethod", "train_plain"]
+
+
+@dataclass(frozen=True)
+class ReferenceConfig(MethodConfig):
+    """What methods with a reference share.
+
+    Attributes:
+        beta: how dear it is to leave the reference.
+        start: "augmented": s = s_ref + a net that starts at 0; "scratch": a net that knows s_ref from its loss only.
+        controls: lambda after training, s_ref + lambda (s - s_ref); the one with the best validation measure is kept.
+    """
+
+    beta: float = 1.0
+    start: Literal["augmented", "scratch"] = "augmented"
+    controls: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+    def __post_init__(self):
+        check(
+            self,
+            beta=(self.beta > 0, "above 0"),
+            controls=(len(self.controls) > 0 and min(self.controls, default=0) >= 0, "numbers, 0 or more"),
+        )
+
+    @property
+    def augmented(self) -> bool:
+        return self.start == "augmented"
+
+
+class ReferenceMethod(Method):
+    """A child writes `_train(work)` and `_plain(split, preferences, s_ref)`, the scores before any control.
+
+    `memory["control"]` is the lambda that was chosen; `score(..., control=...)` takes another.
+    """
+
+    config: ReferenceConfig
+
+    def _train(self, work: Work) -> int:
+        raise NotImplementedError
+
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray, **options) -> np.ndarray:
+        raise NotImplementedError
+
+    def _fit(self, work: Work) -> int:
+        trained = self._train(work)
+        controls = self.config.controls
+        control = controls[0]
+        if len(controls) > 1 and work.vali is not None:
+            s_ref = work.references[1]
+            moved = self._plain(work.vali, work.preferences, s_ref) - s_ref
+            reached = [
+                weighted_mean(work.vali, s_ref + x * moved, work.preferences, work.measures) for x in controls
+            ]
+            control = controls[int(np.argmax(reached))]
+        self.memory = {**self.memory, "control": float(control)}
+        return trained
+
+    def _score(self, split: Split, preferences: np.ndarray, *, control: float | None = None, **options) -> np.ndarray:
+        s_ref = self._reference(split)
+        moved = self._plain(split, preferences, s_ref, **options) - s_ref
+        return s_ref + np.float32(self.memory["control"] if control is None else control) * moved
+
+
+def train_plain(
+    method: Method, work: Work, criterion, preferences: np.ndarray, name: str, quality=None
+) -> ConditionedRanker:
+    """One plain net of the method's config for the preferences `[1, objective]`, chosen by `quality` at them.
+
+    All trainings of a fit have the seed of the fit: the same first weights and the same data order.
+    """
+    c = method.config
+    start = getattr(c, "start", "scratch")
+    augmented = start == "augmented"
+    ranker = ConditionedRanker(
+        c.ranker, c.ranker_params, ConditioningConfig(kind="none", start=start), c.training,
+        scale=1 / c.beta if augmented else 1.0, seed=work.seed,
+    )  # fmt: skip
+    return ranker.fit(
+        work.train, work.vali, criterion=criterion, measures=work.measures, preferences=preferences,
+        references=work.references, weights=work.weights if augmented else None, seed=work.seed,
+        controls=getattr(c, "controls", (1.0,)), folder=work.folder and work.folder / name, progress=work.progress,
+        accelerator=work.accelerator,
+        **({} if quality is None else {"quality": quality}),
+    )  # fmt: skip

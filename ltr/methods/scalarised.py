@@ -1,0 +1,232 @@
+"""One model a preference: the losses of the objectives become one number, which a plain net descends.
+
+    ls                   sum_k w_k l_k
+    dpo-ls               the same with list losses on beta (s - s_ref)
+    sla                  the same in expectation: one label a list, drawn with chances w
+    chebyshev            max_k w_k l~_k
+    smooth-chebyshev     mu log sum_k exp(w_k l~_k / mu)
+    epsilon-constraint   l~_1 subject to l~_k <= 1 - w_k for the others
+
+l~ is l measured from the ideal point in units of the pay-off spread: m models of one objective each are trained first,
+l~_k is 0 for the best of them on objective k and 1 for the worst. Without it a floor all losses share (the entropy of
+the targets) would drown what a preference for balance asks for. Those m trainings count as trained models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import Split
+from .base import METHODS, Method, MethodConfig, Work
+from .reference import ReferenceConfig, ReferenceMethod, train_plain
+
+__all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "model_of", "payoff"]
+
+
+@dataclass(frozen=True)
+class EachConfig(MethodConfig):
+    """Settings of one training, repeated for every preference.
+
+    Attributes:
+        rule: parameters of the scalarisation or aggregator, e.g. mu of smooth-chebyshev.
+    """
+
+    rule: dict[str, Any] = field(default_factory=dict)
+
+
+def balance(values: np.ndarray, preferences: np.ndarray) -> float:
+    """- max_k w_k (1 - v_k), mean over preferences: what selects where w asks for balance."""
+    return float(-np.nanmax(preferences * (1 - values), axis=1).mean())
+
+
+def model_of(method: Method, preferences: np.ndarray) -> list[int]:
+    """Which model each preference has, for methods that train one for each.
+
+    Raises:
+        InputError: a preference that `fit` was not given.
+    """
+    found = []
+    for w in preferences:
+        distance = np.abs(method.preferences - w).max(1)
+        nearest = int(distance.argmin())
+        if distance[nearest] > 1e-6:
+            raise InputError(
+                f"method {method.name!r} has one model a preference, and none for this one", came=w.tolist(),
+                do=f"Give it to fit, or take the nearest: {method.preferences[nearest].round(6).tolist()}",
+            )  # fmt: skip
+        found.append(nearest)
+    return found
+
+
+def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=None) -> np.ndarray:
+    which = model_of(method, preferences)
+    one = np.eye(len(method.objectives))[:1]  # a plain net is told of no preference
+    scores = {i: method.models[i].score(split, one, reference=s_ref)[0] for i in set(which)}
+    return np.stack([scores[i] for i in which])
+
+
+def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
+    """Ideal point and spread of the training losses, `[objective]` each, from one model an objective."""
+    import torch
+
+    from ..losses.preference import preference_loss
+    from .criteria import Fixed, Importance, objective_values
+
+    c, m = method.config, len(work.objectives)
+    loss = preference_loss(f"{c.loss}-dpo", **c.loss_params)
+    table = []
+    for k, w in enumerate(np.eye(m)):
+        ranker = train_plain(method, work, Importance(loss, Fixed(tuple(w))), w[None], f"alone{k}")
+        total, number = 0.0, 0
+        scores = torch.from_numpy(np.append(ranker.score(work.train, w[None])[0], np.float32(0)))
+        for batch in _batches(work.train):
+            values, heard = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
+            total = total + values.squeeze(1).where(heard, 0.0).sum(0).double()
+            number += int(heard.any(-1).sum())
+        table.append(np.asarray(total) / max(number, 1))
+    table = np.array(table)
+    ideal, spread = table.min(0), table.max(0) - table.min(0)
+    if not (spread > 0).all():
+        raise InputError("the objectives do not differ: a model of one is the best of another", came=table.tolist())
+    return ideal, spread
+
+
+def _batches(split: Split):
+    from dataclasses import replace
+
+    from ..datasets.module import Batches
+
+    # Labels only: the features were scored already.
+    return Batches(replace(split, features=np.zeros((split.n_documents, 1), np.float32)))
+
+
+class OneEach(Method):
+    """A plain net for every preference.
+
+    Args:
+        make: `make(method, work, w)` -> the criterion of preference w.
+        judge: quality that selects the epoch; None: the weighted sum of the measures.
+        normalised: whether the pay-off table is made first, into `memory`.
+    """
+
+    make: Callable[..., Any]
+    judge: Callable[[np.ndarray, np.ndarray], float] | None = None
+    normalised: bool = False
+
+    def _fit(self, work: Work) -> int:
+        extra = 0
+        if self.normalised:
+            ideal, spread = payoff(self, work)
+            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(work.objectives)
+        self.models = [
+            train_plain(self, work, self.make(work, w), w[None], f"model{i}", self.judge)
+            for i, w in enumerate(work.preferences)
+        ]
+        return extra + len(self.models)
+
+    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
+        return _score_each(self, split, preferences)
+
+    def _loss(self):
+        from ..losses.preference import preference_loss
+
+        return preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params)
+
+    def _scale(self) -> dict[str, Any]:
+        return {"ideal": tuple(self.memory["ideal"]), "spread": tuple(self.memory["spread"])} if self.normalised else {}
+
+
+class LS(OneEach):
+    """Linear scalarisation; with `stochastic` labels, in expectation."""
+
+    stochastic = False
+
+    def make(self, work: Work, w: np.ndarray):
+        from .criteria import Fixed, Importance, OneLabel
+
+        return (OneLabel if self.stochastic else Importance)(self._loss(), Fixed(tuple(w)))
+
+
+class SLA(LS):
+    """Stochastic label aggregation."""
+
+    stochastic = True
+
+
+class Chebyshev(OneEach):
+    """A scalarisation of normalised losses that asks for balance."""
+
+    normalised = True
+    judge = staticmethod(balance)
+
+    def make(self, work: Work, w: np.ndarray):
+        from ..objectives import scalarisation
+        from .criteria import Fixed, Scalarised
+
+        function = scalarisation(self.name, len(w), **self.config.rule)
+        return Scalarised(self._loss(), Fixed(tuple(w)), function, **self._scale())
+
+
+class EpsilonConstraint(OneEach):
+    """The first objective under bounds 1 - w_k (at least .01) on the normalised losses of the others."""
+
+    normalised = True
+
+    def make(self, work: Work, w: np.ndarray):
+        from ..objectives import scalarisation
+        from .criteria import Fixed, Scalarised
+
+        bounds = tuple(float(max(1 - each, 0.01)) for each in w[1:])
+        function = scalarisation("epsilon-constraint", len(w), bounds=bounds, **self.config.rule)
+        return Scalarised(self._loss(), Fixed(tuple(w)), function, **self._scale())
+
+
+class DPOLS(ReferenceMethod):
+    """Linear scalarisation of list losses on beta (s - s_ref), one net a preference."""
+
+    def _train(self, work: Work) -> int:
+        from .criteria import Fixed
+
+        self.models = [
+            train_plain(self, work, self._criterion(Fixed(tuple(w))), w[None], f"model{i}")
+            for i, w in enumerate(work.preferences)
+        ]
+        return len(self.models)
+
+    def _criterion(self, source):
+        from ..losses.preference import dpo
+        from .criteria import Importance
+
+        return Importance(dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params), source)
+
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
+        return _score_each(self, split, preferences, s_ref if self.config.augmented else None)
+
+
+def _register(name: str, cls: type, formula: str, source: str, means: str, config: type = EachConfig) -> None:
+    @METHODS.register(
+        name, formula=formula, source=source, config=config, steers="fitted", means=means,
+        base=issubclass(config, ReferenceConfig),
+    )  # fmt: skip
+    def make(config, **options) -> Method:
+        return cls(name, config, **options)
+
+
+_register("ls", LS, "sum_k w_k l_k", "weighted sum", "importance")
+_register(
+    "dpo-ls", DPOLS, "sum_k w_k CE(z^k, softmax(beta (s - s_ref)))", "baseline of 2410.08316", "importance",
+    ReferenceConfig,
+)  # fmt: skip
+_register("sla", SLA, "l_k, k ~ Categorical(w) a list and step", "Carmel et al., WWW 2020", "importance")
+_register("chebyshev", Chebyshev, "max_k w_k l~_k", "weighted Chebyshev", "balance")
+_register(
+    "smooth-chebyshev", Chebyshev, "mu log sum_k exp(w_k l~_k / mu)", "Lin et al., ICML 2024, 2402.19078", "balance"
+)
+_register(
+    "epsilon-constraint", EpsilonConstraint, "l~_1 s.t. l~_k <= 1 - w_k", "Momma et al., WWW 2020", "importance"
+)
