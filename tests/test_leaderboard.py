@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 
 import numpy as np
@@ -81,6 +82,21 @@ def test_many_systems_can_still_differ():
     board = leaderboard(made_results(cubes), draws=20)
     assert list(board.table.letters) == list("abcdef")
     assert board.patterns == 2 * 15 / 0.05 and f"paired randomisation, {board.patterns:,} draws" in board.caption()
+
+
+def test_letters_that_are_runs_say_so(monkeypatch):
+    """A chain in which only the ends differ needs as many groups as it has pairs that do not."""
+    module = importlib.import_module("ltr.bench.leaderboard")  # whose name in its package is that of its function
+    monkeypatch.setattr(module, "_MOST_LETTERS", 2)
+    apart = np.array([[1, 1, 0.01, 1], [1, 1, 1, 0.01], [0.01, 1, 1, 1], [1, 0.01, 1, 1]])
+    monkeypatch.setattr("ltr.metrics.significance.paired_randomisation", lambda *_, **__: apart)
+    monkeypatch.setattr("ltr.metrics.significance.holm", lambda p: p)
+    cubes = {f"S{i}": np.full((1, 1, 20), 1 - 0.1 * i) for i in range(4)}
+    board = leaderboard(made_results(cubes), draws=50)
+    assert list(board.table.letters) == ["a", "ab", "bc", "c"] and not board.exact, "S0 and S3 share none, yet p = 1"
+    assert "systems that share none need not differ" in board.caption()
+    monkeypatch.undo()
+    assert "share none" not in leaderboard(made_results(three_systems()), draws=50).caption()
 
 
 def test_a_system_that_lost_a_fold_is_shown_without_letters(values):

@@ -150,6 +150,21 @@ def test_systems_share_a_letter_if_and_only_if_they_do_not_differ(case):
     assert not any(x < y for x in members.values() for y in members.values())
 
 
+def test_letters_of_runs_where_there_are_too_many_groups():
+    """Twelve pairs of twins, of which only twins differ, need 2^12 groups: each holds one of every pair."""
+    means, p = -np.arange(24.0), np.ones((24, 24))
+    for i in range(0, 24, 2):
+        p[i, i + 1] = p[i + 1, i] = 0.01
+    letters = group_letters(means, p)
+    shared = [[bool(set(a) & set(b)) for b in letters] for a in letters]
+    assert not any(shared[i][j] for i in range(24) for j in range(24) if p[i, j] < 0.05)
+    assert letters[0] == "a" and letters[1] == letters[2] == "b" and letters[-1] == "m"
+    small = np.ones((4, 4))
+    small[0, 1] = small[1, 0] = small[2, 3] = small[3, 2] = 0.01
+    assert group_letters([4, 3, 2, 1], small) == ["ab", "cd", "ac", "bd"]
+    assert group_letters([4, 3, 2, 1], small, most=3) == ["a", "b", "b", "c"]
+
+
 def test_letters_in_the_order_of_the_means():
     p = np.array([[1, 0.2, 0.01], [0.2, 1, 0.2], [0.01, 0.2, 1]])
     assert group_letters([0.1, 0.2, 0.3], p) == ["b", "ab", "a"]

@@ -51,6 +51,8 @@ class Leaderboard:
         p: Holm-corrected p value of every pair of complete systems.
         queries: test queries; counted: those in the mean; blank: those without a relevant document.
         draws: of the bootstrap; patterns: draws of the randomisation test.
+        exact: systems that share no letter do differ; with many systems letters are runs of neighbours, see
+            `ltr.metrics.group_letters`.
     """
 
     dataset: str
@@ -66,18 +68,23 @@ class Leaderboard:
     patterns: int
     level: float = 0.95
     alpha: float = 0.05
+    exact: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
 
     def caption(self) -> str:
         """What stands in the table, in a sentence or three."""
         over = "over all test queries" if self.rule == "queries" else "over folds of the mean over their queries"
+        runs = (
+            " There are too many groups for a letter each: letters mark runs of neighbours none of which differ, and "
+            "systems that share none need not differ either."
+        )
         return (
             f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant "
             f"document, {self.queries - self.counted or 'none'} left out by the measure. "
             f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ "
             f"significantly (paired randomisation, {self.patterns:,} draws, Holm over all pairs, alpha = "
             f"{self.alpha:g})."
-        )
+        ) + ("" if self.exact else runs)
 
     def rows(self) -> list[dict[str, str]]:
         """The table as text, one dictionary a row, for every page and terminal alike."""
@@ -148,6 +155,8 @@ class Leaderboard:
             table.add_row(*(row[c] for c in columns), style="dim" if facts.baseline or facts.yardstick else None)
         return table
 
+
+_MOST_LETTERS = 26  # more cannot be read
 
 # Columns of the terminal's table: these always, those where it is wide.
 _NEEDED = ("#", "system", "mean", "interval", "group", "note")
@@ -228,6 +237,7 @@ def leaderboard(
     pairs = len(complete) * (len(complete) - 1) // 2
     patterns = max(draws, math.ceil(2 * pairs / alpha))
     p, letters = _groups(matrix, complete, patterns, alpha, dataset)
+    exact = all(bool(set(letters[a]) & set(letters[b])) == (p.loc[a, b] >= alpha) for a in letters for b in letters)
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
     table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)
@@ -239,7 +249,7 @@ def leaderboard(
     counted = values[values.measure == measure].drop_duplicates("fold").queries.sum()
     return Leaderboard(
         dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted),
-        int(counts.test_blank.sum()), draws, patterns, level, alpha,
+        int(counts.test_blank.sum()), draws, patterns, level, alpha, exact,
     )  # fmt: skip
 
 
@@ -308,7 +318,7 @@ def _groups(matrix, complete: list[str], draws: int, alpha: float, dataset: str)
         return pd.DataFrame(np.ones((len(common),) * 2), index=common, columns=common), {}
     values = np.stack([matrix[s].to_numpy() for s in common])
     adjusted = holm(paired_randomisation(values, draws=draws, seed=seed_of("randomisation", dataset)))
-    letters = group_letters(values.mean(1), adjusted, alpha=alpha)
+    letters = group_letters(values.mean(1), adjusted, alpha=alpha, most=_MOST_LETTERS)
     return pd.DataFrame(adjusted, index=common, columns=common), dict(zip(common, letters, strict=True))
 
 

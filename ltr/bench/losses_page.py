@@ -25,7 +25,7 @@ from .results import Results, load_results
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cell", "cells_of", "family", "losses_page", "overview"]
+__all__ = ["Cell", "cells_of", "family", "losses_page", "overview", "unbeaten"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +96,13 @@ def overview(cells: Sequence[Cell]) -> pd.DataFrame:
     return means.sort_values("place", kind="stable", na_position="last")
 
 
+def unbeaten(cell: Cell) -> list[str]:
+    """The losses of a cell that are not shown to differ from its best one, the best first."""
+    p = cell.board.p
+    there = [label for label in cell.board.table.system if label in cell.losses and label in p.index]
+    return [cell.losses[label] for label in there if p.loc[there[0], label] >= cell.board.alpha]
+
+
 def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None, *, draws: int = 10_000) -> Path:
     """Writes LOSSES.md and losses.png, and returns the path of the page.
 
@@ -164,13 +171,9 @@ def _table(cell: Cell) -> str:
 
 
 def _overview_table(cells: Sequence[Cell]) -> str:
-    """Bold: shares a letter with the best loss of the column, so that nothing is shown to be better."""
+    """Bold: not shown to be worse than the best loss of the column."""
     means = overview(cells)
-    bold = []
-    for cell in cells:
-        table = cell.board.table[cell.board.table.system.isin(cell.losses)]
-        best = set(table.letters.iloc[0])
-        bold.append({cell.losses[r.system] for r in table.itertuples() if best & set(r.letters)})
+    bold = [unbeaten(cell) for cell in cells]
     rows = []
     for loss, values in means.iterrows():
         row = {"loss": loss, "family": family(loss), "mean place": number(values["place"], 1)}

@@ -158,16 +158,24 @@ def holm(p) -> np.ndarray:
     return adjusted
 
 
-def group_letters(means, p_adjusted, alpha: float = 0.05) -> list[str]:
+_ALPHABET = string.ascii_lowercase + string.ascii_uppercase + "".join(map(chr, range(0x3B1, 0x3CA)))
+
+
+def group_letters(means, p_adjusted, alpha: float = 0.05, most: int = len(_ALPHABET)) -> list[str]:
     """Letters such that two systems share one if and only if they do not differ significantly.
 
     Insert and absorb: one group of all systems; every significant pair splits each group that holds both into two
     that hold one; a group inside another is dropped. "a" belongs to the best system. Source: Piepho, J. Comput.
     Graph. Stat. 13, 2004.
 
+    The number of groups can grow exponentially with that of systems. Where it passes `most`, groups are runs of
+    neighbours in the order of the means, none of which differ: there are no more of them than systems, sharing a
+    letter still says that two systems do not differ, but sharing none says nothing.
+
     Args:
         means: `[systems]`, higher is better; they only order the letters.
         p_adjusted: `[systems, systems]`, symmetric; p < alpha differs significantly.
+        most: groups at most, up to 77 (Latin and Greek letters).
 
     Returns:
         The letters of each system, in the order given.
@@ -181,26 +189,40 @@ def group_letters(means, p_adjusted, alpha: float = 0.05) -> list[str]:
     if np.isnan(p).any() or not np.array_equal(p, p.T):
         raise InputError("p of the systems", expected="a symmetric matrix without NaN")
     place = {int(system): i for i, system in enumerate(np.argsort(-means, kind="stable"))}
-    groups = {frozenset(place.values())} if len(means) else set()
-    for a, b in zip(*np.nonzero(np.triu(p < alpha, 1)), strict=True):
-        a, b = place[int(a)], place[int(b)]
-        both = {g for g in groups if a in g and b in g}
-        groups -= both
-        halves = {g - {x} for g in both for x in (a, b)}
-        groups |= {h for h in halves if not any(h < g for g in groups | halves)}
+    pairs = [(place[int(a)], place[int(b)]) for a, b in zip(*np.nonzero(np.triu(p < alpha, 1)), strict=True)]
+    groups = _cliques(len(means), pairs, most)
+    if groups is None:
+        groups = _runs(len(means), pairs)
     letters = [""] * len(means)
-    for letter, group in zip(_letters(len(groups)), sorted(groups, key=sorted), strict=True):
+    # Runs beyond the alphabet stay without a letter, which says nothing wrong.
+    for letter, group in zip(_ALPHABET, sorted(groups, key=sorted), strict=False):
         for i in group:
             letters[i] += letter
     return [letters[place[system]] for system in range(len(means))]
 
 
-def _letters(n: int) -> str:
-    greek = "".join(map(chr, range(0x3B1, 0x3CA)))
-    alphabet = string.ascii_lowercase + string.ascii_uppercase + greek
-    if n > len(alphabet):
-        raise InputError(f"{n} groups need more letters than there are", expected=f"at most {len(alphabet)} groups")
-    return alphabet[:n]
+def _cliques(n: int, pairs: list[tuple[int, int]], most: int) -> set[frozenset[int]] | None:
+    """The largest sets of 0 ... n - 1 that hold no pair; None once there are more than `most`."""
+    groups = {frozenset(range(n))} if n else set()
+    for a, b in pairs:
+        both = {g for g in groups if a in g and b in g}
+        groups -= both
+        halves = {g - {x} for g in both for x in (a, b)}
+        groups |= {h for h in halves if not any(h < g for g in groups | halves)}
+        if len(groups) > most:
+            return None
+    return groups
+
+
+def _runs(n: int, pairs: list[tuple[int, int]]) -> list[frozenset[int]]:
+    """The longest runs of neighbours that hold no pair."""
+    end = [n] * n  # where the run that starts at i ends: before the first that differs from anyone in it
+    for a, b in pairs:
+        low, high = min(a, b), max(a, b)
+        end[low] = min(end[low], high)
+    for i in reversed(range(n - 1)):
+        end[i] = min(end[i], end[i + 1])
+    return [frozenset(range(i, end[i])) for i in range(n) if i == 0 or end[i] > end[i - 1]]
 
 
 @dataclass(frozen=True)
