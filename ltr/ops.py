@@ -31,10 +31,12 @@ __all__ = [
     "log_softmax",
     "logistic",
     "logsumexp",
+    "no_autocast",
     "order",
     "pair_sum",
     "ranks",
     "reversed_logcumsumexp",
+    "soft_ranks",
     "softmax",
     "sort_by",
 ]
@@ -43,6 +45,11 @@ __all__ = [
 def exact(x: Tensor) -> Tensor:
     """`x` in a type to compute in: float32 for half precision and integers, else unchanged."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def no_autocast(x: Tensor) -> torch.autocast:
+    """A context in which products of matrices on the device of `x` keep the precision of their factors."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _mask(x: Tensor, where: Tensor | None) -> Tensor:
@@ -349,3 +356,62 @@ def logistic(x: Tensor) -> tuple[Tensor, Tensor]:
     one = e + 1
     slope = torch.where(x >= 0, e, 1.0).div_(one).neg_()
     return one.log_().sub_(x.clamp(max=0)), slope
+
+
+# -------------------------------------------------------------------------------------------------------- soft ranks
+
+Step = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # of x = s_i - s_j: what j adds to i's rank; slope
+
+
+def soft_ranks(scores: Tensor, among: Tensor | None, step: Step, *, cells: int | None = None) -> Tensor:
+    """1 + sum_{j != i} f(s_i - s_j), j among the documents of a mask, for every document i; `[..., list]`.
+
+    With f(x) = 1[x < 0] it would be the rank among them. Memory is O(list) plus one block of pairs: the backward pass
+    forms the pairs again.
+
+    Args:
+        scores: `[..., list]`, pads filled.
+        among: bool `[..., list]`, the documents that count as j; None: all.
+        step: f and its derivative, functions of a block `[..., r, list]` that may overwrite it.
+        cells: pairs in one block, over all lists; None: by device.
+
+    >>> f = (lambda x: torch.sigmoid(-x), lambda x: torch.sigmoid(x) * (torch.sigmoid(x) - 1))
+    >>> soft_ranks(torch.tensor([1.2, 0.4, 1.9, -0.3]), None, f)
+    tensor([2.1606, 2.8394, 1.6140, 3.3860])
+    """
+    return _SoftRanks.apply(scores, _mask(scores, among), step, cells)
+
+
+class _SoftRanks(torch.autograd.Function):
+    @staticmethod
+    def _blocks(scores: Tensor, cells: int | None):
+        n = scores.shape[-1]
+        cells = cells or _CELLS.get(scores.device.type, _CELLS["cuda"])
+        rows = max(cells // max(scores.numel(), 1), 1)
+        return [slice(a, min(a + rows, n)) for a in range(0, n, rows)]
+
+    @staticmethod
+    def forward(ctx, scores, among, step, cells):
+        ctx.save_for_backward(scores, among)
+        ctx.step, ctx.cells = step[1], cells
+        counted = among.to(scores.dtype)
+        ranks = torch.empty_like(scores)
+        with no_autocast(scores):
+            for rows in _SoftRanks._blocks(scores, cells):
+                ahead = step[0](scores[..., rows, None] - scores[..., None, :])
+                ranks[..., rows] = (ahead @ counted.unsqueeze(-1)).squeeze(-1)
+        return ranks + 1 - counted * step[0](scores.new_zeros(1))  # i is not its own rival
+
+    @staticmethod
+    def backward(ctx, upstream):
+        if torch.is_grad_enabled():
+            raise RuntimeError("soft_ranks is differentiated once (no create_graph)")
+        scores, among = ctx.saved_tensors
+        counted = among.to(scores.dtype)
+        gradient = torch.zeros_like(scores)
+        with no_autocast(scores):
+            for rows in _SoftRanks._blocks(scores, ctx.cells):
+                slope = ctx.step(scores[..., rows, None] - scores[..., None, :])
+                gradient[..., rows] += upstream[..., rows] * (slope @ counted.unsqueeze(-1)).squeeze(-1)
+                gradient -= counted * (upstream[..., None, rows] @ slope).squeeze(-2)
+        return gradient, None, None, None

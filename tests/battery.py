@@ -101,7 +101,7 @@ def variants(entry: Entry) -> Iterator[Bound]:
     others = {
         "k": (1, 3, 50), "sigma": (2.0,), "base": (float(np.e),), "delta": (0.3,), "margin": (0.4,), "top": (8.0,),
         "boundaries": ((-1.0, 0.0, 1.5, 4.0),), "mu": (1.0,),
-        "eps": (0.3,),
+        "eps": (0.3,), "temperature": (0.5,), "deviation": (0.5,), "cut": (2.0,), "scale": (0.5,), "steepness": (30.0,),
     }  # fmt: skip
     yield Bound(entry)
     hints = typing.get_type_hints(entry.function)
@@ -112,7 +112,9 @@ def variants(entry: Entry) -> Iterator[Bound]:
         default = inspect.signature(entry.function).parameters[name].default
         choices[name] = [value for value in options if value != default]
         for value in choices[name]:
-            if name != "truncation":
+            if name == "temperature" and "target" in choices:  # a softmax of labels has one, the other targets do not
+                yield Bound(entry, {"target": "soft", name: value})
+            elif name != "truncation":
                 yield Bound(entry, {name: value})
     for value in choices.get("truncation", ()):  # says nothing without a cut-off
         yield Bound(entry, {"k": 3, "truncation": value})

@@ -12,7 +12,9 @@ import battery
 import numpy as np
 import reference
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from ltr.losses import loss
 from ltr.losses.base import counts, reduce
 
 STRUCTURAL = ("needs", "shift_invariant", "convex")  # claimed whatever the parameters; the others for the defaults
@@ -181,10 +183,20 @@ def same_seed_same_value(f, device):
 
 
 def descent_sorts_the_list(f, device):
-    """Free scores that descend the loss end up in the order of the labels: the sign, and the point, of a loss."""
-    case = np.array([0.3, 0.1, 0.2, 0.5, 0.4]), np.array([1.0, 4.0, 0.0, 2.0, 3.0])
+    """Free scores that descend the loss end up in the order of the labels: the sign, and the point, of a loss.
+
+    They start near each other, where every loss has a gradient: a smooth measure has none far from ties.
+    """
+    if f.entry.claims.get("sorts") is False:
+        return  # the claim proves that it does not
+    reached, wanted = _descend(f, device)
+    assert reached == wanted, (reached, wanted)
+
+
+def _descend(f, device):
+    case = np.array([0.03, 0.01, 0.02, 0.05, 0.04]), np.array([1.0, 4.0, 0.0, 2.0, 3.0])
     if f.entry.claims.get("needs") == "contrast":  # grades above 0 are all the same to it
-        case = np.array([0.3, 0.1, 0.2, 0.5, 0.4, 0.25, 0.45]), np.array([0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+        case = np.array([0.03, 0.01, 0.02, 0.05, 0.04, 0.025, 0.045]), np.array([0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0])
     scores, labels = battery.tensors(case, device=device)
     top = f.params.get("k") or len(scores)
     scores = scores.clone().requires_grad_()
@@ -199,7 +211,7 @@ def descent_sorts_the_list(f, device):
         reached, wanted = labels[reached].any().item(), True
     if f.params.get("truncation") == "both":  # never looks below its own top k: it can only order what stands there
         wanted = sorted(reached, key=lambda i: -labels[i].item())
-    assert reached == wanted, (reached, wanted)
+    return reached, wanted
 
 
 UNIVERSAL = (
@@ -208,9 +220,17 @@ UNIVERSAL = (
     same_seed_same_value, descent_sorts_the_list,
 )  # fmt: skip
 
-# What a choice of parameters could break, proven for each of them; the rest is proven for the defaults.
-OF_CHOICES = (pads_change_nothing, always_finite, gradient_is_the_derivative, weights_are_multipliers,
-              descent_sorts_the_list)  # fmt: skip
+
+
+# What a choice of parameters could break and the loops do not compare.
+OF_CHOICES = (pads_change_nothing, always_finite, gradient_is_the_derivative)
+
+
+def holds_for(f: battery.Bound) -> tuple[Callable, ...]:
+    """All of them for the defaults; for other parameters those of choices, and where it descends to for a cut-off."""
+    if not f.params:
+        return UNIVERSAL
+    return (*OF_CHOICES, descent_sorts_the_list) if "k" in f.params else OF_CHOICES
 
 
 # ------------------------------------------------------------------------------------------------------------ claims
@@ -281,6 +301,7 @@ def _rank_sum(s, y):
 
 BOUNDS = {
     "1-ndcg": lambda s, y: 1 - reference.ndcg(s, y),
+    "1-mrr": lambda s, y: 1 - sum(v / r for v, r in zip(y, reference.ranks(s), strict=True)) / sum(y),
     "rank sum": _rank_sum,
     "rank sum regret": lambda s, y: _rank_sum(s, y) - _rank_sum(y, y),
 }
@@ -291,7 +312,7 @@ def bounds(f, claim, device):
     lists = [*battery.cases().values()]
     lists += [battery.random_list(seed, 2 + seed % 12, spread=10.0 ** (seed % 3 - 1)) for seed in range(400)]
     lists += [(np.round(s), y) for s, y in lists[-200:]]  # tied scores: the bound holds whichever document is put first
-    lists = [(s, y) for s, y in lists if reference.counts(y.tolist(), "gain")]
+    lists = [(s, y) for s, y in lists if reference.counts(y.tolist(), f.entry.claims["needs"]) and any(y > 0)]
     values = f(*battery.pad(lists, device=device)).tolist()
     for value, (s, y) in zip(values, lists, strict=True):
         missed = BOUNDS[claim](s.tolist(), y.tolist())
@@ -323,9 +344,58 @@ def stochastic(f, claim, device):
         assert (len(drawn) > 1) == (name == claim), f"{name}: {len(drawn)} different values"
 
 
+def wraps(f, claim, device):
+    """Another loss by name: the same value without noise, and the lists that count are those of the other."""
+    scores, labels, where = battery.pad(battery.cases().values(), device=device)
+    for name in ("ranknet", "listnet", "mse"):
+        outer, inner = loss(f.entry.name, **{claim: name}), loss(name)
+        assert outer.needs == inner.needs
+        assert torch.equal(outer(scores, labels, where), inner(scores, labels, where))
+
+
+def sorts(f, claim, device):
+    """Claimed only where it is denied: descent stops at scores that do not sort the list."""
+    reached, wanted = _descend(f, device)
+    assert (reached == wanted) == claim
+
+
+class Largest(TorchDispatchMode):
+    """Cells of the largest tensor any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for each in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(each, torch.Tensor) and each.untyped_storage().nbytes() > 0:
+                self.cells = max(self.cells, each.untyped_storage().nbytes() // each.element_size())
+        return out
+
+
+def largest(f, lists: int, n: int, device) -> int:
+    """Cells of the largest tensor of a forward and backward pass over that many lists of n documents."""
+    rng = np.random.default_rng(0)
+    scores = torch.tensor(rng.normal(size=(lists, n)), dtype=torch.float32, device=device, requires_grad=True)
+    labels = torch.tensor(rng.choice(5, size=(lists, n), p=[0.9, 0.04, 0.03, 0.02, 0.01]), device=device)
+    with Largest() as seen:
+        f(scores, labels.float()).sum().backward()
+    assert scores.grad.isfinite().all() and scores.grad.abs().max() > 0
+    return seen.cells
+
+
+def memory(f, claim, device):
+    """Matrices of the size of a list, of a few lists at a time; a loss that makes no such claim is linear in a list."""
+    assert claim == "square"
+    assert largest(f, 1, 400, device) >= 400**2
+    assert largest(f, 16, 400, device) <= 400**2
+
+
 CLAIMS = {
     "needs": needs, "shift_invariant": shift_invariant, "convex": convex, "ordinal": ordinal, "bounds": bounds,
     "stochastic": stochastic, "surrogate": surrogate,
+    "wraps": wraps, "memory": memory, "sorts": sorts,
 }  # fmt: skip
 
 
@@ -342,6 +412,6 @@ def prove_claims(f: battery.Bound, device: str) -> None:
 def prove(entry, device: str = "cpu") -> None:
     """The whole battery for one entry."""
     for f in battery.variants(entry):
-        for holds in OF_CHOICES if f.params else UNIVERSAL:
+        for holds in holds_for(f):
             holds(f, device)
         prove_claims(f, device)

@@ -326,12 +326,130 @@ def _plrank(s, y, w, gain="exp2", k=10):
     return value, gradient
 
 
+def soft_rank(s, i, among, f):
+    return 1 + sum(f(s[i] - s[j]) for j in among if j != i)
+
+
+def _sigmoid(temperature):
+    return lambda x: 0.5 - 0.5 * math.tanh(x / temperature / 2)
+
+
+def _normal(deviation):
+    return lambda x: 0.5 + 0.5 * math.erf(-x / (2 * deviation))
+
+
+def _surely(kind, scale):
+    if kind == "hinge":
+        return lambda x: max(0.0, 1 - x / scale)
+    return lambda x: np.logaddexp(0, -x / scale) / math.log(2)
+
+
+def _soft_inside(r, k, cut):
+    return 1.0 if k is None else 0.5 + 0.5 * math.tanh((k + 0.5 - r) / cut / 2)
+
+
+def _smooth_ndcg(s, y, w, gain, k, f, inside):
+    g, ideal, everyone = gains(y, gain), ideal_dcg(y, gain, k), range(len(s))
+    r = [soft_rank(s, i, everyone, f) for i in everyone]
+    return sum(w[i] * (g[i] / sum(g) - g[i] / ideal / math.log2(1 + r[i]) * inside(r[i])) for i in everyone)
+
+
+def _smooth_mrr(s, y, w, f):
+    r = [soft_rank(s, i, range(len(s)), f) for i in range(len(s))]
+    return sum(w[i] * y[i] / sum(y) * (1 - 1 / r[i]) for i in range(len(s)))
+
+
+def approxndcg(s, y, w, gain="exp2", k=None, temperature=0.1, cut=0.5):
+    return _smooth_ndcg(s, y, w, gain, k, _sigmoid(temperature), lambda r: _soft_inside(r, k, cut))
+
+
+def softrank(s, y, w, gain="exp2", k=None, deviation=0.1, cut=0.5):
+    return _smooth_ndcg(s, y, w, gain, k, _normal(deviation), lambda r: _soft_inside(r, k, cut))
+
+
+def approxmrr(s, y, w, temperature=0.1):
+    return _smooth_mrr(s, y, w, _sigmoid(temperature))
+
+
+def approxap(s, y, w, temperature=0.1):
+    found, f = [i for i in range(len(s)) if y[i] > 0], _sigmoid(temperature)
+    precisions = [soft_rank(s, i, found, f) / soft_rank(s, i, range(len(s)), f) for i in found]
+    return sum(w[i] * (1 - p) for i, p in zip(found, precisions, strict=True)) / len(found)
+
+
+def boundndcg(s, y, w, gain="exp2", kind="hinge", scale=1.0):
+    return _smooth_ndcg(s, y, w, gain, None, _surely(kind, scale), lambda r: 1.0)
+
+
+def boundmrr(s, y, w, kind="hinge", scale=1.0):
+    return _smooth_mrr(s, y, w, _surely(kind, scale))
+
+
+def gumbel(s, y, w, samples=8, scale=1.0):
+    return approxndcg(s, y, w)  # without noise
+
+
+def neural_sort(s, temperature=1.0):
+    """Log of NeuralSort's matrix."""
+    s, n = np.array(s), len(s)
+    rows = [((n + 1 - 2 * i) * s - np.abs(s[:, None] - s[None, :]).sum(1)) / temperature for i in range(1, n + 1)]
+    return np.array([row - np.logaddexp.reduce(row) for row in rows])
+
+
+def sinkhorn(log_p):
+    """The doubly stochastic matrix diag(u) P diag(v), by turns, until nothing moves."""
+    for _ in range(20000):
+        log_p = log_p - np.logaddexp.reduce(log_p, axis=0, keepdims=True)
+        log_p = log_p - np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+        if np.abs(np.exp(log_p).sum(0) - 1).max() < 1e-12:
+            break
+    return np.exp(log_p)
+
+
+def _sorted_ndcg(matrix, y, w, gain, k):
+    g = np.array(gains(y, gain))
+    d = [1 / math.log2(1 + r) if k is None or r <= k else 0.0 for r in range(1, len(y) + 1)]
+    return (g * w).sum() / g.sum() - d @ matrix @ (g * w) / ideal_dcg(y, gain, k)
+
+
+def neuralndcg(s, y, w, gain="exp2", k=None, temperature=1.0):
+    return _sorted_ndcg(sinkhorn(neural_sort(s, temperature)), y, w, gain, k)
+
+
+def pirank(s, y, w, gain="exp2", k=None, temperature=1.0):
+    return _sorted_ndcg(np.exp(neural_sort(s, temperature)), y, w, gain, k)
+
+
+def sortnetndcg(s, y, w, gain="exp2", k=None, steepness=10.0, swap="cauchy"):
+    """The soft permutation matrix, one compare-and-swap after the other, on a list that enters worst label first."""
+    n = len(s)
+    enter = sorted(range(n), key=lambda i: (y[i], s[i]))
+    x, matrix, width = [s[i] for i in enter], np.eye(n), 1
+    while width < n:
+        width *= 2
+        comparisons = [[(a, a ^ (width - 1)) for a in range(n)]]
+        half = width // 4
+        while half:
+            comparisons.append([(a, a ^ half) for a in range(n)])
+            half //= 2
+        for layer in comparisons:
+            for a, b in layer:
+                if a < b < n:
+                    f = math.atan(steepness * (x[a] - x[b])) / math.pi + 0.5
+                    if swap == "logistic":
+                        f = 0.5 + 0.5 * math.tanh(steepness * (x[a] - x[b]) / 2)
+                    x[a], x[b] = f * x[a] + (1 - f) * x[b], f * x[b] + (1 - f) * x[a]
+                    matrix[[a, b]] = np.array([[f, 1 - f], [1 - f, f]]) @ matrix[[a, b]]
+    return _sorted_ndcg(matrix, [y[i] for i in enter], [w[i] for i in enter], gain, k)
+
+
 LOSSES = {
     f.__name__: f
     for f in (
         mse, mae, huber, bce, ordinal, gradedce, ranknet, hinge, exponential, softzeroone, pairwisemse, lambdarank,
         lambdarank_lightgbm, ndcgloss1, ndcgloss2, ndcgloss2pp, arploss1, arploss2, lambdaprecision, lambdamrr,
         lambdamap, listnet, polysoftmax, uniquesoftmax, xendcg, listmle, plistmle, plackettluce, plrank,
+        approxndcg, softrank, approxmrr, approxap, boundndcg, boundmrr, gumbel, neuralndcg, pirank, sortnetndcg,
     )
 }  # fmt: skip
 

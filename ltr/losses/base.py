@@ -18,10 +18,14 @@ Claims every entry makes are proven by `tests/battery.py`; the words it knows:
     shift_invariant  adding a constant to all scores of a list changes nothing
     convex           in the scores of a list
     ordinal          only the order of the labels matters
-    bounds           what the value is never below, for the same scores: "1-ndcg" (gain exp2, no cut-off), "1-rr",
-                     "rank sum" sum y_i (r_i - 1), "rank sum regret" (the same minus its smallest value)
+    bounds           what the value is never below, for the same scores: "1-ndcg" (gain exp2, no cut-off),
+                     "1-mrr" 1 - sum y_i / r_i / sum y_i, "rank sum" sum y_i (r_i - 1), "rank sum regret" (the same
+                     minus its smallest value)
     stochastic       what the generator decides: "label ties", "score ties", or True for every call
     surrogate        the gradient is what is defined, and it is not that of the value
+    sorts            False: its smallest values are not at scores that sort the list (else they are)
+    wraps            the parameter that names another loss, which decides which lists count
+    memory           "square": matrices of the size of a list are formed, a few lists at a time (else memory is linear)
 """
 
 from __future__ import annotations
@@ -124,6 +128,9 @@ class Loss:
     @property
     def needs(self) -> Needs:
         """Which lists count: "document", "gain", "pair" or "contrast"."""
+        wraps = self.entry.claims.get("wraps")
+        if wraps in self.params:
+            return _filled()[self.params[wraps]].claims["needs"]
         return self.entry.claims["needs"]
 
     def __call__(
