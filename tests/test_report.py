@@ -6,10 +6,12 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
 
 from ltr.bench import leaderboard, report
+from ltr.bench.matrix import System
 from ltr.bench.pictures import PALETTE, pictures
 from ltr.errors import InputError
 
@@ -169,6 +171,19 @@ def test_pictures_where_there_is_little_to_draw(tmp_path):
     object.__setattr__(results, "curves", results.curves.iloc[:0])
     drawn = pictures(results, leaderboard(results, draws=50), "x")
     assert [p.title for p in drawn] == ["Leaderboard", "Quality and cost"]
+
+
+def test_curves_of_more_losses_than_colours():
+    """All are drawn, the best eight are named, and the legend finds room (a picture without room warns)."""
+    losses = [f"loss{i}" for i in range(40)]
+    suite = made_suite(systems=(System("Net", "mlp", losses=tuple(losses)), System("Random", "random", baseline=True)))
+    values = {f"Net {loss}": np.full((1, 1, 5), i / 40) for i, loss in enumerate(losses)}
+    results = made_results(values, suite)
+    picture = next(p for p in pictures(results, leaderboard(results, draws=50), "x") if p.title == "Learning curves")
+    ax = picture.figure.axes[0]
+    assert len(ax.lines) == 40
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == losses[:-9:-1]
+    assert picture.svg().startswith("<svg")
 
 
 def test_published_numbers_stand_beside_ours(tmp_path):

@@ -277,7 +277,10 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
 
 
 def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
-    """The select measure on validation while training, mean over the seeds of the first fold, a panel a ranker."""
+    """The select measure on validation while training, mean over the seeds of the first fold, a panel a ranker.
+
+    Of more losses than there are colours a panel names the best; the others are thin lines behind them.
+    """
     curves = results.curves[results.curves.dataset == board.dataset]
     if not len(curves):
         return None
@@ -286,20 +289,27 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
     variants = [v for v in results.suite.variants() if v.label in set(curves.system)]
     rankers = list(dict.fromkeys(v.ranker for v in variants))
     losses = list(dict.fromkeys(v.loss for v in variants))  # a loss looks alike in every panel
+    few = len(losses) <= len(PALETTE)
+    ranked = list(board.table.system)
     columns = 2 if len(rankers) in (2, 4) else min(3, len(rankers))
     rows = -(-len(rankers) // columns)
     with canvas(7.2, 0.5 + 2.3 * rows, rows, columns, sharey=True) as (figure, axes):
         for ax in axes.flat[len(rankers) :]:
             ax.set_visible(False)
         for ax, ranker in zip(axes.flat, rankers, strict=False):
-            for variant in (v for v in variants if v.ranker == ranker):
+            mine = [v for v in variants if v.ranker == ranker]
+            named = mine if few else sorted(mine, key=lambda v: ranked.index(v.label))[: len(PALETTE)]
+            for variant in (*(v for v in mine if v not in named), *named):
                 # Seeds stop at different epochs: the mean goes as far as all of them do.
                 runs = [
                     part.set_index("step").value for _, part in curves[curves.system == variant.label].groupby("seed")
                 ]
                 steps = sorted(set.intersection(*(set(r.index) for r in runs)))
                 mean = np.mean([r.loc[steps] for r in runs], axis=0)
-                n = losses.index(variant.loss) % len(PALETTE)
+                if variant not in named:
+                    ax.plot(steps, mean, color=LINE, linewidth=0.8, zorder=1)
+                    continue
+                n = losses.index(variant.loss) if few else named.index(variant)
                 ax.plot(
                     steps,
                     mean,
