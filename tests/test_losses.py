@@ -175,6 +175,29 @@ def test_every_loss_has_a_golden_value_and_a_reference():
     assert {row["loss"] for row in _golden()["values"]} == set(LOSSES.names()) == set(reference.LOSSES)
 
 
+def _witnesses():
+    records = {name: json.loads((GOLDEN / f"losses_{name}.json").read_text()) for name in ("rax", "allrank")}
+    return [pytest.param(row, record["lists"][row["list"]], id=f"{name}-{row['loss']}{row['params']}-{row['list']}")
+            for name, record in records.items() for row in record["answers"]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "each"), _witnesses())
+def test_outside_witness(row, each, device):
+    """tests/golden/ask_rax.py and ask_allrank.py; what they needed to speak our language stands in `converted`."""
+    lists = (torch.tensor(each[name], dtype=torch.float64, device=device) for name in ("scores", "labels"))
+    assert loss(row["loss"], **row["params"])(*lists).item() == pytest.approx(row["value"], rel=2e-6, abs=2e-6)
+
+
+def test_where_a_witness_disagrees_the_slow_formula_decides():
+    rows = json.loads((GOLDEN / "losses_allrank.json").read_text())["disagrees"]
+    assert rows
+    for row in rows:
+        s, y = row["list"]["scores"], row["list"]["labels"]
+        ours = loss(row["loss"], **row["params"])(torch.tensor(s, dtype=torch.float64), torch.tensor(y)).item()
+        assert ours == pytest.approx(reference.LOSSES[row["loss"]](s, y, [1.0] * len(s), **row["params"]), abs=1e-8)
+        assert 2e-6 < abs(ours - row["value"]) < 1e-4, row["why"]
+
+
 def test_hand_formulas():
     """The worked list, s = (1.2, .4, 1.9, -.3), y = (1, 3, 0, 2), written out."""
     s, y = torch.tensor([1.2, 0.4, 1.9, -0.3], dtype=torch.float64), torch.tensor([1, 3, 0, 2])
