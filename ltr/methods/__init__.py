@@ -2,6 +2,7 @@
 
     single.py       one objective with one loss
     hyperdpo.py     one net for every preference, from a reference ranker
+    one_shot.py     one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
     scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
     margin.py       MODPO, the others as margins
     adaptive.py     EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers

@@ -21,8 +21,6 @@ from .scalarised import EachConfig, OneEach, balance
 
 __all__ = ["AdaptiveConfig", "Aggregating", "Free", "FreeConfig"]
 
-_FLOOR = 0.01
-
 
 @dataclass(frozen=True)
 class AdaptiveConfig(EachConfig):
@@ -45,8 +43,6 @@ class Aggregating(OneEach):
         from ..objectives import aggregator
         from .criteria import Aggregated, Fixed
 
-        if self.name == "epo":
-            w = np.maximum(w, _FLOOR) / np.maximum(w, _FLOOR).sum()
         function = aggregator(self.name, len(w), **self.config.rule)
         return Aggregated(self._loss(), Fixed(tuple(w)), function, self.config.space, **self._scale())
 

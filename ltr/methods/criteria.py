@@ -232,9 +232,12 @@ class Aggregated(Scalarised):
         space: "scores" or "parameters", where the gradients are compared.
     """
 
+    # EPO's balance has no direction at a weight of 0, and its descent would go anywhere.
+    FLOORS = {"epo": 0.01}
+
     def __init__(self, loss, source, function: nn.Module, space: str = "scores", ideal=None, spread=None):
         super().__init__(loss, source, function, ideal, spread)
-        self.space = space
+        self.space, self.floor = space, self.FLOORS.get(function.entry.name, 0.0)
 
     def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
         if scores.shape[1] != 1:
@@ -242,7 +245,10 @@ class Aggregated(Scalarised):
         return self.objectives(scores, labels, where, reference=reference, generator=generator)
 
     def backward(self, losses, scores, preferences, parameters, generator) -> None:
-        w = preferences.reshape(-1) if self.function.entry.claims["preference"] in ("steers", "optional") else None
+        w = None
+        if self.function.entry.claims["preference"] in ("steers", "optional"):
+            w = preferences.reshape(-1).clamp(min=self.floor)
+            w = w / w.sum()
         backward(losses, scores, parameters, self.function, w, space=self.space, generator=generator)
 
     def update(self, after: Tensor | None) -> None:
