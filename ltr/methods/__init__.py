@@ -5,7 +5,9 @@
     one_shot.py     one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
     scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
     margin.py       MODPO, the others as margins
+    sequential.py   SPO, one objective after another
     adaptive.py     EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
+    mixing.py       LightGBM on labels mixed by the preference, one model each
     merged.py       one model an objective, merged after training: soups, MOD
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     catalogue.py    `METHODS`, `make_method`, `load_method`
