@@ -170,16 +170,13 @@ class OneLabel(Criterion):
     """Stochastic label aggregation (Carmel et al., WWW 2020): each list learns one objective, drawn with chances w."""
 
     def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        w = preferences.expand(*scores.shape[:2], -1).flatten(0, 1)
-        k = torch.multinomial(w, 1, generator=generator).view(len(scores), 1, -1)
-        y = labels.gather(-1, k[..., :1].expand(-1, labels.shape[1], -1)).squeeze(-1)
-        values, heard = objective_values(
-            self.loss, scores, y.unsqueeze(-1), where, reference=reference, beta=beta, generator=generator
-        )
-        # The divisor of the weighted sum: lists on which any objective counts.
-        any_heard = torch.stack([counts(each, where, self.loss.needs) for each in labels.unbind(-1)], -1).any(-1)
-        total = values.squeeze(-1).where(heard, 0.0).sum()
-        return total / (any_heard.sum() * scores.shape[1]).clamp(min=1)
+        options = {"reference": reference, "beta": beta, "generator": generator}
+        values, heard = objective_values(self.loss, scores, labels, where, **options)
+        w = preferences.expand(*scores.shape[:2], -1)
+        k = torch.multinomial(w.flatten(0, 1), 1, generator=generator).view(*scores.shape[:2], 1)
+        total = values.where(heard.unsqueeze(1), 0.0).gather(-1, k).sum()
+        # The divisor of the weighted sum, for the same expectation: a list on which any objective counts.
+        return total / (heard.any(-1).sum() * scores.shape[1]).clamp(min=1)
 
 
 class Scalarised(Criterion):
@@ -276,9 +273,11 @@ class Margins(Criterion):
         if self.rewards == "labels":
             rewards = standardise(labels.mT, where.unsqueeze(-2)).mT
         else:
-            kind = self.loss.params.get("target", "gain")
-            z = list_targets(labels, where, kind, eps=self.loss.params.get("eps", 0.0) if kind == "gain" else 0.0)
-            rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if (z == 0).any() else 0.0).mT
+            kind, eps = (self.loss.params.get(key, default) for key, default in (("target", "gain"), ("eps", 0.0)))
+            temperature = self.loss.params.get("temperature", 1.0)
+            z = list_targets(labels, where, kind, eps=eps, temperature=temperature)
+            zeros = kind == "lin" or (kind == "gain" and eps == 0)
+            rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if zeros else 0.0).mT
         y, s = labels[..., main], scores[:, 0]
         options = {"reference": reference, "margins": margin_rewards(rewards, w, main), "generator": generator}
         return self.loss.reduce(self.loss(s, y, where, share=w[main], **options), y, where)

@@ -1,0 +1,173 @@
+"""What a step descends: the claims about sums of list losses, sampled labels and preferences, on free scores."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ltr import ops
+from ltr.errors import InputError
+from ltr.losses.preference import dpo, preference_loss
+from ltr.methods.criteria import (
+    Aggregated,
+    Dirichlet,
+    Fixed,
+    Importance,
+    LogUniform,
+    Margins,
+    OneLabel,
+    Scalarised,
+    objective_values,
+)
+from ltr.objectives import aggregator, arithmetic_mix, list_targets, mean_losses, scalarisation
+
+W = torch.tensor([[0.7, 0.3], [0.2, 0.8], [1.0, 0.0]])
+
+
+@pytest.fixture
+def lists():
+    """Four lists of 6, 5, 6 and 4 documents; the third is blank in its second objective, the last in both."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (4, 6, 2), generator=draw).float()
+    labels[2, :, 1] = 0
+    labels[3] = 0
+    where = torch.arange(6) < torch.tensor([6, 5, 6, 4])[:, None]
+    scores, reference = torch.randn(4, 3, 6, generator=draw), torch.randn(4, 6, generator=draw)
+    return scores, labels.masked_fill(~where[..., None], 0.0), where, reference
+
+
+def mixed(u, z, where):
+    """CE(sum_k w_k z^k, softmax(u)) of each list."""
+    return -(z * ops.log_softmax(u, where)).sum(-1)
+
+
+def test_the_weighted_sum_is_one_cross_entropy(lists):
+    """T2: sum_k w_k CE(z^k, p) = CE(sum_k w_k z^k, p), for every preference at once; weights of blanks are lost."""
+    scores, labels, where, reference = lists
+    value = Importance(dpo("listnet", beta=2.0), None)(scores, labels, where, W, reference=reference)
+    z = list_targets(labels, where)
+    by_hand = [mixed(2 * (scores[:, k] - reference), arithmetic_mix(z, w), where) for k, w in enumerate(W)]
+    torch.testing.assert_close(value, torch.stack(by_hand)[:, :3].mean())  # the blank list leaves the mean
+
+
+def test_a_preference_for_each_list(lists):
+    scores, labels, where, _ = lists
+    w = Dirichlet(0.5, 2, 3).draw(4, torch.Generator().manual_seed(1))
+    together = Importance(dpo("listnet"), None)(scores, labels, where, w)
+    z = list_targets(labels, where)
+    alone = [mixed(scores[i, k], arithmetic_mix(z[i], w[i, k]), where[i]) for i in range(3) for k in range(3)]
+    torch.testing.assert_close(together, torch.stack(alone).mean())
+
+
+@pytest.mark.parametrize("target", ["lin", "gain", "soft"])
+def test_the_first_loss_of_an_augmented_net_is_log_n(lists, target):
+    """At s = s_ref every objective costs log n, whatever the target and the preference."""
+    _, labels, where, reference = lists
+    at = reference[:2, None].expand(-1, 3, -1)
+    value = Importance(dpo("listnet", target=target), None)(at, labels[:2], where[:2], W, reference=reference[:2])
+    torch.testing.assert_close(value.item(), (math.log(6) + math.log(5)) / 2)
+
+
+def test_a_beta_for_each_preference(lists):
+    scores, labels, where, reference = lists
+    beta = torch.tensor([0.5, 1.0, 4.0])
+    options = {"reference": reference, "beta": beta}
+    told, _ = objective_values(dpo("listnet"), scores, labels, where, **options)
+    for k, each in enumerate(beta):
+        alone, _ = objective_values(dpo("listnet", beta=each.item()), scores[:, k : k + 1], labels, where,
+                                    reference=reference)  # fmt: skip
+        torch.testing.assert_close(told[:, k : k + 1], alone)
+
+
+def test_one_label_is_the_weighted_sum_in_expectation(lists):
+    scores, labels, where, _ = lists
+    draw, loss = torch.Generator().manual_seed(0), dpo("listnet")
+    sampled, whole = OneLabel(loss, None), Importance(loss, None)
+    values = torch.stack([sampled(scores, labels, where, W[:2].repeat(2, 1)[:3], generator=draw) for _ in range(4000)])
+    expected = whole(scores, labels, where, W[:2].repeat(2, 1)[:3])
+    assert abs(values.mean() - expected) < 4 * values.std() / math.sqrt(4000)
+
+
+def test_scalarised_is_the_scalarisation_of_mean_losses(lists):
+    scores, labels, where, _ = lists
+    f = scalarisation("chebyshev", 2)
+    value = Scalarised(dpo("listnet"), None, f, ideal=(1.0, 1.2), spread=(0.5, 2.0))(scores, labels, where, W)
+    by_hand = []
+    for k, w in enumerate(W):
+        values, heard = objective_values(dpo("listnet"), scores[:, k : k + 1], labels, where)
+        losses = mean_losses(values[:, 0], heard)
+        by_hand.append(f((losses - torch.tensor([1.0, 1.2])) / torch.tensor([0.5, 2.0]), w))
+    torch.testing.assert_close(value, torch.stack(by_hand).mean())
+
+
+@pytest.mark.parametrize("space", ["scores", "parameters"])
+def test_a_linear_aggregator_steps_as_the_weighted_sum(lists, space):
+    _, labels, where, _ = lists
+    weight = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(3))
+    steps = []
+    for criterion in (
+        Importance(dpo("listnet"), None), Aggregated(dpo("listnet"), None, aggregator("linear", 2), space),
+    ):  # fmt: skip
+        theta = torch.tensor([0.5, -1.0, 0.2], requires_grad=True)
+        scores = (weight @ theta)[:, None]
+        losses = criterion(scores, labels, where, W[:1])
+        criterion.backward(losses, scores, W[:1], [theta], None)
+        steps.append(theta.grad)
+    torch.testing.assert_close(*steps)
+
+
+def test_margins_are_modpo(lists):
+    """Each preference trains its heaviest objective; on free scores log-target margins end at the geometric mix."""
+    _, labels, where, reference = lists
+    labels, where, reference = labels[:2], where[:2], reference[:2]
+    w = torch.tensor([[0.3, 0.7]])
+    loss = preference_loss("modpo-list", eps=0.1)
+    criterion = Margins(loss, Fixed((0.3, 0.7)))
+    s = reference.clone().requires_grad_()
+    optimiser = torch.optim.LBFGS([s], max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12,
+                                  line_search_fn="strong_wolfe")  # fmt: skip
+
+    def step():
+        optimiser.zero_grad()
+        value = criterion(s[:, None], labels, where, w, reference=reference)
+        value.backward()
+        return value
+
+    optimiser.step(step)
+    z = list_targets(labels, where, eps=0.1)
+    wanted = ops.softmax((z.masked_fill(~where[..., None], 1.0).log() * w[0]).sum(-1), where)
+    torch.testing.assert_close(ops.softmax((s - reference).detach(), where), wanted, atol=1e-3, rtol=0)
+
+
+def test_sources_draw_preferences():
+    draw = torch.Generator().manual_seed(0)
+    for source, shape in (
+        (Fixed((0.25, 0.75)), (1, 2)), (Dirichlet(0.2, 2, 5), (7, 5, 2)), (Dirichlet(0.2, 2, 5, by_list=False), (5, 2)),
+        (LogUniform(0.01, 2, 3), (7, 3, 2)),
+    ):  # fmt: skip
+        w = source.draw(7, draw)
+        assert w.shape == shape
+        assert (w >= 0).all()
+        torch.testing.assert_close(w.sum(-1), torch.ones(shape[:-1]))
+    ratio = LogUniform(0.01, 2, 4000).draw(1, draw)
+    ratio = (ratio[..., 0] / ratio[..., 1]).log10()
+    assert ratio.abs().max() <= 2 and abs(ratio.mean()) < 0.1 and ratio.std() > 0.7  # triangular on [-2, 2]: .82
+
+
+def test_beta_is_drawn_between_its_bounds():
+    criterion = Importance(dpo("listnet"), Dirichlet(1.0, 2, 500), (0.1, 10.0))
+    w, beta = criterion.draw(4, torch.Generator().manual_seed(0))
+    assert beta.shape == w.shape[:-1]
+    assert beta.min() >= 0.1 and beta.max() <= 10
+    assert abs(beta.log10().mean()) < 0.05
+
+
+def test_what_a_batch_cannot_be_scalarised_with(lists):
+    scores, labels, where, _ = lists
+    by_list = W.expand(4, -1, -1)
+    with pytest.raises(InputError, match="one preference"):
+        Scalarised(dpo("listnet"), None, scalarisation("chebyshev", 2))(scores, labels, where, by_list)
+    with pytest.raises(InputError, match="one preference"):
+        Aggregated(dpo("listnet"), None, aggregator("mgda", 2))(scores, labels, where, W)
