@@ -26,7 +26,7 @@ from ltr.rankers import RANKERS, TrainingConfig
 from ltr.runs.files import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "golden" / "losses.json"
+GOLDEN = ROOT / "tests" / "golden"
 
 
 def page() -> str:
@@ -48,7 +48,8 @@ def page() -> str:
 
 def losses() -> Iterator[str]:
     """A block an entry, sorted into families."""
-    golden = json.loads(GOLDEN.read_text())
+    golden = json.loads((GOLDEN / "losses.json").read_text())
+    records = [json.loads(path.read_text()) for path in sorted(GOLDEN.glob("losses_*.json"))]
     scores, labels = golden["list"]["scores"], golden["list"]["labels"]
     yield "## Losses"
     yield (
@@ -57,9 +58,11 @@ def losses() -> Iterator[str]:
         "`tests/battery.py`; the words are those of `ltr/losses/base.py`."
     )
     yield (
-        f"Worked values: on the list s = {_tuple(scores)}, y = {_tuple(labels)}, {golden['provenance']}. Where no "
-        "library is named, a formula by hand and a slow loop vouch for the value."
+        f"Worked values: on the list s = {_tuple(scores)}, y = {_tuple(labels)}, {_plain(golden['provenance'])}. Where "
+        "no library is named, a formula by hand and a slow loop vouch for the value."
     )
+    yield "Witnesses, asked by a script that is kept beside their answers in `tests/golden`:"
+    yield "\n".join(f"- {_plain(record['witness'])}: {_code(record['command'])}" for record in records)
     families: dict[str, list[dict]] = {}
     for row in describe():
         families.setdefault(family(row["name"]), []).append(row)
@@ -69,7 +72,8 @@ def losses() -> Iterator[str]:
         yield f"### Family: {name}"
         for row in rows:
             values = [v for v in golden["values"] if v["loss"] == row["name"]]
-            yield "\n".join([f"#### {row['name']}", "", _plain(row["summary"]), "", *_facts(row), *_values(values)])
+            said = [*_facts(row), *_values(values), *_witnesses(row["name"], records)]
+            yield "\n".join([f"#### {row['name']}", "", _plain(row["summary"]), "", *said])
 
 
 def _facts(row: Mapping[str, Any]) -> Iterator[str]:
@@ -96,6 +100,24 @@ def _values(values: list[Mapping[str, Any]]) -> Iterator[str]:
         given = ", ".join(f"{key}={value!r}" for key, value in v["params"].items())
         where = f" with {_code(given)}" if given else ""
         yield f"- worked value{where}: {v['value']}" + (f"; agrees: {_plain(v['agrees'])}" if v["agrees"] else "")
+
+
+def _witnesses(loss: str, records: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Who else computed it, with which parameters, what had to be converted, and where they say something else."""
+    for record in records:
+        name = record["witness"].split(",")[0]
+        answers = [a for a in record["answers"] if a.get("loss") == loss]
+        asked = dict.fromkeys(
+            _code(", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in a["params"].items()))
+            or "the defaults"
+            for a in answers
+        )
+        converted = " / ".join(dict.fromkeys(a["converted"] for a in answers if a["converted"]))
+        if answers:
+            text = f"- witness: {name}, {len(answers)} value{'s' * (len(answers) != 1)}, with {' / '.join(asked)}"
+            yield text + (f"; converted: {_plain(converted)}" if converted else "")
+        for why in dict.fromkeys(a["why"] for a in record.get("disagrees", ()) if a["loss"] == loss):
+            yield f"- {name} disagrees on other lists: {_plain(why)}"
 
 
 # ------------------------------------------------------------------------------------------------------------ measures
