@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from .errors import InputError, unknown_name
 
 __all__ = [
+    "Step",
     "count_lower",
     "differences",
     "discounts",
@@ -360,7 +361,20 @@ def logistic(x: Tensor) -> tuple[Tensor, Tensor]:
 
 # -------------------------------------------------------------------------------------------------------- soft ranks
 
-Step = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # of x = s_i - s_j: what j adds to i's rank; slope
+class Step(NamedTuple):
+    """A smooth f(x) for 1[x < 0], x = s_i - s_j: what document j adds to the rank of i. In parts, for few passes.
+
+    f(x) = offset + factor * value(scale * x) and f'(x) = slope_offset + slope_factor * slope(scale * x); `value` and
+    `slope` may overwrite their block.
+    """
+
+    scale: float
+    value: Callable[[Tensor], Tensor]
+    offset: float
+    factor: float
+    slope: Callable[[Tensor], Tensor]
+    slope_offset: float
+    slope_factor: float
 
 
 def soft_ranks(scores: Tensor, among: Tensor | None, step: Step, *, cells: int | None = None) -> Tensor:
@@ -372,11 +386,11 @@ def soft_ranks(scores: Tensor, among: Tensor | None, step: Step, *, cells: int |
     Args:
         scores: `[..., list]`, pads filled.
         among: bool `[..., list]`, the documents that count as j; None: all.
-        step: f and its derivative, functions of a block `[..., r, list]` that may overwrite it.
+        step: f and its derivative.
         cells: pairs in one block, over all lists; None: by device.
 
-    >>> f = (lambda x: torch.sigmoid(-x), lambda x: torch.sigmoid(x) * (torch.sigmoid(x) - 1))
-    >>> soft_ranks(torch.tensor([1.2, 0.4, 1.9, -0.3]), None, f)
+    >>> logistic = Step(0.5, torch.tanh, 0.5, -0.5, lambda x: torch.tanh(x).square(), -0.25, 0.25)
+    >>> soft_ranks(torch.tensor([1.2, 0.4, 1.9, -0.3]), None, logistic)
     tensor([2.1606, 2.8394, 1.6140, 3.3860])
     """
     return _SoftRanks.apply(scores, _mask(scores, among), step, cells)
@@ -393,25 +407,33 @@ class _SoftRanks(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores, among, step, cells):
         ctx.save_for_backward(scores, among)
-        ctx.step, ctx.cells = step[1], cells
-        counted = among.to(scores.dtype)
-        ranks = torch.empty_like(scores)
+        ctx.step, ctx.cells = step, cells
+        counted, scaled = among.to(scores.dtype), step.scale * scores
+        sums = torch.empty_like(scores)
         with no_autocast(scores):
             for rows in _SoftRanks._blocks(scores, cells):
-                ahead = step[0](scores[..., rows, None] - scores[..., None, :])
-                ranks[..., rows] = (ahead @ counted.unsqueeze(-1)).squeeze(-1)
-        return ranks + 1 - counted * step[0](scores.new_zeros(1))  # i is not its own rival
+                ahead = step.value(scaled[..., rows, None] - scaled[..., None, :])
+                sums[..., rows] = (ahead @ counted.unsqueeze(-1)).squeeze(-1)
+        sums -= counted * step.value(scores.new_zeros(1))  # i is not its own rival
+        rivals = counted.sum(-1, keepdim=True) - counted
+        return sums.mul_(step.factor).add_(rivals, alpha=step.offset).add_(1)
 
     @staticmethod
     def backward(ctx, upstream):
         if torch.is_grad_enabled():
             raise RuntimeError("soft_ranks is differentiated once (no create_graph)")
         scores, among = ctx.saved_tensors
-        counted = among.to(scores.dtype)
-        gradient = torch.zeros_like(scores)
+        step = ctx.step
+        counted, scaled = among.to(scores.dtype), step.scale * scores
+        # d/ds_i: upstream_i sum_j f'(s_i - s_j) m_j - m_i sum_j f'(s_j - s_i) upstream_j
+        toward, away = torch.empty_like(scores), torch.zeros_like(scores)
         with no_autocast(scores):
             for rows in _SoftRanks._blocks(scores, ctx.cells):
-                slope = ctx.step(scores[..., rows, None] - scores[..., None, :])
-                gradient[..., rows] += upstream[..., rows] * (slope @ counted.unsqueeze(-1)).squeeze(-1)
-                gradient -= counted * (upstream[..., None, rows] @ slope).squeeze(-2)
+                slope = step.slope(scaled[..., rows, None] - scaled[..., None, :])
+                toward[..., rows] = (slope @ counted.unsqueeze(-1)).squeeze(-1)
+                away += (upstream[..., None, rows] @ slope).squeeze(-2)
+        gradient = step.slope_factor * (upstream * toward - counted * away)
+        if step.slope_offset:
+            flat = upstream * counted.sum(-1, keepdim=True) - counted * upstream.sum(-1, keepdim=True)
+            gradient = gradient + step.slope_offset * flat
         return gradient, None, None, None

@@ -209,3 +209,43 @@ def test_logistic():
     value, slope = ops.logistic(x)
     assert value.tolist() == pytest.approx([1e4, 30.0, math.log(2), math.exp(-30), 0, 0])
     assert slope.tolist() == pytest.approx([-1, -1, -0.5, -math.exp(-30), 0, 0])
+
+
+# -------------------------------------------------------------------------------------------------------- soft ranks
+
+LOGISTIC = ops.Step(0.5, torch.tanh, 0.5, -0.5, lambda x: torch.tanh(x).square(), -0.25, 0.25)
+
+
+@pytest.mark.parametrize("cells", [1, 17, None])
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 6), (4, 1), (0, 6)])
+def test_soft_ranks_are_sums_over_the_pair_matrix(cells, shape):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    among = torch.rand(shape, generator=generator) > 0.3
+    came = ops.soft_ranks(scores, among, LOGISTIC, cells=cells)
+    others = among.unsqueeze(-2) & ~torch.eye(shape[-1], dtype=torch.bool)
+    whole = 1 + (torch.sigmoid(-ops.differences(scores)) * others).sum(-1)
+    torch.testing.assert_close(came, whole)
+    cotangent = torch.rand(shape, generator=generator, dtype=torch.float64)
+    ours, theirs = (torch.autograd.grad(r, scores, cotangent)[0] for r in (came, whole))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_soft_ranks_become_ranks():
+    scores = torch.tensor([1.2, 0.4, 1.9, -0.3])
+    assert ops.soft_ranks(1e4 * scores, None, LOGISTIC).tolist() == ops.ranks(scores).tolist()
+    among = torch.tensor([True, False, False, True])  # the others are ranked among these two
+    assert ops.soft_ranks(1e4 * scores, among, LOGISTIC).tolist() == [1, 2, 1, 2]
+
+
+def test_soft_ranks_are_not_differentiated_twice():
+    scores = torch.randn(4, dtype=torch.float64).requires_grad_()
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(ops.soft_ranks(scores, None, LOGISTIC).sum(), scores, create_graph=True)
+
+
+def test_gumbel_noise():
+    noise = ops.gumbel((200_000,), torch.Generator().manual_seed(0)).double()
+    assert noise.isfinite().all()
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.01)  # Euler's constant
+    assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.03)

@@ -98,38 +98,32 @@ def _above_of_others(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _logistic(temperature: float) -> ops.Step:
-    def value(x: Tensor) -> Tensor:
-        return x.mul_(-1 / temperature).sigmoid_()
-
-    def slope(x: Tensor) -> Tensor:
-        v = value(x)
-        return v.mul_(v - 1).div_(temperature)
-
-    return value, slope
+    """sg(-x / T) = 1/2 - tanh(x / 2T) / 2."""
+    quarter = 0.25 / temperature
+    return ops.Step(0.5 / temperature, torch.tanh_, 0.5, -0.5, lambda x: x.tanh_().square_(), -quarter, quarter)
 
 
 def _gaussian(deviation: float) -> ops.Step:
-    def value(x: Tensor) -> Tensor:
-        return torch.erf(x.mul_(-0.5 / deviation)).mul_(0.5).add_(0.5)
+    """Phi(-x / (sd sqrt 2)) = 1/2 - erf(x / 2 sd) / 2."""
 
     def slope(x: Tensor) -> Tensor:
-        return x.mul_(0.5 / deviation).square_().neg_().exp_().mul_(-0.5 / (deviation * math.sqrt(math.pi)))
+        return x.square_().neg_().exp_()
 
-    return value, slope
+    return ops.Step(0.5 / deviation, torch.erf_, 0.5, -0.5, slope, 0.0, -0.5 / (deviation * math.sqrt(math.pi)))
 
 
 def _hinge(margin: float) -> ops.Step:
-    return (
-        lambda x: x.div_(-margin).add_(1).clamp_(min=0),
-        lambda x: (x < margin).to(x.dtype).div_(-margin),
+    """max(0, 1 - x / margin)."""
+    return ops.Step(
+        1 / margin, lambda x: x.neg_().add_(1).clamp_(min=0), 0.0, 1.0, lambda x: (x < 1).to(x.dtype), 0.0, -1 / margin
     )
 
 
 def _logistic2(temperature: float) -> ops.Step:
-    return (
-        lambda x: ops.logistic(x.div_(temperature))[0].div_(math.log(2)),
-        lambda x: ops.logistic(x.div_(temperature))[1].div_(temperature * math.log(2)),
-    )
+    """log2(1 + e^{-x / T})."""
+    unit = 1 / math.log(2)
+    value, slope = (lambda x: ops.logistic(x)[0]), (lambda x: ops.logistic(x)[1])
+    return ops.Step(1 / temperature, value, 0.0, unit, slope, 0.0, unit / temperature)
 
 
 def _smooth(scores: Tensor, step: ops.Step, inside: Callable[[Tensor, int], Tensor]) -> Ranks:
