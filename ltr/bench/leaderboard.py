@@ -211,7 +211,7 @@ def leaderboard(
 
     means = _means(values, rule)
     labels = [s for s in results.systems if s in set(runs.system)]
-    matrix = per_query_values(results, dataset, measure)
+    matrix = per_query_values(results, dataset, measure, wanted)
     variants = {v.label: v for v in results.suite.variants()}
     rows = []
     for label in labels:
@@ -277,21 +277,19 @@ def _seed_sd(values: pd.DataFrame, rule: Rule) -> float:
     return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
 
 
-def per_query_values(results: Results, dataset: str, measure: str) -> dict[str, pd.Series]:
+def per_query_values(
+    results: Results, dataset: str, measure: str, systems: Sequence[str] | None = None
+) -> dict[str, pd.Series]:
     """System -> seed-averaged value of each (fold, query) that counts; empty where values a query were not kept."""
     table = results.per_query
     if measure not in table.columns:
         return {}
     table = table[table.dataset == dataset]
+    if systems is not None:
+        table = table[table.system.isin(systems)]
     found = {}
-    for label in dict.fromkeys(table.system):
-        series = (
-            table[table.system == label]
-            .astype({measure: "float64"})
-            .groupby(["fold", "query"], sort=True)[measure]
-            .mean()
-            .dropna()
-        )
+    for label, mine in table.groupby("system", sort=False):
+        series = mine.astype({measure: "float64"}).groupby(["fold", "query"], sort=True)[measure].mean().dropna()
         if len(series):
             found[label] = series
     return found
