@@ -39,7 +39,9 @@ from .neural import _fingerprint, pick_device
 __all__ = ["ConditionedRanker"]
 
 _FORMAT, _MARK = 1, "conditioned.json"
-_CELLS = 1 << 18  # documents x preferences of one pass when scoring
+# Documents x preferences of one pass when scoring: a processor works from its caches, a GPU wants to be filled.
+_CELLS = {"cpu": 1 << 13}
+_CELLS_ELSEWHERE = 1 << 20
 
 
 def _weighted_mean(values: np.ndarray, preferences: np.ndarray) -> float:
@@ -195,18 +197,19 @@ class ConditionedRanker:
         if split.n_features != self.n_features:
             expected = f"{self.n_features} features"
             raise InputError("fitted on other features", expected=expected, came=split.n_features)
-        net = self.net.eval()
+        net, cells = self.net.eval(), _CELLS.get(self.device.type, _CELLS_ELSEWHERE)
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
         told = None if beta is None else w.new_full((len(w),), beta)
         base = None if reference is None else torch.from_numpy(np.append(reference, np.float32(0))).to(self.device)
 
         def score(batch):
-            step = max(1, _CELLS // max(batch.where.numel(), 1))
+            step = max(1, cells // max(batch.where.numel(), 1))
             s_ref = None if base is None else base[batch.document]
             with torch.inference_mode():
+                shared = net.shared(batch.features, batch.where)
                 parts = [
-                    net(
-                        batch.features, batch.where, w[a : a + step], reference=s_ref,
+                    net.finish(
+                        shared, batch.where, w[a : a + step], reference=s_ref,
                         beta=None if told is None else told[a : a + step],
                     )
                     for a in range(0, len(w), step)

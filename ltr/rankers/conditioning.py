@@ -120,8 +120,20 @@ class Conditioned(nn.Module):
             beta: `[preference]` or `[batch, preference]`, for a net with `temperature`.
             reference: `[batch, list]` s_ref, for a net that is augmented.
         """
-        w = self._inputs(features, preferences, beta)
-        scores = self._score(features, where, w)
+        return self.finish(self.shared(features, where), where, preferences, beta=beta, reference=reference)
+
+    def finish(
+        self,
+        shared: Tensor,
+        where: Tensor,
+        preferences: Tensor,
+        *,
+        beta: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """The scores of `forward`, from what `shared` gave: many preferences in several calls pay for it once."""
+        w = self._inputs(shared, preferences, beta)
+        scores = self._score(shared, where, w)
         if scores.shape[1] != w.shape[1]:
             scores = scores.expand(-1, w.shape[1], -1)
         if self.scale != 1.0:
@@ -147,96 +159,107 @@ class Conditioned(nn.Module):
             for name, parameter in self.net.named_parameters():
                 parameter.requires_grad_(name.startswith("head."))
 
-    def _inputs(self, features: Tensor, preferences: Tensor, beta: Tensor | None) -> Tensor:
+    def _inputs(self, like: Tensor, preferences: Tensor, beta: Tensor | None) -> Tensor:
         """`[batch or 1, preference, input]`."""
         m = self.n_objectives
         w = preferences if preferences.dim() == 3 else preferences.unsqueeze(0)
-        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, len(features)):
-            expected = f"[preference, {m}] or [{len(features)}, preference, {m}]"
+        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, len(like)):
+            expected = f"[preference, {m}] or [{len(like)}, preference, {m}]"
             raise InputError("preferences do not fit the batch", expected=expected, came=tuple(preferences.shape))
         if self.config.temperature != (beta is not None):
             raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
-        w = m * w.to(features) - 1
+        w = m * w.to(like) - 1
         if beta is None:
             return w
         beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
-        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, len(features)):
+        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, len(like)):
             raise InputError("beta is one a preference", expected=tuple(w.shape[:2]), came=tuple(beta.shape))
         lists = max(len(w), len(beta))
         return torch.cat([w.expand(lists, -1, -1), beta.to(w).log().unsqueeze(-1).expand(lists, -1, -1)], -1)
 
-    def _score(self, features: Tensor, where: Tensor, w: Tensor) -> Tensor:
-        kind, net = self.config.kind, self.net
+    # ---------------------------------------------------------------------------------- before and after w has entered
+
+    def shared(self, features: Tensor, where: Tensor) -> Tensor:
+        """All that lies before the place where w enters, `[batch, 1, list, width]`."""
+        kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
+        x = net.noise(features).unsqueeze(1)
+        if isinstance(net, Linear):
+            return x
+        if not self.listwise:
+            if kind in ("none", "head"):
+                return net.tower(x, mask)
+            return net.tower.layer(0, x, mask) if len(net.tower.linears) else x
+        if kind == "concat" and len(net.tower.linears):
+            return net.tower.layer(0, x, mask)
+        x = net.project(net.tower(x, mask))
+        if kind in ("none", "head"):
+            for block in net.blocks:
+                x = self._through(block, x, mask)
+            return net.norm(x)
+        return self._through(net.blocks[0], x, mask) if kind == "film" and len(net.blocks) else x
+
+    def _score(self, x: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
         if kind == "head":
-            h = self._encode(features, where).squeeze(1)  # [batch, list, width]
-            with torch.autocast(h.device.type, enabled=False):
-                h = h.float()
+            with torch.autocast(x.device.type, enabled=False):
+                h = x.squeeze(1).float()
                 scores = net.head.linear(h).mT + self.head(w.float()) @ h.mT
-                return net.head.bound(scores).masked_fill(~where.unsqueeze(1), 0.0)
+                return net.head.bound(scores).masked_fill(~mask, 0.0)
         if kind == "concat":
-            h = self._encode(features, where, shift=self.shift(w).unsqueeze(-2))
+            x = self._concatenated(x, mask, self.shift(w).unsqueeze(-2))
         elif kind == "film":
             changes = self.film(w).unsqueeze(-2).split([2 * width for width in self.widths], -1)
-            h = self._encode(features, where, film=[each.chunk(2, -1) for each in changes])
+            x = self._modulated(x, mask, [each.chunk(2, -1) for each in changes])
         elif kind == "prompt":
-            prompts = self.prompt(w).unflatten(-1, (self.config.prompts, -1))
-            h = self._encode(features, where, prompts=prompts)
-        else:
-            h = self._encode(features, where)
-        return net.head(h, where.unsqueeze(1))
+            x = self._prompted(x, mask, self.prompt(w).unflatten(-1, (self.config.prompts, -1)))
+        return net.head(x, mask)
 
-    # ------------------------------------------------------------------------------------------------- the body, once
+    # What follows takes what comes from w as [batch or 1, preference, 1 (or prompt), width].
 
-    def _encode(
-        self,
-        features: Tensor,
-        where: Tensor,
-        *,
-        shift: Tensor | None = None,
-        film: Sequence[tuple[Tensor, Tensor]] | None = None,
-        prompts: Tensor | None = None,
-    ) -> Tensor:
-        """What the last layer sees, `[batch, preference or 1, list, width]`: 1 as long as no preference has entered.
+    def _concatenated(self, z: Tensor, mask: Tensor, shift: Tensor) -> Tensor:
+        net, z = self.net, z + shift
+        if len(net.tower.linears):
+            z = net.tower.leave(z)
+            for i in range(1, len(net.tower.linears)):
+                z = net.tower.leave(net.tower.layer(i, z, mask))
+            z = net.project(z) if self.listwise else z
+        if not self.listwise:
+            return z
+        for block in net.blocks:
+            z = self._through(block, z, mask)
+        return net.norm(z)
 
-        Args:
-            shift: `[batch or 1, preference, 1, width]`, added to the first layer's product.
-            film: gamma and delta `[batch or 1, preference, 1, width]` of each place.
-            prompts: `[batch or 1, preference, prompt, width]`.
-        """
-        net, mask = self.net, where.unsqueeze(1)
-        x = net.noise(features).unsqueeze(1)
-
+    def _modulated(self, z: Tensor, mask: Tensor, film: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         def modulate(i: int, z: Tensor) -> Tensor:
             gamma, delta = film[i]
-            return torch.addcmul(z + delta, z, gamma)
+            return torch.addcmul(delta, z, 1 + gamma)
 
-        def touch(i: int, z: Tensor) -> Tensor:
-            if shift is not None and i == 0:
-                z = z + shift
-            return z if film is None or self.listwise else modulate(i, z)
+        net, z = self.net, modulate(0, z)
+        if self.listwise:
+            for i, block in enumerate(net.blocks[1:], 1):
+                z = modulate(i, self._through(block, z, mask))
+            return net.norm(z)
+        if isinstance(net, Linear) or len(net.tower.linears) == 0:
+            return z
+        z = net.tower.leave(z)
+        for i in range(1, len(net.tower.linears)):
+            z = net.tower.leave(modulate(i, net.tower.layer(i, z, mask)))
+        return z
 
-        if isinstance(net, Linear) or (not self.listwise and len(net.tower.linears) == 0):
-            return x if film is None else modulate(0, x)
-        x = net.tower(x, mask, touch)
-        if not self.listwise:
-            return x
-        x = net.project(x)
-        if shift is not None and len(net.tower.linears) == 0:
-            x = x + shift
-        if prompts is not None:
-            batch, _, n, width = x.shape
-            prompts = prompts.to(x.dtype).expand(batch, -1, -1, -1)
-            x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
-            mask = torch.cat([mask.new_ones(*mask.shape[:-1], prompts.shape[-2]), mask], -1)
-        if film is not None and len(net.blocks) == 0:
-            x = modulate(0, x)
-        for i, block in enumerate(net.blocks):
-            keys = attention_mask(mask.expand(x.shape[:-1]).flatten(0, 1))
-            x = block(x.flatten(0, 1), keys).unflatten(0, x.shape[:2])
-            x = x if film is None else modulate(i, x)
-        if prompts is not None:
-            x = x[..., prompts.shape[-2] :, :]
-        return net.norm(x)
+    def _prompted(self, x: Tensor, mask: Tensor, prompts: Tensor) -> Tensor:
+        net, n = self.net, prompts.shape[-2]
+        prompts = prompts.to(x.dtype).expand(len(x), -1, -1, -1)
+        x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
+        mask = torch.cat([mask.new_ones(*mask.shape[:-1], n), mask], -1)
+        for block in net.blocks:
+            x = self._through(block, x, mask)
+        return net.norm(x[..., n:, :])
+
+    @staticmethod
+    def _through(block: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+        """A block of the transformer on lists `[batch, preference, list, width]`."""
+        keys = attention_mask(mask.expand(x.shape[:-1]).flatten(0, 1))
+        return block(x.flatten(0, 1), keys).unflatten(0, x.shape[:2])
 
     def _first_width(self) -> int | None:
         if isinstance(self.net, Linear):

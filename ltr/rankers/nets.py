@@ -12,7 +12,7 @@ would tie.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -173,16 +173,21 @@ class Tower(nn.Module):
         self.norms = nn.ModuleList(norms[norm](width) for width in hidden) if norm != "none" else None
         self.activation, self.dropout = _ACTIVATION[activation](), nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, where: Tensor, touch: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
-        """`touch(layer, z)` may change what a layer hands to its activation."""
-        for i, linear in enumerate(self.linears):
-            x = linear(x)
-            if self.norms is not None:
-                norm = self.norms[i]
-                x = norm(x, where) if isinstance(norm, MaskedBatchNorm) else norm(x)
-            if touch is not None:
-                x = touch(i, x)
-            x = self.dropout(self.activation(x))
+    def layer(self, i: int, x: Tensor, where: Tensor) -> Tensor:
+        """Layer i up to its activation."""
+        x = self.linears[i](x)
+        if self.norms is None:
+            return x
+        norm = self.norms[i]
+        return norm(x, where) if isinstance(norm, MaskedBatchNorm) else norm(x)
+
+    def leave(self, z: Tensor) -> Tensor:
+        """A layer from its activation on."""
+        return self.dropout(self.activation(z))
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        for i in range(len(self.linears)):
+            x = self.leave(self.layer(i, x, where))
         return x
 
 
