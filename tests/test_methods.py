@@ -294,6 +294,14 @@ def test_one_shot_methods_in_their_forms(task, name, params):
     assert reached[0, 0] > reached[1, 0] and reached[1, 1] > reached[0, 1]
 
 
+@pytest.mark.parametrize("kind", ["concat", "film", "head"])
+def test_half_precision_trains_and_scores_in_float32(task, base, kind):
+    settings = {**NET, "training": {**TRAINING, "precision": "bf16-mixed"}}
+    scores = make_method("hyperdpo", conditioning={"kind": kind}, **settings).fit(task, base).score(task.test, W)
+    assert scores.dtype == np.float32
+    assert len(np.unique(scores[0])) > 0.95 * task.test.n_documents  # 8 bits of mantissa would tie them
+
+
 def test_hyper_prompt_tuning_of_a_frozen_transformer(task):
     shape = {"width": 8, "heads": 1, "blocks": 1, "d_ff": 8, "dropout": 0.0}
     net = {"ranker": "transformer", "ranker_params": shape, "training": TRAINING}

@@ -35,7 +35,7 @@ class ReferenceConfig(MethodConfig):
 
     beta: float = 1.0
     start: Literal["augmented", "scratch"] = "augmented"
-    controls: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    controls: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
 
     def __post_init__(self):
         check(
