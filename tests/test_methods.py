@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -23,6 +24,18 @@ TREES = {"lightgbm": {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}}
 SHOTS = ("hyperdpo", "cosmos", "phn", "yoto", "psl")
 W = lattice(2, 2)
 MEASURES = (HEADLINE, HEADLINE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_test_device():
+    """accelerator="auto" means the device of the tests here."""
+    from ltr.rankers import conditioned, neural
+
+    pick, device = neural.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (neural, conditioned):
+            patch.setattr(module, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
+        yield
 
 
 @pytest.fixture(scope="module")
