@@ -175,7 +175,8 @@ def _before_softmax(scores: Tensor, where: Tensor | None) -> Tensor:
     scores = exact(scores)
     if where is None:
         return scores
-    return scores.masked_fill(~where, 0.0).masked_fill(~where & where.any(-1, keepdim=True), -math.inf)
+    fill = torch.zeros_like(scores[..., :1]).masked_fill(where.any(-1, keepdim=True), -math.inf)
+    return torch.where(where, scores, fill)
 
 
 def softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:

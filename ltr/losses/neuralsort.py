@@ -98,9 +98,9 @@ def neuralndcg(
 
 _ROUNDS = 60  # about seven are needed
 
-# Cells of the matrices solved at a time: one megabyte of float64, inside the second-level cache; on a GPU half a
+# Cells of the matrices solved at a time: half a megabyte of float64, inside the second-level cache; on a GPU half a
 # gigabyte.
-_CELLS = {"cpu": 1 << 17, "cuda": 1 << 26}
+_CELLS = {"cpu": 1 << 16, "cuda": 1 << 26}
 
 
 class _ScaledSort(torch.autograd.Function):
@@ -137,16 +137,18 @@ def _solve(s: Tensor, real: Tensor, g: Tensor, k: int | None, tau: float, tolera
 
     S = diag(u) P diag(v), u = 1 / (P v), and b = log v such that the columns c of S sum to 1. That is the minimum of
     the convex sum_i log (P v)_i - sum_j b_j, with gradient c - 1 and Hessian diag(c) - S'S. P is formed once;
-    everything else multiplies it with vectors, but for the Hessian's factor, kept in float32 as long as it serves.
+    everything else multiplies it with vectors, but for the inverse Hessian, kept in float32 as long as it serves.
     """
     place = torch.arange(1, s.shape[-1] + 1, device=s.device, dtype=s.dtype)
     count, ones = real.sum(-1, keepdim=True).double(), real.to(s.dtype)
     steep = (count + 1 - 2 * place) / tau
-    z = (steep.unsqueeze(-1) * s.unsqueeze(-2)).sub_((_distances(s, real) / tau).unsqueeze(-2))
-    z = z.masked_fill_(~real.unsqueeze(-2), -torch.inf).masked_fill_(~real.any(-1)[:, None, None], 0.0)
+    offset = (-_distances(s, real) / tau).masked_fill_(~real & real.any(-1, keepdim=True), -torch.inf)
+    z = torch.addcmul(offset.unsqueeze(-2), steep.unsqueeze(-1), s.unsqueeze(-2))
     # What is nothing becomes 0: the processor takes a hundred times as long for numbers too small to be normal.
-    sort = torch.nn.functional.threshold_(torch.softmax(z, -1).mul_(ones.unsqueeze(-1)), 1e-18, 0.0)
+    sort = torch.nn.functional.threshold_(torch.softmax(z, -1), 1e-18, 0.0)
+    sort32 = sort.float()
     free = (ones / count.clamp(min=1).sqrt()).float()  # moving all b together does nothing
+    free = free.unsqueeze(-1) * free.unsqueeze(-2)
     ridge = torch.where(real, 1e-6, 1.0)
 
     def down(x: Tensor) -> Tensor:  # P'x
@@ -161,26 +163,27 @@ def _solve(s: Tensor, real: Tensor, g: Tensor, k: int | None, tau: float, tolera
         c = v * down(u)
         return u, v, c, (c - ones).abs().amax(-1)
 
-    def factor(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
-        m = (sort * u.unsqueeze(-1)).float().mul_(v.float().unsqueeze(-2))
-        hessian = torch.diag_embed((c + ridge).float()).sub_(m.mT @ m).add_(free.unsqueeze(-1) * free.unsqueeze(-2))
-        return torch.linalg.cholesky_ex(hessian)[0]
+    def inverse_hessian(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+        m = (sort32 * u.float().unsqueeze(-1)).mul_(v.float().unsqueeze(-2))
+        hessian = torch.baddbmm(free, m.mT, m, alpha=-1)
+        hessian.diagonal(dim1=-2, dim2=-1).add_((c + ridge).float())
+        return torch.cholesky_inverse(torch.linalg.cholesky_ex(hessian)[0])  # it is applied about ten times
 
-    def newton(root: Tensor, x: Tensor) -> Tensor:
-        return torch.cholesky_solve(x.float().unsqueeze(-1), root).squeeze(-1).double()
+    def newton(inverse: Tensor, x: Tensor) -> Tensor:
+        return (x.float().unsqueeze(-2) @ inverse).squeeze(-2).double()
 
     b = torch.zeros_like(s)
     u, v, c, error = scale(b)
-    root, fresh = factor(u, v, c), True
+    inverse, fresh = inverse_hessian(u, v, c), True
     for _ in range(_ROUNDS):
         if error.max() < tolerance:
             break
-        ahead = b + newton(root, ones - c)
+        ahead = b + newton(inverse, ones - c)
         there = scale(ahead)
         failed = ~(there[3] < (2.0 if fresh else 0.5) * error) & (error >= tolerance)
         if failed.any():
-            if not fresh:  # a factor serves until it brings too little; then it is renewed where the lists stand
-                root, fresh = factor(u, v, c), True
+            if not fresh:  # it serves until it brings too little; then it is renewed where the lists stand
+                inverse, fresh = inverse_hessian(u, v, c), True
                 continue
             # A step of Sinkhorn never leads away from the solution: it stands in where Newton's failed.
             back = (b - c.clamp(min=1e-300).log()) * ones
@@ -189,18 +192,18 @@ def _solve(s: Tensor, real: Tensor, g: Tensor, k: int | None, tau: float, tolera
         b, (u, v, c, error) = ahead, there
         fresh = bool(failed.any())
         if fresh:
-            root = factor(u, v, c)
+            inverse = inverse_hessian(u, v, c)
 
     d = ops.discounts(place, k).expand_as(s) * ones
     p, q = d * u * across(v * g), g * v * down(u * d)
-    # The adjoint of "rows and columns sum to 1": (diag(c) - S'S) mu = q - S'p, by the factor at hand, refined.
+    # The adjoint of "rows and columns sum to 1": (diag(c) - S'S) mu = q - S'p, by the inverse at hand, refined.
     right = q - v * down(u * p)
-    mu = torch.zeros_like(right)
+    mu, size = torch.zeros_like(right), right.abs().amax(-1)
     for _ in range(_ROUNDS):
         rest = right - c * mu + v * down(u * u * across(v * mu))
-        if rest.abs().max() < 0.01 * tolerance:
+        if (rest.abs().amax(-1) <= tolerance * size + 1e-16).all():
             break
-        mu = mu + newton(root, rest)
+        mu = mu + newton(inverse, rest)
     la = p - u * across(v * mu)
     # ds_j = sum_i (n + 1 - 2i) / tau S_ij (d_i g_j - la_i - mu_j)
     pull = (u.unsqueeze(-2) * torch.stack([steep * d, steep * la, steep], -2)) @ sort
