@@ -8,7 +8,13 @@ from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FACTS = ("data/README.md", "data/*/card.toml", "data/*/README.md", "benchmarks/suites/*.toml", "benchmarks/expected.toml")
+FACTS = (
+    "data/README.md",
+    "data/*/card.toml",
+    "data/*/README.md",
+    "benchmarks/suites/*.toml",
+    "benchmarks/expected.toml",
+)
 
 
 class Facts(BuildHookInterface):

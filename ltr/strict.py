@@ -192,7 +192,8 @@ def _unknown_keys(unknown, known, file, where):
     hits = [(key, near_miss(str(key), known)) for key in unknown]
     meant = ", ".join(f"{key!r} -> {hit!r}" if len(unknown) > 1 else repr(hit) for key, hit in hits if hit)
     return InputError(
-        f"unknown {_keys(unknown)}{_in(where)}", file=file,
+        f"unknown {_keys(unknown)}{_in(where)}",
+        file=file,
         do=(f"Did you mean {meant}? " if meant else "") + f"Known: {', '.join(sorted(known)) or 'no key at all'}",
     )
 

@@ -221,7 +221,6 @@ UNIVERSAL = (
 )  # fmt: skip
 
 
-
 # What a choice of parameters could break and the loops do not compare.
 OF_CHOICES = (pads_change_nothing, always_finite, gradient_is_the_derivative)
 

@@ -21,8 +21,20 @@ REAL = {
     "clef-ehealth-2016": "clef-ehealth-2016",
 }
 PROMISED = [
-    "mslr-web10k", "mslr-web30k", "yahoo-set1", "yahoo-set2", "istella", "istella-s", "mq2007", "mq2008", "ohsumed",
-    "clueweb09", "clef-ehealth-2016", "lightgbm-example", "mslr-head", "synthetic",
+    "mslr-web10k",
+    "mslr-web30k",
+    "yahoo-set1",
+    "yahoo-set2",
+    "istella",
+    "istella-s",
+    "mq2007",
+    "mq2008",
+    "ohsumed",
+    "clueweb09",
+    "clef-ehealth-2016",
+    "lightgbm-example",
+    "mslr-head",
+    "synthetic",
 ]
 
 
@@ -158,7 +170,7 @@ def edited(tmp_path):
     "old, new, said",
     [
         ("n_features =", "n_feature =", "unknown key 'n_feature'.*Did you mean 'n_features'|missing key 'n_features'"),
-        ("accept = true", 'acept = true', r"unknown key 'acept' in \[licence\]. Did you mean 'accept'"),
+        ("accept = true", "acept = true", r"unknown key 'acept' in \[licence\]. Did you mean 'accept'"),
         ("accept = true", 'accept = "yes"', "licence.accept has the wrong type"),
         ('certainty = "read"', 'certainty = "sure"', "certainty is not one of its choices"),
         ('test = "Fold1/test.txt"', 'test = "Fold1/tset.txt"', r"\[files\] does not list.*Fold1/tset.txt"),

@@ -66,12 +66,24 @@ def test_multi_objective_fronts_are_not_targets():
 @pytest.mark.parametrize(
     "kind, off, said",
     [
-        ("reproduce", 0.0, "OK"), ("reproduce", 0.01, "OK"), ("reproduce", -0.01, "OK"), ("reproduce", 0.011, "near"),
-        ("reproduce", -0.02, "near"), ("reproduce", 0.021, "OFF"), ("reproduce", -0.021, "OFF"),
-        ("baseline", 0.2, "OK"), ("baseline", 0.0, "OK"), ("baseline", -0.001, "near"), ("baseline", -0.01, "near"),
+        ("reproduce", 0.0, "OK"),
+        ("reproduce", 0.01, "OK"),
+        ("reproduce", -0.01, "OK"),
+        ("reproduce", 0.011, "near"),
+        ("reproduce", -0.02, "near"),
+        ("reproduce", 0.021, "OFF"),
+        ("reproduce", -0.021, "OFF"),
+        ("baseline", 0.2, "OK"),
+        ("baseline", 0.0, "OK"),
+        ("baseline", -0.001, "near"),
+        ("baseline", -0.01, "near"),
         ("baseline", -0.011, "OFF"),
-        ("bound", 0.0, "OK"), ("bound", -0.01, "OK"), ("bound", -0.011, "near"), ("bound", 0.01, "near"),
-        ("bound", -0.021, "OFF"), ("bound", 0.011, "OFF"),
+        ("bound", 0.0, "OK"),
+        ("bound", -0.01, "OK"),
+        ("bound", -0.011, "near"),
+        ("bound", 0.01, "near"),
+        ("bound", -0.021, "OFF"),
+        ("bound", 0.011, "OFF"),
     ],
 )
 def test_the_three_verdicts_and_their_borders(kind, off, said):
@@ -131,7 +143,10 @@ def test_a_baseline_system_of_ours_does_not_compete():
 
 def test_reproduce_takes_the_named_system_and_the_row_waits_without_one():
     table = replace(
-        BASE, kind="reproduce", suite="mq2008", measures=(NDCG,),
+        BASE,
+        kind="reproduce",
+        suite="mq2008",
+        measures=(NDCG,),
         rows=(Row("A", (0.50,), ours="Y"), Row("B", (0.48,)), Row("C", (0.40,), ours="not run")),
     )
     found = compare(results({"X": 0.99, "Y": 0.495}), "mq2008", [table])
@@ -173,8 +188,13 @@ def test_rows_as_the_report_prints_them(monkeypatch):
     monkeypatch.setattr("ltr.bench.expected.load_expected", lambda: (replace(BASE, certainties=("2nd", "recalled")),))
     rows = verdict_rows(results({"X": 0.6}), "mq2008")
     assert rows[0] == {
-        "measure": NDCG, "ours": "0.6000", "system": "X", "published": "0.5000 [2nd]", "by": "A, Paper",
-        "verdict": "OK", "reason": "",
+        "measure": NDCG,
+        "ours": "0.6000",
+        "system": "X",
+        "published": "0.5000 [2nd]",
+        "by": "A, Paper",
+        "verdict": "OK",
+        "reason": "",
     }
     assert rows[1]["published"] == "0.4200 [recalled]"
 

@@ -35,8 +35,14 @@ def zipped(files=TEXT, prefix="TOY/") -> bytes:
 
 def toy(**changes) -> Card:
     card = Card(
-        name="toy", title="Toy", summary="", homepage="http://localhost", citation="@misc{}", format="svmlight",
-        n_features=1, licence=Licence("MIT", "Free.", "checked"),
+        name="toy",
+        title="Toy",
+        summary="",
+        homepage="http://localhost",
+        citation="@misc{}",
+        format="svmlight",
+        n_features=1,
+        licence=Licence("MIT", "Free.", "checked"),
         objectives=(Objective("relevance", 0, "checked", scale="0-1"),),
         folds=(Fold("Fold1", "Fold1/train.txt", "Fold1/test.txt", "Fold1/vali.txt"),),
         files=Files({p: sha(d) for p, d in TEXT.items()}, "test", "checked"),
@@ -363,7 +369,10 @@ def test_verify_tells_the_four_states(tmp_path):
     (raw / "Fold1/vali.txt").write_bytes(b"changed")
     checks = {c.path: c for c in verify(card, tmp_path)}
     assert {p: c.status for p, c in checks.items()} == {
-        "Fold1/train.txt": "OK", "Fold1/vali.txt": "BAD", "Fold1/test.txt": "unknown", "more.txt": "missing",
+        "Fold1/train.txt": "OK",
+        "Fold1/vali.txt": "BAD",
+        "Fold1/test.txt": "unknown",
+        "more.txt": "missing",
     }
     assert checks["Fold1/test.txt"].sha256 == sha(TEXT["Fold1/test.txt"]) == sha256_of(raw / "Fold1/test.txt")
     assert checks["Fold1/vali.txt"].expected == sha(TEXT["Fold1/vali.txt"])

@@ -297,8 +297,13 @@ class TestLightning:
         split = split_of(web_lengths(40))
         train = Batches(split, shuffle=True, cells=1_000, list_size=60, seed=3)
         trainer = lightning.Trainer(
-            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
         )
         net = Net()
         trainer.fit(net, datamodule=ListDataModule(train, Batches(split)), ckpt_path=checkpoint)

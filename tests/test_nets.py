@@ -120,7 +120,8 @@ def test_noise_and_dropout_only_in_training(net, name, batch):
         (MLPConfig(norm="batch"), 136, 10_881 + 2 * (64 + 32)),
         (TransformerConfig(), 136, 75_905),
         (
-            TransformerConfig(width=96, heads=1, d_ff=384, blocks=2), 136,
+            TransformerConfig(width=96, heads=1, d_ff=384, blocks=2),
+            136,
             137 * 96 + 2 * (4 * 96 * 97 + 193 * 384 + 5 * 96) + 3 * 96 + 1,
         ),
         (DASALCConfig(), 136, 987_501),

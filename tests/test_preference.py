@@ -136,6 +136,7 @@ def test_worked_values(name, params, value):
 
 def test_worked_values_by_hand():
     """u = (1.4, -.2, 1.8, -.6), labels (1, 3, 0, 2): the best document is the second, the worst the third."""
+
     def lost(a, b):
         return math.log(1 + math.exp(b - a))
 

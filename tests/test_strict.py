@@ -57,10 +57,18 @@ GOOD = {"dataset": "mq2008", "rankers": [{"name": "mlp", "hidden": [8, 4]}]}
 
 
 def test_binds_nested_tables_arrays_and_defaults():
-    config = bind(Config, {
-        **GOOD, "optimiser": {"lr": 1, "betas": [0, 0.5], "schedule": "cosine"}, "clip": 2, "folder": "a/b",
-        "weights": {"relevance": 1}, "loss": {"name": "x", "params": {"k": [1]}}, "day": datetime.date(2021, 1, 2),
-    })
+    config = bind(
+        Config,
+        {
+            **GOOD,
+            "optimiser": {"lr": 1, "betas": [0, 0.5], "schedule": "cosine"},
+            "clip": 2,
+            "folder": "a/b",
+            "weights": {"relevance": 1},
+            "loss": {"name": "x", "params": {"k": [1]}},
+            "day": datetime.date(2021, 1, 2),
+        },
+    )
     assert config.rankers == (Ranker("mlp", (8, 4)),)
     assert config.optimiser == Optimiser(1.0, (0.0, 0.5), "cosine") and type(config.optimiser.lr) is float
     assert config.clip == 2.0 and config.folder == Path("a/b") and config.weights == {"relevance": 1.0}
@@ -194,8 +202,18 @@ def test_override_copies_and_makes_tables():
 
 @pytest.mark.parametrize(
     "text, value",
-    [("1", 1), ("1e-3", 1e-3), ("true", True), ('"1"', "1"), ("[1, 'a']", [1, "a"]), ("{a = 1}", {"a": 1}),
-     ("listnet", "listnet"), ("a = b", "a = b"), ("1\nw = 2", "1\nw = 2"), ("", "")],
+    [
+        ("1", 1),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ('"1"', "1"),
+        ("[1, 'a']", [1, "a"]),
+        ("{a = 1}", {"a": 1}),
+        ("listnet", "listnet"),
+        ("a = b", "a = b"),
+        ("1\nw = 2", "1\nw = 2"),
+        ("", ""),
+    ],
 )
 def test_parse_value(text, value):
     parsed = parse_value(text)

@@ -24,8 +24,21 @@ from ltr import places, strict
 from ltr.errors import InputError, unknown_name
 
 __all__ = [
-    "Card", "Certainty", "Count", "Download", "Files", "Fold", "Licence", "Manual", "Note", "Objective", "Table",
-    "card_hash", "cards", "load_card", "parse_card",
+    "Card",
+    "Certainty",
+    "Count",
+    "Download",
+    "Files",
+    "Fold",
+    "Licence",
+    "Manual",
+    "Note",
+    "Objective",
+    "Table",
+    "card_hash",
+    "cards",
+    "load_card",
+    "parse_card",
 ]
 
 Certainty = Literal["read", "2nd", "recalled", "derived", "checked"]

@@ -121,8 +121,12 @@ def _place(card: Card, source: Path, raw: Path, wanted: list[str]) -> None:
                 _same(f"{source}: {name}", take(target), card.files.sha256[path])
         absent = [path for path in wanted if path not in found]
         if absent:
-            raise InputError("files of the dataset are missing here", file=source, expected=", ".join(absent),
-                             do=f"{card.name} is {card.manual.expects}")
+            raise InputError(
+                "files of the dataset are missing here",
+                file=source,
+                expected=", ".join(absent),
+                do=f"{card.name} is {card.manual.expects}",
+            )
         if raw.exists():
             for path in wanted:
                 (raw / path).parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +144,12 @@ def _which(name: str, wanted: Iterable[str]) -> str | None:
 
 def _same(what: Path | str, sha256: str, expected: str) -> None:
     if expected and sha256 != expected:
-        raise InputError(f"{what}: not the file the card knows", expected=f"sha256 {expected}", came=sha256,
-                         do="It is another version, or it was changed or cut off; fetch it again")
+        raise InputError(
+            f"{what}: not the file the card knows",
+            expected=f"sha256 {expected}",
+            came=sha256,
+            do="It is another version, or it was changed or cut off; fetch it again",
+        )
 
 
 @contextmanager
@@ -154,8 +162,11 @@ def _opened(source: Path) -> Iterator[Iterator]:
             with zipfile.ZipFile(source) as archive:
                 yield _zip(archive)
         elif source.suffix.lower() in (".rar", ".7z"):
-            raise InputError(f"{source.suffix} archives are not unpacked here", file=source,
-                             do="Unpack it (unrar, 7z or bsdtar do) and give the folder to --from")
+            raise InputError(
+                f"{source.suffix} archives are not unpacked here",
+                file=source,
+                do="Unpack it (unrar, 7z or bsdtar do) and give the folder to --from",
+            )
         else:
             with tarfile.open(source, "r|*") as archive:  # a stream: one pass, no list of members first
                 yield _tar(archive)

@@ -99,12 +99,16 @@ def require_gains(labels: Tensor, loss: str, exp2: bool = False) -> None:
     low, high = labels.aminmax()
     if low < 0:
         raise InputError(
-            f"{loss} turns labels into gains, and a gain cannot be negative", expected="labels >= 0", came=low.item(),
+            f"{loss} turns labels into gains, and a gain cannot be negative",
+            expected="labels >= 0",
+            came=low.item(),
             do="Padding is said by where, never by a label of -1; shift or clip an objective that can be negative.",
         )
     if exp2 and high > 100:
         raise InputError(
-            f"{loss} with gain 2^y - 1 overflows on these labels", expected="grades up to about 31", came=high.item(),
+            f"{loss} with gain 2^y - 1 overflows on these labels",
+            expected="grades up to about 31",
+            came=high.item(),
             do="Use a linear gain for an objective that is a quantity, not a grade.",
         )
 

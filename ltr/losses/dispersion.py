@@ -55,9 +55,7 @@ def label_entropy(labels: Tensor, where: Tensor | None = None, *, grades: int) -
     return ((n.clamp(min=1).log() - within / n.clamp(min=1)) / math.log(grades)).clamp(0, 1)
 
 
-def dispersion_index(
-    entropy: Tensor, *, scale: float | Tensor = 1.0, low: float = 0.05, high: float = 0.99
-) -> Tensor:
+def dispersion_index(entropy: Tensor, *, scale: float | Tensor = 1.0, low: float = 0.05, high: float = 0.99) -> Tensor:
     """D = -scale log(entropy clamped to [low, high]), `[...]`, always above 0.
 
     Args:

@@ -1,6 +1,6 @@
 """SPO: one objective after another, each round from the scores of the last, with what was learned before as margins.
 
-    u = beta (s - s_{t-1}) - sum_{i<t} alpha_i beta_i (s_i - s_{i-1})        2405.12739, recalled
+u = beta (s - s_{t-1}) - sum_{i<t} alpha_i beta_i (s_i - s_{i-1})        2405.12739, recalled
 """
 
 from __future__ import annotations

@@ -21,9 +21,7 @@ def measured(split: Split, scores: np.ndarray, measures: Sequence[str]) -> np.nd
     """
     from ..rankers.base import measure_split
 
-    rows = [
-        [measure_split(m, np.ascontiguousarray(each), split, k) for k, m in enumerate(measures)] for each in scores
-    ]
+    rows = [[measure_split(m, np.ascontiguousarray(each), split, k) for k, m in enumerate(measures)] for each in scores]
     return np.array(rows, dtype=np.float64).reshape(len(scores), len(measures))
 
 

@@ -196,9 +196,7 @@ class PSL(OneShot):
 
 
 def _register(name: str, cls: type, config: type, formula: str, source: str, means: str) -> None:
-    @METHODS.register(
-        name, formula=formula, source=source, config=config, steers="any", means=means, base=False
-    )
+    @METHODS.register(name, formula=formula, source=source, config=config, steers="any", means=means, base=False)
     def make(config, **options) -> OneShot:
         return cls(name, config, **options)
 
@@ -211,9 +209,7 @@ _register(
     "phn", PHN, PHNConfig, "E_w sum_k w_k l_k, or EPO at w; head h(w)", "Navon et al., ICLR 2021, 2010.04104",
     "importance",
 )  # fmt: skip
-_register(
-    "yoto", YOTO, YOTOConfig, "E_w sum_k w_k l_k, FiLM(w)", "Dosovitskiy and Djolonga, ICLR 2020", "importance"
-)
+_register("yoto", YOTO, YOTOConfig, "E_w sum_k w_k l_k, FiLM(w)", "Dosovitskiy and Djolonga, ICLR 2020", "importance")
 _register(
     "psl", PSL, PSLConfig, "E_w mu log sum_k exp(w_k l~_k / mu)", "Pareto set learning, 2203.15386 [recalled]",
     "balance",

@@ -70,9 +70,7 @@ class ReferenceMethod(Method):
         if len(controls) > 1 and work.vali is not None:
             s_ref = work.references[1]
             moved = self._plain(work.vali, work.preferences, s_ref) - s_ref
-            reached = [
-                weighted_mean(work.vali, s_ref + x * moved, work.preferences, work.measures) for x in controls
-            ]
+            reached = [weighted_mean(work.vali, s_ref + x * moved, work.preferences, work.measures) for x in controls]
             control = controls[int(np.argmax(reached))]
         self.memory = {**self.memory, "control": float(control)}
         return trained

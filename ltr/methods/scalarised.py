@@ -227,6 +227,4 @@ _register("chebyshev", Chebyshev, "max_k w_k l~_k", "weighted Chebyshev", "balan
 _register(
     "smooth-chebyshev", Chebyshev, "mu log sum_k exp(w_k l~_k / mu)", "Lin et al., ICML 2024, 2402.19078", "balance"
 )
-_register(
-    "epsilon-constraint", EpsilonConstraint, "l~_1 s.t. l~_k <= 1 - w_k", "Momma et al., WWW 2020", "importance"
-)
+_register("epsilon-constraint", EpsilonConstraint, "l~_1 s.t. l~_k <= 1 - w_k", "Momma et al., WWW 2020", "importance")

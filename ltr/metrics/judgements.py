@@ -35,7 +35,9 @@ class Judgements:
         self._offsets, self._memo = offsets, {}
         if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels == float("inf"))).any():
             raise InputError(
-                f"label of {self.place(bad)}", expected="a finite number from 0", came=float(self.labels[bad][0]),
+                f"label of {self.place(bad)}",
+                expected="a finite number from 0",
+                came=float(self.labels[bad][0]),
                 do="Leave unjudged and padded documents out; a label is never a marker",
             )
         if doc_ids is not None and len(doc_ids) != len(labels):
@@ -83,8 +85,10 @@ class Judgements:
         bad = self.labels > limit
         if bad.any():
             raise InputError(
-                f"label of {self.place(bad)} is too large for {who}", expected=f"at most {limit}",
-                came=float(self.labels[bad][0]), do=do,
+                f"label of {self.place(bad)} is too large for {who}",
+                expected=f"at most {limit}",
+                came=float(self.labels[bad][0]),
+                do=do,
             )
 
     @cached_property
@@ -219,7 +223,9 @@ def shaped(what: str, x):
     x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(x)
     if x.ndim != 1:
         raise InputError(
-            f"{what} of the wrong shape", expected="[documents], all lists one after another", came=tuple(x.shape),
+            f"{what} of the wrong shape",
+            expected="[documents], all lists one after another",
+            came=tuple(x.shape),
             do="Padded lists: take the real documents, x[where]",
         )
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":

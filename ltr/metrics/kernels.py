@@ -42,7 +42,10 @@ def _discounted(lists, kind: str):
     "nDCG",
     formula="DCG@k / max over orders of DCG@k",
     source="Jarvelin and Kekalainen, TOIS 2002; exp2 gain Burges et al., ICML 2005",
-    arguments=("gain", "empty", "ties", "discount", "short"), cutoff="optional", blank="gain", ideal=1.0,
+    arguments=("gain", "empty", "ties", "discount", "short"),
+    cutoff="optional",
+    blank="gain",
+    ideal=1.0,
 )
 def ndcg(ranked, measure):
     best = ranked.judged.ideal_dcg(measure.gain, measure.discount, measure.cutoff)
@@ -56,7 +59,9 @@ _TINY = 1e-300  # denominators of blank lists, whose value is replaced anyway
     "DCG",
     formula="sum_{r<=k} g(y_r) d(r)",
     source="Jarvelin and Kekalainen, TOIS 2002; exp2 gain Burges et al., ICML 2005",
-    arguments=("gain", "empty", "ties", "discount"), cutoff="optional", blank="gain",
+    arguments=("gain", "empty", "ties", "discount"),
+    cutoff="optional",
+    blank="gain",
 )
 def dcg(ranked, measure):
     top = ranked.lists.top(measure.cutoff)
@@ -67,7 +72,10 @@ def dcg(ranked, measure):
     "MeanNDCG",
     formula="(1/n) sum_{k=1..n} nDCG@k",
     source="the LETOR evaluation scripts; Qin et al., LETOR, Information Retrieval 2010",
-    arguments=("gain", "empty", "ties", "discount"), cutoff="none", blank="gain", ideal=1.0,
+    arguments=("gain", "empty", "ties", "discount"),
+    cutoff="none",
+    blank="gain",
+    ideal=1.0,
 )
 def mean_ndcg(ranked, measure):
     lists, weight = ranked.lists, _discounted(ranked.lists, measure.discount)
@@ -80,7 +88,9 @@ def mean_ndcg(ranked, measure):
     "ERR",
     formula="sum_{r<=k} (1/r) R_r prod_{i<r} (1 - R_i), R = (2^y - 1) / 2^max_grade",
     source="Chapelle et al., CIKM 2009, eq. 4 and 5",
-    arguments=("empty", "ties", "max_grade"), cutoff="optional", blank="gain",
+    arguments=("empty", "ties", "max_grade"),
+    cutoff="optional",
+    blank="gain",
 )
 def err(ranked, measure):
     top = ranked.lists.top(measure.cutoff)
@@ -139,8 +149,8 @@ def _survivals(xp, stop, starts, sizes, widths):
         active = int(np.searchsorted(-longest_first, -i))  # groups of more than i documents
         w = min(i + 1, width)
         u = 1 - stop[starts[:active] + i]
-        a[:active, 1 : w + 1] = (
-            a[:active, 1 : w + 1] * ((i + 1 - j[:w]) / (i + 1)) + u[:, None] * a[:active, :w] * (j[:w] / (i + 1))
+        a[:active, 1 : w + 1] = a[:active, 1 : w + 1] * ((i + 1 - j[:w]) / (i + 1)) + u[:, None] * a[:active, :w] * (
+            j[:w] / (i + 1)
         )
     # A survival that underflowed to 0 is never reached: its slot may say anything finite.
     conditional = 1 - a[:, 1:] / a[:, :-1].clip(min=_TINY)
@@ -152,7 +162,10 @@ def _survivals(xp, stop, starts, sizes, widths):
     "AP",
     formula="sum_{r<=k} rel_r P@r / number of relevant documents (all of them, also with a cut-off)",
     source="trec_eval map and map_cut",
-    arguments=("empty", "ties", "rel"), cutoff="optional", blank="relevant", ideal=1.0,
+    arguments=("empty", "ties", "rel"),
+    cutoff="optional",
+    blank="relevant",
+    ideal=1.0,
 )
 def ap(ranked, measure):
     # A tied slot j of a group (n documents, m relevant) is relevant with m/n; if it is, the slots of the group above
@@ -176,7 +189,10 @@ def ap(ranked, measure):
     "RR",
     formula="1 / rank of the first relevant document, 0 beyond k",
     source="trec_eval recip_rank",
-    arguments=("empty", "ties", "rel"), cutoff="optional", blank="relevant", ideal=1.0,
+    arguments=("empty", "ties", "rel"),
+    cutoff="optional",
+    blank="relevant",
+    ideal=1.0,
 )
 def rr(ranked, measure):
     # The cascade of a reader who stops at the first relevant document. In a tie group of which m of n documents are
@@ -195,7 +211,9 @@ def rr(ranked, measure):
     "P",
     formula="(1/k) sum_{r<=k} rel_r, over k also where the list is shorter",
     source="trec_eval P",
-    arguments=("empty", "ties", "rel"), cutoff="required", blank="relevant",
+    arguments=("empty", "ties", "rel"),
+    cutoff="required",
+    blank="relevant",
 )
 def precision(ranked, measure):
     top = ranked.lists.top(measure.cutoff)
@@ -206,7 +224,9 @@ def precision(ranked, measure):
     "R",
     formula="sum_{r<=k} rel_r / number of relevant documents",
     source="trec_eval recall",
-    arguments=("empty", "ties", "rel"), cutoff="required", blank="relevant",
+    arguments=("empty", "ties", "rel"),
+    cutoff="required",
+    blank="relevant",
 )
 def recall(ranked, measure):
     top = ranked.lists.top(measure.cutoff)
@@ -217,7 +237,9 @@ def recall(ranked, measure):
     "RBP",
     formula="(1 - p) sum_{r<=k} rel_r p^(r-1)",
     source="Moffat and Zobel, TOIS 2008, eq. 4",
-    arguments=("empty", "ties", "rel", "p"), cutoff="optional", blank="relevant",
+    arguments=("empty", "ties", "rel", "p"),
+    cutoff="optional",
+    blank="relevant",
 )
 def rbp(ranked, measure):
     top, p = ranked.lists.top(measure.cutoff), measure.p
@@ -229,7 +251,10 @@ def rbp(ranked, measure):
     "OPA",
     formula="share of the pairs with y_i > y_j that have s_i > s_j, an equal score counting 1/2",
     source="1 - (normalised) Kendall distance between scores and labels; the area under the ROC curve for two grades",
-    arguments=("empty", "ties"), cutoff="none", blank="pair", ideal=1.0,
+    arguments=("empty", "ties"),
+    cutoff="none",
+    blank="pair",
+    ideal=1.0,
 )
 def opa(ranked, measure):
     pairs = ranked.judged.pairs

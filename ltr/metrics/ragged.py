@@ -257,7 +257,8 @@ class Lists:
             if for_query + for_value + for_position > 63:
                 raise InputError(
                     "too many documents for one 64-bit key a document",
-                    expected="bits of queries + values + longest list <= 63", came=self._key_bits,
+                    expected="bits of queries + values + longest list <= 63",
+                    came=self._key_bits,
                     do="Evaluate the queries in several parts; no value depends on the other lists",
                 )
             query = self.xp.arange(len(self)) << (for_value + for_position)

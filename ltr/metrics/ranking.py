@@ -170,7 +170,9 @@ def _scores(judged: Judgements, scores):
         if not bad.any():
             return scores
         raise InputError(
-            f"score of {judged.place(bad)}", expected="a finite number", came=float(scores[bad][0]),
+            f"score of {judged.place(bad)}",
+            expected="a finite number",
+            came=float(scores[bad][0]),
             do="A ranker that diverged has no measure; it is not ranked last in silence",
         )
     return scores

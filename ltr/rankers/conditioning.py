@@ -66,9 +66,7 @@ class Conditioned(nn.Module):
         InputError: a net that cannot be conditioned this way.
     """
 
-    def __init__(
-        self, net, conditioning: ConditioningConfig, n_features: int, n_objectives: int, scale: float = 1.0
-    ):
+    def __init__(self, net, conditioning: ConditioningConfig, n_features: int, n_objectives: int, scale: float = 1.0):
         super().__init__()
         self.config, self.n_objectives, self.scale = conditioning, n_objectives, scale
         self.net = build(net, n_features)

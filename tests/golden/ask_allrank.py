@@ -84,9 +84,12 @@ def main() -> None:
     value = round(1 + float(allrank.neuralNDCG(scores, labels)), 9)
     disagrees.append({"loss": "neuralndcg", "params": {}, "value": value, "list": LONG, "why": STOPS})
     source = Path(allrank.__file__).parents[3]
-    commit = os.environ.get("ALLRANK_COMMIT") or subprocess.run(
-        ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    commit = (
+        os.environ.get("ALLRANK_COMMIT")
+        or subprocess.run(
+            ["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     record = {
         "witness": f"allRank, commit {commit[:12]}, torch {torch.__version__}",
         "command": "PYTHONPATH=<a checkout of allegro/allRank> python tests/golden/ask_allrank.py",

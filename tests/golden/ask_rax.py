@@ -36,8 +36,14 @@ def rows(scores, labels):
     by_sum = {"reduce_fn": jnp.sum}
     yield "listnet", {"target": "lin"}, rax.softmax_loss(s, y) / total, "divided by sum y: rax takes raw labels"
     eps = 1 / total
-    yield "polysoftmax", {"target": "lin", "eps": eps}, rax.poly1_softmax_loss(s, y) / total, (
-        "divided by sum y; rax weighs its first term by sum y, not its second, so that its epsilon 1 is 1 / sum y here"
+    yield (
+        "polysoftmax",
+        {"target": "lin", "eps": eps},
+        rax.poly1_softmax_loss(s, y) / total,
+        (
+            "divided by sum y; rax weighs its first term by sum y, not its second, "
+            "so that its epsilon 1 is 1 / sum y here"
+        ),
     )
     yield "uniquesoftmax", {"normalise": "none"}, rax.unique_softmax_loss(s, y), ""
     yield "listmle", {"normalise": "none"}, rax.listmle_loss(s, y), ""
