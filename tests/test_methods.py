@@ -179,7 +179,8 @@ def test_other_preferences(fitted, name, task):
 def test_a_preference_alone_scores_as_among_others(fitted, task):
     scores = fitted.score(task.test, W)
     for k, w in enumerate(W):
-        np.testing.assert_allclose(fitted.score(task.test, w)[0], scores[k], rtol=1e-5, atol=1e-5)
+        # Control after training multiplies the rounding of s - s_ref, so what counts is the size of the scores.
+        np.testing.assert_allclose(fitted.score(task.test, w)[0], scores[k], rtol=1e-5, atol=1e-6 * np.ptp(scores[k]))
 
 
 # ---------------------------------------------------------------------------------------------------- what is claimed
