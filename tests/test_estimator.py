@@ -116,7 +116,7 @@ def test_what_it_learned_can_be_kept(lists, tmp_path):
     X, y, group = lists
     fitted = model(epochs=1).fit(X, y, group)
     fitted.ranker_.save(tmp_path / "ranker")
-    # One list of all rows, or lists by group, are batches of other shapes: matrix products may round the last bit apart.
+    # One list of all rows, or lists by group: batches of other shapes, whose matrix products may round apart.
     back = load_ranker(tmp_path / "ranker").score(Split.from_arrays(X, group=group))
     np.testing.assert_allclose(back, fitted.predict(X), rtol=1e-6)
     np.testing.assert_array_equal(back, fitted.predict(X, group))
