@@ -23,6 +23,7 @@ from ltr.bench.results import collect
 from ltr.bench.truth import BEST_POSSIBLE
 from ltr.bench.workers import Crew, Setting
 from ltr.datasets import synthetic
+from ltr.datasets.card import load_card
 from ltr.errors import InputError
 from ltr.runs import execute, read_record
 from ltr.strict import read_toml
@@ -409,7 +410,6 @@ def test_dry_run_counts_and_trains_nothing(suite, tmp_path, capsys):
 
 def test_an_absent_dataset_is_estimated_from_its_card(tmp_path, monkeypatch):
     from ltr.bench.estimate import plan, stand_in
-    from ltr.datasets.card import load_card
 
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
     card = load_card("mq2008")
@@ -421,5 +421,20 @@ def test_an_absent_dataset_is_estimated_from_its_card(tmp_path, monkeypatch):
     found = plan(check(Suite("t", ("mq2008",), systems, seeds=(0, 1), training={"epochs": 5})), workers=2)
     assert [c.runs for c in found.costs] == [10, 10] and "card" in found.sources["mq2008"]
     assert all(c.seconds > 0 and c.memory > 4e8 for c in found.costs)
-    longer = plan(check(Suite("t", ("mq2008",), systems[:1], seeds=(0, 1), training={"epochs": 500})), workers=2)
-    assert longer.costs[0].seconds > 10 * found.costs[0].seconds
+
+
+def test_an_estimate_grows_with_epochs_and_documents(tmp_path, monkeypatch):
+    """The arithmetic alone, with probes that take what they are told: a second, and a tenth more an epoch."""
+    from ltr.bench import estimate
+
+    monkeypatch.setenv("LTR_DATA", str(tmp_path))
+    monkeypatch.setattr(estimate, "_probe", lambda config, _, which: (1 + 0.1 * estimate._steps(config)[which], 1e9))
+    systems = (System("Linear", "linear", losses=("listnet",)),)
+
+    def seconds(epochs):
+        suite = check(Suite("t", ("mq2008",), systems, training={"epochs": epochs}))
+        return estimate.plan(suite, workers=2).costs[0].seconds
+
+    task = estimate.stand_in(load_card("mq2008"), "Fold1")
+    growth = task.train.n_documents / estimate._sample(task).train.n_documents
+    assert seconds(5) == pytest.approx(growth * 1.5) and seconds(500) == pytest.approx(growth * 51)
