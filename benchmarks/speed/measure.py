@@ -12,7 +12,7 @@ Two ways to race, both interleaved (every contestant in every round, so that a b
 reporting medians: `race` in this process, and `race_sides`, where each side lives in a process of its own (another
 interpreter, other threads, its own peak of memory) that builds its step once and repeats it on request:
 
-    if args.serve:                            # the child: make(case) -> a callable, timed; it may return a dict of facts
+    if args.serve:               # the child: make(case) -> a callable, timed; it may return a dict of facts
         return serve(make)
     sides = {name: Side("NAME", name, threads=1) for name in ("ltr", "peer")}
     times = race_sides(sides, {"lists": 64}, rounds=5)   # name -> Timing, or the sentence why there is none
