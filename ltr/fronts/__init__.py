@@ -1,0 +1,33 @@
+"""Fronts: sets of points, one a preference, judged together. Everything is maximised.
+
+    dominance.py    who dominates whom; what points must be
+    volume.py       exact hypervolume, of one front and of many at once
+    sweeps.py       the batched form for two and three objectives, on any device
+    indicators.py   IGD+, additive epsilon, R2, spread, knee; whether preferences are obeyed
+    protocol.py     reference points of a task, normalisation, three hypervolumes, choice on validation
+    bootstrap.py    hypervolumes of resampled queries, and intervals of their differences
+    attainment.py   what share of seeds attains a point
+    pictures.py     fronts drawn: two objectives, three, more
+
+Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from ..lazy import lazily
+
+# name -> module that defines it
+_HOME = {
+    "n_outside": "dominance",
+    "nondominated": "dominance",
+    "hypervolume": "volume",
+    "hypervolumes": "volume",
+}
+__all__ = sorted(_HOME)
+
+
+__getattr__ = lazily(__name__, _HOME)
+
+
+def __dir__():
+    return __all__

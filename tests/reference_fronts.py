@@ -1,0 +1,34 @@
+"""Slow, obvious forms of the front indicators: loops over points and subsets, for comparison.
+
+Nothing here is shared with the package, so that a mistake would have to be made twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+
+def dominates(a, b):
+    return all(x >= y for x, y in zip(a, b, strict=True)) and any(x > y for x, y in zip(a, b, strict=True))
+
+
+def nondominated(points):
+    return [not any(dominates(b, a) for b in points) for a in points]
+
+
+def hypervolume(points, reference):
+    """Inclusion and exclusion over all subsets of boxes: exact, and only for a dozen points."""
+    above = [[max(0.0, x - r) for x, r in zip(p, reference, strict=True)] for p in points]
+    total = 0.0
+    for size in range(1, len(above) + 1):
+        for subset in itertools.combinations(above, size):
+            total += (-1) ** (size + 1) * math.prod(min(corner) for corner in zip(*subset, strict=True))
+    return total
+
+
+def cells(points, reference):
+    """Hypervolume of whole-numbered points: unit cells counted one by one."""
+    top = [max(axis) for axis in zip(*points, strict=True)]
+    spans = [range(r, t) for r, t in zip(reference, top, strict=True)]
+    return sum(any(all(p[k] > cell[k] for k in range(len(cell))) for p in points) for cell in itertools.product(*spans))
