@@ -112,10 +112,10 @@ def _expected_stops(ranked, stops, top):
     mean of all products of j of them (e_j elementary symmetric), so slot j stops with 1 - a_j / a_{j-1}. Adding the
     (i+1)-th document: a_j <- a_j (i+1-j)/(i+1) + u a_{j-1} j/(i+1), a convex combination, stable for any n.
     """
-    xp, stop = ranked.xp, ranked.judged.values(stops)[ranked.row]
-    groups, k = ranked.groups, top.longest
+    xp, groups, k = ranked.xp, ranked.groups, top.longest
     if groups is None:
-        return stop[top.slots]
+        return ranked.expected(stops, top)
+    stop = ranked.judged.values(stops)[ranked.row]
     head = ranked.lists.position[groups.starts]
     mixed = (groups.sum(stop != stop[groups.first]) > 0) & (head < k)
     some = xp.nonzero(mixed)
@@ -170,14 +170,14 @@ def _survivals(xp, stop, starts, sizes, widths):
 def ap(ranked, measure):
     # A tied slot j of a group (n documents, m relevant) is relevant with m/n; if it is, the slots of the group above
     # it hold (j-1)(m-1)/(n-1) more in expectation.
-    lists, top = ranked.lists, ranked.lists.top(measure.cutoff)
+    lists, top, groups = ranked.lists, ranked.lists.top(measure.cutoff), ranked.groups
+    if groups is None:
+        rel = ranked.expected(("rel", measure.rel), top)
+        above = ranked.xp.cumsum(rel) - rel  # whole numbers: exact
+        precision = (above - above[top.first] + 1) / top.rank
+        return top.sum(rel * precision) / ranked.judged.relevant(measure.rel).clip(min=1)
     rel = ranked.judged.values(("rel", measure.rel))[ranked.row]
     above = ranked.xp.cumsum(rel) - rel
-    if ranked.groups is None:
-        above = (above - above[lists.first])[top.slots]
-        precision = (above + 1) / top.rank
-        return top.sum(rel[top.slots] * precision) / ranked.judged.relevant(measure.rel).clip(min=1)
-    groups = ranked.groups
     group = groups.query[top.slots]
     n, m, j = groups.lengths[group], groups.sum(rel)[group], groups.position[top.slots]
     above = (above[groups.first] - above[lists.first])[top.slots]
@@ -198,10 +198,9 @@ def rr(ranked, measure):
     # The cascade of a reader who stops at the first relevant document. In a tie group of which m of n documents are
     # relevant, slot j stops with m / (n - j + 1) who met none before it.
     top = ranked.lists.top(measure.cutoff)
-    rel = ranked.judged.values(("rel", measure.rel))[ranked.row]
     if ranked.groups is None:
-        return _cascade(top, rel[top.slots])
-    groups = ranked.groups
+        return _cascade(top, ranked.expected(("rel", measure.rel), top))
+    groups, rel = ranked.groups, ranked.judged.values(("rel", measure.rel))[ranked.row]
     group = groups.query[top.slots]
     left = groups.lengths[group] - groups.position[top.slots]
     return _cascade(top, (groups.sum(rel)[group] / left).clip(max=1))

@@ -121,6 +121,7 @@ class Order:
             row, self.tied = self.lists.descending(scores[first])
             self.row = first[row]
         self._means: dict = {}
+        self._gathered: dict = {}
 
     @cached_property
     def has_ties(self) -> bool:
@@ -135,20 +136,35 @@ class Order:
         if rule not in self._rules:
             if rule == "mean":
                 other = Order.__new__(Order)
-                other.__dict__.update(self.__dict__, groups=self.lists.groups(self.tied), _rules={}, _means={})
+                own = {"groups": self.lists.groups(self.tied), "_rules": {}, "_means": {}, "_gathered": {}}
+                other.__dict__.update(self.__dict__, **own)
             else:
                 other = Order(self.judged, self._scores, rule)
             self._rules[rule] = other
         return self._rules[rule]
 
     def expected(self, name, top: Lists):
-        """`judged.values(name)` of the document at each slot of `top`, in expectation where scores are tied."""
-        values = self.judged.values(name)
-        if self.groups is None:
-            return values[self.row[top.slots]]
-        if name not in self._means:
-            self._means[name] = self.groups.sum(values[self.row]) / self.groups.lengths
-        return self._means[name][self.groups.query[top.slots]]
+        """`judged.values(name)` of the document at each slot of `top`, in expectation where scores are tied.
+
+        Kept: measures of one gain, and all of them at one cut-off, gather once.
+        """
+        key = (name, top.longest)  # cuts of one set of lists differ in their longest
+        if key not in self._gathered:
+            values = self.judged.values(name)
+            if self.groups is None:
+                self._gathered[key] = values[self._at("row", self.row, top)]
+            else:
+                if name not in self._means:
+                    self._means[name] = self.groups.sum(values[self.row]) / self.groups.lengths
+                self._gathered[key] = self._means[name][self._at("group", self.groups.query, top)]
+        return self._gathered[key]
+
+    def _at(self, what: str, of, top: Lists):
+        """`of` at the slots of `top`, kept."""
+        key = (what, top.longest)
+        if key not in self._gathered:
+            self._gathered[key] = of[top.slots]
+        return self._gathered[key]
 
 
 def _scores(judged: Judgements, scores):
