@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..lazy import lazily
 
 _HOME = {
-    "DataConfig": "config", "LossChoice": "config", "RankerChoice": "config", "RunConfig": "config",
+    "DataConfig": "config", "LossChoice": "config", "MethodChoice": "config", "RankerChoice": "config",
+    "RunConfig": "config",
     "config_hash": "config", "read_config": "config", "resolve": "config", "seeds": "config",
-    "Record": "record", "execute": "run", "load_task": "run", "read_record": "record", "verify": "record",
+    "Record": "record", "execute": "run", "load_task": "tasks", "read_record": "record", "verify": "record",
     "join": "evaluate", "per_query": "evaluate", "to_frame": "evaluate", "summarise": "evaluate",
     "read_scores": "scores", "write_scores": "scores",
     "read_qrels": "trec", "read_run": "trec", "write_qrels": "trec", "write_run": "trec",

@@ -1,4 +1,4 @@
-"""The config of one run: data, ranker, loss, training, seeds, measures.
+"""The config of one run: data, a ranker with its loss and training or a method, seeds, measures.
 
     TOML file + overrides -> `read_config` -> RunConfig (checked, every default filled in) -> `config_hash`
 
@@ -23,9 +23,12 @@ from ..seeds import seed_of
 from ..strict import bind, override, read_toml, to_dict
 
 __all__ = [
-    "HEADLINE", "DataConfig", "LossChoice", "RankerChoice", "RunConfig", "command", "config_hash", "differences",
-    "read_config", "resolve", "seeds",
+    "HEADLINE", "HYPERVOLUME", "DataConfig", "LossChoice", "MethodChoice", "RankerChoice", "RunConfig", "command",
+    "config_hash", "differences", "read_config", "resolve", "seeds",
 ]  # fmt: skip
+
+HYPERVOLUME = "hypervolume"  # what selects a method: of its validation points, seen from the origin
+_MEASURES = ("nDCG@1", "nDCG@5", "nDCG@10", "AP", "RR")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class DataConfig:
         fold: fold of the dataset, e.g. "Fold1"; the first one by default.
         objective: label column that is trained on; the first of `objectives` by default, else the dataset's main one.
         objectives: label columns that are measured; features among them leave the inputs. The trained one by default.
+            With a method: what it trades off, in the order of every preference.
     """
 
     name: str
@@ -72,35 +76,57 @@ class LossChoice:
 
 
 @dataclass(frozen=True)
+class MethodChoice:
+    """Which method for several objectives.
+
+    Attributes:
+        name: its name in the catalogue of methods, e.g. "hyperdpo".
+        params: its parameters: ranker, ranker_params, loss, loss_params, training and its own; what is not given keeps
+            the method's default.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunConfig:
-    """One run: one ranker trained on one fold with one seed.
+    """One run: one ranker, or one method for several objectives, trained on one fold with one seed.
 
     Attributes:
         data: what is ranked.
-        ranker: which ranker.
+        ranker: which ranker; either this or a method.
         loss: which loss; rankers that bring their own objective (trees, baselines) take none.
         training: how neural rankers are trained; the defaults of TrainingConfig where it is left out.
         seed: seed of the experiment.
         repetition: which repetition of it; all methods of one repetition see the same data order.
-        measures: what is reported, by the full name of the measure.
-        select: measure that picks the epoch or iteration, on the validation split only.
+        measures: what is reported, by the full name of the measure. With a method: one an objective, each objective's
+            own nDCG@10 by default.
+        select: measure that picks the epoch or iteration, on the validation split only. With a method: the hypervolume
+            of its validation points, which is what tuning compares.
+        method: which method for several objectives; `data.objectives` names at least two.
+        preferences: H of the preference lattice a method is scored on, all w whose entries are multiples of 1/H; by
+            default 10, 10, 5, 4, 3 for 2 to 6 objectives.
     """
 
     data: DataConfig
-    ranker: RankerChoice
+    ranker: RankerChoice | None = None
     loss: LossChoice | None = None
     training: TrainingConfig | None = None
     seed: int = 0
     repetition: int = 0
-    measures: tuple[str, ...] = ("nDCG@1", "nDCG@5", "nDCG@10", "AP", "RR")
+    measures: tuple[str, ...] = _MEASURES
     select: str = HEADLINE
+    # What only methods have is None for a ranker and so stays out of its tables: configs keep the hash they had.
+    method: MethodChoice | None = None
+    preferences: int | None = None
 
 
 # Always said in the command of a run, by their short names.
 _ALWAYS = {
     "data.name": "--data", "data.fold": "--fold", "data.objective": "--objective",
     "data.objectives": "--data.objectives",
-    "ranker.name": "--ranker", "loss.name": "--loss",
+    "ranker.name": "--ranker", "loss.name": "--loss", "method.name": "--method",
 }  # fmt: skip
 
 
@@ -117,7 +143,7 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     mapping = read_toml(path) if path is not None else {}
     for key, value in (overrides or {}).items():
         mapping = override(mapping, key, value)
-    config = bind(RunConfig, mapping, file=path)
+    config = bind(RunConfig, _trained_by_method(mapping), file=path)
     resolved = resolve(config)
     if config.training is not None and resolved.training is None:
         raise InputError(
@@ -128,18 +154,40 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     return resolved
 
 
+def _trained_by_method(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`[training]` beside a method as what it is, a parameter of the method; what stands there already wins."""
+    method, training = mapping.get("method"), mapping.get("training")
+    if not isinstance(method, Mapping) or not isinstance(training, Mapping):
+        return mapping
+    params = method.get("params") or {}
+    own = params.get("training") if isinstance(params, Mapping) else None
+    if own is not None and not isinstance(own, Mapping):
+        return mapping  # a mistake that binding will name
+    merged = {**params, "training": {**training, **(own or {})}}
+    return {**{k: v for k, v in mapping.items() if k != "training"}, "method": {**method, "params": merged}}
+
+
 def resolve(config: RunConfig) -> RunConfig:
     """Checks every name and parameter and fills in every default, so that the result alone repeats the run.
 
     Resolving twice changes nothing. A ranker without a training loop of ours loses `training`: settings that decide
-    nothing do not tell two runs apart. Opens the catalogues of rankers and losses (imports torch).
+    nothing do not tell two runs apart. Opens the catalogues of rankers, losses and methods (imports torch).
     """
+    if (config.ranker is None) == (config.method is None):
+        came = [choice.name for choice in (config.ranker, config.method) if choice is not None]
+        raise InputError("a run has a ranker or a method", expected="one of the two", came=came)
+    return _with_ranker(config) if config.method is None else _with_method(config)
+
+
+def _with_ranker(config: RunConfig) -> RunConfig:
     from ..methods.choices import loss_params, takes_loss
     from ..metrics import measure
     from ..rankers import RANKERS, resolve_params
 
     name = config.ranker.name
     ranker = RankerChoice(name, resolve_params(name, config.ranker.params))
+    if config.preferences is not None:
+        raise InputError(f"ranker {name!r} is asked with no preference", do="preferences belong to a method")
     if takes_loss(name) and config.loss is None:
         raise InputError(f"ranker {name!r} is trained with a loss, and none is given", do="Add one: --loss listnet")
     if not takes_loss(name) and config.loss is not None:
@@ -155,6 +203,59 @@ def resolve(config: RunConfig) -> RunConfig:
         raise InputError("a run reports at least one measure", expected="e.g. nDCG@10", came=list(config.measures))
     select = repr(measure(config.select))
     return replace(config, ranker=ranker, loss=loss, training=training, measures=measures, select=select)
+
+
+def _with_method(config: RunConfig) -> RunConfig:
+    from ..losses import LOSSES
+    from ..methods import METHODS
+    from ..metrics import measure
+    from ..rankers import resolve_params
+    from .tasks import own_measures
+
+    entry, data = METHODS[config.method.name], config.data
+    what = f"method {entry.name!r}"
+    for key in ("loss", "training"):
+        if getattr(config, key) is not None:
+            raise InputError(f"{key} of {what} is one of its parameters", expected=f"method.params.{key}")
+    if data.objective is not None:
+        raise InputError(f"{what} trains all of its objectives", do="Leave data.objective out.", came=data.objective)
+    names = data.objectives
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(
+            f"{what} trades objectives off", expected="data.objectives: at least two, none twice", came=list(names)
+        )
+    own = own_measures(data.name, names)  # an unknown objective is named there
+    if "measures" in config.method.params:
+        raise InputError(f"the measures of {what} are those of the run", expected="measures: one an objective")
+    asked = own if config.measures == _MEASURES else config.measures
+    if len(asked) != len(names):
+        raise InputError("one measure an objective", expected=f"{len(names)}: {', '.join(names)}", came=list(asked))
+    if config.select not in (HEADLINE, HYPERVOLUME):
+        raise InputError(f"{what} is selected by its front", expected=f"select = {HYPERVOLUME!r}", came=config.select)
+    params = to_dict(bind(entry.claims["config"], config.method.params, where=f"method.params of {entry.name}"))
+    params.pop("measures", None)  # the run's own
+    if "loss" in params:
+        LOSSES[params["loss"]]  # an unknown one is named here; its parameters are the method's to judge
+    if "ranker" in params:
+        params["ranker_params"] = resolve_params(params["ranker"], params.get("ranker_params", {}))
+    return replace(
+        config, method=MethodChoice(entry.name, params), measures=tuple(repr(measure(m)) for m in asked),
+        select=HYPERVOLUME, preferences=_partition(config.preferences, len(names)),
+    )  # fmt: skip
+
+
+def _partition(asked: int | None, m: int) -> int:
+    """H of the lattice; the protocol's where nothing was asked."""
+    from ..objectives.preferences import PARTITIONS
+
+    if asked is None and m not in PARTITIONS:
+        raise InputError(
+            "the protocol has no lattice for so many objectives", expected="preferences = H", came=f"{m} objectives"
+        )
+    found = PARTITIONS[m] if asked is None else asked
+    if found < 1:
+        raise InputError("preferences are multiples of 1/H", expected="H of 1 or more", came=found)
+    return found
 
 
 def config_hash(config: RunConfig) -> str:
@@ -181,9 +282,12 @@ def command(config: RunConfig, out: str = "RUN") -> str:
     >>> command(RunConfig(DataConfig("mq2008"), RankerChoice("random"), seed=3))
     'ltr train --data mq2008 --ranker random --seed 3 --out RUN'
     """
-    loss = config.loss and LossChoice(config.loss.name)
     plain = RunConfig(
-        config.data, RankerChoice(config.ranker.name), loss, training=config.training and TrainingConfig()
+        config.data,
+        config.ranker and RankerChoice(config.ranker.name),
+        config.loss and LossChoice(config.loss.name),
+        config.training and TrainingConfig(),
+        method=config.method and MethodChoice(config.method.name),
     )
     defaults = dict(_leaves(to_dict(resolve(plain))))
     words = ["ltr", "train"]

@@ -6,7 +6,7 @@ document by document, and what does not fit is an error, not a gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,50 +43,87 @@ def join(split: Split, scores: pa.Table) -> list[tuple[tuple[float, ...] | None,
     """
     if len(scores) == 0:
         raise InputError("the scores are empty", expected=f"{split.n_documents} documents of {split.name!r}")
-    # Grouped by their text: a float32 list is no key of its own in Arrow, and a run has tens of preferences at most.
-    keys = (
-        [None if p is None else tuple(p) for p in scores["preference"].to_pylist()]
-        if scores["preference"].null_count < len(scores)
-        else None
-    )
-    if keys is None:
-        return [(None, _aligned(split, scores))]
-    found = []
-    for key in dict.fromkeys(keys):
-        rows = np.fromiter((k == key for k in keys), bool, len(keys))
-        found.append((key, _aligned(split, scores.filter(pa.array(rows)))))
-    return found
+    names = _Names(split)
+    if scores["preference"].null_count == len(scores):
+        return [(None, _aligned(names, scores))]
+    keys, group = _preferences(scores["preference"])
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    if len(starts) == len(keys):  # one block a preference, as runs write them
+        ends = np.append(starts[1:], len(group))
+        parts = (scores.slice(a, b - a) for a, b in zip(starts, ends, strict=True))
+    else:
+        parts = (scores.filter(pa.array(group == k)) for k in range(len(keys)))
+    return [(key, _aligned(names, part)) for key, part in zip(keys, parts, strict=True)]
 
 
-def _aligned(split: Split, scores: pa.Table) -> np.ndarray:
-    rows, ours = scores["row"].to_numpy(), source_rows(split)
-    order, mine = np.argsort(rows, kind="stable"), np.argsort(ours, kind="stable")
-    if len(rows) != len(ours) or not np.array_equal(rows[order], ours[mine]):
-        extra, lacking = np.setdiff1d(rows, ours), np.setdiff1d(ours, rows)
-        twice = len(rows) - len(np.unique(rows))
-        raise InputError(
-            f"the scores are not those of {split.name or 'this split'!r}: {len(lacking)} documents without a score, "
-            f"{len(extra)} unknown, {twice} scored twice" + _first(split, lacking),
-            expected=f"{len(ours)} documents",
-            came=len(rows),
-            do=_OTHER,
-        )
-    take = np.empty(len(rows), np.int64)
-    take[mine] = order  # take[document of the split] = its line in the scores
-    query = np.repeat(np.asarray(split.query_ids).astype(str), split.lengths)
-    _same(split, "query", query, scores["query"], take)
-    if split.doc_ids is not None:
-        _same(split, "doc", np.asarray(split.doc_ids).astype(str), scores["doc"], take)
-    return check_scores(split, scores["score"].to_numpy()[take])
+def _preferences(column: pa.ChunkedArray) -> tuple[list[tuple[float, ...] | None], np.ndarray]:
+    """The different preferences of a column, in the order of their first rows, and the place of each row's among them.
+
+    Raises:
+        InputError: preferences of several lengths.
+    """
+    column = column.combine_chunks()
+    there = np.asarray(column.is_valid())
+    lengths = np.unique(pc.list_value_length(column.drop_null()).to_numpy())
+    if len(lengths) != 1:
+        raise InputError("preferences of several lengths", expected="one weight an objective", came=lengths.tolist())
+    weights = np.zeros((len(column), lengths[0] + 1), np.float32)
+    weights[there, :-1] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
+    weights[:, -1] = ~there
+    # Rows of a preference nearly always stand together: only where it changes are there rows to tell apart.
+    turns = np.flatnonzero(np.append(True, (weights[1:] != weights[:-1]).any(1)))
+    _, first, code = np.unique(weights[turns], axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.argsort(order)
+    keys = [None if weights[turns[k], -1] else tuple(weights[turns[k], :-1].tolist()) for k in first[order]]
+    return keys, np.repeat(place[code.ravel()], np.diff(np.append(turns, len(weights))))
+
+
+class _Names:
+    """What the documents of a split are called, made once for all rankings of it."""
+
+    def __init__(self, split: Split):
+        self.split, self.rows = split, source_rows(split)
+        self.order = np.argsort(self.rows, kind="stable")
+        query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
+        self.query = pa.array(query, pa.string())
+        self.doc = None
+        if split.doc_ids is not None:
+            self.doc = pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
+
+
+def _aligned(ours: _Names, scores: pa.Table) -> np.ndarray:
+    rows, split = scores["row"].to_numpy(), ours.split
+    take = None
+    if not np.array_equal(rows, ours.rows):
+        order = np.argsort(rows, kind="stable")
+        if len(rows) != len(ours.rows) or not np.array_equal(rows[order], ours.rows[ours.order]):
+            extra, lacking = np.setdiff1d(rows, ours.rows), np.setdiff1d(ours.rows, rows)
+            twice = len(rows) - len(np.unique(rows))
+            raise InputError(
+                f"the scores are not those of {split.name or 'this split'!r}: {len(lacking)} documents without a "
+                f"score, {len(extra)} unknown, {twice} scored twice" + _first(split, lacking),
+                expected=f"{len(ours.rows)} documents",
+                came=len(rows),
+                do=_OTHER,
+            )
+        take = np.empty(len(rows), np.int64)
+        take[ours.order] = order  # take[document of the split] = its line in the scores
+    _same(split, "query", ours.query, scores["query"], take)
+    if ours.doc is not None:
+        _same(split, "doc", ours.doc, scores["doc"], take)
+    found = scores["score"].to_numpy()
+    return check_scores(split, found if take is None else found[take])
 
 
 def _first(split: Split, rows: np.ndarray) -> str:
     return f" (the first is row {rows[0]})" if len(rows) else ""
 
 
-def _same(split: Split, what: str, ours: np.ndarray, theirs: pa.ChunkedArray, take: np.ndarray) -> None:
-    ours = pa.array(ours.astype(object), pa.string())
-    theirs = theirs.take(pa.array(take))
+def _same(split: Split, what: str, ours: pa.Array, theirs: pa.ChunkedArray, take: np.ndarray | None) -> None:
+    theirs = theirs if take is None else theirs.take(pa.array(take))
+    if theirs.null_count == 0 and theirs.equals(pa.chunked_array([ours])):
+        return
     unequal = pc.fill_null(pc.not_equal(theirs, ours), True)
     if pc.any(unequal).as_py():
         at = pc.index(unequal, True).as_py()
@@ -100,65 +137,102 @@ def _same(split: Split, what: str, ours: np.ndarray, theirs: pa.ChunkedArray, ta
 
 
 def per_query(
-    split: Split, scores: pa.Table, measures: Sequence[str], objectives: Sequence[str] | None = None
+    split: Split,
+    scores: pa.Table,
+    measures: Sequence[str] | Mapping[str, Sequence[str]],
+    objectives: Sequence[str] | None = None,
 ) -> pa.Table:
     """One row a query, objective and preference; one column a measure.
 
     Args:
         split: the labelled lists.
         scores: their scores, in any order.
-        measures: names of measures.
+        measures: names of measures; or objective -> its measures, where each has its own.
         objectives: label columns to measure; the split's main one by default.
 
     Returns:
         `query, objective, preference, documents, blank` (no document has a positive label) and one float64 column a
-        measure, null where the query does not count.
+        measure, null where the query does not count or the measure is another objective's.
     """
-    from ..metrics import evaluate, measure
+    from ..metrics import evaluate
+    from ..metrics.judgements import Judgements
 
-    names = [repr(measure(m)) for m in measures]
+    asked = _asked(measures, objectives or split.objectives[:1])
+    names = list(dict.fromkeys(name for own in asked.values() for name in own))
     # A query without documents has nothing to rank and is nobody's average.
     there = np.flatnonzero(split.lengths > 0)
     query = pa.array(np.asarray(split.query_ids).astype(str)[there].astype(object), pa.string())
-    tables = []
+    documents = pa.array(split.lengths[there], pa.int64())
+    weights, absent = pa.list_(pa.float32()), pa.nulls(len(there), pa.float64())
+    labels = {objective: np.asarray(split.label(objective)) for objective in asked}
+    # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
+    judged = {objective: Judgements(column, split.offsets) for objective, column in labels.items()}
+    starts = split.offsets[:-1][there]
+    blank = {o: pa.array(np.maximum.reduceat(y, starts) <= 0) if len(there) else [] for o, y in labels.items()}
+    tables, last, values = [], None, {}
     for preference, aligned in join(split, scores):
-        for objective in objectives or split.objectives[:1]:
-            labels = np.asarray(split.label(objective))
-            values = evaluate(names, aligned, labels, split.offsets)
-            blank = np.maximum.reduceat(labels, split.offsets[:-1][there]) <= 0 if len(there) else np.zeros(0, bool)
+        if last is None or not np.array_equal(aligned, last):  # methods that no preference steers repeat themselves
+            values = {objective: evaluate(list(own), aligned, judged[objective]) for objective, own in asked.items()}
+            last = aligned
+        for objective, own in asked.items():
             columns = {
                 "query": query,
-                "objective": pa.array([objective] * len(there), pa.string()),
-                "preference": pa.array([preference] * len(there), pa.list_(pa.float32())),
-                "documents": pa.array(split.lengths[there], pa.int64()),
-                "blank": pa.array(blank, pa.bool_()),
+                "objective": pa.repeat(pa.scalar(objective, pa.string()), len(there)),
+                "preference": pa.repeat(pa.scalar(preference, weights), len(there)),
+                "documents": documents,
+                "blank": pa.array(blank[objective], pa.bool_()),
             }
-            for name in names:
-                columns[name] = pa.array(values[name][there], pa.float64(), from_pandas=True)  # NaN: does not count
+            for name in names:  # NaN: does not count
+                found = own and values[objective].get(name)
+                columns[name] = absent if found is None else pa.array(found[there], pa.float64(), from_pandas=True)
             tables.append(pa.table(columns))
     return pa.concat_tables(tables)
 
 
-def summarise(table: pa.Table) -> list[dict[str, Any]]:
+def _asked(measures, objectives: Sequence[str]) -> dict[str, list[str]]:
+    """Objective -> full names of its measures."""
+    from ..metrics import measure
+
+    each = measures if isinstance(measures, Mapping) else dict.fromkeys(objectives, measures)
+    return {objective: [repr(measure(m)) for m in each[objective]] for objective in objectives}
+
+
+def summarise(table: pa.Table, measures: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
     """Means of a per-query table: rows of `objective, preference, measure, mean, queries, blank`.
 
     `queries` counts the queries in the mean and `blank` those the measure leaves out of it; `mean` is NaN where none
     counts.
+
+    Args:
+        table: from `per_query`.
+        measures: objective -> its measures, as `per_query` was given them; every column by default.
     """
     from ..metrics import mean
 
+    columns = {name: table[name].to_numpy() for name in table.column_names if name not in FACTS}
+    objective = table["objective"].combine_chunks().dictionary_encode()
+    codes, group = [objective.indices.to_numpy()], [None]
+    if table["preference"].null_count < len(table):
+        group, code = _preferences(table["preference"])
+        codes.append(code)
+    else:
+        codes.append(np.zeros(len(table), np.int64))
+    known = objective.dictionary.to_pylist()
+    asked = None if measures is None else _asked(measures, known)
+    both = codes[0] + len(known) * codes[1]
+    order = np.argsort(both, kind="stable")
+    ends = np.flatnonzero(np.diff(both[order], append=-1)) + 1
     rows = []
-    groups = list(zip(table["objective"].to_pylist(), map(_hashable, table["preference"].to_pylist()), strict=True))
-    for group in dict.fromkeys(groups):
-        part = table.filter(pa.array([g == group for g in groups]))
-        for name in (c for c in table.column_names if c not in FACTS):
-            values = part[name].to_numpy()
+    for lines in sorted(np.split(order, ends[:-1]), key=lambda lines: lines[0]):
+        name, preference = known[codes[0][lines[0]]], group[codes[1][lines[0]]]
+        for column in columns if asked is None else asked[name]:
+            values = columns[column][lines]
             counted = int(np.isfinite(values).sum())
             rows.append(
                 {
-                    "objective": group[0],
-                    "preference": None if group[1] is None else list(group[1]),
-                    "measure": name,
+                    "objective": name,
+                    "preference": None if preference is None else _readable(preference),
+                    "measure": column,
                     "mean": float(mean(values)) if counted else float("nan"),
                     "queries": counted,
                     "blank": len(values) - counted,
@@ -167,8 +241,9 @@ def summarise(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _hashable(preference: Iterable[float] | None):
-    return None if preference is None else tuple(preference)
+def _readable(preference: Iterable[float]) -> list[float]:
+    """Weights that were kept as float32, with the fewest digits that say which."""
+    return [float(str(np.float32(w))) for w in preference]
 
 
 def write_per_query(path: Path, table: pa.Table) -> None:

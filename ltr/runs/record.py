@@ -2,7 +2,8 @@
 
     config.toml               the resolved config: alone, it repeats the run
     checkpoints/              while training; gone when the run is done
-    ranker/                   the trained ranker, and training.json, what its training left to tell
+    ranker/ or method/        what was trained, and training.json, what its training left to tell;
+                              beside a method labelling.json, how its labels were made
     scores/{vali,test}.parquet        query, doc, row, score, preference
     per_query/{vali,test}.parquet     one column a measure, from scores and the labels of the STORE
     record.json               config, hashes, seeds, environment, cost, selection, means
@@ -19,10 +20,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .files import fingerprints, sha256, whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["LOOSE", "Record", "finite", "read_record", "verify", "write_record"]
 
@@ -48,10 +52,11 @@ class Record:
         cost: `fit_seconds`, `score_seconds`, `train_documents_per_second`, `train_step_seconds` (of a net's training
             step, its batch included, median over epochs; processor time of all threads on a CPU, wall time on an
             accelerator), `score_documents_per_second`, `peak_memory_bytes` (of the
-            process; `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`.
+            process; `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`; of a method also
+            `models_trained` and `seconds_a_point` (fit_seconds over the preferences it is scored for).
         selection: `measure`, `value`, `epoch` or `iteration`, `split` (always "vali").
         measures: rows of `split`, `objective`, `preference`, `measure`, `mean`, `queries` (counted in the mean),
-            `blank` (left out of it); `mean` is None where no query counts.
+            `blank` (left out of it); `mean` is None where no query counts. Preferences in the order of the lattice.
         artefacts: relative path -> sha256 of every file the run left.
         command: the shell command that repeats the run.
     """
@@ -91,6 +96,20 @@ class Record:
             file=self.folder,
             do=f"Reported: {', '.join(known)}",
         )
+
+    def points(self, split: str = "test") -> np.ndarray:
+        """The front of a method's run: means, float64 `[preference, objective]`, rows in the order of the lattice.
+
+        NaN where no query counts.
+        """
+        import numpy as np
+
+        rows = [r for r in self.measures if r["split"] == split]
+        names = list(dict.fromkeys(r["objective"] for r in rows))
+        means = [math.nan if r["mean"] is None else r["mean"] for r in rows]
+        if "method" not in self.config or not rows:
+            raise InputError(f"the run has no front on {split!r}", file=self.folder, expected="a finished method run")
+        return np.array(means, np.float64).reshape(-1, len(names))
 
 
 def write_record(record: Record) -> None:

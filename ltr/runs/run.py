@@ -16,11 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import InputError, MissingExtra
 from ..strict import read_toml, to_dict, write_toml
 from .config import RunConfig, command, config_hash, differences, resolve, seeds
 from .files import fingerprints, lock, sha256, whole_file, whole_folder
 from .record import LOOSE, Record, finite, read_record, write_record
+from .tasks import label_columns, labelling_of, load_task
 
 if TYPE_CHECKING:
     from ..types import Task
@@ -125,8 +128,7 @@ def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Pr
 
 
 def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str) -> Record:
-    from ..rankers import load_ranker
-    from ..rankers.neural import pick_device
+    from . import trained
     from .environment import code, data_hashes, peak_memory, reset_peak_memory
     from .inputs import input_facts
 
@@ -142,36 +144,24 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
     record = replace(record, data=data, hashes={**record.hashes, **data_hashes(task)})
     reset_peak_memory()
 
-    trained = folder / "ranker"
-    if not trained.is_dir():
-        from ..methods.single import train
-
-        ranker, log = train(
-            task.train,
-            task.vali,
-            ranker=config.ranker.name,
-            ranker_params=config.ranker.params,
-            loss=config.loss and config.loss.name,
-            loss_params=config.loss and config.loss.params,
-            training=config.training,
-            objective=(_objectives(config) or (None,))[0],
-            select=config.select,
-            seed=record.seeds["run"],
-            folder=folder / "checkpoints",
-            accelerator=device,
-            progress=lambda *event: progress("fit", *event),
-        )
-        with whole_folder(trained) as beside:
-            ranker.save(beside)
+    kept = folder / trained.place(config)
+    if not kept.is_dir():
+        model, log = trained.fit(
+            config, task, record.seeds["run"], folder / "checkpoints", device,
+            lambda *event: progress("fit", *event),
+        )  # fmt: skip
+        with whole_folder(kept) as beside:
+            model.save(beside)
+            if config.method is not None:
+                labelling_of(task).save(beside / "labelling.json")
             log = {**log, "inputs": input_facts(task), "code": code()["sources"]}
             (beside / "training.json").write_text(json.dumps(finite(log), indent=1, allow_nan=False) + "\n")
     # Scores come from what was saved: what a user loads later is what was measured.
-    ranker = load_ranker(trained)
-    if hasattr(ranker, "to"):  # only nets have a device, and loading puts them where it is fastest
-        ranker.to(pick_device(device))
-    log = json.loads((trained / "training.json").read_text())
+    model = trained.load(kept, device)
+    log = json.loads((kept / "training.json").read_text())
+    points = None if config.method is None else _lattice(config)
 
-    seconds, documents = _score(ranker, task, folder, progress)
+    seconds, documents = _score(model, task, points, folder, progress)
     measures = _measure(config, task, folder, progress)
     cost = {
         **record.cost,
@@ -180,27 +170,42 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
         "train_documents_per_second": log.get("documents_per_second"),
         "train_step_seconds": log.get("step_seconds"),
         "score_documents_per_second": documents / max(seconds, 1e-9),
-        "parameters": int(ranker.n_parameters),
+        **({"parameters": int(model.n_parameters)} if points is None else _method_cost(model, log, len(points))),
         **peak_memory(),
     }
     selection = {"measure": config.select, "split": "vali", **log["selection"]}
+    if points is not None:
+        selection = {**selection, **_front_of(replace(record, measures=measures))}
     artefacts = fingerprints(folder, skip=LOOSE)
     return replace(record, status="done", cost=cost, selection=selection, measures=measures, artefacts=artefacts)
 
 
-def load_task(config: RunConfig) -> Task:
-    """The data of a run, with the label columns its config names."""
-    from ..datasets import load
+def _lattice(config: RunConfig):
+    from ..objectives import lattice
 
-    return load(config.data.name, fold=config.data.fold, objectives=_objectives(config) or None)
-
-
-def _objectives(config: RunConfig) -> tuple[str, ...]:
-    """The label columns the config names, the trained one first; none for the dataset's main one."""
-    return tuple(dict.fromkeys(filter(None, (config.data.objective, *config.data.objectives))))
+    return lattice(len(config.data.objectives), config.preferences)
 
 
-def _score(ranker, task: Task, folder: Path, progress: Progress) -> tuple[float, int]:
+def _method_cost(method, log: dict, points: int) -> dict:
+    return {
+        "parameters": int(method.cost["n_parameters"]),
+        "models_trained": log["models_trained"],
+        "seconds_a_point": log["seconds"] / points,
+    }
+
+
+def _front_of(record: Record) -> dict:
+    """The selection of a method: hypervolume of its validation points, seen from the origin."""
+    from ..fronts import hypervolume
+
+    points = record.points("vali")
+    there = np.isfinite(points).all()  # without a judged list there is nothing to compare by
+    value = hypervolume(points, np.zeros(points.shape[1])) if there else None
+    return {"measure": "hypervolume(reference=0)", "value": value}
+
+
+def _score(model, task: Task, points, folder: Path, progress: Progress) -> tuple[float, int]:
+    """Writes the scores of both splits; of a method, of every preference `points`."""
     from .scores import write_scores
 
     seconds, documents = 0.0, 0
@@ -208,10 +213,10 @@ def _score(ranker, task: Task, folder: Path, progress: Progress) -> tuple[float,
         split = task.split(name)
         progress("score", done, len(_SPLITS), name)
         started = time.perf_counter()
-        scores = ranker.score(split)
+        scores = model.score(split) if points is None else model.score(split, points)
         seconds += time.perf_counter() - started
-        documents += split.n_documents
-        write_scores(folder / "scores" / f"{name}.parquet", split, scores)
+        documents += scores.size
+        write_scores(folder / "scores" / f"{name}.parquet", split, scores, points)
     progress("score", len(_SPLITS), len(_SPLITS), "")
     return seconds, documents
 
@@ -220,14 +225,17 @@ def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress) ->
     from .evaluate import per_query, summarise, write_per_query
     from .scores import read_scores
 
-    objectives = _objectives(config) or task.objectives[:1]
+    if config.method is None:
+        measures, objectives = config.measures, label_columns(config) or task.objectives[:1]
+    else:
+        objectives = task.objectives
+        measures = {name: (measure,) for name, measure in zip(objectives, config.measures, strict=True)}
     rows = []
     for done, name in enumerate(_SPLITS):
         progress("measure", done, len(_SPLITS), name)
-        table = per_query(
-            task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), config.measures, objectives
-        )
+        table = per_query(task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), measures, objectives)
         write_per_query(folder / "per_query" / f"{name}.parquet", table)
-        rows += [{"split": name, **row} for row in summarise(table)]
+        own = measures if isinstance(measures, dict) else None
+        rows += [{"split": name, **row} for row in summarise(table, own)]
     progress("measure", len(_SPLITS), len(_SPLITS), "")
     return rows

@@ -2,7 +2,7 @@
 
 Columns: `query` (string), `doc` (string, null where the source names no documents), `row` (int64, the document's row in
 the source file), `score` (float32), `preference` (list of float32, null for rankers that take none). One row a
-document, or one row a document and preference.
+document, or one row a document and preference: all documents with the first preference, then all with the second.
 """
 
 from __future__ import annotations
@@ -67,27 +67,47 @@ def scores_table(split: Split, scores, preference=None) -> pa.Table:
 
     Args:
         split: `[documents]` in lists.
-        scores: `[documents]`, finite.
-        preference: `[objective]` weights the ranker was asked with, or None.
+        scores: `[documents]`, or `[preference, documents]`; finite.
+        preference: `[objective]` weights the ranker was asked with, or `[preference, objective]`, or None.
     """
-    scores = check_scores(split, scores)
-    n = split.n_documents
+    weights = SCHEMA.field("preference").type
+    if preference is None:
+        blocks = [check_scores(split, scores)]
+        asked = [pa.nulls(split.n_documents, weights)]
+    else:
+        blocks, asked = _rankings(split, scores, np.atleast_2d(np.asarray(preference, np.float32)))
     query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
     doc = (
-        pa.nulls(n, pa.string())
+        pa.nulls(split.n_documents, pa.string())
         if split.doc_ids is None
         else pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
     )
-    weights = pa.nulls(n, SCHEMA.field("preference").type)
-    if preference is not None:
-        weights = pa.array([np.asarray(preference, np.float32)] * n, SCHEMA.field("preference").type)
-    return pa.table([pa.array(query, pa.string()), doc, source_rows(split), scores, weights], schema=SCHEMA)
+    # The same names for every preference: one block in memory, repeated by reference.
+    shared = (pa.array(query, pa.string()), doc, pa.array(source_rows(split), pa.int64()))
+    columns = [pa.chunked_array([each] * len(blocks)) for each in shared]
+    columns += [pa.chunked_array(blocks, pa.float32()), pa.chunked_array(asked, weights)]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _rankings(split: Split, scores, preferences: np.ndarray) -> tuple[list[np.ndarray], list[pa.Array]]:
+    """Blocks of scores and of the preference they were asked with."""
+    scores = np.asarray(scores, np.float32)
+    scores = scores if scores.ndim == 2 else scores[None]
+    if len(scores) != len(preferences):
+        raise InputError("scores of one ranking a preference", expected=f"{len(preferences)}", came=scores.shape)
+    n, m = split.n_documents, preferences.shape[1]
+    ends = np.arange(0, (n + 1) * m, m, dtype=np.int32)
+    repeated = [pa.ListArray.from_arrays(ends, np.tile(w, n)) for w in preferences]
+    return [check_scores(split, row) for row in scores], repeated
 
 
 def write_scores(path: Path, split: Split, scores, preference=None) -> None:
     """Writes `scores_table` whole or not at all."""
     with whole_file(path) as beside:
-        pq.write_table(scores_table(split, scores, preference), beside)
+        # Scores do not repeat, so a dictionary of them is waste; split into bytes, their exponents compress.
+        encoding = {"use_dictionary": ["query", "doc", "row", "preference.list.element"]}
+        encoding |= {"column_encoding": {"score": "BYTE_STREAM_SPLIT"}, "compression": "zstd"}
+        pq.write_table(scores_table(split, scores, preference), beside, **encoding)
 
 
 def read_scores(path: Path | str) -> pa.Table:

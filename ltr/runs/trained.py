@@ -1,0 +1,158 @@
+"""What a run trains, a ranker or a method: fitted, kept in its folder, and back from it.
+
+    fit(config, task, seed, checkpoints, device, progress) -> (ranker or method, what its training left to tell)
+    load(folder, device) -> ranker or method
+
+Both score `score(split)` or `score(split, preferences)`, and both `save(folder)`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .files import whole_file
+from .tasks import label_columns, labelling_of
+
+if TYPE_CHECKING:
+    from ..types import Task
+    from .config import RunConfig
+
+__all__ = ["PLACES", "fit", "is_method", "load", "place"]
+
+PLACES = ("ranker", "method")  # the folder inside a run's
+
+
+def place(config: RunConfig) -> str:
+    """Which of `PLACES` a run keeps what it trained in."""
+    return "ranker" if config.method is None else "method"
+
+
+def is_method(folder: Path | str) -> bool:
+    """Whether a folder keeps a method."""
+    from ..methods.base import MARK
+
+    return (Path(folder) / MARK).is_file()
+
+
+def fit(
+    config: RunConfig, task: Task, seed: int, checkpoints: Path, device: str, progress: Callable[[int, int, str], None]
+) -> tuple[Any, dict[str, Any]]:
+    """Trains what the config names, continuing from `checkpoints`.
+
+    Args:
+        progress: hears (epoch, epochs, note) after each epoch, or some rounds.
+    """
+    return (_fit_ranker if config.method is None else _fit_method)(config, task, seed, checkpoints, device, progress)
+
+
+def load(folder: Path | str, device: str = "auto"):
+    """The ranker or method kept in a folder, on a device."""
+    from ..methods import load_method
+    from ..rankers import load_ranker
+    from ..rankers.neural import pick_device
+
+    found = load_method(folder) if is_method(folder) else load_ranker(folder)
+    for model in (found, *getattr(found, "models", ()), getattr(found, "base", None)):
+        if hasattr(model, "to"):  # only nets have a device, and loading puts them where it is fastest
+            model.to(pick_device(device))
+        elif hasattr(model, "net"):
+            model.net.to(pick_device(device))
+    return found
+
+
+def _fit_ranker(config: RunConfig, task: Task, seed: int, checkpoints: Path, device: str, progress):
+    from ..methods.single import train
+
+    return train(
+        task.train,
+        task.vali,
+        ranker=config.ranker.name,
+        ranker_params=config.ranker.params,
+        loss=config.loss and config.loss.name,
+        loss_params=config.loss and config.loss.params,
+        training=config.training,
+        objective=(label_columns(config) or (None,))[0],
+        select=config.select,
+        seed=seed,
+        folder=checkpoints,
+        accelerator=device,
+        progress=progress,
+    )
+
+
+def _fit_method(config: RunConfig, task: Task, seed: int, checkpoints: Path, device: str, progress):
+    from ..methods import make_method
+    from ..objectives import lattice
+
+    method = make_method(config.method.name, seed=seed, **config.method.params)
+    if hasattr(method.config, "measures"):
+        method.config = replace(method.config, measures=config.measures)
+    points = lattice(len(task.objectives), config.preferences)
+    # One model a preference: those that will be asked for. The others choose by the few of their own default.
+    asked = points if method.claims["steers"] == "fitted" else None
+    clock = _Clock(checkpoints / "seconds.json")
+    hear = _Trainings(checkpoints, progress, clock)
+    with clock:
+        method.fit(task, preferences=asked, folder=checkpoints, progress=hear, accelerator=device)
+    models = [{key: getattr(model, key, None) for key in ("best", "history", "cost")} for model in method.models]
+    log = {
+        "seconds": clock.seconds, "models_trained": method.models_trained, "selection": {}, "models": models,
+        "labelling": [o.name for o in labelling_of(task).objectives],
+    }  # fmt: skip
+    return method, log
+
+
+class _Clock:
+    """Seconds of a fit, those of interrupted attempts included: they are noted while it runs."""
+
+    EVERY = 1.0
+
+    def __init__(self, path: Path):
+        self.path, self.before = path, 0.0
+        if path.is_file():
+            self.before = float(json.loads(path.read_text())["seconds"])
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
+
+    def __enter__(self) -> _Clock:
+        self.began = self.noted = time.perf_counter()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.note()
+
+    def tick(self) -> None:
+        if time.perf_counter() - self.noted >= self.EVERY:
+            self.note()
+
+    def note(self) -> None:
+        self.noted = time.perf_counter()
+        with whole_file(self.path) as beside:
+            beside.write_text(json.dumps({"seconds": self.seconds}))
+
+
+class _Trainings:
+    """Turns the epochs of one training after another into progress that says which of them is running."""
+
+    def __init__(self, checkpoints: Path, progress: Callable[[int, int, str], None], clock: _Clock):
+        self.checkpoints, self.progress, self.clock = checkpoints, progress, clock
+        self.number, self.epoch = 0, np.inf
+
+    def __call__(self, event) -> None:
+        if event.epoch <= self.epoch:
+            # A training that continues finds the folders of those that are done; each leaves one.
+            there = sum(p.is_dir() for p in self.checkpoints.iterdir()) if self.checkpoints.is_dir() else 0
+            self.number = max(self.number + 1, there)
+        self.epoch = event.epoch
+        self.clock.tick()
+        vali = "" if event.vali is None else f", vali {event.vali:.4f}"
+        self.progress(event.epoch, event.epochs, f"training {self.number}{vali}")
