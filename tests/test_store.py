@@ -276,7 +276,8 @@ def test_objectives_of_reordered_and_0_based_files(tmp_path):
         ({"objectives": {"a": {"colum": 1}}}, "unknown key of the objective 'a'.*Did you mean 'column'"),
         ({"objectives": {"a": {"column": 5}}}, "no such feature; expected an index from 1 to 4"),
         ({"objectives": {"a": {"column": "f9"}}}, "unknown feature 'f9'"),
-        ({"objectives": {"a": {"column": 1, "transform": "log"}}}, "unknown transform"),
+        ({"objectives": {"a": {"column": 1, "transform": "log"}}}, "unknown key of the objective 'a'.*transform"),
+        ({"objectives": {"a": {"column": 1, "raw": "yes"}}}, "raw of the objective 'a'"),
         ({"objectives": {"row": {}}}, "a name of its own"),
         ({"drop": [1, 2, 3, 4]}, "no features are left"),
         ({"drop": [0]}, "no such feature"),
@@ -295,6 +296,11 @@ def test_an_objective_must_be_a_grade(tmp_path):
         (tmp_path / f"{split}.txt").write_text("1 qid:1 1:1 2:3\n0 qid:2 1:-2 2:3\n")
     with pytest.raises(InputError, match=r"train.txt: objective 'x', document 2: not a grade.*-2.0"):
         convert_folder(tmp_path, tmp_path / "store", objectives={"relevance": {}, "x": 1})
+    store = convert_folder(tmp_path, tmp_path / "store", objectives={"relevance": {}, "x": {"column": 1, "raw": True}})
+    assert store.task().test.labels.tolist() == [[1, 1], [0, -2]]
+    (tmp_path / "test.txt").write_text("1 qid:1 1:nan 2:3\n")
+    with pytest.raises(InputError, match="not a number.*finite"):
+        convert_folder(tmp_path, tmp_path / "other", objectives={"relevance": {}, "x": {"column": 1, "raw": True}})
 
 
 def test_labels_of_a_table_never_leak(tmp_path):

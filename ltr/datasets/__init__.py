@@ -24,7 +24,13 @@ _HOME = {"Store": "store", "read_svmlight": "svmlight", "read_table": "table"}
 __getattr__ = lazily(__name__, _HOME)
 
 
-def load(name_or_path, fold: str | None = None, objectives: Sequence[str] | Mapping[str, Any] | None = None) -> Task:
+def load(
+    name_or_path,
+    fold: str | None = None,
+    objectives: Sequence[str] | Mapping[str, Any] | None = None,
+    *,
+    exact: bool = False,
+) -> Task:
     """A dataset's fold, ready to train on.
 
     Args:
@@ -34,6 +40,8 @@ def load(name_or_path, fold: str | None = None, objectives: Sequence[str] | Mapp
         fold: the first by default.
         objectives: which label columns, the first is the main one. Names, or for raw files also the mapping that
             `store.convert` takes; features that become objectives leave the inputs.
+        exact: of a dataset with a card: from its inputs must be gone exactly what the card says leaves with these
+            objectives. By default a store that was converted for more objectives will do.
 
     Raises:
         InputError: nothing of that name, or nothing fetched yet (and what to run).
@@ -43,11 +51,13 @@ def load(name_or_path, fold: str | None = None, objectives: Sequence[str] | Mapp
         from . import synthetic
 
         return _chosen(synthetic.from_name(text), fold, objectives)
-    store = open_store(name_or_path, objectives)
+    store = open_store(name_or_path, objectives, exact=exact)
     return store.task(fold, None if objectives is None else list(objectives))
 
 
-def open_store(name_or_path, objectives: Sequence[str] | Mapping[str, Any] | None = None) -> Store:
+def open_store(
+    name_or_path, objectives: Sequence[str] | Mapping[str, Any] | None = None, *, exact: bool = False
+) -> Store:
     """The store behind a name or path, converting raw files on the first call. Arguments as `load`."""
     from .store import Store
 
@@ -57,7 +67,7 @@ def open_store(name_or_path, objectives: Sequence[str] | Mapping[str, Any] | Non
         from . import card as cards
 
         if str(name_or_path) in cards.cards():
-            return _of_card(cards.load_card(str(name_or_path)), objectives)
+            return _of_card(cards.load_card(str(name_or_path)), objectives, exact)
         if not path.exists():
             raise unknown_name("dataset", str(name_or_path), cards.cards())
     if (path / "manifest.json").is_file():
@@ -69,21 +79,49 @@ def open_store(name_or_path, objectives: Sequence[str] | Mapping[str, Any] | Non
     return _cached(path, None, objectives)
 
 
-def _of_card(card, objectives) -> Store:
+def _of_card(card, objectives, exact: bool) -> Store:
     from .store import Store
 
     home = places.data_root() / card.name
+    named = objectives is not None and not isinstance(objectives, Mapping)
     if (home / "store" / "manifest.json").is_file():
         store = Store.open(home / "store")
-        if objectives is None or (not isinstance(objectives, Mapping) and set(objectives) <= set(store.objectives)):
+        fits = objectives is None or (named and set(objectives) <= set(store.objectives))
+        if fits and (not exact or objectives is None or _left_out(store) == _leaving(card, objectives)):
             return store
     if (home / "raw").is_dir():
-        return _cached(home / "raw", card, objectives)
+        # One store for all objectives that take the same columns away, in whatever order they are asked for.
+        return _cached(home / "raw", card, _companions(card, objectives) if named and exact else objectives)
+    if named and (home / "store").is_dir():
+        raise InputError(
+            f"the store of {card.name!r} was not made for these objectives, and its raw files are not here",
+            file=home / "store",
+            expected=f"{', '.join(objectives)}, with columns {sorted(_leaving(card, objectives)) or 'none'} left out",
+            came=f"{', '.join(store.objectives)}, with columns {sorted(_left_out(store)) or 'none'} left out",
+            do=f"Run: ltr data fetch {card.name}",
+        )
     raise InputError(
         f"the dataset {card.name!r} is not on this machine",
         file=home,
         do=f"Run: ltr data fetch {card.name} && ltr data convert {card.name}",
     )
+
+
+def _left_out(store: Store) -> set[str]:
+    return set(store.manifest["features"]["left_out"])
+
+
+def _leaving(card, objectives: Sequence[str]) -> set[str]:
+    """Names of the features that leave the inputs with these objectives of the card."""
+    columns = {*card.leaving(objectives), *(card.objective(name).column for name in objectives)}
+    names = card.feature_names or tuple(f"f{k + card.index_base}" for k in range(card.n_features))
+    return {names[c - card.index_base] for c in columns if isinstance(c, int) and c != 0} | (columns & set(names))
+
+
+def _companions(card, objectives: Sequence[str]) -> list[str]:
+    """These objectives and all others of the card that take no further column away, in the card's order."""
+    gone = _leaving(card, objectives)
+    return [o.name for o in card.objectives if _leaving(card, [o.name]) <= gone]
 
 
 def _known(store: Store, objectives) -> None:
@@ -103,7 +141,18 @@ def _cached(path: Path, card, objectives) -> Store:
     ]
     facts = [[str(p.relative_to(path.parent)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     spec = list(objectives.items()) if isinstance(objectives, Mapping) else objectives and list(objectives)
-    key = json.dumps([SCHEMA, str(path.resolve()), card and card.name, spec, facts], default=str)
+    # What a conversion reads of the card, so that an edited one does not find the store of yesterday.
+    columns = [(o.name, o.column, o.leaves, o.transform != "identity") for o in card.objectives] if card else None
+    of_card = card and [
+        card.name,
+        card.index_base,
+        card.n_features,
+        card.folds,
+        card.table,
+        card.feature_names,
+        columns,
+    ]
+    key = json.dumps([SCHEMA, str(path.resolve()), of_card, spec, facts], default=str)
     target = places.data_root() / "stores" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (target / "manifest.json").is_file():
         try:

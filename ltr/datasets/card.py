@@ -92,6 +92,8 @@ class Objective:
         column: where it stands: 0 is the label at the head of an svmlight row, k the feature of index k in the file
             (counted as the file counts them), a string the column of a table.
         direction: "max" when a higher value is better.
+        transform: how raw values become labels, see `ltr.objectives`: "identity" for grades, else "grade5", "minmax" or
+            "log-minmax". The default of a task; it may take another.
         labels: value -> meaning, where values have meanings.
         scale: the values in words: "grades 0-4", "counts, heavy tail".
         leaves: feature indices that must leave the inputs of every method when this is an objective: the column itself
@@ -104,6 +106,7 @@ class Objective:
     column: int | str
     certainty: Certainty
     direction: Literal["max", "min"] = "max"
+    transform: Literal["identity", "grade5", "minmax", "log-minmax"] = "identity"
     labels: dict[str, str] = field(default_factory=dict)
     scale: str = ""
     leaves: tuple[int, ...] = ()
@@ -310,6 +313,11 @@ def _check(card: Card) -> None:
         wrong = [c for c in columns if c != 0 and not card.index_base <= c <= last]
         if wrong:
             raise InputError(f"objective {objective.name!r}: no such column", expected=f"0 to {last}", came=wrong)
+        if (objective.transform, objective.direction) == ("identity", "min"):
+            raise InputError(
+                f"objective {objective.name!r} is better when lower and no label by itself",
+                do="Take the transform grade5, minmax or log-minmax, which turn it round.",
+            )
     if len(card.feature_names) not in (0, card.n_features):
         raise InputError("feature_names", expected=f"{card.n_features} names", came=len(card.feature_names))
 

@@ -38,14 +38,14 @@ def _head(card: Card) -> list[str]:
 
 
 def _objectives(card: Card) -> list[str]:
-    lines = ["## Objectives", "", _row("name", "column", "better", "values", "leaves the inputs", "note")]
-    lines += [_row(*["---"] * 6)]
+    lines = ["## Objectives", "", _row("name", "column", "better", "values", "labels by", "leaves the inputs", "note")]
+    lines += [_row(*["---"] * 7)]
     for o in card.objectives:
         values = "; ".join(f"{value} = {meaning}" for value, meaning in o.labels.items()) or o.scale
         column = "label" if o.column == 0 else o.column
         better = {"max": "higher", "min": "lower"}[o.direction]
         leaves = ", ".join(map(str, o.leaves)) or "-"
-        lines += [_row(o.name, column, better, values, leaves, f"{o.note}{_tag(o.certainty)}")]
+        lines += [_row(o.name, column, better, values, o.transform, leaves, f"{o.note}{_tag(o.certainty)}")]
     return lines
 
 

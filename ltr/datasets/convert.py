@@ -226,7 +226,7 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None) -
         "name": name,
         "made_by": f"ltr {__version__}",
         "card": _card_facts(wanted.card),
-        "objectives": [{"name": o.name, "column": o.column, "transform": o.transform} for o in objectives],
+        "objectives": [{"name": o.name, "column": o.column, "raw": o.raw} for o in objectives],
         "features": {
             "count": len(keep),
             "names": kept,

@@ -1,11 +1,15 @@
-"""Objectives: where each label column of a store comes from, and which columns leave the inputs for it."""
+"""Objectives: where each label column of a store comes from, and which columns leave the inputs for it.
+
+The store keeps columns as they came. What an experiment makes of a raw one (grades by quantiles, values in [0, 1],
+turned round where lower is better) is said and done in `ltr.objectives`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,13 +30,13 @@ class Objective:
         name: its name in tasks.
         column: 0 for the label itself (the head of an svmlight line, a table's main label); k for the feature of index
             k, counted as the file counts; or the name of a label column or feature (feature 0 of a file that counts
-            from 0 is "f0"). A feature that is an objective leaves the inputs.
-        transform: how the raw value becomes the label; only "identity" now.
+            from 0 is "f0"); None for what `name` means by itself. A feature that is an objective leaves the inputs.
+        raw: a quantity that is turned into labels later: any finite value. Otherwise grades: finite, 0 or more.
     """
 
     name: str
-    column: int | str = 0
-    transform: Literal["identity"] = "identity"
+    column: int | str | None = 0
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,11 @@ def listed(objectives: Sequence[str | Objective] | Mapping[str, Any]) -> list[Ob
             continue
         spec = spec if isinstance(spec, Mapping) else {"column": spec}
         for key in spec:
-            if key not in ("column", "transform"):
-                raise unknown_name(f"key of the objective {name!r}:", key, ("column", "transform"))
-        if spec.get("transform", "identity") != "identity":
-            raise unknown_name(f"transform of the objective {name!r}:", spec["transform"], ("identity",))
-        found.append(Objective(name, spec.get("column", 0)))
+            if key not in ("column", "raw"):
+                raise unknown_name(f"key of the objective {name!r}:", key, ("column", "raw"))
+        if not isinstance(spec.get("raw", False), bool):
+            raise InputError(f"raw of the objective {name!r}", expected="true or false", came=spec["raw"])
+        found.append(Objective(name, spec.get("column", 0), spec.get("raw", False)))
     return found
 
 
@@ -99,11 +103,11 @@ def choose(
         drop: further features that leave.
     """
     if given is None:
-        default = card.objectives[:1] if card else matrix.labels or ("relevance",)
-        chosen = [o if isinstance(o, str) else Objective(o.name, o.column) for o in default]
+        chosen = [o.name for o in card.objectives[:1]] if card else list(matrix.labels or ("relevance",))
     else:
         chosen = listed(given)
-    chosen = [_by_name(o, card, matrix) if isinstance(o, str) else o for o in chosen]
+    chosen = [Objective(o, None) if isinstance(o, str) else o for o in chosen]
+    chosen = [_by_name(o, card, matrix) if o.column is None else o for o in chosen]
     if not chosen:
         raise InputError("no objective", expected="at least one")
     leaving = {matrix.column(c) for c in drop}
@@ -120,27 +124,22 @@ def choose(
                 do="For example {'relevance': {'column': 0}, 'pagerank': {'column': 41}}",
             )
         if card is not None and o.name in {c.name for c in card.objectives}:
-            if card.objective(o.name).direction == "min":
-                raise InputError(
-                    f"objective {o.name!r} is better when lower",
-                    expected="an objective that is better when higher",
-                    do="Labels are grades; give a column that is turned round",
-                )
             leaving |= {matrix.column(c) for c in card.leaving([o.name])}
         if not matrix.is_label(o):
             leaving.add(matrix.column(o.column))
     return chosen, sorted(leaving)
 
 
-def _by_name(name: str, card: Card | None, matrix: Matrix) -> Objective:
+def _by_name(o: Objective, card: Card | None, matrix: Matrix) -> Objective:
     """What a bare name means: the card's objective, a label column, a feature, or the name of svmlight's label."""
     if card is not None:
-        return Objective(name, card.objective(name).column)
-    if name in matrix.labels or name in matrix.names:
-        return Objective(name, name)
+        own = card.objective(o.name)
+        return Objective(o.name, own.column, o.raw or own.transform != "identity")
+    if o.name in matrix.labels or o.name in matrix.names:
+        return replace(o, column=o.name)
     if matrix.labels:
-        raise unknown_name("label or feature column", name, [*matrix.labels, *matrix.names])
-    return Objective(name, 0)
+        raise unknown_name("label or feature column", o.name, [*matrix.labels, *matrix.names])
+    return replace(o, column=0)
 
 
 def values(gathered: Gathered, objectives: Sequence[Objective], matrix: Matrix, path: Path) -> np.ndarray:
@@ -151,14 +150,15 @@ def values(gathered: Gathered, objectives: Sequence[Objective], matrix: Matrix, 
     for k, o in enumerate(objectives):
         if k not in features:
             out[:, k] = gathered.labels[:, matrix.labels.index(o.column) if o.column != 0 else 0]
-    wrong = np.argwhere(~(np.isfinite(out) & (out >= 0)))
+    wrong = np.argwhere(~(np.isfinite(out) & ((out >= 0) | np.array([o.raw for o in objectives]))))
     if len(wrong):
         row, k = wrong[0].tolist()
+        raw = objectives[k].raw
         raise InputError(
-            f"objective {objectives[k].name!r}, document {row + 1}: not a grade",
+            f"objective {objectives[k].name!r}, document {row + 1}: not a {'number' if raw else 'grade'}",
             file=path,
-            expected="a finite value, 0 or more",
+            expected="a finite value" if raw else "a finite value, 0 or more",
             came=float(out[row, k]),
-            do="Choose another column",
+            do="Choose another column" if raw else "Choose another column, or a label transform that takes it as it is",
         )
     return out

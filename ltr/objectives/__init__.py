@@ -2,6 +2,7 @@
 
     objective.py         what an objective is; labels of a task made from raw columns, fitted on train
     label_transforms.py  identity, grade5, minmax, log-minmax
+    tasks.py             tasks of several objectives by the names of a card
     targets.py           list targets z^k, blank objectives, mixes, the oracle ranking
     preferences.py       the lattice, Dirichlet draws, validation of what a user typed
     scalarisations.py    losses and a preference -> one number to descend (`SCALARISATIONS`)
@@ -22,6 +23,7 @@ _HOME = {
     "LabelTransform": "label_transforms",
     "arithmetic_mix": "targets", "counting": "targets", "geometric_mix": "targets", "list_targets": "targets",
     "mean_losses": "targets", "oracle_scores": "targets", "weighted_sum": "targets",
+    "blank_lists": "tasks", "load_multi": "tasks", "task_objectives": "tasks",
     "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
     "SCALARISATIONS": "scalarisations", "coefficients": "scalarisations", "scalarisation": "scalarisations",
     "AGGREGATORS": "aggregators", "aggregator": "aggregators",

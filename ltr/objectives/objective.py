@@ -96,6 +96,15 @@ class Labelling:
     def names(self) -> tuple[str, ...]:
         return tuple(o.name for o in self.objectives)
 
+    @property
+    def gains(self) -> tuple[Literal["exp2", "linear"], ...]:
+        """What a label is worth, one an objective."""
+        return tuple(o.gain for o in self.objectives)
+
+    def measures(self, k: int = 10) -> tuple[str, ...]:
+        """One measure an objective."""
+        return tuple(o.measure(k) for o in self.objectives)
+
     def apply(self, split: Split) -> Split:
         """The split with these objectives as its labels; everything else is shared, not copied.
 
@@ -116,9 +125,15 @@ class Labelling:
         return replace(split, labels=labels, objectives=self.names)
 
     def task(self, task: Task) -> Task:
-        """The task with these objectives in all three splits."""
+        """The task with these objectives in all three splits, and their gains in `facts["gains"]`, which methods read.
+
+        The truth of a synthetic task is left behind where it speaks of other labels than these.
+        """
         turned = {name: self.apply(task.split(name)) for name in ("train", "vali", "test")}
-        return replace(task, **turned)
+        facts = {**task.facts, "gains": self.gains}
+        if any((o.column, o.transform, o.gain) != (o.name, "identity", "exp2") for o in self.objectives):
+            facts.pop("truth", None)
+        return replace(task, facts=facts, **turned)
 
     def save(self, path: Path | str) -> None:
         """Writes one JSON file, atomically."""

@@ -1,0 +1,116 @@
+"""Multi-objective tasks by name: which columns, what is made of them, and which columns leave the inputs.
+
+    task, labelling = load_multi("mslr-head", ["relevance", "url-clicks"])              # as the card says: grade5
+    task, labelling = load_multi("mslr-head", ["relevance", "url-clicks:minmax"])       # the same column otherwise
+    task, labelling = load_multi("synthetic:objectives=3", ["relevance", "trust"])
+
+An objective is named by the card of its dataset, or, where there is none, by its label column; ":TRANSFORM" behind the
+name takes another label transform and belongs to the name, so that tables say what was measured. From the inputs of
+every task go the columns that the card says leave with any of its objectives, whatever store lies on the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, unknown_name
+from ..types import Split, Task
+from .label_transforms import NAMES
+from .objective import Labelling, Objective, label_objectives
+
+__all__ = ["blank_lists", "load_multi", "task_objectives"]
+
+
+def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objective, ...]:
+    """The objectives of a dataset by name, in this order.
+
+    Args:
+        dataset: as `ltr.datasets.load` takes it. The card of a dataset, or of a store that was made from one, says
+            column, direction and transform; without a card a name is a label column as it stands.
+        names: "page-rank", or with another transform "page-rank:minmax" (identity, grade5, minmax, log-minmax).
+
+    Raises:
+        InputError: unknown names, none, or one twice.
+
+    >>> [o.measure() for o in task_objectives("mslr-head", ["relevance", "url-clicks", "url-clicks:minmax"])]
+    ['nDCG(gain=exp2,empty=skip)@10', 'nDCG(gain=exp2,empty=skip)@10', 'nDCG(gain=linear,empty=skip)@10']
+    """
+    if isinstance(names, str) or not names or len(set(names)) < len(names):
+        raise InputError("objectives need names of their own", expected="at least one, none twice", came=names)
+    card = _card(str(dataset))
+    return tuple(_objective(name, card) for name in names)
+
+
+def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = None) -> tuple[Task, Labelling]:
+    """A fold with these objectives as its labels `[documents, objective]`; `task.objectives` are the names as given.
+
+    Args:
+        dataset: as `ltr.datasets.load` takes it.
+        names: as `task_objectives`.
+        fold: the first by default.
+
+    Returns:
+        The task, whose label transforms were fitted on train, `facts["gains"]` among its facts; and the labelling,
+        which gives the measures and turns further splits.
+
+    Raises:
+        InputError: unknown names, a dataset that is not here, or a column its transform cannot take.
+    """
+    from ..datasets import load
+    from ..datasets.labels import Objective as Column
+
+    objectives = task_objectives(dataset, names)
+    columns = list(dict.fromkeys(o.column for o in objectives))
+    raw = {o.column for o in objectives if o.transform != "identity"}
+    path = Path(str(dataset))
+    if _named(str(dataset)) or (path / "manifest.json").is_file():
+        task = load(dataset, fold, columns, exact=True)
+    else:  # raw files: no card says which columns are quantities
+        task = load(dataset, fold, {c: Column(c, None, c in raw) for c in columns})
+    labelling = label_objectives(objectives, task.train)
+    return labelling.task(task), labelling
+
+
+def blank_lists(split: Split) -> dict[str, int]:
+    """Lists without a label above 0, an objective each: `empty=skip` leaves them out of that objective's measure."""
+    of = np.repeat(np.arange(split.n_queries), split.lengths)
+    found = {}
+    for name in split.objectives:
+        said = np.zeros(split.n_queries, dtype=bool)
+        said[of[split.label(name) > 0]] = True
+        found[name] = int((~said).sum())
+    return found
+
+
+def _named(dataset: str) -> bool:
+    """Whether it is the name of a card, or of the synthetic task."""
+    from ..datasets.card import cards
+
+    return dataset.partition(":")[0] == "synthetic" or dataset in cards()
+
+
+def _card(dataset: str):
+    """The card of a dataset, or of the dataset a store was made from; None where there is none."""
+    from ..datasets.card import cards, load_card
+
+    name = dataset
+    if dataset.partition(":")[0] == "synthetic":
+        name = "synthetic"
+    elif dataset not in cards() and (Path(dataset) / "manifest.json").is_file():
+        from ..datasets import open_store
+
+        name = (open_store(dataset).manifest.get("card") or {}).get("name", "")
+    return load_card(name) if name in cards() else None
+
+
+def _objective(given: str, card) -> Objective:
+    name, colon, transform = given.partition(":")
+    if colon and transform not in NAMES:
+        raise unknown_name(f"transform of the objective {name!r}", transform, NAMES)
+    if card is None:
+        return Objective(given, name, transform=transform or "identity")
+    own = card.objective(name)
+    return Objective(given, name, own.direction, transform or own.transform)
