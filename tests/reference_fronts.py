@@ -32,3 +32,37 @@ def cells(points, reference):
     top = [max(axis) for axis in zip(*points, strict=True)]
     spans = [range(r, t) for r, t in zip(reference, top, strict=True)]
     return sum(any(all(p[k] > cell[k] for k in range(len(cell))) for p in points) for cell in itertools.product(*spans))
+
+
+def igd_plus(points, union):
+    def behind(u, a):
+        return math.sqrt(sum(max(x - y, 0.0) ** 2 for x, y in zip(u, a, strict=True)))
+
+    return sum(min(behind(u, a) for a in points) for u in union) / len(union)
+
+
+def epsilon(points, union):
+    return max(min(max(x - y for x, y in zip(u, a, strict=True)) for a in points) for u in union)
+
+
+def r2(points, ideal, weights):
+    return sum(
+        min(max(w[k] * (ideal[k] - a[k]) for k in range(len(a))) for a in points) for w in weights
+    ) / len(weights)  # fmt: skip
+
+
+def resampled_points(values, weights):
+    """`[point][objective]` of one resample: sum_i N_i v_ik / sum_i N_i over the lists that count."""
+    return [
+        [
+            sum(n * row[k] for n, row in zip(weights, rows, strict=True) if not math.isnan(row[k]))
+            / sum(n for n, row in zip(weights, rows, strict=True) if not math.isnan(row[k]))
+            for k in range(len(rows[0]))
+        ]
+        for rows in values
+    ]
+
+
+def attained(fronts, place):
+    """By how many fronts a place is attained: some point of the front is nowhere worse."""
+    return sum(any(all(x >= y for x, y in zip(p, place, strict=True)) for p in front) for front in fronts)

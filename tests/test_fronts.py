@@ -219,3 +219,307 @@ def test_a_sweep_is_the_same_in_parts(d):
     above = np.abs(some(70, d, batch=(500,)))
     whole = SWEEPS[d](torch.tensor(above))
     np.testing.assert_allclose(whole[::50], torch.cat([SWEEPS[d](torch.tensor(p[None])) for p in above[::50]]))
+
+
+# -- indicators ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [2, 3, 4])
+def test_indicators_are_their_formulas(d):
+    a, b, c = (some(7, d, seed) for seed in (1, 2, 3))
+    union = fronts.union_front([a, b, c])
+    assert all(slow.nondominated(union.tolist())) and len(np.unique(union, axis=0)) == len(union)
+    for front in (a, b, c):
+        listed = front.tolist(), union.tolist()
+        assert fronts.igd_plus(front, union) == pytest.approx(slow.igd_plus(*listed), rel=1e-12)
+        assert fronts.igd_plus(front, union) == pytest.approx(moocore.igd_plus(front, union, maximise=True), rel=1e-12)
+        assert fronts.epsilon(front, union) == pytest.approx(slow.epsilon(*listed), rel=1e-12)
+        expected = moocore.epsilon_additive(front, union, maximise=True)
+        assert fronts.epsilon(front, union) == pytest.approx(expected, rel=1e-12)
+        weights = np.random.default_rng(0).dirichlet(np.ones(d), 5)
+        ideal = np.linspace(1, 1.2, d)
+        expected = slow.r2(front.tolist(), ideal.tolist(), weights.tolist())
+        assert fronts.r2(front, ideal, weights) == pytest.approx(expected, rel=1e-12)
+
+
+@given(whole_points.filter(len))
+@settings(max_examples=40, deadline=None)
+def test_distances_are_zero_on_the_union_and_never_prefer_the_dominated(points):
+    union = fronts.union_front([points])
+    assert fronts.igd_plus(points, union) == fronts.epsilon(points, union) == 0
+    worse = points - 1
+    assert fronts.igd_plus(worse, union) > 0 and fronts.epsilon(worse, union) == 1
+    assert fronts.igd_plus(points[:1], union) >= 0
+    weights = np.eye(points.shape[1])
+    assert fronts.r2(points, points.max(0), weights) == 0
+    assert fronts.r2(worse, points.max(0), weights) == 1
+    assert fronts.spread(points) == pytest.approx(fronts.spread(worse))
+
+
+def test_indicators_of_empty_fronts():
+    none, union = np.empty((0, 2)), [[1.0, 2.0]]
+    assert fronts.igd_plus(none, union) == fronts.epsilon(none, union) == fronts.r2(none, 1, [[1, 0]]) == np.inf
+    assert fronts.spread(none) == 0
+    for broken in (lambda: fronts.igd_plus(union, none), lambda: fronts.knee(none), lambda: fronts.union_front([])):
+        with pytest.raises(InputError):
+            broken()
+    with pytest.raises(InputError, match="union front"):
+        fronts.igd_plus([[1.0, 2.0]], [[1.0, 2.0, 3.0]])
+    with pytest.raises(InputError, match="weights"):
+        fronts.r2(union, 1, [[-1, 2]])
+
+
+def test_the_knee_is_where_the_front_bends():
+    angle = np.linspace(0, np.pi / 2, 21)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    assert fronts.knee(circle) == 10
+    assert fronts.knee(circle * [1, 100] + 7) == 10  # units do not matter
+    assert fronts.knee(np.concatenate([[[-50.0, -80.0]], circle])) == 11  # nor does what is dominated
+
+
+def test_control_tells_who_obeys():
+    w = np.stack([np.linspace(1, 0, 11), np.linspace(0, 1, 11)], 1)
+    points = 1 - (1 - w) ** 2
+    obeys, reversed_, deaf = (fronts.control(w, p) for p in (points, points[::-1], np.full((11, 2), 0.75)))
+    assert obeys.spearman.tolist() == [1, 1] and reversed_.spearman.tolist() == [-1, -1]
+    assert deaf.spearman.tolist() == [0, 0]
+    assert obeys.switching == pytest.approx(0) and deaf.switching == 0 and reversed_.switching > 0.2
+    assert obeys.regret < deaf.regret < reversed_.regret
+    assert reversed_.regret == pytest.approx(np.mean([max(w[i] * (1 - points[10 - i])) for i in range(11)]))
+    assert reversed_.worst_regret == 1  # all weight on what it has none of
+    assert obeys.worst_regret == pytest.approx(0.147)  # w = (0.7, 0.3) gets (0.91, 0.51): 0.3 x 0.49
+
+
+def test_spearman_is_scipys():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    w, points = rng.dirichlet(np.ones(3), 30).round(1), rng.random((30, 3)).round(1)  # with ties
+    expected = [spearmanr(w[:, k], points[:, k]).statistic for k in range(3)]
+    np.testing.assert_allclose(fronts.control(w, points).spearman, expected, rtol=1e-12)
+    assert np.isnan(fronts.control(np.full((4, 2), 0.5), rng.random((4, 2))).spearman).all()
+
+
+def test_nonuniformity_is_the_aggregators():
+    """0 where all w_k l_k are equal, and what EPO descends elsewhere."""
+    from ltr.objectives.steered import nonuniformity
+
+    rng = np.random.default_rng(0)
+    w, losses = rng.dirichlet(np.ones(3), 20), rng.uniform(0.1, 1, (20, 3))
+    expected = nonuniformity(torch.tensor(losses), torch.tensor(w)).mean().item()
+    assert fronts.control(w, 1 - losses).nonuniformity == pytest.approx(expected, rel=1e-9)
+    assert fronts.control(w, 1 - 0.1 / w).nonuniformity == pytest.approx(0, abs=1e-12)
+    assert fronts.control(np.eye(3), np.zeros((3, 3))).nonuniformity == 0  # one objective asked for is equal to itself
+
+
+# -- protocol --------------------------------------------------------------------------------------------------------
+
+
+def a_task(**changed):
+    facts = {
+        "task": "toy", "version": "1", "objectives": ("a", "b"), "measures": ("nDCG@10", "nDCG@10"),
+        "ideal": (0.6, 0.5), "nadir": (0.4, 0.1), "random": (0.2, 0.1), "base": (0.5, 0.2),
+    }  # fmt: skip
+    return fronts.ReferencePoints(**facts | changed)
+
+
+def test_three_hypervolumes_are_three_references():
+    task, points = a_task(), np.array([[0.6, 0.1], [0.55, 0.3], [0.4, 0.5]])
+    got = fronts.three_hypervolumes(points, task, 10)
+    assert got.zero == pytest.approx(fronts.hypervolume(points, 0))
+    assert got.base == pytest.approx(0.05 * 0.1)  # the second point alone is better than the base model
+    normal = fronts.normalise(points, task.ideal, task.nadir)
+    assert got.normalised == pytest.approx(fronts.hypervolume(normal, -0.1))
+    both = fronts.three_hypervolumes(torch.tensor(np.stack([points, points])), task, 10, where=torch.tensor([True] * 3))
+    np.testing.assert_allclose(both.normalised, [got.normalised] * 2, rtol=1e-12)
+    for kind, expected in {"nadir": task.nadir, "random": task.random, "zero": (0, 0)}.items():
+        assert tuple(fronts.reference(kind, task)) == expected
+    assert fronts.hypervolume([task.ideal], fronts.reference("nadir", task)) / task.box == pytest.approx(1)
+
+
+def test_reference_points_say_what_is_wrong():
+    with pytest.raises(InputError, match="ideal of b"):
+        a_task(ideal=(0.6, 0.1))
+    with pytest.raises(InputError, match="nadir of the reference points of toy"):
+        a_task(nadir=(0.4,))
+    with pytest.raises(InputError, match="base"):
+        a_task(base=(0.4, np.nan))
+    with pytest.raises(InputError, match="Did you mean 'normalised'"):
+        fronts.reference("normalized", a_task(), 10)
+    with pytest.raises(InputError, match="-1/H"):
+        fronts.reference("normalised", a_task())
+    with pytest.raises(InputError, match="points of toy"):
+        fronts.three_hypervolumes(np.ones((2, 3)), a_task(), 10)
+    with pytest.raises(InputError, match="pay-off"):
+        fronts.payoff(np.ones((3, 2)))
+    with pytest.raises(InputError, match="above the nadir"):
+        fronts.normalise([[1.0, 1.0]], [1, 1], [0, 1])
+
+
+def test_reference_points_are_a_table_of_toml():
+    from ltr.strict import bind, to_dict
+
+    assert bind(fronts.ReferencePoints, to_dict(a_task())) == a_task()
+
+
+def test_a_far_reference_point_turns_the_order_and_is_flagged():
+    """Wide and worse beside narrow and better: measured in the order of the reference point, not of the fronts."""
+    x = np.linspace(0, 0.04, 11)
+    wide = np.stack([0.5 + x, 0.54 - x], 1)
+    narrow = wide[3:8] + 0.004
+    values = [[fronts.hypervolume(p, r) for r in (0.5, 0.0)] for p in (wide, narrow)]
+    assert fronts.rank_flips(values).tolist() == [[False, True], [True, False]]
+    assert not fronts.rank_flips(values, tolerance=0.05).any()  # 17 % one way, 3 % the other
+    assert not fronts.rank_flips([[1, 2, 3], [2, 3, 4], [0, 0, 0]]).any()
+
+
+def test_the_front_is_chosen_on_validation():
+    vali = np.array([[0.5, 0.1], [0.3, 0.3], [0.2, 0.2]])
+    assert fronts.chosen(vali).tolist() == [True, True, False]
+    assert fronts.chosen(np.stack([vali, vali[::-1]])).tolist() == [[True, True, False], [False, True, True]]
+
+
+# -- bootstrap -------------------------------------------------------------------------------------------------------
+
+
+def some_values(systems=3, points=4, queries=30, objectives=2, seed=0, blank=0.2):
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(0, 1, (systems, points, queries, objectives))
+    values[..., rng.random((queries, objectives)) < blank] = np.nan
+    return values, rng.random((systems, points)) < 0.7
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+def test_bootstrap_is_weighted_means_and_their_hypervolumes(objectives, device):
+    values, members = some_values(objectives=objectives)
+    weights = fronts.poisson_weights(6, 30, np.random.default_rng(5))
+    expected = [
+        [
+            slow.hypervolume(slow.resampled_points(values[s, members[s]].tolist(), w.tolist()), [0.1] * objectives)
+            for s in range(3)
+        ]
+        for w in weights
+    ]
+    got = fronts.paired_hypervolumes(values, members, 0.1, draws=6, seed=5)
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+    tensors = torch.tensor(values, device=device), torch.tensor(members, device=device)
+    np.testing.assert_allclose(fronts.paired_hypervolumes(*tensors, 0.1, draws=6, seed=5), expected, rtol=1e-10)
+    np.testing.assert_allclose(fronts.paired_hypervolumes(values, members, 0.1, 6, 5, device), expected, rtol=1e-10)
+
+
+def test_bootstrap_is_deterministic_and_shares_its_resamples():
+    values, members = some_values()
+    whole = fronts.paired_hypervolumes(values, members, 0, draws=300, seed=1)
+    assert np.array_equal(whole, fronts.paired_hypervolumes(values, members, 0, draws=300, seed=1))
+    assert not np.array_equal(whole, fronts.paired_hypervolumes(values, members, 0, draws=300, seed=2))
+    for s in range(3):  # alone, a system sees the same weights as in company
+        alone = fronts.paired_hypervolumes(values[s : s + 1], members[s : s + 1], 0, draws=300, seed=1)
+        np.testing.assert_allclose(alone[:, 0], whole[:, s], rtol=1e-12)
+    twice = fronts.paired_hypervolumes(np.stack([values[0]] * 2), np.stack([members[0]] * 2), 0, draws=50)
+    assert np.array_equal(twice[:, 0], twice[:, 1])
+    seeds = fronts.paired_hypervolumes(values[None].repeat(2, 0), members[None].repeat(2, 0), 0, draws=300, seed=1)
+    assert seeds.shape == (300, 2, 3)
+    np.testing.assert_allclose(seeds[:, 0], whole, rtol=1e-12)
+
+
+def test_what_is_not_a_member_is_not_looked_at(tmp_path):
+    values, members = some_values()
+    spoilt = values.copy()
+    spoilt[~members] = np.inf
+    expected = fronts.paired_hypervolumes(values, members, 0, draws=20)
+    assert np.array_equal(fronts.paired_hypervolumes(spoilt, members, 0, draws=20), expected)
+    np.save(tmp_path / "values.npy", values.astype(np.float32))
+    mapped = np.load(tmp_path / "values.npy", mmap_mode="r")  # read-only
+    np.testing.assert_allclose(fronts.paired_hypervolumes(mapped, members, 0, draws=20), expected, rtol=1e-6)
+    members[1] = False
+    without = fronts.paired_hypervolumes(values, members, 0, draws=20)
+    assert (without[:, 1] == 0).all() and np.array_equal(without[:, [0, 2]], expected[:, [0, 2]])
+    assert (fronts.paired_hypervolumes(values, members & False, 0, draws=20) == 0).all()
+
+
+def test_large_batches_are_worked_in_parts(monkeypatch):
+    from ltr.fronts import bootstrap
+
+    values, members = some_values(systems=5)
+    whole = fronts.paired_hypervolumes(values, members, 0, draws=100)
+    monkeypatch.setattr(bootstrap, "_VALUES", 500)
+    monkeypatch.setattr(bootstrap, "_CELLS", 64)
+    np.testing.assert_allclose(fronts.paired_hypervolumes(values, members, 0, draws=100), whole, rtol=1e-12)
+
+
+def test_a_draw_without_a_list_is_drawn_again():
+    values = np.full((1, 1, 5, 2), np.nan)
+    values[0, 0, 0] = [0.5, 0.25]  # one list counts: 37 % of the draws miss it
+    got = fronts.paired_hypervolumes(values, [[True]], 0, draws=400)
+    np.testing.assert_allclose(got, 0.125)
+
+
+def test_bootstrap_refuses_what_cannot_be_paired():
+    values, members = some_values(blank=0)
+    for spoil, match in (
+        (np.nan, "query 7 is blank .* for objective 1"),
+        (np.inf, "finite"),
+    ):
+        bad = values.copy()
+        bad[1, members[1].argmax(), 7, 1] = spoil
+        with pytest.raises(InputError, match=match):
+            fronts.paired_hypervolumes(bad, members, 0, draws=5)
+    bad = values.copy()
+    bad[..., 0] = np.nan
+    with pytest.raises(InputError, match="objective 0 has no list"):
+        fronts.paired_hypervolumes(bad, members, 0, draws=5)
+    with pytest.raises(InputError, match="members"):
+        fronts.paired_hypervolumes(values, members[:, :2], 0, draws=5)
+    with pytest.raises(InputError, match="values of fronts"):
+        fronts.paired_hypervolumes(values[0, 0], members, 0, draws=5)
+    with pytest.raises(InputError, match="draws"):
+        fronts.paired_hypervolumes(values, members, 0, draws=0)
+
+
+def test_poisson_weights_are_poisson():
+    weights = fronts.poisson_weights(500, 2000, np.random.default_rng(0))
+    shares = np.bincount(weights.ravel(), minlength=8)[:8] / weights.size
+    expected = [math.exp(-1) / math.factorial(k) for k in range(8)]
+    spread = np.sqrt(np.array(expected) / weights.size)
+    assert (np.abs(shares - expected) < 5 * spread).all()
+    one_row = fronts.poisson_weights(1, 2000, np.random.default_rng(0))
+    assert np.array_equal(one_row[0], weights[0])  # a stream of draws, whatever their number
+
+
+def test_intervals_of_differences():
+    a = np.random.default_rng(0).normal(1, 1, (1000, 5))
+    b = a - 0.5
+    low, high = fronts.difference_interval(a, b)
+    assert low == pytest.approx(0.5) == high  # what they share cancels
+    assert fronts.difference_interval(a[:, 0], b[:, 0]).low == pytest.approx(0.5)
+    c = np.random.default_rng(1).normal(0, 1, (1000, 1)) + np.arange(5) * 2.0
+    narrow, wide = (fronts.difference_interval(c, a, resample_seeds=r) for r in (False, True))
+    assert wide.high - wide.low > narrow.high - narrow.low
+    assert wide == fronts.difference_interval(c, a, resample_seeds=True)
+    for broken in (
+        lambda: fronts.difference_interval(a, b[:5]),
+        lambda: fronts.difference_interval(a, b, level=1),
+        lambda: fronts.difference_interval(a, b[:, :3], resample_seeds=True),
+        lambda: fronts.difference_interval(a * np.nan, b),
+    ):
+        with pytest.raises(InputError):
+            broken()
+
+
+def test_the_interval_of_a_difference_covers():
+    """Two systems with true fronts known: 95 % intervals of the difference hold the truth in 87 to 100 % of 60 worlds.
+
+    (Of 60 draws with probability 0.95, fewer than 52 or so happen once in 200.)
+    """
+    rng = np.random.default_rng(7)
+    w = np.linspace(0, 1, 5)
+    true = np.stack([np.stack([0.5 + 0.1 * w, 0.6 - 0.1 * w**2], 1), np.stack([0.49 + 0.1 * w, 0.6 - 0.1 * w], 1)])
+    difference = np.subtract(*fronts.hypervolumes(true, 0.45))
+    covered, worlds, queries = 0, 60, 400
+    for world in range(worlds):
+        shared = rng.normal(0, 0.2, (1, 1, queries, 2))
+        values = true[:, :, None] + shared + rng.normal(0, 0.05, (2, 5, queries, 2))
+        draws = fronts.paired_hypervolumes(values, np.ones((2, 5), bool), 0.45, draws=300, seed=world)
+        low, high = fronts.difference_interval(draws[:, 0], draws[:, 1])
+        covered += low <= difference <= high
+    assert covered >= 52

@@ -18,11 +18,15 @@ from ..lazy import lazily
 
 # name -> module that defines it
 _HOME = {
-    "n_outside": "dominance",
-    "nondominated": "dominance",
-    "hypervolume": "volume",
-    "hypervolumes": "volume",
-}
+    "n_outside": "dominance", "nondominated": "dominance",
+    "hypervolume": "volume", "hypervolumes": "volume",
+    "Control": "indicators", "control": "indicators", "epsilon": "indicators", "igd_plus": "indicators",
+    "knee": "indicators", "r2": "indicators", "spread": "indicators", "union_front": "indicators",
+    "Payoff": "protocol", "ReferencePoints": "protocol", "ThreeHypervolumes": "protocol", "chosen": "protocol",
+    "normalise": "protocol", "payoff": "protocol", "rank_flips": "protocol", "reference": "protocol",
+    "three_hypervolumes": "protocol",
+    "difference_interval": "bootstrap", "paired_hypervolumes": "bootstrap", "poisson_weights": "bootstrap",
+}  # fmt: skip
 __all__ = sorted(_HOME)
 
 
