@@ -69,7 +69,8 @@ def chunks(path: Path, size: int, progress: Callable[[int], None] | None) -> Ite
             whole = filled if got < size else text.rfind(b"\n", 0, filled) + 1
             rest = text[whole:filled]
             if whole:
-                lines += text.count(b"\n", 0, whole)
+                if file is not raw:  # only a gzip stream breaks in the middle, and then says in which line
+                    lines += text.count(b"\n", 0, whole)
                 yield np.frombuffer(text, np.uint8)[:whole]
             if got < size:
                 return

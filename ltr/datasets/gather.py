@@ -219,7 +219,9 @@ class Gathered:
                 continue
             here = np.flatnonzero((keep >= shift) & (keep < shift + features.shape[1]))
             if len(here):  # ascending, so a slice of out
-                out[rows, here[0] : here[-1] + 1] = features[:, keep[here] - shift]
+                taken = keep[here] - shift
+                whole = taken[-1] - taken[0] + 1 == len(taken)  # then a view: nothing is copied twice
+                out[rows, here[0] : here[-1] + 1] = features[:, slice(taken[0], taken[-1] + 1) if whole else taken]
 
     def columns(self, columns: Sequence[int], base: int) -> np.ndarray:
         """Columns of the full matrix as float32 `[documents, len(columns)]`, in source order."""

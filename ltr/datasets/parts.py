@@ -156,17 +156,14 @@ class FeatureFacts:
         for first in range(0, rows, step):
             n = min(step, rows - first)
             block = np.fromfile(path, np.float32, n * columns, offset=HEADER + 4 * first * columns).reshape(n, columns)
-            # A sum of finite numbers in float64 is finite: one cheap pass decides whether to look closer.
-            with np.errstate(invalid="ignore"):  # inf - inf
-                total = block.sum(dtype=np.float64)
-            if not np.isfinite(total):
+            # Least and most carry every NaN and infinity with them: they decide whether to look closer.
+            least, most = block.min(axis=0), block.max(axis=0)
+            if not (np.isfinite(least).all() and np.isfinite(most).all()):
                 bad = ~np.isfinite(block)
                 self.non_finite += bad.sum(axis=0)
-                np.minimum(self.least, np.where(bad, np.inf, block).min(axis=0), out=self.least)
-                np.maximum(self.most, np.where(bad, -np.inf, block).max(axis=0), out=self.most)
-            else:
-                np.minimum(self.least, block.min(axis=0), out=self.least)
-                np.maximum(self.most, block.max(axis=0), out=self.most)
+                least, most = np.where(bad, np.inf, block).min(axis=0), np.where(bad, -np.inf, block).max(axis=0)
+            np.minimum(self.least, least, out=self.least)
+            np.maximum(self.most, most, out=self.most)
 
     def constant(self) -> np.ndarray:
         """Columns of one value (or none that is finite)."""
