@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Ground floor first; a room imports only from its own floor or below (design: arrows only point down).
 FLOORS = [
-    {"errors", "types", "catalogue", "seeds", "places", "strict", "lazy"},
+    {"errors", "types", "catalogue", "seeds", "places", "strict", "lazy", "style"},
     {"ops", "datasets"},
     {"metrics", "fronts"},
     {"losses", "rankers", "objectives"},

@@ -1,19 +1,18 @@
 """Pictures of a report: drawn once, written twice, as PNG and as SVG that takes the colours of the page around it.
 
-Colours are the eight of Okabe and Ito (2008), told apart with any colour vision; a system is never told by colour
-alone: it carries its label or a marker of its own.
+Colours, markers and the canvas are the house's (`ltr.style`).
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ltr.style import INK, LINE, MARKERS, PALETTE, SOFT, STYLE, canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,32 +31,6 @@ __all__ = [
     "leaderboard_picture",
     "pictures",
 ]
-
-# Hex values are the names by which `svg` finds what to hand over to the page's style sheet.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6f00", "#5a5a5a")
-MARKERS = "osD^vP*X"
-INK, SOFT, LINE = "#1b1b1d", "#66666b", "#d9d9de"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "xtick.color": SOFT,
-    "ytick.color": INK,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be read aloud
-}
 
 
 class Picture:
@@ -78,7 +51,7 @@ class Picture:
         import matplotlib
 
         text = io.StringIO()
-        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
             self.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         svg = text.getvalue()
         svg = svg[svg.index("<svg") :]
@@ -106,21 +79,6 @@ def _without_head(svg: str) -> str:
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
-@contextmanager
-def canvas(
-    width: float, height: float, rows: int = 1, columns: int = 1, **options
-) -> Iterator[tuple[Figure, np.ndarray]]:
-    """A figure that no window and no global state knows of."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def colours(results: Results) -> dict[str, int]:
