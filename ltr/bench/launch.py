@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from ltr import strict
 from ltr.errors import InputError, unknown_name
 
-from .display import Display, duration
+from .display import Display, duration, print_fronts
 from .matrix import Suite, check, load_suite
 from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
-from .results import Results, collect
+from .results import FrontResults, Results, collect, collect_fronts
 from .workers import Crew, Event, Setting
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run_suite(
     device: str = "auto",
     dry_run: bool = False,
     progress: bool = True,
-) -> Results | None:
+) -> Results | FrontResults | None:
     """Runs a suite into the folder `out` and returns its results; a second call does only what is not done.
 
     Args:
@@ -269,7 +269,7 @@ def _take_over(jobs: Sequence[Job], tuned: Sequence[Job], out: Path) -> None:
                 shutil.copytree(source, beside, dirs_exist_ok=True)
 
 
-def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results:
+def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results | FrontResults:
     """Collects, adds the best possible ranker where it is known, writes tidy files and pages, says what it cost."""
     from ltr.runs.environment import peak_memory
 
@@ -278,14 +278,20 @@ def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results:
 
     suite, out, console, data = launch.suite, launch.setting.out, launch.console, launch.setting.data
     chosen = strict.read_toml(out / "chosen.toml") if suite.tuning.points and (out / "chosen.toml").is_file() else {}
-    results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
-    results = with_best_possible(results, data)
+    if suite.of_methods:
+        results = collect_fronts(suite, out, jobs, chosen=chosen, ended=launch.ended)
+    else:
+        results = with_best_possible(collect(suite, out, jobs, chosen=chosen, ended=launch.ended), data)
     # The workers' peaks need not fall together: their sum is what the machine had to have at most.
     peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.crew.workers > 1 else 0)
     results = replace(results, environment=_environment(launch, seconds, peak))
     results.save(out / "report")
-    page = report(out, console=None if console.quiet else console)
-    console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
+    if suite.of_methods:
+        print_fronts(results, console)
+        console.print(f"Results: {out / 'report'}", soft_wrap=True)
+    else:
+        page = report(out, console=None if console.quiet else console)
+        console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
     lost = results.failures[results.failures.status != "truth"]
     if len(lost):
         console.print(f"[yellow]{len(lost)} runs without numbers[/]; the report says why.")

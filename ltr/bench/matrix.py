@@ -25,6 +25,17 @@ of the same label too), so that several suites share one list of systems.
 
 `losses = "all"` is every registered loss; the suite that lies beside results has their names. Where a loss must know
 the grades of a dataset, `[loss_params.NAME]` says so once for all systems.
+
+A suite of methods for several objectives has `objectives`, and `method` in place of `ranker`:
+
+    objectives = ["relevance", "page-rank"]
+    preferences = 10                         # H of the lattice every method is scored on
+
+    [[systems]]
+    label = "HyperDPO"
+    method = "hyperdpo"                      # params: those of the method; training and loss_params are among them
+    params = { ranker_params = { hidden = [32] } }
+    training = { epochs = 30 }
 """
 
 from __future__ import annotations
@@ -39,6 +50,7 @@ from ltr import places, strict
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure
 from ltr.rankers.config import HEADLINE
+from ltr.runs.config import HYPERVOLUME
 
 from .grids import SECTIONS, flat_grid, grid_size
 
@@ -47,23 +59,24 @@ __all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "check", "find_suit
 
 @dataclass(frozen=True)
 class System:
-    """One ranker of a suite, or one a loss where `losses` lists several.
+    """One ranker or method of a suite, or one a loss where `losses` lists several.
 
     Attributes:
         label: its name in tables; the loss is appended where `losses` is given.
-        ranker: name in the catalogue of rankers.
+        ranker: name in the catalogue of rankers; either this or `method`.
         losses: losses to train it with, for rankers that take one; "all" in a file is every registered one.
-        params: parameters of the ranker.
+        params: parameters of the ranker, or of the method.
         loss_params: parameters of the loss, over those of the suite.
         training: settings of the training loop, over those of the suite.
         grid: what tuning may choose from: "params.x", "loss_params.x" or "training.x" -> list of values.
         seeds: instead of the suite's, e.g. one seed where nothing is random.
         baseline: a yardstick (random, one feature), drawn apart in tables and pictures.
         source: where the values are taken from, for published configurations.
+        method: name in the catalogue of methods for several objectives.
     """
 
     label: str
-    ranker: str
+    ranker: str = ""
     losses: tuple[str, ...] = ()
     params: dict[str, Any] = field(default_factory=dict)
     loss_params: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +85,7 @@ class System:
     seeds: tuple[int, ...] = ()
     baseline: bool = False
     source: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,13 +133,16 @@ class Suite:
         folds: "all", or names of folds.
         seeds: repetitions; each seeds initialisation and data order of every system alike.
         objective: label column to rank by; empty for the dataset's main one.
-        measures: what is reported; the repr of a measure says its conventions.
-        headline: measure the table is sorted by; the first of `measures` when empty.
+        measures: what is reported; the repr of a measure says its conventions. Of methods: one an objective; empty for
+            each objective's own.
+        headline: measure the table is sorted by; the first of `measures` when empty. Of methods: the hypervolume.
         select: measure that stops training and chooses hyperparameters, on validation; the headline when empty.
         per_query: measures whose values a query are kept in the results besides the headline (they take space).
         training: settings of the training loop for every system that has one.
         loss_params: loss -> its parameters in every system that is trained with it.
         tuning, limits: see there.
+        objectives: what methods trade off, in the order of every preference; empty for a suite of rankers.
+        preferences: H of the lattice methods are scored on; 0 in a file is the protocol's for so many objectives.
     """
 
     title: str
@@ -145,6 +162,13 @@ class Suite:
     loss_params: dict[str, dict[str, Any]] = field(default_factory=dict)
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
+    objectives: tuple[str, ...] = ()
+    preferences: int = 0
+
+    @property
+    def of_methods(self) -> bool:
+        """Whether methods for several objectives compete; rankers otherwise."""
+        return any(system.method for system in self.systems)
 
     def variants(self) -> list[Variant]:
         """The systems, one a loss, in the order of the file."""
@@ -153,7 +177,8 @@ class Suite:
             for loss in system.losses or ("",):
                 label = f"{system.label} {loss}".strip()
                 # Who takes no loss has no training loop either: the suite's settings are not theirs.
-                training = {**(self.training if loss else {}), **system.training}
+                trained = _takes_training(system.method) if system.method else bool(loss)
+                training = {**(self.training if trained else {}), **system.training}
                 grid = flat_grid(system.grid, where=f"systems {system.label!r}")
                 found.append(
                     Variant(
@@ -167,9 +192,17 @@ class Suite:
                         grid,
                         system.seeds or self.seeds,
                         system.baseline,
+                        system.method,
                     )
                 )
         return found
+
+
+def _takes_training(method: str) -> bool:
+    """Whether a method is trained by gradients."""
+    from ltr.methods import METHODS
+
+    return "training" in METHODS[method].claims["config"].__dataclass_fields__
 
 
 @dataclass(frozen=True)
@@ -186,6 +219,7 @@ class Variant:
     grid: dict[str, list]
     seeds: tuple[int, ...]
     baseline: bool
+    method: str = ""
 
     def at(self, point: Mapping[str, Any]) -> Variant:
         """Itself with a point of its grid, `{"training.learning_rate": 0.001}`, put in place."""
@@ -249,16 +283,13 @@ def _with_losses(system: Any) -> Any:
 
 def check(suite: Suite, file: Path | None = None) -> Suite:
     """The suite with its defaults filled in, or an error for what binding alone cannot see."""
-    if not suite.datasets or not suite.systems or not suite.measures or not suite.seeds:
+    if not suite.datasets or not suite.systems or not suite.seeds:
         raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
-    headline = repr(measure(suite.headline or suite.measures[0]))
-    suite = replace(
-        suite,
-        headline=headline,
-        select=repr(measure(suite.select or headline)),
-        measures=tuple(dict.fromkeys([headline, *(repr(measure(m)) for m in suite.measures)])),
-        per_query=tuple(repr(measure(m)) for m in suite.per_query),
-    )
+    for system in suite.systems:
+        if bool(system.ranker) == bool(system.method):
+            came = [name for name in (system.ranker, system.method) if name]
+            raise InputError(f"system {system.label!r} is a ranker or a method", file=file, came=came)
+    suite = (_with_objectives if suite.of_methods else _with_measures)(suite, file)
     for extra in suite.per_query:
         if extra not in suite.measures:
             raise InputError(
@@ -287,6 +318,53 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
                 do="Widen the grid or lower tuning.points",
             )
     return suite
+
+
+def _with_measures(suite: Suite, file: Path | None) -> Suite:
+    """A suite of rankers with its measures spelled out."""
+    if not suite.measures:
+        raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
+    if suite.objectives or suite.preferences:
+        raise InputError(
+            "objectives and preferences are for systems with `method`", file=file, do="A ranker learns one: `objective`"
+        )
+    headline = repr(measure(suite.headline or suite.measures[0]))
+    return replace(
+        suite,
+        headline=headline,
+        select=repr(measure(suite.select or headline)),
+        measures=tuple(dict.fromkeys([headline, *(repr(measure(m)) for m in suite.measures)])),
+        per_query=tuple(repr(measure(m)) for m in suite.per_query),
+    )
+
+
+def _with_objectives(suite: Suite, file: Path | None) -> Suite:
+    """A suite of methods with its lattice spelled out; an objective's own measure is a fact of each dataset."""
+    from ltr.objectives.preferences import PARTITIONS
+
+    m = len(suite.objectives)
+    if any(not system.method for system in suite.systems):
+        raise InputError("a suite is either all rankers or all methods", file=file)
+    if m < 2 or len(set(suite.objectives)) < m or suite.objective:
+        came = list(suite.objectives) or suite.objective
+        raise InputError("methods trade `objectives` off", file=file, expected="at least two, none twice", came=came)
+    measures = () if suite.measures == Suite.measures else suite.measures
+    if len(measures) not in (0, m):
+        raise InputError("one measure an objective", file=file, expected=f"{m}", came=list(measures))
+    for key in ("headline", "select"):
+        if getattr(suite, key) not in ("", HYPERVOLUME):
+            came = getattr(suite, key)
+            raise InputError(f"{key} of a suite of methods", file=file, expected=HYPERVOLUME, came=came)
+    if suite.per_query:
+        raise InputError("a suite of methods keeps every objective's own measure a query", file=file)
+    if suite.preferences < 0 or (not suite.preferences and m not in PARTITIONS):
+        raise InputError(
+            "preferences are multiples of 1/H", file=file, expected="H of 1 or more", came=suite.preferences
+        )
+    return replace(
+        suite, measures=tuple(repr(measure(each)) for each in measures), headline=HYPERVOLUME, select=HYPERVOLUME,
+        preferences=suite.preferences or PARTITIONS[m],
+    )  # fmt: skip
 
 
 def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from ltr import strict
 from ltr.errors import InputError, unknown_name
 from ltr.rankers.config import TrainingConfig
-from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig
+from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 
 from .grids import grid_points
 from .matrix import Suite, Variant, slug
@@ -89,6 +89,8 @@ def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...
 
 def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
     """The run of one competitor on one fold with one seed."""
+    if variant.method:
+        return _method_config(suite, variant, dataset, fold, seed)
     where = f"training of {variant.label}"
     return RunConfig(
         data=DataConfig(dataset, fold=fold, objective=suite.objective or None),
@@ -98,6 +100,22 @@ def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: in
         seed=seed,
         measures=suite.measures,
         select=suite.select,
+    )
+
+
+def _method_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
+    params = dict(variant.params)
+    for key in ("loss_params", "training"):
+        if getattr(variant, key):
+            params[key] = {**params.get(key, {}), **getattr(variant, key)}
+    if variant.loss:
+        params["loss"] = variant.loss
+    return RunConfig(
+        data=DataConfig(dataset, fold=fold, objectives=suite.objectives),
+        method=MethodChoice(variant.method, params),
+        seed=seed,
+        preferences=suite.preferences,
+        **({"measures": suite.measures} if suite.measures else {}),
     )
 
 

@@ -8,7 +8,8 @@
     chosen.toml          what tuning tried and chose
     environment.json     machine, versions, wall time, the command
 
-Names are dictionary-encoded and the files compressed: 300 runs over 784 queries take about 1 MB.
+Names are dictionary-encoded and the files compressed: 300 runs over 784 queries take about 1 MB. Those of a suite of
+methods: front_results.py; what the two share: tidy.py.
 """
 
 from __future__ import annotations
@@ -20,28 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr import strict
 from ltr.errors import InputError
-from ltr.runs.files import whole_file
 
-from .matrix import Suite, check
+from .front_results import FrontResults, collect_fronts, holds_fronts, load_front_results
+from .matrix import Suite
 from .plan import Job
+from .tidy import COST, KEYS, find_runs, read_facts, read_frame, tidy_folder, write_facts, write_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results", "collect", "load_results"]
+__all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_front_results", "load_results"]
 
-KEYS = ("dataset", "system", "fold", "seed")
-COST = (
-    "fit_seconds",
-    "score_seconds",
-    "score_documents_per_second",
-    "train_documents_per_second",
-    "train_step_seconds",
-    "parameters",
-    "peak_memory_bytes",
-)
 _FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
 
 
@@ -82,15 +73,11 @@ class Results:
     def save(self, folder: Path | str) -> Path:
         """Writes the tidy files into `folder`, each whole or not at all."""
         folder = Path(folder)
-        _write_frame(self.values, folder / "results.parquet")
-        _write_frame(self.runs, folder / "runs.parquet")
-        _write_frame(self.per_query, folder / "per_query.parquet")
-        _write_frame(self.curves, folder / "curves.parquet")
-        strict.write_toml(folder / "suite.toml", self.suite)
-        if self.chosen:
-            strict.write_toml(folder / "chosen.toml", self.chosen)
-        with whole_file(folder / "environment.json") as path:
-            path.write_text(json.dumps(self.environment, indent=1, sort_keys=True) + "\n")
+        write_frame(self.values, folder / "results.parquet")
+        write_frame(self.runs, folder / "runs.parquet")
+        write_frame(self.per_query, folder / "per_query.parquet")
+        write_frame(self.curves, folder / "curves.parquet")
+        write_facts(folder, self.suite, self.chosen, self.environment)
         return folder
 
 
@@ -100,23 +87,15 @@ def load_results(folder: Path | str) -> Results:
     Raises:
         InputError: no results there, naming the files that are missing.
     """
-    import pandas as pd
-
-    folder = Path(folder)
-    if not (folder / "results.parquet").is_file() and (folder / "report" / "results.parquet").is_file():
-        folder = folder / "report"
-    missing = [name for name in _FILES if not (folder / name).is_file()]
-    if missing:
+    if holds_fronts(folder):
         raise InputError(
-            "no results of a suite here", file=folder, expected=", ".join(_FILES), do=f"Missing: {', '.join(missing)}"
+            "these are results of methods for several objectives", file=folder, do="Read them with load_front_results"
         )
-    frames = [pd.read_parquet(folder / name) for name in _FILES[:4]]
+    folder = tidy_folder(folder, _FILES)
+    frames = [read_frame(folder / name) for name in _FILES[:4]]
     frames[1][[c for c in COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
-    suite = check(strict.bind(Suite, strict.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
-    chosen = strict.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
-    return Results(
-        suite, *(_plain_names(f) for f in frames), chosen, json.loads((folder / "environment.json").read_text())
-    )
+    suite, chosen, environment = read_facts(folder)
+    return Results(suite, *frames, chosen, environment)
 
 
 def collect(
@@ -139,29 +118,16 @@ def collect(
     """
     import pandas as pd
 
-    from ltr.runs import config_hash, read_record, resolve
     from ltr.runs.evaluate import read_per_query, to_frame
 
     out = Path(out)
     kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
     values, runs, tables, curves = [], [], [], []
-    for job in jobs:
-        key = {"dataset": job.dataset, "system": job.system, "fold": job.fold, "seed": job.seed}
-        record = read_record(out / job.folder)
-        if record is None or not record.done and job.folder in (ended or {}):
-            status, reason = (ended or {}).get(job.folder, ("missing", "not run yet"))
-            runs.append({**key, "status": status, "reason": reason})
+    for found in find_runs(out, jobs, COST, ended or {}):
+        runs.append(found.row)
+        if found.record is None:
             continue
-        if record.config_hash != config_hash(resolve(job.config)):
-            runs.append({**key, "status": "stale", "reason": "the folder holds a run of another config"})
-            continue
-        row = {name: record.cost.get(name) for name in COST}
-        row |= {"selected": record.selection.get("value"), "config_hash": record.config_hash}
-        row |= {"store_hash": record.hashes.get("store"), "command": record.command}
-        run = {**key, "status": record.status, "reason": record.reason, **row}
-        runs.append(run)
-        if not record.done:
-            continue
+        key, job, record = found.key, found.job, found.record
         main = job.config.data.objective or record.measures[0]["objective"]
         for m in record.measures:
             if m["objective"] == main:
@@ -169,7 +135,7 @@ def collect(
                 values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
         table = to_frame(read_per_query(out / job.folder / "per_query" / "test.parquet"))
         table = table[(table.objective == main) & table.preference.isna()]
-        run |= {"test_queries": len(table), "test_blank": int(table.blank.sum())}
+        found.row.update(test_queries=len(table), test_blank=int(table.blank.sum()))
         tables.append(table[["query", *kept]].astype(dict.fromkeys(kept, "float32")).assign(**key))
         curves += [{**key, "step": step, "value": value} for step, value in _curve(out / job.folder)]
     return Results(
@@ -208,14 +174,3 @@ def _curve(folder: Path) -> list[tuple[int, float]]:
         for i, h in enumerate(history)
         if h.get("vali") is not None
     ]
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    # Names become dictionaries (a system's name is stored once, not a row), numbers keep their type.
-    names = {c: "category" for c in frame.columns if frame[c].dtype == object or str(frame[c].dtype).startswith("str")}
-    with whole_file(path) as beside:
-        frame.astype(names).to_parquet(beside, index=False, compression="zstd")
-
-
-def _plain_names(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype({c: "str" for c in frame.columns if str(frame[c].dtype) == "category"})

@@ -148,10 +148,14 @@ class _Runner:
 
     def task(self, job: Job):
         from ltr.datasets import load
+        from ltr.runs import load_task
 
-        key = (job.dataset, job.fold)
+        data = job.config.data
+        key = (job.dataset, job.fold, data.objectives)
         if key not in self.tasks:
-            self.tasks[key] = load(self.setting.data.get(job.dataset, job.dataset), fold=job.fold)
+            source = self.setting.data.get(job.dataset, job.dataset)
+            # All rankers share one task with every label column of the store; a method's labels are its own.
+            self.tasks[key] = load_task(job.config, source) if data.objectives else load(source, fold=job.fold)
             while len(self.tasks) > _TASKS_KEPT:
                 self.tasks.popitem(last=False)
         self.tasks.move_to_end(key)
@@ -159,7 +163,11 @@ class _Runner:
 
     def warm_up(self, job: Job) -> None:
         """Imports what training needs before the clock of the first run starts."""
-        if job.config.loss is not None:
+        if job.config.method is not None:
+            import ltr.fronts.volume
+            import ltr.methods.catalogue
+            import ltr.rankers.conditioned_module  # noqa: F401
+        elif job.config.loss is not None:
             import ltr.rankers.lightning_module  # noqa: F401
         else:
             from ltr.rankers import make_ranker

@@ -179,8 +179,10 @@ def names(options: List) -> int:
     rows = []
     for name in suite_names():
         suite = load_suite(name)
-        systems = len(suite.variants())
-        rows.append({"suite": name, "datasets": ", ".join(suite.datasets), "systems": systems, "title": suite.title})
+        rows.append({
+            "suite": name, "datasets": ", ".join(suite.datasets), "objectives": ", ".join(suite.objectives) or None,
+            "systems": len(suite.variants()), "title": suite.title,
+        })  # fmt: skip
     if options.json:
         show.machine(rows, "json")
     elif rows:
