@@ -1,32 +1,30 @@
 """Reading svmlight text: ours beside scikit-learn's, XGBoost's, LightGBM's and CatBoost's loaders.
 
-    python benchmarks/speed/ingest.py [--quick] [--rounds 5]
+    python -m benchmarks.speed.ingest [--quick] [--rounds 5]
 
 Two texts: the test part of a synthetic MSLR-shaped set (136 features on every line, at most 6 decimals) and a sparse
-Yahoo-shaped one (about 220 of 700 features a line). Each loader runs in a process of its own with one thread, after a
-warm-up on a small file; rounds interleave the loaders. Medians of wall time (the file is in the page cache) and of
-peak memory above what the imports took. Results go to results/ingest.json; ratios above 1 are in our favour.
+Yahoo-shaped one (about 220 of 700 features a line). Each load runs in a fresh process with one thread (ours also with
+two), after a warm-up on a small file; rounds interleave the loaders. Rates of wall time (the file is in the page
+cache) and of processor time, and peak memory above what the imports took. "Convert" is our whole conversion to a store
+of train (the text), vali and test (small): hash, parse, write, hash what was written. LightGBM reads the text without
+qids, which it refuses.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.metadata
-import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from .measure import Side, Timing, arguments, one_thread, peak, row, serve, versions, write
 
-import numpy as np
+one_thread()
 
-RESULTS = Path(__file__).parent / "results" / "ingest.json"
-LOADERS = ("ltr", "ltr store", "sklearn", "xgboost", "lightgbm", "catboost")
-PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "xgboost", "lightgbm", "catboost")
+import tempfile  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+OURS = ("ltr", "ltr, 2 threads", "ltr store", "ltr store, 2 threads")
+PEERS = ("sklearn", "xgboost", "lightgbm", "catboost")
+PACKAGES = ("numpy", "numba", "pyarrow", "scikit-learn", "xgboost", "xgboost-cpu", "lightgbm", "catboost")
 
 
 def dense(queries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,17 +74,20 @@ def write_sparse(path: Path, documents: int) -> None:
             file.write(f"{rng.integers(0, 5)} qid:{k // 24 + 1} {pairs}\n")
 
 
-def load(loader: str, path: str) -> None:
+def load(loader: str, path: str, small: str) -> None:
     """Reads the file into what training needs: a dense float32 matrix, or the library's own form."""
-    if loader == "ltr":
-        from ltr.datasets import read_svmlight
+    if loader.startswith("ltr"):
+        threads = 2 if loader.endswith("2 threads") else 1
+        if "store" not in loader:
+            from ltr.datasets import read_svmlight
 
-        read_svmlight(path, threads=1)
-    elif loader == "ltr store":
-        from ltr.datasets.store import convert_folder
+            read_svmlight(path, threads=threads)
+            return
+        from ltr.datasets.store import convert
 
-        with tempfile.TemporaryDirectory() as folder:
-            convert_folder(path, Path(folder) / "store", threads=1)
+        splits = {"train": path, "vali": small, "test": small}
+        with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+            convert({"": splits}, Path(folder) / "store", name="speed", threads=threads)
     elif loader == "sklearn":
         from sklearn.datasets import load_svmlight_file
 
@@ -105,69 +106,71 @@ def load(loader: str, path: str) -> None:
         catboost.Pool(f"libsvm://{path}", thread_count=1)
 
 
-def measure(loader: str, path: str, small: str) -> dict:
-    """Runs in a process of its own."""
-    import resource
-    import warnings
+def make(loader: str) -> Callable[..., Callable]:
+    def step(path: str, small: str) -> Callable:
+        import warnings
 
-    warnings.simplefilter("ignore")  # peers announce the end of their text loaders
-    load(loader, small)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    start = time.perf_counter()
-    load(loader, path)
-    seconds = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": seconds, "cpu": cpu, "memory": (after.ru_maxrss - before.ru_maxrss) / 1024}
+        warnings.simplefilter("ignore")  # peers announce the end of their text loaders
+        load(loader, small, small)
+        before = peak()
+
+        def run() -> dict:
+            load(loader, path, small)
+            return {"memory": peak() - before}
+
+        return run
+
+    return step
 
 
-def run(path: Path, small: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """loader -> medians."""
+def timed(path: Path, small: Path, rounds: int) -> dict[str, Timing | str]:
+    """loader -> timings, or why there are none; a fresh process a load, for the peak of memory."""
     for file in (path, small):
         stripped = (" ".join(w for w in line.split() if not w.startswith("qid:")) for line in open(file))
-        Path(f"{file}.noqid").write_text("\n".join(stripped) + "\n")  # LightGBM's reader refuses qid
-    found: dict[str, list[dict]] = {}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        Path(f"{file}.noqid").write_text("\n".join(stripped) + "\n")
+    found: dict[str, Timing | str] = {loader: Timing() for loader in (*OURS, *PEERS)}
     for _ in range(rounds):
-        for loader in LOADERS:
-            command = [sys.executable, __file__, "--one", loader, str(path), str(small)]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode == 0:
-                found.setdefault(loader, []).append(json.loads(done.stdout.splitlines()[-1]))
-            elif "No module named" not in done.stderr:
-                raise SystemExit(f"{loader} failed:\n{done.stderr}")
-    return {name: {k: statistics.median(r[k] for r in rows) for k in rows[0]} for name, rows in found.items()}
-
-
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        for name in (package, f"{package}-cpu"):
-            try:
-                found[package] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
+        for loader, timing in found.items():
+            if isinstance(timing, str):
                 continue
+            with Side("ingest", loader, threads=2 if "2 threads" in loader else 1) as side:
+                answer = side.ask({"path": str(path), "small": str(small)}, warm=False)
+            if "missing" in answer:
+                found[loader] = answer["missing"]
+            else:
+                timing.add(answer["wall"], answer["cpu"], answer["facts"])
     return found
 
 
-def device() -> str:
-    try:
-        model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores"
+def rows_of(text: str, size: float, found: dict[str, Timing | str], packages: dict[str, str]) -> list[dict]:
+    """Rates and memory of reading and of converting one text of `size` MB."""
+    units = {
+        "MB/s": (lambda t: size / t.wall, False),
+        "MB/s of processor time": (lambda t: size / t.cpu, False),
+        "MB of memory": (lambda t: t.fact("memory"), True),
+    }
+    rows = []
+    for unit, (value, lower) in units.items():
+        values = {name: t if isinstance(t, str) else value(t) for name, t in found.items()}
+        peers = {name: values[name] for name in PEERS}
+        for ours in OURS:
+            if unit != "MB/s" and "2 threads" in ours:
+                continue
+            threads = 2 if "2 threads" in ours else 1
+            what = "convert to a store" if "store" in ours else "read"
+            case = f"{what}: {text}, {size:.0f} MB" + (", 2 threads" if threads == 2 else "")
+            wanted = 100.0 if unit == "MB/s of processor time" else None
+            note = "peers with one thread" if threads == 2 else ""
+            rows.append(row(case, unit, values[ours], peers, lower=lower, target=wanted, note=note, threads=threads,
+                            packages=packages))  # fmt: skip
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small texts, 3 rounds: half a minute")
-    parser.add_argument("--rounds", type=int, default=None)
-    parser.add_argument("--one", nargs=3, metavar=("LOADER", "FILE", "SMALL"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure(*args.one)))
-        return
-    rounds = args.rounds or (3 if args.quick else 5)
+    args = arguments(__doc__).parse_args()
+    if args.serve:
+        return serve(make(args.serve))
+    rounds, packages = args.rounds or (3 if args.quick else 5), versions(*PACKAGES)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         texts = {"dense, 136 features": Path(folder) / "dense.txt", "sparse, 700 features": Path(folder) / "sparse.txt"}
@@ -176,39 +179,8 @@ def main() -> None:
         write_dense(texts["dense, 136 features"], *((100, 0) if args.quick else (2000, 1500)))
         write_sparse(texts["sparse, 700 features"], 8_000 if args.quick else 45_000)
         for text, path in texts.items():
-            size = path.stat().st_size / 1e6
-            medians = run(path, small, rounds)
-            for unit, value, better in (
-                ("MB/s", lambda m, size=size: size / m["seconds"], max),
-                ("MB/s of processor time", lambda m, size=size: size / m["cpu"], max),
-                ("MB of memory", lambda m: m["memory"], min),
-            ):
-                values = {name: round(value(m), 1) for name, m in medians.items()}
-                peers = {name: v for name, v in values.items() if not name.startswith("ltr")}
-                for ours in ("ltr", "ltr store"):
-                    best = better(peers.values()) if peers else None
-                    ratio = None
-                    if best and values[ours]:
-                        ratio = round(values[ours] / best if better is max else best / values[ours], 2)
-                    what = "read" if ours == "ltr" else "convert to a store"
-                    rows.append(
-                        {
-                            "case": f"{what}: {text}, {size:.0f} MB",
-                            "unit": unit,
-                            "ours": values[ours],
-                            "peers": peers,
-                            "ratio_to_best_peer": ratio,
-                            "threads": 1,
-                            "versions": versions(),
-                            "device": device(),
-                        }
-                    )
-                    shown = "  ".join(f"{name} {v:g}" for name, v in peers.items())
-                    print(f"{rows[-1]['case']:48s} {unit:24s} {values[ours]:8g}   {shown}   ratio {ratio}")
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    temporary = RESULTS.with_suffix(".partial")
-    temporary.write_text(json.dumps(rows, indent=1) + "\n")
-    os.replace(temporary, RESULTS)
+            rows += rows_of(text, path.stat().st_size / 1e6, timed(path, small, rounds), packages)
+    write("ingest", rows, args.quick)
 
 
 if __name__ == "__main__":

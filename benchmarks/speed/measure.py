@@ -107,12 +107,12 @@ class Timing:
 
     Attributes:
         walls, cpus: a number a round; cpu is the processor time of all threads of the process.
-        facts: what the last round returned beside (a value, documents, peak memory); numbers only are kept.
+        told: what a round returned beside, where it is a dict of numbers (a value, documents, peak memory).
     """
 
     walls: list[float] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    told: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def wall(self) -> float:
@@ -122,11 +122,15 @@ class Timing:
     def cpu(self) -> float:
         return statistics.median(self.cpus)
 
-    def add(self, wall: float, cpu: float, facts: Any = None) -> None:
+    def fact(self, name: str) -> float:
+        """Median of what the rounds told under this name."""
+        return statistics.median(each[name] for each in self.told)
+
+    def add(self, wall: float, cpu: float, told: Any = None) -> None:
         self.walls.append(wall)
         self.cpus.append(cpu)
-        if isinstance(facts, dict):
-            self.facts = facts
+        if isinstance(told, dict):
+            self.told.append(told)
 
 
 def once(run: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -269,6 +273,7 @@ def row(
     lower: bool = False,
     target: float | None = None,
     target_ratio: float | None = None,
+    target_peer: str = "",
     note: str = "",
     threads: int = 1,
     packages: Mapping[str, str] | Iterable[str] = (),
@@ -283,7 +288,7 @@ def row(
         ours: our number, None where it could not be measured (say why in `note`).
         peers: name -> number, or a sentence saying why there is none.
         lower: less of the unit is better (times, memory).
-        target: what `ours` should reach; target_ratio: what the ratio to the best peer should reach.
+        target: what `ours` should reach; target_ratio: what the ratio to the best peer, or to `target_peer`, should reach.
         note: what a reader must know beside the number.
         packages: versions, or names of packages to look up.
         on: "cpu", or the torch device ours ran on.
@@ -297,13 +302,16 @@ def row(
     met = None
     if ours is not None and target is not None:
         met = ours <= target if lower else ours >= target
-    elif ratio is not None and target_ratio is not None:
-        met = ratio >= target_ratio
+    elif target_ratio is not None:
+        beside = peers.get(target_peer) if target_peer else ratio
+        if ours and beside and not isinstance(beside, str):
+            against = beside if not target_peer else beside / ours if lower else ours / beside
+            met = against >= target_ratio
     wanted = None
     if target is not None:
         wanted = f"{'at most' if lower else 'at least'} {target:,g} {unit}"
     elif target_ratio is not None:
-        wanted = f"{target_ratio:g} x the best peer"
+        wanted = f"{target_ratio:g} x {target_peer or 'the best peer'}"
     made = {
         "case": case, "unit": unit, "ours": _short(ours), "peers": peers, "ratio_to_best_peer": _short(ratio),
         "target": wanted, "met": met, "note": note, "threads": threads,

@@ -1,39 +1,32 @@
 """Measures per second, ours beside the libraries that compute them too.
 
-    python benchmarks/speed/metrics.py [--quick] [--device cuda]
+    python -m benchmarks.speed.metrics [--quick] [--device cuda]
 
 Data set S: 2,000 MSLR-shaped lists, 245,360 documents, grades 0-4 (53.5/31.0/12.6/1.9/1.0 %), one thread. Every
 library gets its input in its own form before the clock starts, and must return our values under its own convention
-before it is timed. Rounds are interleaved; each number is the median round, in queries per second of CPU time (wall
-time on an accelerator), because the machine is shared. Writes results/metrics.json; a library that is not installed
-stands there as such.
+before it is timed. Queries per second of processor time (of wall time on an accelerator, where peers stay on the CPU).
 """
 
 from __future__ import annotations
 
-import os
+from .measure import Timing, arguments, one_thread, race, row, write
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+one_thread()
 
-import argparse
-import importlib.metadata
-import json
-import platform
-import statistics
-import time
-import warnings
-from collections.abc import Callable
-from pathlib import Path
+import warnings  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from functools import partial  # noqa: E402
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-from ltr.metrics import Judgements, evaluate, paired_randomisation
+from ltr.metrics import Judgements, compare, evaluate, paired_randomisation  # noqa: E402
 
-RESULTS = Path(__file__).parent / "results" / "metrics.json"
 NDCG = "nDCG(gain=exp2,empty=0)@10"
 LINEAR = "nDCG(gain=linear,empty=0)@10"
-GRID = [f"{name}@{k}" for name in ("nDCG", "DCG", "ERR", "AP", "RR", "P", "R", "RBP") for k in (1, 5, 10)]
-LIBRARIES = ("numpy", "torch", "pytrec_eval-terrier", "scikit-learn", "torchmetrics", "ranx", "scipy")
+TEN = ("nDCG", "DCG", "nDCG(gain=linear)", "DCG(gain=linear)", "ERR", "AP", "RR", "P", "R", "RBP")
+GRID = [f"{name}@{k}" for name in TEN for k in (1, 5, 10)]
+PACKAGES = ("numpy", "numba", "torch", "pytrec_eval-terrier", "ir-measures", "scikit-learn", "torchmetrics", "ranx",
+            "scipy")  # fmt: skip
 
 
 def data_set_s(n_queries: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,6 +63,29 @@ def flat_lexsort(scores, labels, offsets):
     return run, NDCG
 
 
+def compiled_loop(scores, labels, offsets):
+    """A loop over lists compiled by numba: sort one list, add up ten discounted gains."""
+    import numba
+
+    @numba.njit
+    def best_first(key, offsets, gains, weights):
+        out = np.zeros(len(offsets) - 1)
+        for q in range(len(out)):
+            a, b = offsets[q], offsets[q + 1]
+            order = np.argsort(-key[a:b])
+            for r in range(min(10, b - a)):
+                out[q] += gains[a + order[r]] * weights[r]
+        return out
+
+    gains, weights = 2.0**labels - 1, 1 / np.log2(np.arange(10) + 2.0)
+
+    def run():
+        best = best_first(gains, offsets, gains, weights)
+        return np.divide(best_first(scores, offsets, gains, weights), best, out=np.zeros(len(best)), where=best > 0)
+
+    return run, NDCG
+
+
 def padded_torch(scores, labels, offsets):
     """One padded [queries, longest] tensor and torch.sort, padding sunk by -inf."""
     import torch
@@ -79,12 +95,31 @@ def padded_torch(scores, labels, offsets):
     padded_scores, padded_labels = np.full(where.shape, -np.inf, np.float32), np.zeros(where.shape)
     padded_scores[where], padded_labels[where] = scores, labels
     s, gains = torch.tensor(padded_scores), torch.tensor(2**padded_labels - 1)
-    discount = 1 / torch.log2(torch.arange(10) + 2.0).double()
+    k = min(10, where.shape[1])
+    discount = 1 / torch.log2(torch.arange(k) + 2.0).double()
 
     def run():
-        got = (gains.gather(1, s.sort(1, descending=True).indices[:, :10]) * discount).sum(1)
-        best = (gains.sort(1, descending=True).values[:, :10] * discount).sum(1)
+        got = (gains.gather(1, s.sort(1, descending=True).indices[:, :k]) * discount).sum(1)
+        best = (gains.sort(1, descending=True).values[:, :k] * discount).sum(1)
         return torch.where(best > 0, got / best, 0.0).numpy()
+
+    return run, NDCG
+
+
+def bucketed_torch(scores, labels, offsets):
+    """The same in batches of 64 lists of like length, as allRank's measure would be fed at best."""
+    order = np.argsort(np.diff(offsets), kind="stable")
+    parts = []
+    for at in range(0, len(order), 64):
+        lists = order[at : at + 64]
+        rows = np.concatenate([np.arange(offsets[q], offsets[q + 1]) for q in lists])
+        cut = np.concatenate([[0], np.cumsum(np.diff(offsets)[lists])])
+        parts.append(padded_torch(scores[rows], labels[rows], cut)[0])
+
+    def run():
+        out = np.empty(len(order))
+        out[order] = np.concatenate([part() for part in parts])
+        return out
 
     return run, NDCG
 
@@ -92,9 +127,9 @@ def padded_torch(scores, labels, offsets):
 def trec_dicts(scores, labels, offsets):
     run, qrel = {}, {}
     for q, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
-        names = [f"d{i}" for i in range(b - a)]
-        run[str(q)] = dict(zip(names, map(float, scores[a:b]), strict=True))
-        qrel[str(q)] = dict(zip(names, map(int, labels[a:b]), strict=True))
+        query, names = f"q{q:06}", [f"d{i}" for i in range(b - a)]  # some libraries return queries sorted by name
+        run[query] = dict(zip(names, map(float, scores[a:b]), strict=True))
+        qrel[query] = dict(zip(names, map(int, labels[a:b]), strict=True))
     return run, qrel
 
 
@@ -114,6 +149,14 @@ def pytrec_grid(scores, labels, offsets):
     asked = {f"{name}.1,5,10" for name in ("ndcg_cut", "map_cut", "P", "recall")} | {"recip_rank"}
     evaluator = pytrec_eval.RelevanceEvaluator(qrel, asked)
     return lambda: evaluator.evaluate(run), None
+
+
+def irmeasures(scores, labels, offsets):
+    import ir_measures
+
+    run, qrel = trec_dicts(scores, labels, offsets)
+    asked = [ir_measures.nDCG @ 10]
+    return lambda: np.array([m.value for m in ir_measures.iter_calc(asked, qrel, run)]), LINEAR
 
 
 def scikit_learn(scores, labels, offsets):
@@ -150,74 +193,135 @@ def ranx(scores, labels, offsets):
     return lambda: np.asarray(ranx.evaluate(qrel, run, "ndcg_burges@10", return_mean=False)), NDCG
 
 
-def scipy_permutation(values, draws):
+def scipy_permutation(systems, draws):
     from scipy.stats import permutation_test
 
-    def run():
-        return permutation_test(
-            (values[0], values[1]),
-            lambda a, b, axis: (a - b).mean(axis),
-            vectorized=True,
-            n_resamples=draws,
-            permutation_type="samples",
-            batch=100,
-            rng=0,
-        )
-
-    return run, None
+    return lambda: permutation_test(
+        (systems[0], systems[1]), lambda a, b, axis: (a - b).mean(axis), vectorized=True, n_resamples=draws,
+        permutation_type="samples", batch=100, rng=0,
+    )  # fmt: skip
 
 
-# -- the clock -------------------------------------------------------------------------------------------------------
+def scipy_bootstrap(systems, draws):
+    from scipy.stats import bootstrap
+
+    return lambda: bootstrap(
+        tuple(systems), lambda *s, axis: np.stack([x.mean(axis) for x in s]), vectorized=True, paired=True,
+        n_resamples=draws, batch=100, method="percentile", rng=0,
+    )  # fmt: skip
 
 
-def race(contestants: dict[str, Callable], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Median seconds of each, all of them in every round."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in contestants.values():
-        run()  # warm
-    for _ in range(rounds):
-        for name, run in contestants.items():
-            start = clock()
-            run()
-            times[name].append(clock() - start)
-    return {name: statistics.median(t) for name, t in times.items()}
+# -- ours beside them --------------------------------------------------------------------------------------------------
 
 
-def prepared(
-    peers: dict[str, Callable], data, expected: dict[str, np.ndarray]
-) -> tuple[dict[str, Callable], dict[str, str]]:
-    """Peers ready to run whose values are right, and those that are not installed."""
-    ready, absent = {}, {}
-    for name, make in peers.items():
-        try:
-            run, convention = make(*data)
-        except ImportError:
-            absent[name] = "not installed"
-            continue
-        ready[name] = run
+class Race:
+    """Data set S and what every case does with it: check the peers' values, race, make a row."""
+
+    def __init__(self, lists: int, rounds: int, device: str):
+        self.data, self.rounds, self.device = data_set_s(lists), rounds, device
+        self.lists = len(self.data[2]) - 1
+        self.unit = "queries/s of processor time" if device == "cpu" else "queries/s"
+        self.mine = self.data
+        if device != "cpu":
+            import torch
+
+            self.mine = tuple(torch.as_tensor(x, device=device) for x in self.data)
+        self.judged = Judgements(self.mine[1], self.mine[2])
+        self.expected = {text: next(iter(evaluate(text, *self.data).values())) for text in (NDCG, LINEAR)}
+
+    def seconds(self, timing: Timing) -> float:
+        return timing.cpu if self.device == "cpu" else timing.wall
+
+    def row(self, case: str, ours: Callable, peers: dict[str, Callable] | None = None, **options) -> dict:
+        ready, values = {"ours": ours}, {}
+        for name, make in (peers or {}).items():
+            try:
+                ready[name] = self._checked(name, *make(*self.data))
+            except ImportError:
+                values[name] = "not installed"
+        found = race(ready, self.rounds)
+        rates = {name: self.lists / self.seconds(timing) for name, timing in found.items()}
+        mine = rates.pop("ours")
+        return row(case, self.unit, mine, rates | values, packages=PACKAGES, on=self.device, **options)
+
+    def _checked(self, name: str, run: Callable, convention: str | None) -> Callable:
         if convention:
-            values, ours = np.asarray(run()), expected[convention]
-            np.testing.assert_allclose(
-                values, ours if len(values) == len(ours) else ours.mean(), rtol=2e-5, err_msg=name
-            )
-    return ready, absent
+            values, ours = np.asarray(run()), self.expected[convention]
+            if len(values) != len(ours):  # a library that only tells the mean
+                ours = ours.mean()
+            np.testing.assert_allclose(values, ours, rtol=2e-5, err_msg=name)
+        return run
 
 
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
+def measures(lists: int, rounds: int, device: str) -> list[dict]:
+    """Queries per second of one measure and of many."""
+    it = Race(lists, rounds, device)
+    scores, judged = it.mine[0], it.judged
+    double = judged.xp.floats(scores)
+    double = double + 1e-9 * (double * 7.3 % 1)  # what float32 cannot hold
+    tied = (scores * 4).round() / 4
+    prepared = {"a compiled loop over lists": compiled_loop, "torch, batches of 64 by length": bucketed_torch}
+    libraries = {"pytrec_eval": pytrec, "ir-measures": irmeasures, "ranx": ranx, "torchmetrics": torch_metrics,
+                 "scikit-learn": scikit_learn}  # fmt: skip
+    plain = {"numpy lexsort, 6 lines": flat_lexsort, "torch, one padded tensor": padded_torch}
+    rows = [
+        it.row("nDCG@10, new labels (the ideal order included)", lambda: evaluate(NDCG, *it.mine),
+               prepared | plain | libraries, target=100_000),
+        it.row("nDCG@10, labels seen before", lambda: evaluate(NDCG, scores, judged), {"pytrec_eval": pytrec}),
+        it.row("nDCG@10, float64 scores, labels seen before", lambda: evaluate(NDCG, double, judged)),
+        it.row("nDCG@10, tied scores, labels seen before", lambda: evaluate(NDCG, tied, judged)),
+        it.row("10 measures at 3 cut-offs, labels seen before", lambda: evaluate(GRID, scores, judged),
+               {"pytrec_eval (4 of them, and RR)": pytrec_grid}),
+        *(it.row(f"{text}, whole lists, labels seen before", partial(evaluate, text, scores, judged))
+          for text in ("OPA", "MeanNDCG", "ERR", "AP")),
+    ]  # fmt: skip
+    parts = {"all": lambda: evaluate(GRID, scores, judged), "sort": lambda: judged.lists.descending(scores)}
+    found = {name: it.seconds(timing) for name, timing in race(parts, rounds).items()}
+    note = "what all 30 values of a query cost, in units of the one sort that they share"
+    times = row("10 measures at 3 cut-offs, labels seen before", "times the sort alone", found["all"] / found["sort"],
+                lower=True, note=note, packages=PACKAGES, on=device)  # fmt: skip
+    return [*rows, times]
+
+
+def significance(quick: bool) -> list[dict]:
+    """8 systems on 6,306 queries, the size of WEB30K's test part."""
+    rng = np.random.default_rng(0)
+    base = rng.beta(2, 2, 6306)
+    systems = np.stack([np.clip(base + rng.normal(0.002 * i, 0.08, 6306), 0, 1) for i in range(8)])
+    draws, theirs = (500, 100) if quick else (10_000, 1000)
+    peers, missing = {}, {}
+    for name, make in (("scipy permutation_test", scipy_permutation), ("scipy bootstrap", scipy_bootstrap)):
         try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+            peers[name] = make(systems, theirs)
+        except ImportError:
+            missing[name] = "not installed"
+    found = race(
+        {
+            "all": lambda: compare(systems, draws=draws),
+            "pair": lambda: paired_randomisation(systems[:2], draws),
+            **peers,
+        },
+        3,
+    )
+    rate = {name: theirs / found[name].cpu for name in peers} | missing
+    note = f"{draws:,} draws of ours, {theirs:,} of the peer"
+    return [
+        row(
+            f"paired bootstrap, {draws:,} resamples, 8 systems: intervals, and p of all 28 pairs",
+            "s of processor time", found["all"].cpu, {}, lower=True, target=1.0, packages=PACKAGES,
+        ),
+        row("paired bootstrap of 8 systems", "resamples/s of processor time", draws / found["all"].cpu,
+            {k: v for k, v in rate.items() if "bootstrap" in k}, packages=PACKAGES,
+            note=f"{note}; ours with the p values of all pairs"),
+        row("paired randomisation, one pair", "draws/s of processor time", draws / found["pair"].cpu,
+            {k: v for k, v in rate.items() if "permutation" in k}, packages=PACKAGES, note=note),
+    ]  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="300 lists, 3 rounds; results are printed, not written")
+def main() -> None:
+    parser = arguments(__doc__)
     parser.add_argument("--device", default="cpu", help="where ours runs; peers stay on the CPU")
-    options = parser.parse_args()
+    args = parser.parse_args()
     warnings.simplefilter("ignore")  # a peer's deprecations are not our result
     try:
         import torch
@@ -225,123 +329,11 @@ def main():
         torch.set_num_threads(1)
     except ImportError:
         pass
-    on_cpu = options.device == "cpu"
-    clock = time.process_time if on_cpu else time.perf_counter
-    scores, labels, offsets = data = data_set_s(300 if options.quick else 2000)
-    rounds, n = (3, len(offsets) - 1) if options.quick else (7, len(offsets) - 1)
-    expected = {text: value for text, (value,) in ((t, evaluate(t, *data).values()) for t in (NDCG, LINEAR))}
-    rows = []
-
-    def row(case: str, unit: str, ours: Callable, peers: dict, size: float, rounds: int = rounds):
-        ready, absent = prepared(peers, data, expected)
-        seconds = race({"ours": ours, **ready}, rounds, clock)
-        rates = {name: round(size / s, 1) for name, s in seconds.items()}
-        ours_rate = rates.pop("ours")
-        rows.append(
-            {
-                "case": case,
-                "unit": unit,
-                "ours": ours_rate,
-                "peers": rates | absent,
-                "ratio_to_best_peer": round(ours_rate / max(rates.values()), 2) if rates else None,
-                "threads": 1,
-                "versions": versions(),
-                "device": options.device,
-            }
-        )
-        print(
-            f"{case}: ours {ours_rate:,.0f} {unit}; "
-            + "; ".join(
-                f"{name} {rate if isinstance(rate, str) else format(rate, ',.0f')}"
-                for name, rate in (rates | absent).items()
-            ),
-            flush=True,
-        )
-
-    if on_cpu:
-        mine = data
-    else:
-        mine = tuple(torch.as_tensor(x, device=options.device) for x in data)
-    judged = Judgements(mine[1], mine[2])
-    per_second = "queries/CPU s" if on_cpu else "queries/s"
-    row(
-        "nDCG@10, new labels (ideal included)",
-        per_second,
-        lambda: evaluate(NDCG, *mine),
-        {
-            "numpy lexsort, 6 lines": flat_lexsort,
-            "torch, padded": padded_torch,
-            "pytrec_eval": pytrec,
-            "ranx": ranx,
-            "torchmetrics": torch_metrics,
-            "scikit-learn": scikit_learn,
-        },
-        n,
-    )
-    row(
-        "nDCG@10, labels seen before",
-        per_second,
-        lambda: evaluate(NDCG, mine[0], judged),
-        {"torch, padded": padded_torch, "pytrec_eval": pytrec},
-        n,
-    )
-    double = (
-        mine[0] + 1e-9 * (mine[0] * 7.3 % 1)
-        if not on_cpu
-        else scores + 1e-9 * np.random.default_rng(1).random(len(scores))
-    )
-    row("nDCG@10, float64 scores, labels seen before", per_second, lambda: evaluate(NDCG, double, judged), {}, n)
-    tied = (mine[0] * 4).round() / 4
-    row("nDCG@10, tied scores, labels seen before", per_second, lambda: evaluate(NDCG, tied, judged), {}, n)
-    row(
-        "8 measures at 3 cut-offs (pytrec_eval: 4 and RR), labels seen before",
-        per_second,
-        lambda: evaluate(GRID, mine[0], judged),
-        {"pytrec_eval": pytrec_grid},
-        n,
-    )
-    for text in ("OPA", "MeanNDCG", "ERR", "AP"):
-        row(
-            f"{text}, whole lists, labels seen before",
-            per_second,
-            lambda text=text: evaluate(text, mine[0], judged),
-            {},
-            n,
-        )
-
-    rng = np.random.default_rng(0)
-    base = rng.beta(2, 2, 6306)
-    systems = np.stack([np.clip(base + rng.normal(0.002 * i, 0.08, 6306), 0, 1) for i in range(8)])
-    draws = 500 if options.quick else 10_000
-    theirs = 100 if options.quick else 1000
-    ready, absent = {}, {}
-    try:
-        ready["scipy permutation_test"] = scipy_permutation(systems, theirs)[0]
-    except ImportError:
-        absent["scipy permutation_test"] = "not installed"
-    seconds = race({"ours": lambda: paired_randomisation(systems[:2], draws), **ready}, 3, time.process_time)
-    ours = round(draws / seconds.pop("ours"), 1)
-    rates = {name: round(theirs / s, 1) for name, s in seconds.items()}
-    rows.append(
-        {
-            "case": "paired randomisation, one pair, 6,306 queries",
-            "unit": "draws/CPU s",
-            "ours": ours,
-            "peers": rates | absent,
-            "ratio_to_best_peer": round(ours / max(rates.values()), 2) if rates else None,
-            "threads": 1,
-            "versions": versions(),
-            "device": "cpu",
-        }
-    )
-    print(f"paired randomisation: ours {ours:,.0f} draws/CPU s; {rates | absent}")
-    if not options.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        target = RESULTS if on_cpu else RESULTS.with_name(f"metrics-{options.device.split(':')[0]}.json")
-        partial = target.with_suffix(".partial")
-        partial.write_text(json.dumps(rows, indent=1) + "\n")
-        os.replace(partial, target)
-        print(f"written: {target}")
+    lists, rounds = (300, args.rounds or 3) if args.quick else (2000, args.rounds or 7)
+    rows = measures(lists, rounds, args.device)
+    on_cpu = args.device == "cpu"
+    write("metrics" if on_cpu else f"metrics-{args.device.split(':')[0]}",
+          [*rows, *(significance(args.quick) if on_cpu else [])], args.quick)  # fmt: skip
 
 
 if __name__ == "__main__":
