@@ -523,3 +523,45 @@ def test_the_interval_of_a_difference_covers():
         low, high = fronts.difference_interval(draws[:, 0], draws[:, 1])
         covered += low <= difference <= high
     assert covered >= 52
+
+
+# -- attainment ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("share, needed", [(0.2, 1), (0.5, 3), (0.6, 3), (1, 5)])
+def test_a_surface_bounds_what_so_many_seeds_attain(d, share, needed):
+    rng = np.random.default_rng(d)
+    seeds = [rng.integers(0, 5, (4, d)).astype(float) for _ in range(5)]
+    corners = fronts.attainment_surface(seeds, share)
+    assert all(slow.nondominated(corners.tolist()))
+    grid = np.stack(np.meshgrid(*[np.arange(-1, 6)] * d), -1).reshape(-1, d)
+    enough = [slow.attained([s.tolist() for s in seeds], place) >= needed for place in grid.tolist()]
+    below = [any((c >= place).all() for c in corners) for place in grid]
+    assert below == enough
+    shares = fronts.attained(seeds, grid)
+    assert shares.tolist() == [slow.attained([s.tolist() for s in seeds], place) / 5 for place in grid.tolist()]
+
+
+def test_seeds_without_points_attain_nothing():
+    seeds = [[[2.0, 1.0]], np.empty((0, 2)), [[1.0, 2.0]]]
+    assert fronts.attainment_surface(seeds, 0.5).tolist() == [[1, 1]]
+    assert fronts.attainment_surface(seeds, 1).shape == (0, 2)
+    assert fronts.attained(seeds, [[1, 1]])[0] == pytest.approx(2 / 3)
+    for broken in (
+        lambda: fronts.attainment_surface([np.ones((2, 4))]),
+        lambda: fronts.attainment_surface(seeds, 0),
+        lambda: fronts.attainment_surface([]),
+        lambda: fronts.attainment_surface([np.ones((2, 2)), np.ones((2, 3))]),
+    ):
+        with pytest.raises(InputError):
+            broken()
+
+
+@given(arrays.arrays(np.int64, st.tuples(st.integers(0, 6), st.just(2)), elements=st.integers(0, 5)))
+@settings(max_examples=40, deadline=None)
+def test_the_area_under_a_staircase_is_the_hypervolume(points):
+    outline = fronts.staircase(points, 0)
+    x, y = outline.T
+    area = np.sum((x[1:] - x[:-1]) * y[1:]) if len(outline) else 0  # vertical pieces have no width
+    assert area == pytest.approx(fronts.hypervolume(points, 0))

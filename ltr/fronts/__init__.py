@@ -25,6 +25,7 @@ _HOME = {
     "Payoff": "protocol", "ReferencePoints": "protocol", "ThreeHypervolumes": "protocol", "chosen": "protocol",
     "normalise": "protocol", "payoff": "protocol", "rank_flips": "protocol", "reference": "protocol",
     "three_hypervolumes": "protocol",
+    "attained": "attainment", "attainment_surface": "attainment", "staircase": "attainment",
     "difference_interval": "bootstrap", "paired_hypervolumes": "bootstrap", "poisson_weights": "bootstrap",
 }  # fmt: skip
 __all__ = sorted(_HOME)
