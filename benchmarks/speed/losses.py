@@ -1,32 +1,24 @@
 """Losses, forward and backward: ours beside allRank's and rax's, in time and memory.
 
-    python benchmarks/speed/losses.py [--quick] [--rounds 5] [--device cpu]
+    python -m benchmarks.speed.losses [--quick] [--rounds 5] [--device cuda]
 
 64 lists x 240 documents (a GPU: 256 x 1,251), float32, labels 0-4 skewed, scores N(0, 1). One process a library, one
-thread, all on the same core; rounds interleave the libraries, so that a busy machine is busy for all. Numbers are
-medians of CPU time (of wall time on a GPU); rax is compiled before the first round. Memory is what the first step adds
-to the peak of a fresh process. Ratios above 1 are in our favour; results go to results/losses.json.
+thread, all on the same core. Numbers are medians of processor time (of wall time on a GPU, where there is no memory
+and no curve); rax is compiled before the first round. Memory is what the first step adds to the peak of a fresh
+process.
 
 Where the peers are: LTR_PEER_ALLRANK, a checkout of allegro/allRank (else `import allrank`), and LTR_PEER_RAX_PYTHON,
-an interpreter with jax and rax (else this one). A peer that is not there leaves rows that say so.
+an interpreter with jax and rax (else this one). A peer that is not there leaves a sentence.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.metadata
-import json
 import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
-import time
 import types
-from pathlib import Path
+from collections.abc import Callable
 
-RESULTS = Path(__file__).parent / "results" / "losses.json"
+from .measure import Side, Timing, arguments, peak, race_sides, row, serve, versions, write
 
 # Ours (name, parameters), and what the peers call it. "asked" is what issue "Every ranking loss of the field" wants.
 CASES = (
@@ -65,13 +57,12 @@ def torch_step(f, lists: int, n: int, device: str):
 
     scores, labels = (torch.as_tensor(each, device=device) for each in data(lists, n))
 
-    def step() -> float:
+    def step() -> None:
         leaf = scores.clone().requires_grad_()
         value = f(leaf, labels)
         value.backward()
         if device != "cpu":
             torch.cuda.synchronize()
-        return value.item()
 
     return step
 
@@ -122,206 +113,147 @@ def rax_step(name: str, lists: int, n: int):
     scores, labels = (jnp.asarray(each) for each in data(lists, n))
     compiled = jax.jit(jax.value_and_grad(f))
 
-    def step() -> float:
-        value, gradient = compiled(scores, labels)
+    def step() -> None:
+        _, gradient = compiled(scores, labels)
         gradient.block_until_ready()
-        return float(value)
 
     return step
 
 
-def make(library: str, name: str, params: dict, lists: int, n: int, device: str):
-    if library == "rax":
-        return rax_step(name, lists, n)
-    return torch_step((ours if library == "ltr" else allrank)(name, params), lists, n, device)
+def make(library: str, device: str) -> Callable:
+    """A case -> its step; with `memory` the step runs once and tells what it added to the peak."""
 
+    def build(name: str, params: dict, lists: int, n: int) -> Callable:
+        if library == "rax":
+            return rax_step(name, lists, n)
+        return torch_step((ours if library == "ltr" else allrank)(name, params), lists, n, device)
 
-def serve(library: str, device: str) -> None:
-    """Answers one JSON request a line: time a step that is kept, or measure the memory of a first one."""
-    if device == "cpu":
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    if library != "rax":
-        import torch
+    def step(name: str, params: dict, lists: int, n: int, memory: bool = False) -> Callable:
+        if not memory:
+            return build(name, params, lists, n)
+        build(name, params, 2, 8)()  # what a first call costs once
+        run, before = build(name, params, lists, n), peak()
 
-        torch.set_num_threads(1)
-    steps, out = {}, os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is not an answer
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    for line in sys.stdin:
-        ask = json.loads(line)
-        key = json.dumps([ask["name"], ask["params"], ask["lists"], ask["n"]])
-        try:
-            if ask["what"] == "memory":
-                make(library, ask["name"], ask["params"], 2, 8, device)()  # what a first call costs once
-                step, before = make(library, ask["name"], ask["params"], ask["lists"], ask["n"], device), peak()
-                start = clock()
-                step()
-                answer = {"ms": 1e3 * (clock() - start), "mb": peak() - before}
-            else:
-                if key not in steps:
-                    steps[key] = make(library, ask["name"], ask["params"], ask["lists"], ask["n"], device)
-                    steps[key]()
-                start = clock()
-                value = steps[key]()
-                answer = {"ms": 1e3 * (clock() - start), "value": value}
-        except Exception as problem:  # noqa: BLE001  any failure of a peer is a row of the table
-            answer = {"missing": f"{type(problem).__name__}: {problem}"[:200]}
-        print(json.dumps(answer), file=out, flush=True)
+        def measured() -> dict:
+            run()
+            return {"mb": peak() - before}
 
+        return measured
 
-def peak() -> float:
-    """Peak memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return step
 
 
 # -------------------------------------------------------------------------------------------------------- the driver
 
 
-class Library:
-    """A process that serves steps of one library."""
-
-    def __init__(self, name: str, device: str):
-        python = os.environ.get("LTR_PEER_RAX_PYTHON", sys.executable) if name == "rax" else sys.executable
-        one = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-        self.name, self.device = name, device
-        self.process = subprocess.Popen(
-            [python, __file__, "--serve", name, "--device", device],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | one,
-        )  # fmt: skip
-
-    def ask(self, what: str, name: str, params: dict, lists: int, n: int) -> dict:
-        request = {"what": what, "name": name, "params": params, "lists": lists, "n": n}
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            return {"missing": f"the process of {self.name} ended with {self.process.wait()}"}
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+def side(name: str, device: str) -> Side:
+    python = os.environ.get("LTR_PEER_RAX_PYTHON", sys.executable) if name == "rax" else sys.executable
+    return Side("losses", name, python=python, environment={"LTR_SPEED_DEVICE": device})
 
 
-def memory(library: str, device: str, name: str, params: dict, lists: int, n: int) -> dict:
-    """One step in a fresh process."""
-    alone = Library(library, device)
-    answer = alone.ask("memory", name, params, lists, n)
-    alone.close()
-    return answer
+class Sides:
+    """The libraries, each in its process, and how one case is measured on them."""
+
+    def __init__(self, device: str, rounds: int):
+        self.device, self.rounds = device, rounds
+        self.all = {name: side(name, device) for name in ("ltr", "allrank", "rax")}
+        self.packages = versions("torch", "numpy")
+        python = os.environ.get("LTR_PEER_RAX_PYTHON", sys.executable)
+        self.packages |= {k: v for k, v in versions("rax", "jax", python=python).items() if k in ("rax", "jax")}
+        self.clock = "ms of processor time" if device == "cpu" else "ms"
+
+    def ms(self, found: Timing | str) -> float | str:
+        return found if isinstance(found, str) else 1e3 * (found.cpu if self.device == "cpu" else found.wall)
+
+    def times(self, names: dict[str, str], params: dict, lists: int, n: int, rounds: int = 0) -> dict[str, float | str]:
+        """library -> ms; `names` is what each calls the loss."""
+        found = {}
+        for _ in range(rounds or self.rounds):
+            for library, called in names.items():
+                case = {"name": called, "params": params if library == "ltr" else {}, "lists": lists, "n": n}
+                answer = race_sides({library: self.all[library]}, case, 1)[library]
+                if isinstance(answer, str):
+                    found[library] = answer
+                elif not isinstance(found.setdefault(library, Timing()), str):
+                    found[library].add(answer.walls[0], answer.cpus[0])
+        return {library: self.ms(timing) for library, timing in found.items()}
+
+    def first(self, library: str, called: str, params: dict, lists: int, n: int) -> tuple[float | str, float | str]:
+        """(ms, MB) of the first step in a fresh process, or why not, twice."""
+        case = {"name": called, "params": params if library == "ltr" else {}, "lists": lists, "n": n, "memory": True}
+        with side(library, self.device) as alone:
+            answer = alone.ask(case, warm=False)
+        if "missing" in answer:
+            return answer["missing"], answer["missing"]
+        return 1e3 * answer["cpu"], max(answer["facts"]["mb"], 0.1)  # pages are what the system counts in
+
+    def row(self, case: str, unit: str, values: dict[str, float | str], **options) -> dict:
+        peers = {k: v for k, v in values.items() if k != "ltr"}
+        mine = values["ltr"]
+        if isinstance(mine, str):
+            raise SystemExit(f"{case}: {mine}")
+        return row(case, unit, mine, peers, lower=True, packages=self.packages, on=self.device, **options)
 
 
-def table(args, libraries: dict[str, Library]) -> list[dict]:
-    rows = [
-        {"loss": name, "params": params, "library": library, "as": peer, "asked": asked.get(library), "times": []}
-        for name, params, peers, asked in CASES
-        for library, peer in [("ltr", name), *peers.items()]
-    ]
-    for number in range(args.rounds):
-        for row in rows:
-            if "missing" in row or (row["as"] in SLOW and number >= max(args.rounds // 2, 1)):
-                continue
-            params = row["params"] if row["library"] == "ltr" else {}
-            answer = libraries[row["library"]].ask("time", row["as"], params, args.lists, args.n)
-            if "missing" in answer:
-                row["missing"] = answer["missing"]
-            else:
-                row["times"].append(answer["ms"])
-    for row in rows:
-        times = row.pop("times")
-        if "missing" not in row:
-            row |= {"ms": round(statistics.median(times), 2), "rounds": len(times)}
-            params = row["params"] if row["library"] == "ltr" else {}
-            if args.device == "cpu":
-                extra = memory(row["library"], args.device, row["as"], params, args.lists, args.n)
-                row["mb"] = round(extra["mb"], 1) if "mb" in extra else None
-    own = {(row["loss"], json.dumps(row["params"])): row for row in rows if row["library"] == "ltr"}
-    for row in rows:
-        if row["library"] != "ltr" and "missing" not in row:
-            mine = own[row["loss"], json.dumps(row["params"])]
-            row["times ours"] = round(row["ms"] / mine["ms"], 1)
-            if row.get("mb") and mine.get("mb") is not None:
-                row["memory ours"] = round(row["mb"] / max(mine["mb"], 0.1), 1)
+def table(sides: Sides, lists: int, n: int) -> list[dict]:
+    rows = []
+    for name, params, peers, asked in CASES:
+        names, case = {"ltr": name, **peers}, name + (f"({', '.join(f'{k}={v}' for k, v in params.items())})")
+        case = f"{case if params else name}, {lists} x {n}"
+        rounds = 2 if SLOW & set(peers.values()) else 0
+        note = "; ".join(f"{library}: {called}" for library, called in peers.items())
+        target = next(iter(asked.items()), ("", None))
+        rows.append(sides.row(case, sides.clock, sides.times(names, params, lists, n, rounds), note=note,
+                              target_peer=target[0], target_ratio=target[1]))  # fmt: skip
+        if sides.device == "cpu":
+            extra = {library: sides.first(library, called, params, lists, n)[1] for library, called in names.items()}
+            rows.append(sides.row(case, "MB", extra, note=note))
     return rows
 
 
-def every(args, library: Library) -> list[dict]:
+def every(sides: Sides, lists: int, n: int) -> list[dict]:
     """Every loss of the catalogue with its defaults."""
     from ltr.losses import LOSSES
 
-    rows = []
-    for name in LOSSES.names():
-        times = [library.ask("time", name, {}, args.lists, args.n)["ms"] for _ in range(3)]
-        rows.append({"loss": name, "ms": round(statistics.median(times), 2)})
-    return rows
+    return [
+        sides.row(f"{name} as it comes, {lists} x {n}", sides.clock, sides.times({"ltr": name}, {}, lists, n, 3))
+        for name in LOSSES.names()
+    ]
 
 
-def curve(args) -> list[dict]:
-    """Time and memory of one list, from 250 to 8,000 documents; every point a fresh process."""
+def curve(sides: Sides, lengths: tuple[int, ...]) -> list[dict]:
+    """Time and memory of one list, ever longer; every point a first step in a fresh process."""
     rows = []
     for name in CURVE:
-        for library, called, lengths in (("ltr", name, LENGTHS), ("allrank", CURVE_PEER.get(name), PEER_LENGTHS)):
-            for n in lengths[:2] if args.quick else lengths:
-                if called:
-                    answer = memory(library, args.device, called, {}, 1, n)
-                    answer = {k: round(v, 1) if isinstance(v, float) else v for k, v in answer.items()}
-                    rows.append({"loss": name, "library": library, "n": n} | answer)
+        for n in lengths:
+            names = {"ltr": name}
+            if name in CURVE_PEER and n in PEER_LENGTHS:
+                names["allrank"] = CURVE_PEER[name]
+            found = {library: sides.first(library, called, {}, 1, n) for library, called in names.items()}
+            for k, unit in enumerate((sides.clock, "MB")):
+                rows.append(sides.row(f"{name}, one list of {n}", unit, {lib: v[k] for lib, v in found.items()}))
     return rows
-
-
-def environment() -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    found = {"python": platform.python_version(), "cpu": model, "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
-    for package in ("torch", "numpy"):
-        found[package] = importlib.metadata.version(package)
-    python = os.environ.get("LTR_PEER_RAX_PYTHON", sys.executable)
-    code = "import importlib.metadata as m; print(m.version('rax'), m.version('jax'))"
-    versions = subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.split()
-    return found | dict(zip(("rax", "jax"), versions, strict=False))
-
-
-def show(record: dict) -> None:
-    for row in record["table"]:
-        name = row["loss"] + ("" if not row["params"] else str(row["params"]))
-        if "missing" in row:
-            print(f"{name:58} {row['library']:8} missing: {row['missing'][:60]}")
-        else:
-            ratio = "" if row["library"] == "ltr" else f"{row['times ours']:7.1f} x ours"
-            asked = f" (asked {row['asked']})" if row["asked"] else ""
-            print(f"{name:58} {row['library']:8}{row['ms']:10.2f} ms {row.get('mb') or 0:8.1f} MB{ratio}{asked}")
-    for row in record["curve"]:
-        said = row.get("missing", "") or f"{row['ms']:10.1f} ms {row['mb']:9.1f} MB"
-        print(f"{row['loss']:12} n = {row['n']:5} {row['library']:8} {said}")
-    print("   ".join(f"{row['loss']} {row['ms']}" for row in record["every loss, ms"]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="16 lists, two rounds, a short curve; nothing is written")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser = arguments(__doc__)
+    parser.add_argument("--device", default="cpu", help="where ours and allRank run")
     args = parser.parse_args()
     if args.serve:
-        return serve(args.serve, args.device)
-    args.lists, args.n = (64, 240) if args.device == "cpu" else (256, 1251)
+        device = os.environ["LTR_SPEED_DEVICE"]
+        if device == "cpu":
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        return serve(make(args.serve, device))
+    lists, n = (64, 240) if args.device == "cpu" else (256, 1251)
+    sides = Sides(args.device, args.rounds or (2 if args.quick else 5))
     if args.quick:
-        args.lists, args.rounds = 16, 2
-    libraries = {name: Library(name, args.device) for name in ("ltr", "allrank", "rax")}
-    record = {
-        "command": "python benchmarks/speed/losses.py", "shape": [args.lists, args.n], "device": args.device,
-        "threads": 1, "clock": "CPU time" if args.device == "cpu" else "wall time", "environment": environment(),
-        "table": table(args, libraries), "every loss, ms": every(args, libraries["ltr"]),
-        "curve": curve(args) if args.device == "cpu" else [],
-    }  # fmt: skip
-    for library in libraries.values():
-        library.close()
-    show(record)
-    if not args.quick:
-        target = RESULTS if args.device == "cpu" else RESULTS.with_name(f"losses-{args.device}.json")
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(record, indent=1) + "\n")
+        lists = 16
+    rows = table(sides, lists, n) + every(sides, lists, n)
+    if args.device == "cpu":
+        rows += curve(sides, LENGTHS[:2] if args.quick else LENGTHS)
+    for each in sides.all.values():
+        each.close()
+    write("losses" if args.device == "cpu" else f"losses-{args.device.split(':')[0]}", rows, args.quick)
 
 
 if __name__ == "__main__":

@@ -288,7 +288,8 @@ def row(
         ours: our number, None where it could not be measured (say why in `note`).
         peers: name -> number, or a sentence saying why there is none.
         lower: less of the unit is better (times, memory).
-        target: what `ours` should reach; target_ratio: what the ratio to the best peer, or to `target_peer`, should reach.
+        target: what `ours` should reach.
+        target_ratio: what the ratio to the best peer, or to `target_peer`, should reach.
         note: what a reader must know beside the number.
         packages: versions, or names of packages to look up.
         on: "cpu", or the torch device ours ran on.
