@@ -1,4 +1,4 @@
-"""The command line: `ltr data`, `train`, `evaluate`, `predict`, `export`, `bench`.
+"""The command line: `ltr data`, `train`, `evaluate`, `predict`, `export`, `front`, `choose`, `bench`.
 
 Exit codes: 0 done; 1 a run failed or a check did not hold; 2 bad input, told in one message; 130 stopped by Ctrl-C.
 """

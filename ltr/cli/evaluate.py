@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError
+from ..errors import InputError, unknown_name
 from . import show
 from .options import Command, option
 
@@ -61,8 +61,12 @@ def evaluate(options: Evaluate) -> int:
         raise InputError("no such run", file=options.run, expected="a run folder or a TREC run file")
     measures = options.measures or config.get("measures", RunConfig.measures)
     objectives = wanted(options.objective, config) or split.objectives[:1]
-    table = per_query(split, scores, measures, objectives)
-    rows = [{"split": options.split, **row} for row in summarise(table)]
+    own = None
+    if "method" in config:  # each objective has measures of its own, unless some are asked for
+        each = dict(zip(config["data"]["objectives"], config["measures"], strict=True))
+        own = {name: options.measures or (each[name],) for name in objectives}
+    table = per_query(split, scores, own or measures, objectives)
+    rows = [{"split": options.split, **row} for row in summarise(table, own)]
     if options.per_query is not None:
         show.write_table(options.per_query, table)
     if options.json or options.csv:
@@ -77,7 +81,7 @@ def _of_run(options: Evaluate, config: dict[str, Any]):
 
     if options.split == "train":
         raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
-    task = open_task(options.data, options.fold, options.objective, config)
+    task = open_task(options.data, options.fold, options.objective, config, options.run)
     scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
     return task.split(options.split), scores, f"{options.run} on {task.name} {task.fold}"
 
@@ -103,14 +107,23 @@ def finished(folder: Path):
     return record
 
 
-def open_task(data: str | None, fold: str | None, objective: str | None, config: dict[str, Any]):
-    """The data named on the command line, or the run's own."""
+def open_task(
+    data: str | None, fold: str | None, objective: str | None, config: dict[str, Any], run: Path | None = None
+):
+    """The data named on the command line, or the run's own; with the labels of the method in the folder `run`."""
     from ..datasets import load
+    from ..runs.front import labelling_of_run
+    from ..runs.tasks import relabelled
 
     own = config.get("data", {})
     name = data or own.get("name")
     if name is None:
         raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
+    if "method" in config:
+        labelling = labelling_of_run(run)
+        if objective is not None and objective not in labelling.names:
+            raise unknown_name("objective of the run", objective, labelling.names)
+        return relabelled(name, fold or own.get("fold"), labelling)
     return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None)
 
 

@@ -13,7 +13,8 @@
 
 Types, defaults and words stand there once; jsonargparse checks the types and writes the help. `ltr train` takes the
 fields of a run's config besides, and of those only what was written reaches the config: a file keeps its values.
-Parameters of rankers and losses (`--ranker.params.KEY VALUE`) are free of type here: their own schema judges them.
+Parameters of rankers, losses and methods (`--ranker.params.KEY VALUE`) are free of type here: their own schema judges
+them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = ["Command", "Device", "option", "parse"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-_PARAMS = re.compile(r"--((?:ranker|loss)\.params\.[\w.-]+)(?:=(.*))?", re.DOTALL)
+_PARAMS = re.compile(r"--((?:ranker|loss|method)\.params\.[\w.-]+)(?:=(.*))?", re.DOTALL)
 
 
 def option(default: Any = dataclasses.MISSING, *, flag: str = "", metavar: str = "", short: str = "") -> Any:
@@ -119,7 +120,7 @@ def _add_fields(group, cls: type, prefix: str = "", skip: Sequence[str] = ()) ->
             default = None if each.default is dataclasses.MISSING else each.default
             options = {"default": default, "help": help, "metavar": each.metadata.get("metavar") or _metavar(kind)}
             # Many words instead of a bracketed list: measures have commas of their own.
-            if typing.get_origin(kind) is tuple and typing.get_args(kind) in ((str, ...), (int, ...)):
+            if typing.get_origin(kind) is tuple and typing.get_args(kind) in ((str, ...), (int, ...), (float, ...)):
                 options |= {"nargs": "+", "type": typing.get_args(kind)[0]}
             group.add_argument(*names, **{"type": kind, **options})
 
@@ -148,9 +149,9 @@ def parse(words: Sequence[str]) -> Callable[[], int | None]:
         InputError: an unknown command or option (with its near miss), a missing one, or a value of the wrong type.
         SystemExit: after `--help` or `--version` was printed.
     """
-    from . import bench, data, evaluate, predict, train
+    from . import bench, data, evaluate, front, predict, train
 
-    commands = {c.path: c for room in (data, train, evaluate, predict, bench) for c in room.COMMANDS}
+    commands = {c.path: c for room in (data, train, evaluate, predict, front, bench) for c in room.COMMANDS}
     path = _path(words, commands)
     command = commands.get(path)
     rest, params = _take_params(words, command)
@@ -179,7 +180,7 @@ def parse(words: Sequence[str]) -> Callable[[], int | None]:
 
 def _parsers(commands, rooms: Mapping[str, str]) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
     root = _parser(
-        "Learning-to-rank benchmark suite: data, rankers, runs, leaderboards.",
+        "Learning-to-rank benchmark suite: data, rankers, methods, runs, leaderboards, fronts.",
         usage="ltr [--version] COMMAND ...",
         epilog="`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.\n"
         "The two-minute tour: ltr bench quickstart",

@@ -16,14 +16,15 @@ from .options import Command, Device, option
 
 @dataclass(frozen=True)
 class Predict:
-    """Score new lists with the ranker of a run.
+    """Score new lists with the ranker or method of a run.
 
     A line for each row of the input, in the order of the input: query, document, score. Labels in the file are not
     looked at, and a table needs none.
 
     Attributes:
-        run: run folder, or a saved ranker.
+        run: run folder, or a saved ranker or method.
         file: svmlight text (gzipped or not), Parquet or CSV.
+        preference: weights of a method's objectives, in their order, with sum 1.
         out: file, by its ending .csv, .tsv, .parquet or .run (TREC); CSV on stdout by default.
         query: query column of a table, where its name does not say so.
         document: document column of a table, likewise.
@@ -32,6 +33,7 @@ class Predict:
 
     run: Path
     file: Path
+    preference: tuple[float, ...] = option((), metavar="WEIGHT")
     out: Path | None = option(None, metavar="FILE")
     query: str | None = option(None, metavar="COLUMN")
     document: str | None = option(None, metavar="COLUMN")
@@ -42,8 +44,7 @@ def predict(options: Predict) -> int:
     """Writes one score a row."""
     import numpy as np
 
-    from ..rankers import load_ranker
-    from ..rankers.neural import pick_device
+    from ..runs import trained
     from ..runs.inputs import read_lists
     from ..runs.scores import scores_table
     from ..runs.trec import write_run
@@ -52,19 +53,26 @@ def predict(options: Predict) -> int:
     if out is not None and out.suffix not in (".csv", ".tsv", ".parquet", ".run"):
         raise InputError("no such format", file=out, expected=".csv, .tsv, .parquet or .run")
     if (folder / "record.json").is_file():
-        folder = finished(folder).folder / "ranker"
-    ranker = load_ranker(folder)
-    if hasattr(ranker, "to"):
-        ranker.to(pick_device(options.device))
+        folder = folder / ("method" if "method" in finished(folder).config else "ranker")
+    model, w = trained.load(folder, options.device), options.preference
+    if trained.is_method(folder):
+        if not w:
+            names = ", ".join(model.objectives)
+            raise InputError(f"a method is asked with a preference for {names}", expected="--preference W W ...")
+        width = model.models[0].n_features
+    else:
+        if w:
+            raise InputError("this is a ranker; it takes no preference", file=folder, came=list(w))
+        width = model.n_features
     log = folder / "training.json"
-    # A ranker saved by hand tells no names: its columns are the file's, in the file's order.
-    inputs = {"names": [], "width": ranker.n_features, "columns": range(ranker.n_features), "index_base": None}
+    # What was saved by hand tells no names: its columns are the file's, in the file's order.
+    inputs = {"names": [], "width": width, "columns": range(width), "index_base": None}
     if log.is_file():
         inputs = json.loads(log.read_text())["inputs"]
     split = read_lists(options.file, inputs, query=options.query, document=options.document)
-    scores = ranker.score(split)
+    scores = model.score(split, w)[0] if w else model.score(split)
     if out is not None and out.suffix == ".run":
-        write_run(out, split, scores, tag=ranker.name)
+        write_run(out, split, scores, tag=model.name)
     else:
         table = scores_table(split, scores)
         table = table.take(np.argsort(table["row"].to_numpy(), kind="stable")).select(["query", "doc", "score"])
@@ -89,6 +97,7 @@ class Export:
         names: document names, the data's own or row<i>.
         data: dataset, store or folder the run is of, where it is not at its usual place.
         objective: label column of the qrels; the trained one by default.
+        preference: which ranking of a method's run: weights of its objectives, in their order.
     """
 
     run: Path
@@ -99,6 +108,7 @@ class Export:
     names: Literal["auto", "row"] = "auto"
     data: str | None = None
     objective: str | None = None
+    preference: tuple[float, ...] = option((), metavar="WEIGHT")
 
 
 def export(options: Export) -> int:
@@ -113,19 +123,45 @@ def export(options: Export) -> int:
         show.write_table(out, scores, f".{options.form}")
     else:
         own = record.config["data"]
-        split = open_task(options.data, None, options.objective, record.config).split(options.split)
+        split = open_task(options.data, None, options.objective, record.config, options.run).split(options.split)
         if options.form == "qrels":
             write_qrels(out, split, options.objective or own.get("objective"), names=options.names)
         else:
-            [(_, aligned), *more] = join(split, scores)
-            if more:
-                raise InputError("this run has one ranking a preference", file=options.run, expected="--as parquet")
-            write_run(out, split, aligned, tag=options.tag or record.config["ranker"]["name"], names=options.names)
+            aligned = _ranking(options, record.config, join(split, scores))
+            choice = record.config.get("method") or record.config["ranker"]
+            write_run(out, split, aligned, tag=options.tag or choice["name"], names=options.names)
     show.remark(f"wrote {out}")
     return 0
 
 
+def _ranking(options: Export, config: dict, rankings: list):
+    """The scores that were asked for: the only ones, or those of a preference of the run's lattice."""
+    import numpy as np
+
+    from ..objectives import check_preference
+
+    if "method" not in config:
+        if options.preference:
+            raise InputError("this run took no preference", file=options.run, came=list(options.preference))
+        return rankings[0][1]
+    objectives = config["data"]["objectives"]
+    if not options.preference:
+        raise InputError(
+            f"this run has one ranking a preference for {', '.join(objectives)}", file=options.run,
+            expected="--preference W W ..., or --as parquet for all",
+        )  # fmt: skip
+    w = check_preference(options.preference, objectives)
+    distance = [float(np.abs(np.asarray(there) - w).max()) for there, _ in rankings]
+    nearest = int(np.argmin(distance))
+    if distance[nearest] > 1e-5:
+        raise InputError(
+            "the run was not scored for this preference", file=options.run, came=w.tolist(),
+            do=f"The nearest is {[round(float(x), 6) for x in rankings[nearest][0]]}; `ltr predict` takes any",
+        )  # fmt: skip
+    return rankings[nearest][1]
+
+
 COMMANDS = [
-    Command(("predict",), Predict, predict, "RUN FILE [--out FILE.csv]"),
+    Command(("predict",), Predict, predict, "RUN FILE [--preference W W ...] [--out FILE.csv]"),
     Command(("export",), Export, export, "RUN [--as {run,qrels,csv,parquet}] [--split test] [--out FILE]"),
 ]

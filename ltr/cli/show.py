@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 
 __all__ = [
-    "console", "machine", "means", "number", "remark", "size", "table", "training_progress", "write_table",
+    "console", "front", "machine", "means", "number", "remark", "size", "table", "training_progress", "write_table",
     "write_text",
 ]  # fmt: skip
 
@@ -80,6 +80,27 @@ def means(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
     table(shown, title=title, right=("train", "vali", "test", "queries", "left out"))
 
 
+def front(found, most: int | None = None) -> None:
+    """A row a preference: its weights, and each objective's measure on every split; * marks the front.
+
+    Args:
+        found: a `ltr.runs.front.Front`.
+        most: where there are more preferences, only those on the front.
+    """
+    shown = range(len(found.preferences))
+    if most is not None and len(shown) > most:
+        shown = [i for i in shown if found.member[i]]
+    rows = []
+    for i in shown:
+        row = {"": i, **{f"w {name}": f"{w:g}" for name, w in zip(found.objectives, found.preferences[i], strict=True)}}
+        for split, points in found.points.items():
+            row |= {f"{split} {name}": float(v) for name, v in zip(found.objectives, points[i], strict=True)}
+        rows.append({**row, "front": "*" if found.member[i] else ""})
+    table(rows, right=[name for name in (rows[0] if rows else ()) if name != "front"])
+    for line in found.lines(len(rows)):
+        print(line)
+
+
 def write_table(path: Path, table, suffix: str | None = None) -> None:
     """An Arrow table as .parquet, .csv or .tsv, whole or not at all."""
     import pyarrow.parquet as pq
@@ -102,7 +123,7 @@ def write_text(table, suffix: str, file) -> None:
     columns = []
     for name in table.column_names:
         column = table[name]
-        if name == "preference":
+        if column.type.num_fields:  # a list of weights
             columns.append([None if p is None else ";".join(map(str, p)) for p in column.to_pylist()])
         elif name == "score":  # a float32 printed as a double would show digits nobody computed
             columns.append(column.to_numpy().astype(str).tolist())

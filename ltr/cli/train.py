@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..rankers.config import TrainingConfig
-from ..runs.config import DataConfig, LossChoice, RankerChoice, RunConfig
+from ..runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 from . import show
 from .options import Command, Device, option
 
@@ -18,19 +18,22 @@ examples:
   ltr train --data mq2008 --ranker mlp --loss listnet
   ltr train --config run.toml --training.epochs 5 --ranker.params.hidden '[64, 32]' --out runs/small
   ltr train --data synthetic --ranker lightgbm --dry-run > run.toml
+  ltr train --data mq2008 --data.objectives relevance page-rank --method hyperdpo --training.epochs 30
 
-Parameters of the ranker and the loss: --ranker.params.KEY VALUE, --loss.params.KEY VALUE (a list as '[64, 32]'); a
-wrong name tells the right ones. The run folder holds config.toml, the ranker, scores, per-query values and record.json.
+Parameters: --ranker.params.KEY VALUE, --loss.params.KEY VALUE, --method.params.KEY VALUE (a list as '[64, 32]'); a
+wrong name tells the right ones. Net and loss of a method are its parameters: --method.params.ranker mlp,
+--method.params.loss listnet; --training.KEY sets those of its training. The run folder holds config.toml, the ranker
+or method, scores, per-query values and record.json.
 The same command again does nothing when the run is done, and continues it when it was stopped."""
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train one ranker and measure it.
+    """Train one ranker, or one method for several objectives, and measure it.
 
     Attributes:
         config: TOML file; options given beside it win.
-        out: run folder (default: runs/DATA/FOLD/RANKER-LOSS-HASH).
+        out: run folder (default: runs/DATA/FOLD/RANKER-LOSS-HASH or METHOD-HASH).
         device: where it is computed.
         dry_run: print the resolved config and an estimate of its size, and train nothing.
         quiet: no progress and no table.
@@ -49,11 +52,13 @@ def train(options: Train, keys: dict[str, Any]) -> int:
     """Runs the config that the file and the keys make."""
     from ..runs import execute, load_task, read_config, read_record
 
-    if options.config is None and not {"data.name", "ranker.name"} <= set(keys):
+    if options.config is None and ("data.name" not in keys or not {"ranker.name", "method.name"} & set(keys)):
         raise InputError(
-            "what is ranked, and with what?", expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME]",
+            "what is ranked, and with what?",
+            expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME], or "
+            "--data NAME --data.objectives A B --method NAME",
             do="See: ltr train --help",
-        )  # fmt: skip
+        )
     config = read_config(options.config, keys)
     if options.dry_run:
         return _dry_run(config, options.json)
@@ -82,18 +87,19 @@ def train(options: Train, keys: dict[str, Any]) -> int:
 
 
 def default_folder(config: RunConfig) -> Path:
-    """runs/DATA/FOLD/RANKER-LOSS-HASH: equal configs meet in one folder, others never."""
+    """runs/DATA/FOLD/RANKER-LOSS-HASH or METHOD-HASH: equal configs meet in one folder, others never."""
     from ..runs import config_hash
 
-    parts = [config.ranker.name, *([config.loss.name] if config.loss else []), config_hash(config)[:8]]
+    parts = [choice.name for choice in (config.ranker, config.method, config.loss) if choice is not None]
+    parts.append(config_hash(config)[:8])
     data = Path(config.data.name).stem.replace(":", "-")
     return Path("runs") / data / (config.data.fold or "first") / "-".join(parts)
 
 
 def _kept(folder: Path) -> str:
     """What a stopped run left, and how to go on."""
-    if (folder / "ranker").is_dir():
-        what = "the trained ranker is kept, only scoring is left"
+    if (folder / "ranker").is_dir() or (folder / "method").is_dir():
+        what = "what was trained is kept, only scoring is left"
     elif any((folder / "checkpoints").rglob("*.*")):
         what = "the last finished epoch is kept"
     else:
@@ -109,6 +115,9 @@ def _facts(record) -> dict[str, Any]:
 
 def _show(record, again: bool) -> None:
     title = f"{record.folder}" + (" (done before)" if again else "")
+    if "method" in record.config:
+        _show_front(record, title)
+        return
     show.means(record.measures, title=title)
     cost, selection = record.cost, record.selection
     step = next((f", {k} {v}" for k, v in selection.items() if k not in ("measure", "value", "split")), "")
@@ -117,6 +126,20 @@ def _show(record, again: bool) -> None:
         f"fit {cost['fit_seconds']:.1f} s, {show.number(round(cost['train_documents_per_second'] or 0))} documents/s; "
         f"scoring {show.number(round(cost['score_documents_per_second']))} documents/s; "
         f"{cost['parameters']:,} parameters; peak memory {show.size(cost['peak_memory_bytes'])}"
+    )
+
+
+def _show_front(record, title: str) -> None:
+    """Validation and test side by side, of the preferences that make the front where there are many."""
+    from ..runs.front import front_of_run
+
+    front = front_of_run(record)
+    print(title)
+    show.front(front, most=20)
+    cost = record.cost
+    print(
+        f"{cost['models_trained']} trainings in {cost['fit_seconds']:.1f} s, {cost['seconds_a_point']:.2f} s a "
+        f"preference; {cost['parameters']:,} parameters; peak memory {show.size(cost['peak_memory_bytes'])}"
     )
 
 
@@ -144,12 +167,13 @@ COMMANDS = [
             "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),
             "ranker (short: --ranker)": ("ranker.", RankerChoice, ("params",)),
             "loss (short: --loss)": ("loss.", LossChoice, ("params",)),
+            "method for several objectives (short: --method)": ("method.", MethodChoice, ("params",)),
             "training of neural rankers": ("training.", TrainingConfig, ()),
-            "run": ("", RunConfig, ("data", "ranker", "loss", "training")),
+            "run": ("", RunConfig, ("data", "ranker", "loss", "training", "method")),
         },
         alias={
             "--data": "--data.name", "--fold": "--data.fold", "--objective": "--data.objective",
-            "--ranker": "--ranker.name", "--loss": "--loss.name",
+            "--ranker": "--ranker.name", "--loss": "--loss.name", "--method": "--method.name",
         },
     )
 ]  # fmt: skip

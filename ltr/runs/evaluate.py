@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from ..types import Split
 
-__all__ = ["FACTS", "join", "per_query", "read_per_query", "summarise", "to_frame", "write_per_query"]
+__all__ = [
+    "FACTS",
+    "join",
+    "join_preference",
+    "per_query",
+    "read_per_query",
+    "summarise",
+    "to_frame",
+    "write_per_query",
+]
 
 # Columns of per_query that are facts about the list; every other column is a measure.
 FACTS = ("query", "objective", "preference", "documents", "blank")
@@ -258,6 +267,16 @@ def read_per_query(path: Path | str) -> pa.Table:
     if not path.is_file():
         raise InputError("no per-query values", file=path, expected="a per_query parquet of a finished run")
     return pq.read_table(path)
+
+
+def join_preference(table: pa.Table, preference: Sequence[float]) -> pa.Table:
+    """The rows of one preference of a scores or per-query table, found to the precision of float32."""
+    keys, group = _preferences(table["preference"])
+    w = np.asarray(preference, np.float64)
+    near = [i for i, key in enumerate(keys) if key is not None and np.allclose(key, w, rtol=0, atol=1e-5)]
+    if not near:
+        raise InputError("no row has this preference", came=w.tolist())
+    return table.filter(pa.array(group == near[0]))
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
