@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr.errors import InputError
+
+from . import explorer
 from .expected import verdict_rows
+from .front_results import holds_fronts
 from .leaderboard import Leaderboard, leaderboard, short_names
 from .plan import dataset_slug
-from .results import Results, load_results
+from .report_fronts import HEADS as FRONT_HEADS
+from .report_fronts import front_section, print_section
+from .results import FrontResults, Results, load_front_results, load_results
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .samples import Sample
 
 __all__ = ["report", "write_page"]
 
@@ -54,28 +62,50 @@ def report(
         folder: a suite's folder or a folder of tidy results.
         to: where the pages and a copy of the tidy files go; beside the tidy files by default.
         rule: "queries" or "folds"; see `ltr.bench.leaderboard`.
-        draws: of the bootstrap and the randomisation test.
+        draws: of the bootstrap and the randomisation test; a tenth of them for hypervolumes, which are dear.
         console: prints the leaderboards on it.
 
     Raises:
         InputError: no results in `folder`.
     """
-    results = load_results(folder)
-    folder = Path(folder)
-    folder = folder if (folder / "results.parquet").is_file() else folder / "report"
-    if to is not None and Path(to).resolve() != folder.resolve():
-        to = results.save(to)
+    folder = _tidy(Path(folder))
+    fronts = holds_fronts(folder)
+    results = load_front_results(folder) if fronts else load_results(folder)
+    to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
+    if fronts:
+        sections = [
+            front_section(
+                results, d, _samples(results, folder, d), draws=draws // 10, tuning=tuning_rows(results.chosen, d)
+            )
+            for d in results.suite.datasets
+        ]
+        for section in sections if console is not None else ():
+            print_section(section, console)
     else:
-        to = folder
-    boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
-    for board in boards if console is not None else ():
-        console.print(board.to_rich(console.width))
-        console.print(board.caption(), style="dim")
-    context = _context(results, boards)
-    for section, board in zip(context["sections"], boards, strict=True):
-        section["pictures"] = _draw(results, board, Path(to))
+        boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
+        for board in boards if console is not None else ():
+            console.print(board.to_rich(console.width))
+            console.print(board.caption(), style="dim")
+        sections = [_section(results, board, Path(to)) for board in boards]
+    context = _context(results, sections)
     write_page(Path(to) / "report.html", "report.html.j2", context)
     return write_page(Path(to) / "report.md", "report.md.j2", context)
+
+
+def _tidy(folder: Path) -> Path:
+    """Where the tidy files lie: in `folder`, or in its `report`."""
+    here = any((folder / name).is_file() for name in ("results.parquet", "fronts.parquet"))
+    return folder if here or not (folder / "report").is_dir() else folder / "report"
+
+
+def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
+    """Sample queries with their best documents, where the run folders lie beside the tidy files."""
+    from .samples import collect
+
+    try:
+        return collect(results, folder.parent, dataset)
+    except InputError:  # the data is elsewhere now: a page without documents is a page
+        return []
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
@@ -105,7 +135,7 @@ def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]
     return drawn
 
 
-def _context(results: Results, boards: Sequence[Leaderboard]) -> dict[str, Any]:
+def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Everything the templates say, as text: they hold no arithmetic."""
     from ltr import __version__
 
@@ -117,14 +147,14 @@ def _context(results: Results, boards: Sequence[Leaderboard]) -> dict[str, Any]:
         "description": suite.description.strip(),
         "command": results.environment.get("command", f"ltr bench run {suite.name}"),
         "summary": _summary(results, done, planned),
-        "heads": HEADS,
-        "sections": [_section(results, board) for board in boards],
+        "heads": HEADS | FRONT_HEADS,
+        "sections": sections,
         "failures": [
             {
                 **{k: str(getattr(r, k)) for k in ("dataset", "system", "fold", "seed", "status")},
                 "reason": str(r.reason),
             }
-            for r in results.failures[results.failures.status != "truth"].itertuples()
+            for r in results.runs[~results.runs.status.isin(("done", "truth"))].itertuples()
         ],
         "environment": _environment(results.environment),
         "version": __version__,
@@ -158,7 +188,7 @@ def _summary(results: Results, done: int, planned: int) -> list[str]:
     return lines
 
 
-def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
+def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
     short, legend = short_names(list(board.all_measures.columns))
     span = board.table[["mean", "low", "high"]].to_numpy(float)
     finite = span[np.isfinite(span)]
@@ -168,6 +198,7 @@ def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
         """Place in the span of the table's little interval pictures, per cent."""
         return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
 
+    compared = explorer.drill(results, board)
     rows = []
     for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
         bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
@@ -175,12 +206,15 @@ def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
     return {
         "dataset": board.dataset,
         "id": dataset_slug(board.dataset),
-        "measure": board.measure,
+        "of": [board.measure],
+        "ranked_by": "mean",
+        "bar": {"after": "mean", "head": "mean and interval"},
         "caption": board.caption(),
         "columns": [c for c in (rows[0]["text"] if rows else {}) if any(r["text"][c] for r in rows)],
         "rows": rows,
         "markdown": board.to_markdown(),
         "measures_markdown": board.measures_markdown(),
+        "measures_title": "All measures",
         "measures": {
             "heads": [(m, short[m]) for m in board.all_measures.columns],
             "rows": [
@@ -190,15 +224,18 @@ def _section(results: Results, board: Leaderboard) -> dict[str, Any]:
             "legend": legend,
         },
         "verdicts": verdict_rows(results, board.dataset),
-        "tuning": _tuning(results, board.dataset),
-        "pictures": [],
+        "tuning": tuning_rows(results.chosen, board.dataset),
+        "pictures": _draw(results, board, to),
+        "explorer": False,
+        "payload": "" if compared is None else explorer.pack(compared),
+        "drill_text": "Any two systems on the same queries, each query's value averaged over seeds.",
     }
 
 
-def _tuning(results: Results, dataset: str) -> list[dict[str, str]]:
+def tuning_rows(chosen: dict[str, Any], dataset: str) -> list[dict[str, str]]:
     """A row a system: what was chosen (how often, where folds chose), the mean validation value of best and worst."""
     rows = []
-    for system, scopes in results.chosen.get("systems", {}).get(dataset, {}).items():
+    for system, scopes in chosen.get("systems", {}).get(dataset, {}).items():
         entries = list(scopes.values())
         values = [[c["vali"] for c in e["candidates"] if "vali" in c] for e in entries]
         finished = [v for v in values if v]
