@@ -28,6 +28,7 @@ __all__ = [
     "gains",
     "gumbel",
     "ideal_dcg",
+    "list_target",
     "lists",
     "log_softmax",
     "logistic",
@@ -265,6 +266,53 @@ def ideal_dcg(labels: Tensor, where: Tensor | None = None, *, gain: Gain = "exp2
         best = worth.sort(dim=-1, descending=True).values
     places = torch.arange(1, best.shape[-1] + 1, device=best.device)
     return (best * discounts(places.to(best.dtype))).sum(-1)
+
+
+Target = Literal["gain", "lin", "soft"]
+
+
+def list_target(
+    labels: Tensor,
+    where: Tensor | None = None,
+    kind: Target = "gain",
+    *,
+    gain: Gain = "exp2",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """What softmax(scores) should become, `[..., list]`: at least 0, summing to 1 over the real documents.
+
+    All 0 where no label is above 0: lin and gain are undefined there, and soft, uniform, would only pull scores
+    together.
+
+    Args:
+        labels: `[..., list]`.
+        where: `[..., list]`; None: every document is real.
+        kind: "lin" y / sum y; "gain" (g(y) + eps) / sum (g(y) + eps); "soft" softmax(y / temperature).
+        gain: g of "gain".
+        eps: of "gain": keeps every target above 0, so that the best scores, log z, are finite.
+        temperature: of "soft".
+
+    Raises:
+        InputError: unknown kind or gain, eps below 0, temperature not above 0, or either given to another kind.
+
+    >>> list_target(torch.tensor([1.0, 3.0, 0.0, 2.0]), kind="lin")
+    tensor([0.1667, 0.5000, 0.0000, 0.3333])
+    """
+    if kind not in ("lin", "gain", "soft"):
+        raise unknown_name("list target", str(kind), ("lin", "gain", "soft"))
+    if eps < 0 or (eps and kind != "gain"):
+        raise InputError("eps belongs to the gain target and is at least 0", came={"target": kind, "eps": eps})
+    if not temperature > 0 or (temperature != 1 and kind != "soft"):
+        came = {"target": kind, "temperature": temperature}
+        raise InputError("temperature belongs to the soft target and is above 0", came=came)
+    real = _mask(labels, where)
+    labels = exact(labels).masked_fill(~real, 0.0)
+    blank = ~(labels > 0).any(-1, keepdim=True)
+    if kind == "soft":
+        return softmax(labels / temperature, where).masked_fill(blank, 0.0)
+    worth = (gains(labels, "linear" if kind == "lin" else gain) + eps).masked_fill(~real, 0.0)
+    return (worth / worth.sum(-1, keepdim=True).masked_fill(blank, 1.0)).masked_fill(blank, 0.0)
 
 
 # ----------------------------------------------------------------------------------------------------------- pairs

@@ -17,10 +17,10 @@ import properties
 import pytest
 import torch
 
+from ltr import ops
 from ltr.errors import InputError
 from ltr.losses import LOSSES, PREFERENCE_LOSSES, dpo, implicit_rewards, loss, preference_loss, preference_losses
 from ltr.losses.dispersion import dispersion_index, label_entropy, reference_entropy
-from ltr.losses.listwise import target_distribution
 from ltr.losses.mallows import kendall_link, log_normaliser
 from ltr.losses.margins import log_targets, margin_rewards, standardise
 from ltr.losses.sequential import earlier_rewards
@@ -203,7 +203,7 @@ def _optimum(f, n=4, start=None):
 
 
 def _z(labels, target="soft", eps=0.0):
-    return target_distribution(labels, torch.ones_like(labels, dtype=torch.bool), target, eps=eps)
+    return ops.list_target(labels, None, target, eps=eps)
 
 
 Y1 = WORKED[1]

@@ -143,15 +143,8 @@ def _cached(path: Path, card, objectives) -> Store:
     spec = list(objectives.items()) if isinstance(objectives, Mapping) else objectives and list(objectives)
     # What a conversion reads of the card, so that an edited one does not find the store of yesterday.
     columns = [(o.name, o.column, o.leaves, o.transform != "identity") for o in card.objectives] if card else None
-    of_card = card and [
-        card.name,
-        card.index_base,
-        card.n_features,
-        card.folds,
-        card.table,
-        card.feature_names,
-        columns,
-    ]
+    shape = ("name", "index_base", "n_features", "folds", "table", "feature_names")
+    of_card = card and [*(getattr(card, key) for key in shape), columns]
     key = json.dumps([SCHEMA, str(path.resolve()), of_card, spec, facts], default=str)
     target = places.data_root() / "stores" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (target / "manifest.json").is_file():

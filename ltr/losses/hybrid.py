@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import ops
 from ..errors import InputError
 from .base import choice, counts
-from .listwise import Target, listnet
+from .listwise import listnet
 from .margins import standardise
 from .preference import PREFERENCE_LOSSES, constant, implicit_rewards
 
@@ -39,9 +39,10 @@ def hpo(
     spread: float = 1.0,
     on: Literal["scores", "rewards"] = "scores",
     beta: float | Tensor = 1.0,
-    target: Target = "gain",
+    target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
+    gain: ops.Gain | None = None,
 ) -> Tensor:
     """Hybrid preference optimisation: ListNet on implicit rewards plus a cross entropy toward an auxiliary label.
 
@@ -59,7 +60,7 @@ def hpo(
         reference, margins, beta: as in preference.py.
         weights: multiply the terms of their document, in both sums.
         generator: unused.
-        target, eps, temperature: of the first term, as in `listnet`.
+        target, eps, temperature, gain: of the first term, as in `listnet`.
 
     Returns:
         `[...]`, one value a list, in nats; 0 for a list blank in the main label.
@@ -68,7 +69,7 @@ def hpo(
     if not gamma >= 0 or not spread > 0:
         raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
     value = listnet(u, labels, where, **options)
     if auxiliary is None or scores.shape[-1] == 0:
         return value

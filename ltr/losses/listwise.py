@@ -11,27 +11,17 @@ from .. import ops
 from ..errors import InputError
 from .base import LOSSES, choice, counts, require_gains
 
-__all__ = ["listnet", "polysoftmax", "target_distribution", "uniquesoftmax", "xendcg"]
-
-Target = Literal["gain", "lin", "soft"]
+__all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 
 
-def target_distribution(
-    labels: Tensor, where: Tensor, target: Target = "gain", *, eps: float = 0.0, temperature: float = 1.0
-) -> Tensor:
-    """What softmax(scores) should become, `[..., list]`, summing to 1 over the real documents.
-
-    "lin" y / sum y; "gain" (2^y - 1 + eps) / sum (2^y - 1 + eps); "soft" softmax(y / T). Blank lists (no label above 0)
-    get all zeros: lin and gain are undefined there, and soft would only pull their scores together.
-    """
-    if target == "soft":
-        z = ops.softmax(labels / temperature, where)
-    else:
-        worth = ops.gains(labels, "exp2" if target == "gain" else "linear")
-        worth = (worth + eps if target == "gain" else worth).masked_fill(~where, 0.0)
-        total = worth.sum(-1, keepdim=True)
-        z = worth / total.where(total > 0, 1.0)
-    return z.masked_fill(~counts(labels, where, "gain").unsqueeze(-1), 0.0)
+def _target(loss: str, labels: Tensor, where: Tensor, target: ops.Target, gain: ops.Gain | None, **options) -> Tensor:
+    choice("target", target, ("gain", "lin", "soft"))
+    if gain is not None and target != "gain":
+        raise InputError(f"{loss}: gain belongs to the gain target", came={"target": target, "gain": gain})
+    gain = gain or "exp2"
+    if target != "soft":
+        require_gains(labels, f"{loss}(target={target!r})", exp2=(target, gain) == ("gain", "exp2"))
+    return ops.list_target(labels, where, target, gain=gain, **options)
 
 
 @LOSSES.register(
@@ -49,9 +39,10 @@ def listnet(
     *,
     weights: Tensor | None = None,
     generator: torch.Generator | None = None,
-    target: Target = "gain",
+    target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
+    gain: ops.Gain | None = None,
 ) -> Tensor:
     """Softmax cross entropy between a target distribution made of the labels and softmax(scores).
 
@@ -59,11 +50,12 @@ def listnet(
         scores, labels, where: `[..., list]`.
         weights: multiply the term of their document, after the target is normalised.
         generator: unused.
-        target: "gain" z ~ 2^y - 1, "lin" z ~ y, "soft" z = softmax(y / temperature). The best scores under noisy labels
+        target: "gain" z ~ g(y), "lin" z ~ y, "soft" z = softmax(y / temperature). The best scores under noisy labels
             are log E[z], so the target says by what lists get sorted: "gain" sorts by the expected gain that NDCG
             counts, hence the default; "soft" is the paper's, nearly uniform on long lists of low grades.
         eps: "gain" only: added to every gain, so that no document is pushed to minus infinity.
         temperature: "soft" only: T.
+        gain: "gain" only: g is 2^y - 1 ("exp2", the default) or y ("linear").
 
     Returns:
         `[...]`, one value a list, in nats; never below the entropy of the target; 0 for a blank list.
@@ -72,16 +64,8 @@ def listnet(
     >>> [round(listnet(s, y, target=t).item(), 5) for t in ("gain", "lin", "soft")]
     [2.22278, 2.2046, 2.15261]
     """
-    choice("target", target, ("gain", "lin", "soft"))
-    if eps < 0 or (eps and target != "gain"):
-        raise InputError("eps belongs to the gain target and is at least 0", came={"target": target, "eps": eps})
-    if not temperature > 0 or (temperature != 1 and target != "soft"):
-        came = {"target": target, "temperature": temperature}
-        raise InputError("temperature belongs to the soft target and is above 0", came=came)
     scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    if target != "soft":
-        require_gains(labels, f"listnet(target={target!r})", exp2=target == "gain")
-    z = target_distribution(labels, where, target, eps=eps, temperature=temperature)
+    z = _target("listnet", labels, where, target, gain, eps=eps, temperature=temperature)
     if weights is not None:
         z = z * weights
     return -(z * ops.log_softmax(scores, where)).sum(-1)
@@ -101,8 +85,9 @@ def polysoftmax(
     *,
     weights: Tensor | None = None,
     generator: torch.Generator | None = None,
-    target: Target = "gain",
+    target: ops.Target = "gain",
     eps: float = 1.0,
+    gain: ops.Gain | None = None,
 ) -> Tensor:
     """ListNet with more weight on the first term of the logarithm's series: a stronger pull near the target.
 
@@ -110,7 +95,7 @@ def polysoftmax(
         scores, labels, where: `[..., list]`.
         weights: multiply the terms of their document, after the target is normalised.
         generator: unused.
-        target: as in `listnet`.
+        target, gain: as in `listnet`.
         eps: how much more of the first term, >= -1; 1 as in rax and TF-Ranking; 0 is ListNet.
 
     Returns:
@@ -119,13 +104,10 @@ def polysoftmax(
     >>> polysoftmax(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(3.1040)
     """
-    choice("target", target, ("gain", "lin", "soft"))
     if not eps >= -1:
         raise InputError("polysoftmax needs eps >= -1", came=eps)
     scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    if target != "soft":
-        require_gains(labels, f"polysoftmax(target={target!r})", exp2=target == "gain")
-    z = target_distribution(labels, where, target)
+    z = _target("polysoftmax", labels, where, target, gain)
     if weights is not None:
         z = z * weights
     logp = ops.log_softmax(scores, where)

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import ops
 from ..errors import InputError
 from .base import choice, counts
-from .listwise import Target, listnet
+from .listwise import listnet
 from .preference import PREFERENCE_LOSSES, implicit_rewards, per_list
 from .preference_pairs import Normalise, Pairs, on_pairs, pairwise_dpo
 
@@ -181,9 +181,10 @@ def modpo_list(
     beta: float | Tensor = 1.0,
     share: float | Tensor = 1.0,
     floor: float = 0.05,
-    target: Target = "gain",
+    target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
+    gain: ops.Gain | None = None,
 ) -> Tensor:
     """ListNet on the bracket of MODPO. With margins log z^l its optimum is beta Delta = sum_k w_k log z^k + const.
 
@@ -193,11 +194,11 @@ def modpo_list(
         margins, share, floor: as in `modpo`.
         weights: multiply the term of their document, after the target is normalised.
         generator: unused.
-        target, eps, temperature: as in `listnet`; "lin" takes labels that are a target already as they are.
+        target, eps, temperature, gain: as in `listnet`; "lin" takes labels that are a target already as they are.
 
     Returns:
         `[...]`, one value a list, in nats; 0 for a list blank in the main label.
     """
     v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo-list")
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
     return listnet(v, labels, where, **options)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import ops
 from ..errors import InputError
-from .listwise import Target, listnet
+from .listwise import listnet
 from .preference import PREFERENCE_LOSSES, implicit_rewards
 from .preference_pairs import Normalise, Pairs, pairwise_dpo
 
@@ -113,9 +114,10 @@ def spo_list(
     alpha: float | Tensor = 1.0,
     beta_earlier: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-    target: Target = "gain",
+    target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
+    gain: ops.Gain | None = None,
 ) -> Tensor:
     """ListNet on the bracket of SPO.
 
@@ -127,12 +129,12 @@ def spo_list(
         reference, margins, beta: as in preference.py.
         weights: multiply the term of their document, after the target is normalised.
         generator: unused.
-        target, eps, temperature: as in `listnet`.
+        target, eps, temperature, gain: as in `listnet`.
 
     Returns:
         `[...]`, one value a list, in nats; 0 for a list blank in this label.
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature}
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
     return listnet(u, labels, where, **options)

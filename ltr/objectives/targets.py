@@ -12,19 +12,16 @@ there (uniform) and pull scores together; they follow the same rule. Our choice;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .. import ops
-from ..errors import InputError, unknown_name
+from ..errors import InputError
 
 __all__ = [
     "arithmetic_mix", "counting", "geometric_mix", "list_targets", "mean_losses", "oracle_scores", "weighted_sum",
 ]  # fmt: skip
-
-Kind = Literal["lin", "gain", "soft"]
 
 
 def counting(labels: Tensor, where: Tensor | None = None) -> Tensor:
@@ -40,7 +37,7 @@ def counting(labels: Tensor, where: Tensor | None = None) -> Tensor:
 def list_targets(
     labels: Tensor,
     where: Tensor | None = None,
-    kind: Kind = "gain",
+    kind: ops.Target = "gain",
     *,
     gain: ops.Gain | Sequence[ops.Gain] = "exp2",
     eps: float = 0.0,
@@ -51,33 +48,15 @@ def list_targets(
     Args:
         labels: `[..., list, objective]`.
         where: `[..., list]`; None: every document is real.
-        kind: "lin" y / sum y; "gain" (g(y) + eps) / sum (g(y) + eps); "soft" softmax(y / temperature).
-        gain: g of "gain", one for all objectives or one each: "exp2" 2^y - 1 or "linear" y.
-        eps: of "gain": keeps every target above 0, so that the best scores, log z, are finite.
-        temperature: of "soft".
-
-    Raises:
-        InputError: unknown kind or gain, eps below 0, temperature not above 0, or either given to another kind.
+        kind, eps, temperature: as `ops.list_target`.
+        gain: g of "gain", one for all objectives or one each.
 
     >>> list_targets(torch.tensor([[1.0, 3.0], [3.0, 0.0], [0.0, 1.0], [2.0, 0.0]]), kind="lin")[:, 0]
     tensor([0.1667, 0.5000, 0.0000, 0.3333])
     """
-    if kind not in ("lin", "gain", "soft"):
-        raise unknown_name("list target", str(kind), ("lin", "gain", "soft"))
-    if eps < 0 or (eps and kind != "gain"):
-        raise InputError("eps belongs to the gain target and is at least 0", came={"kind": kind, "eps": eps})
-    if not temperature > 0 or (temperature != 1 and kind != "soft"):
-        came = {"kind": kind, "temperature": temperature}
-        raise InputError("temperature belongs to the soft target and is above 0", came=came)
-    blank = ~counting(labels, where).unsqueeze(-2)
-    real = None if where is None else where.unsqueeze(-1)
-    labels = ops.exact(labels)
-    if kind == "soft":
-        by_list = None if where is None else where.unsqueeze(-2).expand(labels.mT.shape)
-        return ops.softmax(labels.mT / temperature, by_list).mT.masked_fill(blank, 0.0)
-    worth = _gains(labels, "linear" if kind == "lin" else gain) + eps
-    worth = worth if real is None else worth.masked_fill(~real, 0.0)
-    return (worth / worth.sum(-2, keepdim=True).masked_fill(blank, 1.0)).masked_fill(blank, 0.0)
+    columns = zip(labels.unbind(-1), _one_each(gain, labels.shape[-1]), strict=True)
+    given = {"eps": eps, "temperature": temperature}
+    return torch.stack([ops.list_target(y, where, kind, gain=g, **given) for y, g in columns], -1)
 
 
 def weighted_sum(values: Tensor, preference: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -164,8 +143,12 @@ def oracle_scores(
 
 
 def _gains(labels: Tensor, gain) -> Tensor:
-    if isinstance(gain, str):
-        return ops.gains(labels, gain)
-    if len(gain) != labels.shape[-1]:
-        raise InputError("one gain an objective", expected=f"{labels.shape[-1]} gains", came=tuple(gain))
-    return torch.stack([ops.gains(labels[..., k], g) for k, g in enumerate(gain)], -1)
+    columns = zip(labels.unbind(-1), _one_each(gain, labels.shape[-1]), strict=True)
+    return torch.stack([ops.gains(y, g) for y, g in columns], -1)
+
+
+def _one_each(gain: str | Sequence[str], objectives: int) -> tuple[str, ...]:
+    gains = (gain,) * objectives if isinstance(gain, str) else tuple(gain)
+    if len(gains) != objectives:
+        raise InputError("one gain an objective", expected=f"{objectives} gains", came=gains)
+    return gains
