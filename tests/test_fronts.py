@@ -565,3 +565,92 @@ def test_the_area_under_a_staircase_is_the_hypervolume(points):
     x, y = outline.T
     area = np.sum((x[1:] - x[:-1]) * y[1:]) if len(outline) else 0  # vertical pieces have no width
     assert area == pytest.approx(fronts.hypervolume(points, 0))
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------
+
+
+def drawn(m, systems=2, seeds=3, points=12):
+    rng = np.random.default_rng(m)
+    return {f"system {s}": [rng.random((points, m)) for _ in range(seeds)] for s in range(systems)}
+
+
+def texts(figure):
+    import matplotlib.text
+
+    return {t.get_text().strip() for t in figure.findobj(matplotlib.text.Text) if t.get_text().strip()}
+
+
+@pytest.mark.parametrize("m, names", [(2, "xy"), (3, "xyz"), (5, "abcde")])
+@pytest.mark.parametrize("systems", [1, 3, 6])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_pictures_name_everything(m, names, systems, seeds, tmp_path):
+    figure = fronts.front_picture(
+        drawn(m, systems, seeds), list(names), title="a title", marks={"base model": [0.1] * m}
+    )
+    figure.savefig(tmp_path / "front.png")
+    found = texts(figure)
+    assert set(names) | {"a title", "base model"} <= found
+    if systems > 1:
+        for s in range(systems):
+            assert any(t.split(":")[0] == f"system {s}" for t in found)
+    assert (tmp_path / "front.png").stat().st_size > 5000
+
+
+def test_the_plane_shows_the_median_and_the_band():
+    seeds = [np.array([[2.0, 1.0]]), np.array([[1.0, 2.0]]), np.array([[2.0, 2.0]])]
+    ax = fronts.plane_picture({"s": seeds}, ["x", "y"]).axes[0]
+    low = np.array([ax.get_xlim()[0], ax.get_ylim()[0]])
+    line = next(line for line in ax.lines if line.get_linestyle() == "-" and len(line.get_xdata()))
+    np.testing.assert_allclose(line.get_xydata(), fronts.staircase([[2, 1], [1, 2]], low))
+    band = ax.patches[0].get_path()
+    assert band.contains_point([1.5, 1.5]) and not band.contains_point([2.1, 1.0])
+    assert not band.contains_point(low + 0.5 * (1 - low))  # every seed attains it: below the band
+    assert [p.get_xydata().tolist() for p in ax.lines if p.get_linestyle() == "None"] == [[[2, 1], [1, 2], [2, 2]]]
+
+
+def test_pairs_are_all_pairs_and_systems_keep_their_looks():
+    figure = fronts.pairs_picture(drawn(3, 2), list("xyz"), numbers={"system 1": 4, "system 0": 9})
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes] == [("x", "y"), ("x", "z"), ("y", "z")]
+    from ltr.style import PALETTE
+
+    lines = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    assert lines["system 1"].get_color() == PALETTE[4] and lines["system 0"].get_color() == PALETTE[1]
+    nine = [fronts.pictures._marker(i) + PALETTE[i % 8] for i in range(40)]
+    assert len(set(nine)) == 40  # colours come again with another marker
+
+
+def test_cost_joins_what_nothing_cheaper_beats():
+    names = ["cheap", "dear and worse", "dear and best"]
+    figure = fronts.cost_picture(names, [1.0, 50.0, 100.0], [[0.4, 0.6], [0.4, 0.4], [0.9, 0.7]])
+    stairs = figure.axes[0].lines[0].get_xydata()
+    np.testing.assert_allclose(stairs, [[1, 0.5], [100, 0.8], [100, 0.8]])
+    assert set(names) <= texts(figure)
+
+
+def test_pictures_refuse_what_they_cannot_draw():
+    for broken in (
+        lambda: fronts.front_picture({}, ["x", "y"]),
+        lambda: fronts.front_picture(drawn(2), ["x"]),
+        lambda: fronts.plane_picture(drawn(3), ["x", "y"]),
+        lambda: fronts.front_picture({"s": []}, ["x", "y"]),
+        lambda: fronts.front_picture({"s": [np.empty((0, 2))]}, ["x", "y"]),
+        lambda: fronts.front_picture({"s": [np.array([[np.nan, 1.0]])]}, ["x", "y"]),
+        lambda: fronts.cost_picture(["a"], [0.0], [1.0]),
+        lambda: fronts.cost_picture(["a"], [1.0], [np.nan]),
+    ):
+        with pytest.raises(InputError):
+            broken()
+
+
+def test_a_system_without_points_is_an_empty_panel():
+    for m in (2, 3, 4):
+        data = drawn(m, 2) | {"nothing": [np.empty((0, m))]}
+        assert fronts.front_picture(data, [f"o{k}" for k in range(m)]) is not None
+
+
+def test_pictures_leave_no_window_behind():
+    from matplotlib import _pylab_helpers
+
+    fronts.front_picture(drawn(2), ["x", "y"])
+    assert not _pylab_helpers.Gcf.figs

@@ -25,6 +25,8 @@ _HOME = {
     "Payoff": "protocol", "ReferencePoints": "protocol", "ThreeHypervolumes": "protocol", "chosen": "protocol",
     "normalise": "protocol", "payoff": "protocol", "rank_flips": "protocol", "reference": "protocol",
     "three_hypervolumes": "protocol",
+    "cost_picture": "pictures", "front_picture": "pictures", "pairs_picture": "pictures",
+    "parallel_picture": "pictures", "plane_picture": "pictures",
     "attained": "attainment", "attainment_surface": "attainment", "staircase": "attainment",
     "difference_interval": "bootstrap", "paired_hypervolumes": "bootstrap", "poisson_weights": "bootstrap",
 }  # fmt: skip

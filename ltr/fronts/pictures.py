@@ -1,0 +1,370 @@
+"""Fronts drawn: two objectives as staircases with bands over seeds, three as pairs, more as parallel coordinates.
+
+All take fronts as a mapping from a system's name to its seeds, one `[point, objective]` a seed (points of two seeds
+need not correspond), maximised, and return a matplotlib figure that no window knows of. A system keeps its colour and
+marker from picture to picture where `numbers` says which. Systems beyond four get a panel each, with the others as
+grey lines behind, because bands of many on one another are no longer anybody's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..style import INK, LINE, MARKERS, PALETTE, SOFT, canvas
+from .attainment import attainment_surface, staircase
+from .dominance import as_points, nondominated
+from .indicators import knee
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["cost_picture", "front_picture", "pairs_picture", "parallel_picture", "plane_picture"]
+
+Fronts = Mapping[str, Sequence]
+TOGETHER = 4  # systems that share a panel
+GREY = "#b4b4ba"
+MARKS = "xPd1"  # of points that are nobody's front
+
+
+def front_picture(fronts: Fronts, objectives: Sequence[str], **options) -> Figure:
+    """The picture that fits the number of objectives: `plane_picture`, `pairs_picture` or `parallel_picture`.
+
+    Args:
+        fronts: system -> its seeds, each `[point, objective]`.
+        objectives: names of the axes; say the measure where the reader does not know it.
+        options: title, marks, numbers: as of the three.
+
+    >>> front_picture({"ours": [[[0.4, 0.2], [0.3, 0.3]]]}, ["relevance", "clicks"]).axes[0].get_xlabel()
+    'relevance'
+    """
+    draw = {1: None, 2: plane_picture, 3: pairs_picture}.get(len(objectives), parallel_picture)
+    if draw is None:
+        raise InputError("a picture of a front", expected="two or more objectives", came=list(objectives))
+    return draw(fronts, objectives, **options)
+
+
+def plane_picture(
+    fronts: Fronts,
+    objectives: Sequence[str],
+    *,
+    title: str = "",
+    marks: Mapping[str, Sequence[float]] | None = None,
+    numbers: Mapping[str, int] | None = None,
+) -> Figure:
+    """Two objectives. Line: what half of the seeds attain; band: between what every seed and what any seed attains.
+
+    Args:
+        fronts: system -> its seeds, each `[point, 2]`.
+        objectives: two names.
+        title: above the picture.
+        marks: single points by name (base model, ideal).
+        numbers: system -> number of its colour and marker; None: in the order of `fronts`.
+    """
+    systems = _checked(fronts, objectives, 2)
+    numbers = _numbers(systems, numbers)
+    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
+    low, high = _limits([*_all(systems), *(p[None] for p in marks.values())])
+    panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    size = (7.2, 4.8) if len(panels) == 1 else (7.2, 0.9 + 2.2 * rows)
+    with canvas(*size, rows, columns, sharex=True, sharey=True) as (figure, axes):
+        for ax, named in itertools.zip_longest(axes.flat, panels):
+            if named is None:
+                ax.set_visible(False)
+                continue
+            for other in systems.keys() - set(named):
+                ax.plot(*_median(systems[other], low).T, color=GREY, linewidth=0.7, zorder=1)
+            for name in named:
+                _front(ax, systems[name], low, numbers[name], name)
+            _marks(ax, marks)
+            _frame(ax, low, high)
+            if len(panels) > 1:
+                ax.set_title(named[0], fontsize=9)
+        for i, ax in enumerate(axes.flat[: len(panels)]):
+            if i + columns >= len(panels):  # the lowest of its column, which need not be in the last row
+                ax.set_xlabel(objectives[0])
+                ax.xaxis.set_tick_params(labelbottom=True)
+        for ax in axes[:, 0]:
+            ax.set_ylabel(objectives[1])
+        seeds = max(len(s) for s in systems.values())
+        bands = f"line: what half of the {seeds} seeds attain; band: from what every seed to what any attains"
+        _foot(figure, axes[0, 0], [*(systems if len(panels) == 1 else ()), *marks], bands if seeds > 1 else "")
+        _title(figure, title)
+    return figure
+
+
+def pairs_picture(
+    fronts: Fronts,
+    objectives: Sequence[str],
+    *,
+    title: str = "",
+    marks: Mapping[str, Sequence[float]] | None = None,
+    numbers: Mapping[str, int] | None = None,
+) -> Figure:
+    """Every pair of objectives: points of all seeds, and the staircase that half of the seeds attain in that plane.
+
+    A point inside a staircase may be on the front all the same: a third objective holds it there.
+
+    Args:
+        fronts: system -> its seeds, each `[point, objective]`, two objectives or more.
+        objectives, title, marks, numbers: as of `plane_picture`.
+    """
+    systems = _checked(fronts, objectives, None)
+    numbers = _numbers(systems, numbers)
+    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
+    low, high = _limits([*_all(systems), *(p[None] for p in marks.values())])
+    pairs = list(itertools.combinations(range(len(objectives)), 2))
+    panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
+    rows = len(panels)
+    height = 3.2 if rows == 1 else 0.9 + 2.0 * rows
+    with canvas(max(7.2, 2.4 * len(pairs)), height, rows, len(pairs), sharex="col", sharey="col") as (figure, axes):
+        for row, named in enumerate(panels):
+            for ax, pair in zip(axes[row], pairs, strict=True):
+                flat = {name: [seed[:, pair] for seed in seeds] for name, seeds in systems.items()}
+                corner = low[list(pair)]
+                for other in systems.keys() - set(named):
+                    ax.plot(*_median(flat[other], corner).T, color=GREY, linewidth=0.7, zorder=1)
+                for name in named:
+                    _front(ax, flat[name], corner, numbers[name], name, band=False)
+                _marks(ax, {m: p[list(pair)] for m, p in marks.items()})
+                _frame(ax, corner, high[list(pair)])
+                if row == rows - 1:
+                    ax.set_xlabel(objectives[pair[0]])
+                ax.set_ylabel(objectives[pair[1]])
+            if rows > 1:
+                axes[row, 0].set_title(named[0], fontsize=9)
+        seeds = max(len(s) for s in systems.values())
+        several = f", what half of the {seeds} seeds attain" if seeds > 1 else ""
+        note = f"points: every seed; line: outline of the points in this plane{several}"
+        _foot(figure, axes[0, 0], [*(systems if rows == 1 else ()), *marks], note)
+        _title(figure, title)
+    return figure
+
+
+def parallel_picture(
+    fronts: Fronts,
+    objectives: Sequence[str],
+    *,
+    title: str = "",
+    marks: Mapping[str, Sequence[float]] | None = None,
+    numbers: Mapping[str, int] | None = None,
+) -> Figure:
+    """A panel a system, an axis an objective, a line a non-dominated point of any seed; the knee of all drawn thick.
+
+    All panels share the axes, from the worst to the best of any system, written at their ends; the dashed line is the
+    best of any system, objective by objective.
+
+    Args:
+        fronts: system -> its seeds, each `[point, objective]`.
+        objectives, title, marks, numbers: as of `plane_picture`.
+    """
+    systems = _checked(fronts, objectives, None)
+    numbers = _numbers(systems, numbers)
+    points = {name: _pooled(seeds) for name, seeds in systems.items()}
+    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
+    every = np.concatenate([*points.values(), *(p[None] for p in marks.values())])
+    low, high = every.min(0), every.max(0)
+    best = np.concatenate(list(points.values())).max(0)
+    places = np.arange(len(objectives))
+
+    def scaled(values):
+        return (values - low) / np.where(high > low, high - low, 1.0)
+
+    columns = 1 if len(systems) == 1 else 2
+    rows = -(-len(systems) // columns)
+    with canvas(7.2, 0.7 + 2.4 * rows, rows, columns, sharex=True, sharey=True) as (figure, axes):
+        for ax, name in itertools.zip_longest(axes.flat, points):
+            if name is None:
+                ax.set_visible(False)
+                continue
+            colour, lines = PALETTE[numbers[name] % len(PALETTE)], scaled(points[name])
+            for x in places:
+                ax.axvline(x, color=LINE, linewidth=0.8, zorder=0)
+                ax.annotate(f"{high[x]:.3g}", (x, 1), (0, 3), textcoords="offset points", **_END, va="bottom")
+                ax.annotate(f"{low[x]:.3g}", (x, 0), (0, -3), textcoords="offset points", **_END, va="top")
+            ax.plot(places, scaled(best), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+            if len(lines):
+                alpha = float(np.clip(12 / len(lines), 0.12, 0.8))
+                ax.plot(places, lines.T, color=colour, linewidth=0.8, alpha=alpha, zorder=2)
+                chosen = lines[knee(points[name])]
+                marker = _marker(numbers[name])
+                ax.plot(places, chosen, color=INK, linewidth=2.6, zorder=3, solid_capstyle="round")
+                ax.plot(places, chosen, color=colour, linewidth=1.6, marker=marker, markersize=5, zorder=4)
+            for mark, shape in zip(marks, itertools.cycle(MARKS)):
+                ax.plot(places, scaled(marks[mark]), shape, color=INK, markersize=5, linestyle="none", label=mark)
+            seeds = f" of {len(systems[name])} seeds" if len(systems[name]) > 1 else ""
+            ax.set_title(f"{name}: {len(lines)} points{seeds}\n", fontsize=9)
+            ax.set_xlim(-0.25, len(objectives) - 0.75)
+            ax.set_ylim(-0.14, 1.02)
+            ax.set_yticks([])
+            ax.set_xticks(places, objectives, fontsize=8)
+            ax.tick_params(axis="x", length=0, labelcolor=INK)
+            for side in ("left", "bottom"):
+                ax.spines[side].set_visible(False)
+        note = "thick: the knee; dashed: the best of any system, objective by objective"
+        _foot(figure, axes[0, 0], list(marks), note)
+        _title(figure, title)
+    return figure
+
+
+_END = {"ha": "center", "fontsize": 7, "color": SOFT}
+
+
+def cost_picture(
+    systems: Sequence[str],
+    seconds,
+    hypervolumes,
+    *,
+    title: str = "",
+    label: str = "hypervolume",
+    numbers: Mapping[str, int] | None = None,
+) -> Figure:
+    """Hypervolume against the cost of the whole front; the stairs join what nothing cheaper beats.
+
+    Args:
+        systems: their names.
+        seconds: `[system]`: training of all models that the front's points need; above 0 (the axis is logarithmic).
+        hypervolumes: `[system, seed]` or `[system]`; the mark is the mean, the bar goes from the least to the most.
+        title, numbers: as of `plane_picture`.
+        label: what the hypervolume is of.
+    """
+    seconds, values = np.asarray(seconds, dtype=np.float64), np.asarray(hypervolumes, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if len(values) != len(systems) or seconds.shape != (len(systems),) or not (seconds > 0).all():
+        expected = f"{len(systems)} costs above 0 and as many rows of hypervolumes"
+        raise InputError("costs of systems", expected=expected, came=(seconds.shape, values.shape))
+    numbers = _numbers(systems, numbers)
+    means = values.mean(1)
+    as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
+    with canvas(7.2, 4.2) as (figure, axes):
+        ax = axes[0, 0]
+        cheap = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
+        cheap = cheap[np.argsort(seconds[cheap])]
+        stairs = [*seconds[cheap], seconds.max()], [*means[cheap], means[cheap[-1]]]
+        ax.step(*stairs, where="post", color=SOFT, linewidth=1, zorder=0)
+        for i, name in enumerate(systems):
+            colour = PALETTE[numbers[name] % len(PALETTE)]
+            ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
+            ax.plot(
+                seconds[i], means[i], _marker(numbers[name]), color=colour, markersize=7, label=name,
+                markerfacecolor=colour if i in cheap else "white", markeredgewidth=1.4, linestyle="none",
+            )  # fmt: skip
+        ax.set_xscale("log")
+        ax.margins(x=0.06, y=0.1)
+        ax.grid(True)
+        ax.set_xlabel("seconds of training for the whole front (log scale)")
+        ax.set_ylabel(label)
+        ax.set_title(title)
+        # Beside, not inside: twenty names leave no empty corner.
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, borderaxespad=0)
+        _foot(figure, ax, [], "filled: nothing cheaper is better; bars: from the least to the most of the seeds")
+    return figure
+
+
+# -- what the pictures share -----------------------------------------------------------------------------------------
+
+
+def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) -> dict[str, list[np.ndarray]]:
+    if expected is not None and len(objectives) != expected:
+        raise InputError("objectives of the picture", expected=str(expected), came=list(objectives))
+    if not fronts:
+        raise InputError("a picture needs fronts", expected="one system or more")
+    found = {}
+    for name, seeds in fronts.items():
+        found[name] = [np.asarray(as_points(seed, what=f"front of {name}")) for seed in seeds]
+        for seed in found[name]:
+            if seed.ndim != 2 or seed.shape[1] != len(objectives):
+                wanted = f"a list of seeds, each [point, objective={len(objectives)}]"
+                raise InputError(f"front of {name}", expected=wanted, came=seed.shape)
+        if not found[name]:
+            raise InputError(f"front of {name}", expected="one seed or more", came=0)
+    if not sum(len(seed) for seeds in found.values() for seed in seeds):
+        raise InputError("a picture needs points", expected="one point or more", came=0)
+    return found
+
+
+def _numbers(systems, numbers: Mapping[str, int] | None) -> dict[str, int]:
+    return {name: (numbers or {}).get(name, i) for i, name in enumerate(systems)}
+
+
+def _marker(number: int) -> str:
+    """Past eight systems colours come again, with another marker."""
+    return MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
+
+
+def _all(systems: Mapping[str, list[np.ndarray]]) -> list[np.ndarray]:
+    return [seed for seeds in systems.values() for seed in seeds]
+
+
+def _pooled(seeds: list[np.ndarray]) -> np.ndarray:
+    """Non-dominated points of each seed, all seeds together."""
+    return np.concatenate([seed[nondominated(seed)] for seed in seeds])
+
+
+def _limits(points: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the axes: room of 7 % around all points."""
+    points = np.concatenate(points)
+    low, high = points.min(0), points.max(0)
+    room = 0.07 * np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
+    return low - room, high + room
+
+
+def _median(seeds: list[np.ndarray], low: np.ndarray) -> np.ndarray:
+    return staircase(attainment_surface(seeds, 0.5), low)
+
+
+def _front(ax: Axes, seeds: list[np.ndarray], low: np.ndarray, number: int, name: str, band: bool = True) -> None:
+    """Points of all seeds, the median staircase, and the band between what every seed and any seed attains."""
+    colour, marker = PALETTE[number % len(PALETTE)], _marker(number)
+    if band and len(seeds) > 1:
+        any_, every = (staircase(attainment_surface(seeds, share), low) for share in (1 / len(seeds), 1))
+        inner = every[::-1] if len(every) else low[None]
+        ax.fill(*np.concatenate([any_, inner]).T, color=colour, alpha=0.16, linewidth=0, zorder=2)
+    points = np.concatenate(seeds)
+    few = len(points) <= 40
+    ax.plot(
+        *points.T, marker, color=colour, markersize=4.5 if few else 3, alpha=0.9 if few else 0.35,
+        markeredgewidth=0, linestyle="none", zorder=3,
+    )  # fmt: skip
+    ax.plot(*_median(seeds, low).T, color=colour, linewidth=1.5, zorder=4)
+    ax.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)  # for the legend
+
+
+def _marks(ax: Axes, marks: Mapping[str, np.ndarray]) -> None:
+    for (name, place), shape in zip(marks.items(), itertools.cycle(MARKS)):
+        ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
+
+
+def _frame(ax: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    ax.locator_params(nbins=5)
+    ax.grid(True)
+
+
+def _title(figure: Figure, title: str) -> None:
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+
+
+def _foot(figure: Figure, ax: Axes, names: Sequence[str], note: str) -> None:
+    """Below the panels, where they cover nothing: a legend of these names, and in the last line what lines mean."""
+    found = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    room = 0.17 if note else 0.0  # inches
+    if len(names) > 1 or any(found[name].get_linestyle() == "None" for name in names):
+        columns = min(len(names), 5)
+        anchor = (0.5, room / figure.get_figheight())
+        figure.legend(
+            [found[n] for n in names], names, loc="lower center", bbox_to_anchor=anchor, ncols=columns, fontsize=8
+        )  # fmt: skip
+        room += 0.12 + 0.18 * -(-len(names) // columns)
+    figure.text(0.995, 0.003, note, ha="right", va="bottom", fontsize=7, color=SOFT)
+    share = room / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
