@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from ltr import ops
 from ltr.errors import InputError
-from ltr.rankers.conditioning import Conditioned
+from ltr.rankers.conditioning import Conditioned, mixture
 from ltr.rankers.config import ConditioningConfig, DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
 from ltr.rankers.nets import build
 
@@ -22,7 +25,7 @@ NETS = {
 POSSIBLE = [
     (net, kind)
     for net in NETS
-    for kind in ("none", "concat", "film", "prompt", "head")
+    for kind in ("none", "concat", "film", "prompt", "head", "mixture")
     if not (kind == "prompt" and not net.startswith("transformer")) and not (kind == "concat" and net == "linear")
 ]
 PREFERENCES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0], [0.1, 0.1, 0.8]])
@@ -55,7 +58,7 @@ def make(case, device, start="scratch", wake=True, **options):
 
 
 def by_document(case):
-    return not case[0].startswith("transformer")
+    return not case[0].startswith("transformer") and case[1] != "mixture"  # which is normalised over the list
 
 
 def test_shapes_and_pads(case, batch, device):
@@ -131,11 +134,16 @@ def test_from_a_reference_all_preferences_start_at_its_body(batch, device):
     for name in ("mlp", "mlp-batch", "transformer"):
         torch.manual_seed(5)
         plain = build(NETS[name], FEATURES).to(device).eval()
-        for kind in ("none", "concat", "film", "head"):
+        expected = plain(features, where)[:, None].expand(-1, 4, -1)
+        for kind in ("none", "concat", "film", "head", "mixture"):
             net = make((name, kind), device, wake=False)
             net.start_from(plain.state_dict())
             scores = net(features, where, PREFERENCES.to(device))
-            torch.testing.assert_close(scores, plain(features, where)[:, None].expand(-1, 4, -1))
+            if kind == "mixture":  # up to a constant a list
+                scores, up_to = (ops.log_softmax(x, where[:, None].expand_as(x)) for x in (scores, expected))
+                torch.testing.assert_close(scores, up_to)
+                continue
+            torch.testing.assert_close(scores, expected)
 
 
 def test_concat_is_concatenation(batch, device):
@@ -208,7 +216,49 @@ def test_scale_multiplies_what_the_net_adds(batch, device):
     torch.testing.assert_close(net(features, where, w, reference=reference) - base, 4 * once)
 
 
-@pytest.mark.parametrize("kind", ["concat", "film", "head"])
+def test_mixture_is_the_mean_of_the_corners(device):
+    """softmax(s(w)) = sum_k w_k softmax(s(e_k)), written out; 0 where nothing prefers a document."""
+    torch.manual_seed(2)
+    where = torch.arange(7)[None] < torch.tensor([7, 3, 0])[:, None]
+    corners = 30 * torch.randn(3, OBJECTIVES, 7)  # far apart: the weight of 0 meets probabilities of 0
+    scores = mixture(corners.to(device), where.to(device), PREFERENCES.to(device)[None]).cpu()
+    for b, n in ((0, 7), (1, 3)):
+        p = corners[b, :, :n].double().softmax(-1)
+        expected = (PREFERENCES.double() @ p).log() + math.log(n)
+        torch.testing.assert_close(scores[b, :, :n].double(), expected, rtol=1e-4, atol=1e-4)
+    assert (scores.masked_select(~where[:, None]) == 0).all()
+    flat = mixture(torch.full((2, OBJECTIVES, 5), 3.7), torch.ones(2, 5, dtype=torch.bool), PREFERENCES[None])
+    torch.testing.assert_close(flat, torch.zeros(2, 4, 5), atol=1e-6, rtol=0)
+
+
+def test_a_mixture_reaches_the_optimum_of_every_preference():
+    """Linear net, one-hot features: free scores. Trained at drawn preferences it is log z_w at all others (T1, T2)."""
+    from ltr.objectives import arithmetic_mix, list_targets
+
+    torch.manual_seed(0)
+    where = torch.ones(1, 6, dtype=torch.bool)
+    z = list_targets(torch.randint(0, 5, (1, 6, OBJECTIVES)).float(), eps=0.1)
+    net = Conditioned(LinearConfig(), ConditioningConfig("mixture", "scratch"), 6, OBJECTIVES)
+    optimiser = torch.optim.LBFGS(net.parameters(), max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    drawn = torch.distributions.Dirichlet(torch.ones(OBJECTIVES)).sample((8,))
+
+    def distance(w):
+        scores = net(torch.eye(6)[None], where, w)[0]
+        return -(torch.stack([arithmetic_mix(z[0], each) for each in w]) * scores.log_softmax(-1)).sum()
+
+    def step():
+        optimiser.zero_grad()
+        loss = distance(drawn)
+        loss.backward()
+        return loss
+
+    optimiser.step(step)
+    for w in PREFERENCES:
+        p = net(torch.eye(6)[None], where, w[None])[0, 0].softmax(-1)
+        torch.testing.assert_close(p, arithmetic_mix(z[0], w), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["concat", "film", "head", "mixture"])
 def test_temperature_is_a_further_input(batch, device, kind):
     features, where = batch
     net = make(("mlp", kind), device, temperature=True)

@@ -283,8 +283,8 @@ def test_a_soup_of_linear_nets_is_mod(task):
     "params",
     [
         {"conditioning": {"kind": "concat"}}, {"conditioning": {"kind": "head"}}, {"start": "scratch", "beta": 0.5},
-        {"sampled": 3}, {"by_list": False}, {"alpha": 0.2, "loss_params": {"target": "lin"}},
-        {"loss": "lambdarank"}, {"loss_params": {"target": "soft"}},
+        {"conditioning": {"kind": "mixture"}}, {"sampled": 3}, {"by_list": False},
+        {"alpha": 0.2, "loss_params": {"target": "lin"}}, {"loss": "lambdarank"}, {"loss_params": {"target": "soft"}},
     ],
     ids=str,
 )  # fmt: skip
@@ -308,7 +308,7 @@ def test_one_shot_methods_in_their_forms(task, name, params):
     assert reached[0, 0] > reached[1, 0] and reached[1, 1] > reached[0, 1]
 
 
-@pytest.mark.parametrize("kind", ["concat", "film", "head"])
+@pytest.mark.parametrize("kind", ["concat", "film", "head", "mixture"])
 def test_half_precision_trains_and_scores_in_float32(task, base, kind):
     settings = {**NET, "training": {**TRAINING, "precision": "bf16-mixed"}}
     scores = make_method("hyperdpo", conditioning={"kind": kind}, **settings).fit(task, base).score(task.test, W)
@@ -326,8 +326,9 @@ def test_hyper_prompt_tuning_of_a_frozen_transformer(task):
     assert not np.allclose(scores[0], scores[2], atol=1e-4)
 
 
-def test_temperature_is_asked_of_the_net(task, base):
-    told = fit("hyperdpo", task, base, temperature=(0.25, 4.0), controls=(1.0,))
+@pytest.mark.parametrize("kind", ["film", "mixture"])
+def test_temperature_is_asked_of_the_net(task, base, kind):
+    told = fit("hyperdpo", task, base, temperature=(0.25, 4.0), controls=(1.0,), conditioning={"kind": kind})
     wide, narrow = (told.score(task.test, W, beta=b) for b in (0.25, 4.0))
     assert np.abs(wide - narrow).max() > 1e-3
     with pytest.raises(InputError, match="not told"):

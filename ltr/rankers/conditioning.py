@@ -7,13 +7,14 @@ Preferences may also differ from list to list, `[batch, preference, objective]`.
 (`ConditioningConfig`); whatever lies before that place is computed once for all K preferences of a list:
 
     head      everything but K dot products a document
+    mixture   everything but K weighted sums of m numbers a document
     film      the first layer, or all up to the end of the first block
     concat    the first product, which is most of an MLP on 136 features
     prompt    the projection of the documents
 
-w goes in as m w - 1, which is 0 in the middle of the simplex. What comes from w starts at 0 in "film" and "head" (the
-net is then the same for every w, and learns where it must differ), and in "concat" where the net starts from a
-reference.
+"mixture" has w in its output, by a formula. Into all others w goes as m w - 1, which is 0 in the middle of the simplex.
+What comes from w starts at 0 in "film" and "head" (the net is then the same for every w, and learns where it must
+differ), and in "concat" where the net starts from a reference.
 """
 
 from __future__ import annotations
@@ -23,11 +24,36 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from .. import ops
 from ..errors import InputError
 from .config import ConditioningConfig
 from .nets import MLP, Linear, ListTransformer, attention_mask, build
 
-__all__ = ["Conditioned", "PreferenceMap"]
+__all__ = ["Conditioned", "PreferenceMap", "mixture"]
+
+_LAST = ("none", "head", "mixture")  # kinds in which w meets the net after its last hidden layer
+
+
+def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:
+    """log n sum_k w_k p^k, p^k the softmax of the k-th scores over a list of n: `[batch, preference, list]`, pads 0.
+
+    The factor n makes it 0 where all p^k are uniform.
+
+    Args:
+        scores: `[batch, objective, list]`.
+        where: `[batch, list]`.
+        preferences: `[batch or 1, preference, objective]`.
+
+    >>> s = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 0.0, 2.0]]])
+    >>> mixture(s, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])).round(decimals=2)
+    tensor([[[ 0.8600, -1.1400, -1.1400],
+             [ 0.2900, -1.1400,  0.2900]]])
+    """
+    mask, n = where.unsqueeze(1), where.sum(-1).clamp(min=1).to(scores)
+    apart = ops.log_softmax(scores, mask.expand_as(scores)) + n.log()[:, None, None]
+    log_w = preferences.log()
+    mixed = torch.logsumexp(log_w.unsqueeze(-1) + apart.unsqueeze(1), -2) - torch.logsumexp(log_w, -1).unsqueeze(-1)
+    return mixed.masked_fill(~mask, 0.0)
 
 
 class PreferenceMap(nn.Module):
@@ -96,6 +122,10 @@ class Conditioned(nn.Module):
             self.prompt = make(conditioning.prompts * self.net.project.out_features, False)
         elif kind == "head":
             self.head = make(self.net.head.linear.in_features, True)
+        elif kind == "mixture":
+            self.corners = nn.Linear(self.net.head.linear.in_features, n_objectives)
+            nn.init.zeros_(self.corners.weight)
+            nn.init.zeros_(self.corners.bias)
         self._silence()
 
     # ------------------------------------------------------------------------------------------------------ scoring
@@ -166,7 +196,8 @@ class Conditioned(nn.Module):
             raise InputError("preferences do not fit the batch", expected=expected, came=tuple(preferences.shape))
         if self.config.temperature != (beta is not None):
             raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
-        w = m * w.to(like) - 1
+        # In a formula w stays what it is.
+        w = w.float() if self.config.kind == "mixture" else m * w.to(like) - 1
         if beta is None:
             return w
         beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
@@ -184,13 +215,13 @@ class Conditioned(nn.Module):
         if isinstance(net, Linear):
             return x
         if not self.listwise:
-            if kind in ("none", "head"):
+            if kind in _LAST:
                 return net.tower(x, mask)
             return net.tower.layer(0, x, mask) if len(net.tower.linears) else x
         if kind == "concat" and len(net.tower.linears):
             return net.tower.layer(0, x, mask)
         x = net.project(net.tower(x, mask))
-        if kind in ("none", "head"):
+        if kind in _LAST:
             for block in net.blocks:
                 x = self._through(block, x, mask)
             return net.norm(x)
@@ -203,6 +234,8 @@ class Conditioned(nn.Module):
                 h = x.squeeze(1).float()
                 scores = net.head.linear(h).mT + self.head(w.float()) @ h.mT
                 return net.head.bound(scores).masked_fill(~mask, 0.0)
+        if kind == "mixture":
+            return self._mixed(x.squeeze(1), where, w)
         if kind == "concat":
             x = self._concatenated(x, mask, self.shift(w).unsqueeze(-2))
         elif kind == "film":
@@ -211,6 +244,15 @@ class Conditioned(nn.Module):
         elif kind == "prompt":
             x = self._prompted(x, mask, self.prompt(w).unflatten(-1, (self.config.prompts, -1)))
         return net.head(x, mask)
+
+    def _mixed(self, h: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        """From what lies before the last layer, `[batch, list, width]`."""
+        with torch.autocast(h.device.type, enabled=False):
+            h, m = h.float(), self.n_objectives
+            scores = self.net.head.bound(self.net.head.linear(h) + self.corners(h)).mT
+            mixed = mixture(scores, where, w[..., :m])
+            # Told beta, it knows what to do with it: the scaling law.
+            return mixed / w[..., m:].exp() if self.config.temperature else mixed
 
     # What follows takes what comes from w as [batch or 1, preference, 1 (or prompt), width].
 

@@ -251,17 +251,20 @@ class ConditioningConfig:
             prompt: w becomes `prompts` vectors that stand as documents in front of the list and are dropped from the
                 output; list transformer only (Hyper Prompt Tuning of HyperDPO, 2410.08316; the list form is ours).
             head: a hypernetwork adds v(w) to the weights of the last layer (PHN, 2010.04104, on the head alone).
+            mixture: one output a_k an objective, and log sum_k w_k softmax(a_k) over the list. That is where a list
+                cross entropy with weights w ends when the net can do everything (T1 and T2 of our notes), so w needs no
+                learning; ours. It sees the list through its normaliser. beta, if told, divides it.
         start: "scratch": s = net(x, w). "augmented": s = s_ref + net(x, w) with a last layer of zeros, so that the
             scores start at those of the reference exactly; the rest starts from the weights of the reference where that
             is the same kind of net.
-        hidden: widths of the map from w to what it changes.
+        hidden: widths of the map from w to what it changes; "mixture" has none.
         prompts: documents put in front of the list by "prompt".
         frozen: keep the net as the reference left it: only what comes from w, and the last layer, learn. For
             "augmented".
         temperature: log beta is a further input beside w.
     """
 
-    kind: Literal["none", "concat", "film", "prompt", "head"] = "film"
+    kind: Literal["none", "concat", "film", "prompt", "head", "mixture"] = "film"
     start: Literal["scratch", "augmented"] = "augmented"
     hidden: tuple[int, ...] = (32,)
     prompts: int = 4
