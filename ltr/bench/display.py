@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .front_results import FrontResults
     from .workers import Event
 
-__all__ = ["Display", "duration", "front_rows", "print_fronts"]
+__all__ = ["Display", "duration"]
 
 
 def duration(seconds: float) -> str:
@@ -89,56 +87,3 @@ class Display:
                 else {"completed": 0, "total": None}
             )
             self.progress.update(line, description=f"  {name}", note=f"{event.stage} {event.note}".strip(), **known)
-
-
-def front_rows(results: FrontResults, dataset: str) -> list[dict[str, Any]]:
-    """A row a system, the largest front first: hypervolume of its test points seen from the origin, and its cost.
-
-    The points that count are those no other dominates on validation; means are over the runs that finished.
-    """
-    import numpy as np
-
-    from ltr.fronts import hypervolume, nondominated
-
-    rows = []
-    for system in results.systems:
-        mine = results.runs[(results.runs.dataset == dataset) & (results.runs.system == system)]
-        done, volumes = mine[mine.status == "done"], []
-        for run in done.itertuples():
-            vali, test = (results.points(dataset, system, run.fold, run.seed, split) for split in ("vali", "test"))
-            if np.isfinite(vali).all() and np.isfinite(test).all():
-                volumes.append(hypervolume(test[nondominated(vali)], np.zeros(test.shape[1])))
-        cost = {
-            "hypervolume": float(np.mean(volumes)) if volumes else math.nan,
-            "on vali": float(done.selected.astype(float).mean()) if len(done) else math.nan,
-            **{name: float(done[name].mean()) for name in ("models_trained", "fit_seconds", "seconds_a_point")},
-        }
-        rows.append({"system": system, **cost, "done": len(done), "planned": len(mine)})
-    return sorted(rows, key=lambda row: -row["hypervolume"] if row["hypervolume"] == row["hypervolume"] else math.inf)
-
-
-def print_fronts(results: FrontResults, console: Console) -> None:
-    """A table a dataset on the terminal."""
-    from rich import box
-    from rich.table import Table
-
-    def shown(value: float, digits: int) -> str:
-        return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-    for dataset in results.suite.datasets:
-        title = f"{dataset}: {', '.join(results.suite.objectives)}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("system")
-        for head in ("hypervolume", "on vali", "models", "fit s", "s a point", "runs"):
-            table.add_column(head, justify="right")
-        for row in front_rows(results, dataset):
-            table.add_row(
-                row["system"], shown(row["hypervolume"], 4), shown(row["on vali"], 4), shown(row["models_trained"], 1),
-                shown(row["fit_seconds"], 1), shown(row["seconds_a_point"], 2), f"{row['done']}/{row['planned']}",
-            )  # fmt: skip
-        console.print(table)
-    console.print(
-        f"hypervolume: of the test points of {len(results.lattice)} preferences, seen from the origin, those chosen "
-        "that are not dominated on validation; means over runs",
-        style="dim",
-    )

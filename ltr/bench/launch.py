@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ltr import strict
 from ltr.errors import InputError, unknown_name
 
-from .display import Display, duration, print_fronts
+from .display import Display, duration
 from .matrix import Suite, check, load_suite
 from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
 from .results import FrontResults, Results, collect, collect_fronts
@@ -286,12 +286,8 @@ def _finish(launch: Launch, jobs: Sequence[Job], seconds: float) -> Results | Fr
     peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.crew.workers > 1 else 0)
     results = replace(results, environment=_environment(launch, seconds, peak))
     results.save(out / "report")
-    if suite.of_methods:
-        print_fronts(results, console)
-        console.print(f"Results: {out / 'report'}", soft_wrap=True)
-    else:
-        page = report(out, console=None if console.quiet else console)
-        console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
+    page = report(out, console=None if console.quiet else console)
+    console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
     lost = results.failures[results.failures.status != "truth"]
     if len(lost):
         console.print(f"[yellow]{len(lost)} runs without numbers[/]; the report says why.")

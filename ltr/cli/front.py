@@ -110,9 +110,10 @@ def _draw(found, split: str, path: Path) -> None:
     from ..fronts.pictures import front_picture
     from ..runs.files import whole_file
 
-    axes = [f"{name}\n{measure}" for name, measure in zip(found.objectives, found.measures, strict=True)]
     points = found.points[split][found.member]
-    figure = front_picture({split: [points]}, axes, title=f"{len(points)} of {len(found.preferences)} preferences")
+    measured = f", {found.measures[0]}" if len(set(found.measures)) == 1 else ""
+    title = f"{split}{measured}: {len(points)} of {len(found.preferences)} preferences"
+    figure = front_picture({split: [points]}, found.objectives, title=title)
     with whole_file(path) as beside:
         figure.savefig(beside, format=path.suffix[1:])
 

@@ -104,9 +104,9 @@ def _rankings(split: Split, scores, preferences: np.ndarray) -> tuple[list[np.nd
 def write_scores(path: Path, split: Split, scores, preference=None) -> None:
     """Writes `scores_table` whole or not at all."""
     with whole_file(path) as beside:
-        # Scores do not repeat, so a dictionary of them is waste; split into bytes, their exponents compress.
-        encoding = {"use_dictionary": ["query", "doc", "row", "preference.list.element"]}
-        encoding |= {"column_encoding": {"score": "BYTE_STREAM_SPLIT"}, "compression": "zstd"}
+        # Names come in runs. Scores do not repeat, but split into bytes their exponents do; rows mostly count up.
+        encoding = {"use_dictionary": ["query", "doc", "preference.list.element"], "compression": "zstd"}
+        encoding["column_encoding"] = {"score": "BYTE_STREAM_SPLIT", "row": "DELTA_BINARY_PACKED"}
         pq.write_table(scores_table(split, scores, preference), beside, **encoding)
 
 
