@@ -46,6 +46,8 @@ class MethodConfig:
         loss: list loss of every objective, a name of the catalogue of losses (with a reference: on beta (s - s_ref)).
         loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet.
         measures: one an objective, by which validation chooses; empty: nDCG(gain=exp2,empty=skip)@10 for all.
+        fleet: train the models of several preferences as one batched program, each as if it were alone
+            (rankers/fleet.py; only their dropout masks are other ones); False: one after another.
     """
 
     ranker: str = "mlp"
@@ -54,6 +56,7 @@ class MethodConfig:
     loss: str = "listnet"
     loss_params: dict[str, Any] = field(default_factory=dict)
     measures: tuple[str, ...] = ()
+    fleet: bool = True
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def objective_values(
 
 
 class Criterion(nn.Module):
-    """Base. A child writes `forward`.
+    """Base. A child writes `combine`, or `forward`.
 
     Args:
         loss: list loss of every objective.
@@ -137,6 +137,15 @@ class Criterion(nn.Module):
         low, high = self.betas
         x = torch.rand(w.shape[:-1], generator=generator, device=generator.device)
         return w, low * (high / low) ** x
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        options = {"reference": reference, "beta": beta, "generator": generator}
+        values, heard = objective_values(self.loss, scores, labels, where, **options)
+        return self.combine(values, heard, preferences, generator)
+
+    def combine(self, values: Tensor, heard: Tensor, preferences: Tensor, generator=None) -> Tensor:
+        """The number to descend, from what `objective_values` gave."""
+        raise NotImplementedError
 
     def backward(
         self, losses: Tensor, scores: Tensor, preferences: Tensor, parameters: Iterable[Tensor], generator
@@ -159,24 +168,20 @@ class Criterion(nn.Module):
 class Importance(Criterion):
     """sum_k w_k l_k, every list with its own preferences where they differ."""
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        options = {"reference": reference, "beta": beta, "generator": generator}
-        values, heard = objective_values(self.loss, scores, labels, where, **options)
+    def combine(self, values, heard, preferences, generator=None) -> Tensor:
         total = weighted_sum(values, preferences, heard.unsqueeze(1)).sum()
-        return total / (heard.any(-1).sum() * scores.shape[1]).clamp(min=1)
+        return total / (heard.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
 class OneLabel(Criterion):
     """Stochastic label aggregation (Carmel et al., WWW 2020): each list learns one objective, drawn with chances w."""
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        options = {"reference": reference, "beta": beta, "generator": generator}
-        values, heard = objective_values(self.loss, scores, labels, where, **options)
-        w = preferences.expand(*scores.shape[:2], -1)
-        k = torch.multinomial(w.flatten(0, 1), 1, generator=generator).view(*scores.shape[:2], 1)
+    def combine(self, values, heard, preferences, generator=None) -> Tensor:
+        w = preferences.expand(*values.shape[:2], -1)
+        k = torch.multinomial(w.flatten(0, 1), 1, generator=generator).view(*values.shape[:2], 1)
         total = values.where(heard.unsqueeze(1), 0.0).gather(-1, k).sum()
         # The divisor of the weighted sum, for the same expectation: a list on which any objective counts.
-        return total / (heard.any(-1).sum() * scores.shape[1]).clamp(min=1)
+        return total / (heard.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
 class Scalarised(Criterion):
@@ -203,9 +208,7 @@ class Scalarised(Criterion):
     def objectives(self, *given, **options) -> Tensor:
         return self.normalised(super().objectives(*given, **options))
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        options = {"reference": reference, "generator": generator}
-        values, heard = objective_values(self.loss, scores, labels, where, **options)
+    def combine(self, values, heard, preferences, generator=None) -> Tensor:
         each = torch.stack([mean_losses(v, heard) for v in values.unbind(1)])  # [preference, objective]
         each = self.normalised(each)
         self.last = each.detach().mean(0)

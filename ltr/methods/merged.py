@@ -12,9 +12,10 @@ import copy
 
 import numpy as np
 
+from ..rankers.fleet import score_fleet
 from ..types import Split
 from .base import METHODS, Work
-from .reference import ReferenceConfig, ReferenceMethod, train_plain
+from .reference import ReferenceConfig, ReferenceMethod, train_each
 
 __all__ = ["MOD", "Soup"]
 
@@ -29,10 +30,8 @@ class Merged(ReferenceMethod):
         c = self.config
         loss = dpo(c.loss, beta=c.beta, **c.loss_params)
         corners = np.eye(len(work.objectives))
-        self.models = [
-            train_plain(self, work, Importance(loss, Fixed(tuple(w))), w[None], f"model{k}")
-            for k, w in enumerate(corners)
-        ]
+        criteria = [Importance(loss, Fixed(tuple(w))) for w in corners]
+        self.models = train_each(self, work, criteria, corners, "model")
         return len(self.models)
 
 
@@ -40,9 +39,7 @@ class MOD(Merged):
     """Scores averaged. All m models are run."""
 
     def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
-        one = np.eye(len(self.objectives))[:1]
-        reference = s_ref if self.config.augmented else None
-        scores = np.concatenate([model.score(split, one, reference=reference) for model in self.models])
+        scores = score_fleet(self.models, split, reference=s_ref if self.config.augmented else None)
         return preferences.astype(np.float32) @ scores  # weights sum to 1, so s_ref comes through whole
 
 

@@ -9,18 +9,20 @@ preferences. (APO, 2410.06293, extrapolates the same way: lambda = 1 + a.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..rankers.conditioned import ConditionedRanker
 from ..rankers.config import ConditioningConfig, check
+from ..rankers.fleet import fit_fleet
 from ..types import Split
 from .base import Method, MethodConfig, Work
 from .front import weighted_mean
 
-__all__ = ["ReferenceConfig", "ReferenceMethod", "train_plain"]
+__all__ = ["ReferenceConfig", "ReferenceMethod", "train_each", "train_plain"]
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,46 @@ def train_plain(
 
     All trainings of a fit have the seed of the fit: the same first weights and the same data order.
     """
+    return _plain_net(method, work).fit(
+        work.train, work.vali, criterion=criterion, measures=work.measures, preferences=preferences,
+        references=work.references, seed=work.seed, folder=work.folder and work.folder / name, progress=work.progress,
+        accelerator=work.accelerator, **_options(method, work, quality),
+    )  # fmt: skip
+
+
+def train_each(
+    method: Method, work: Work, criteria: Sequence, preferences: np.ndarray, name: str, quality=None
+) -> list[ConditionedRanker]:
+    """A plain net for each criterion and preference `[objective]`: as a fleet where the method's config and the
+    criteria allow it, else one `train_plain` after another.
+    """
+    from .fleets import Together, fits_a_fleet
+
+    if not (method.config.fleet and fits_a_fleet(criteria)):
+        return [
+            train_plain(method, work, criterion, w[None], f"{name}{i}", quality)
+            for i, (criterion, w) in enumerate(zip(criteria, preferences, strict=True))
+        ]
+    return fit_fleet(
+        [_plain_net(method, work) for _ in criteria], work.train, work.vali, criterion=Together(criteria),
+        measures=work.measures, preferences=preferences, references=work.references,
+        folder=work.folder and work.folder / f"{name}s", progress=work.progress, accelerator=work.accelerator,
+        **_options(method, work, quality),
+    )  # fmt: skip
+
+
+def _plain_net(method: Method, work: Work) -> ConditionedRanker:
     c = method.config
     start = getattr(c, "start", "scratch")
-    augmented = start == "augmented"
-    ranker = ConditionedRanker(
+    return ConditionedRanker(
         c.ranker, c.ranker_params, ConditioningConfig(kind="none", start=start), c.training,
-        scale=1 / c.beta if augmented else 1.0, seed=work.seed,
+        scale=1 / c.beta if start == "augmented" else 1.0, seed=work.seed,
     )  # fmt: skip
-    return ranker.fit(
-        work.train, work.vali, criterion=criterion, measures=work.measures, preferences=preferences,
-        references=work.references, weights=work.weights if augmented else None, seed=work.seed,
-        controls=getattr(c, "controls", (1.0,)), folder=work.folder and work.folder / name, progress=work.progress,
-        accelerator=work.accelerator,
-        **({} if quality is None else {"quality": quality}),
-    )  # fmt: skip
+
+
+def _options(method: Method, work: Work, quality) -> dict[str, Any]:
+    c = method.config
+    options = {} if quality is None else {"quality": quality}
+    if getattr(c, "start", "scratch") == "augmented":
+        options["weights"] = work.weights
+    return {"controls": getattr(c, "controls", (1.0,)), **options}

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..rankers.fleet import score_fleet
 from ..types import Split
 from .base import METHODS, Method, MethodConfig, Work
-from .reference import ReferenceConfig, ReferenceMethod, train_plain
+from .reference import ReferenceConfig, ReferenceMethod, train_each
 
 __all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "model_of", "payoff"]
 
@@ -65,9 +66,7 @@ def model_of(method: Method, preferences: np.ndarray) -> list[int]:
 
 def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=None) -> np.ndarray:
     which = model_of(method, preferences)
-    one = np.eye(len(method.objectives))[:1]  # a plain net is told of no preference
-    scores = {i: method.models[i].score(split, one, reference=s_ref)[0] for i in set(which)}
-    return np.stack([scores[i] for i in which])
+    return score_fleet([method.models[i] for i in which], split, reference=s_ref)
 
 
 def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
@@ -79,9 +78,9 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
 
     c, m = method.config, len(work.objectives)
     loss = preference_loss(f"{c.loss}-dpo", **c.loss_params)
-    table = []
-    for k, w in enumerate(np.eye(m)):
-        ranker = train_plain(method, work, Importance(loss, Fixed(tuple(w))), w[None], f"alone{k}")
+    table, corners = [], np.eye(m)
+    alone = train_each(method, work, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
+    for ranker, w in zip(alone, corners, strict=True):
         total, number = 0.0, 0
         scores = torch.from_numpy(np.append(ranker.score(work.train, w[None])[0], np.float32(0)))
         for batch in _batches(work.train):
@@ -123,10 +122,8 @@ class OneEach(Method):
         if self.normalised:
             ideal, spread = payoff(self, work)
             self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(work.objectives)
-        self.models = [
-            train_plain(self, work, self.make(work, w), w[None], f"model{i}", self.judge)
-            for i, w in enumerate(work.preferences)
-        ]
+        criteria = [self.make(work, w) for w in work.preferences]
+        self.models = train_each(self, work, criteria, work.preferences, "model", self.judge)
         return extra + len(self.models)
 
     def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
@@ -192,10 +189,8 @@ class DPOLS(ReferenceMethod):
     def _train(self, work: Work) -> int:
         from .criteria import Fixed
 
-        self.models = [
-            train_plain(self, work, self._criterion(Fixed(tuple(w))), w[None], f"model{i}")
-            for i, w in enumerate(work.preferences)
-        ]
+        criteria = [self._criterion(Fixed(tuple(w))) for w in work.preferences]
+        self.models = train_each(self, work, criteria, work.preferences, "model")
         return len(self.models)
 
     def _criterion(self, source):

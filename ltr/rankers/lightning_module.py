@@ -155,7 +155,7 @@ class ListModule(LightningModule):
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
         steps = self.trainer.num_training_batches
         if batch_idx + 1 == steps:
-            self.total.item()  # waits for the device, once an epoch: its steps are over now
+            self.total.sum().item()  # waits for the device, once an epoch: its steps are over now
             self.state.step_seconds.append((self._clock() - self.epoch_began) / steps)
 
     def _clock(self) -> float:

@@ -1,0 +1,265 @@
+"""The training loop of a fleet: many nets of one shape, one batch, one optimiser; every member as if it were alone.
+
+Members meet the same batches. A step goes through the fleet squad by squad (forward, losses, backward), so that what is
+in flight fits the caches of a processor; on an accelerator the squad is the fleet. Losses are summed over members,
+whose gradients therefore do not mix; Adam, decay and momentum are elementwise; what is not (the norm that clips, the
+learning rate, the best epoch, the end) is kept for each member. One that has ended leaves its squad.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..datasets.module import Batches
+from ..errors import InputError
+from ..seeds import seed_of
+from ..types import Batch
+from .base import Job
+from .config import TrainingConfig
+from .fleet_nets import Squad, member_of, widest
+from .lightning_module import ListModule, State, _run
+
+__all__ = ["FleetJob", "FleetModule", "ListLosses", "squads_of", "train_fleet"]
+
+# Activations of the widest layer a squad has at once for a document: a processor is fastest while they stay in its
+# second cache (8 members of width 64; measured, benchmarks/speed/fleets.py). An accelerator wants to be filled.
+_WIDTH = {"cpu": 512}
+
+
+@dataclass(frozen=True)
+class FleetJob(Job):
+    """One call of `fit_fleet`, checked. `loss` is the criterion of the fleet, see fleet.py.
+
+    Attributes:
+        judges: of each member: flat validation scores `[documents]` -> the number that selects its epoch.
+        seeds: of each member, for what its loss draws.
+        rates: learning rate of each member at its peak.
+        references: s_ref of train and vali, float32 `[documents]`; None where there is none.
+    """
+
+    judges: tuple[Callable[[np.ndarray], float], ...] = ()
+    seeds: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+
+
+class Fleet(nn.Module):
+    """Squads, and the criterion they are trained with."""
+
+    def __init__(self, squads: Sequence[Squad], criterion: nn.Module):
+        super().__init__()
+        self.squads, self.criterion = nn.ModuleList(squads), criterion
+
+    def parts(self) -> list[Squad]:
+        """The squads that still have members."""
+        return [squad for squad in self.squads if squad.members]
+
+    def members(self) -> list[int]:
+        """Who still trains, in the order in which the squads are scored."""
+        return [i for squad in self.squads for i in squad.members]
+
+    def snapshot(self) -> dict:
+        return {"members": [list(squad.members) for squad in self.squads], "state": self.state_dict()}
+
+    def restore(self, snapshot: dict) -> None:
+        for squad, members in zip(self.squads, snapshot["members"], strict=True):
+            squad.keep(members)
+        self.load_state_dict(snapshot["state"])
+
+
+class FleetModule(ListModule):
+    """Trains a `Fleet`. In `state`, `best` and the rows of `history` hold one entry a member."""
+
+    job: FleetJob
+    net: Fleet
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        pad = lambda flat: None if flat is None else torch.from_numpy(np.append(flat, np.float32(0))).to(self.device)  # noqa: E731
+        self.references = [pad(each) for each in self.job.references]  # padding carries row -1, the last one
+        self.generators = [torch.Generator(self.device) for _ in self.job.seeds]
+        self._count()
+
+    def _count(self) -> None:
+        """Members changed: where each squad's numbers lie, and the learning rates where they differ."""
+        rates, most = self.job.rates, max(self.job.rates)
+        self.rows = [torch.tensor(squad.members, device=self.device) for squad in self.net.parts()]
+        self.ratios = None
+        if min(rates) != most:
+            ratio = torch.tensor(rates, device=self.device) / most
+            self.ratios = [ratio[rows] for rows in self.rows]
+
+    def on_train_epoch_start(self) -> None:
+        epoch = self.current_epoch
+        torch.manual_seed(seed_of("noise", self.job.seed, epoch))  # dropout and input noise
+        for generator, seed in zip(self.generators, self.job.seeds, strict=True):
+            generator.manual_seed(seed_of("loss", seed, epoch))
+        self.total = torch.zeros(len(self.job.seeds), device=self.device)
+        self.epoch_began = self._clock()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Forward and backward of every squad; what is returned only tells Lightning that there was a step."""
+        reference = None if self.references[0] is None else self.references[0][batch.document]
+        # Squad by squad the graph is made and used up, which Lightning's order (zero, backward) has no place for.
+        self.trainer.optimizers[0].zero_grad(set_to_none=True)
+        for squad, rows in zip(self.net.parts(), self.rows, strict=True):
+            scores = squad(batch.features, batch.where, reference)
+            with torch.autocast(self.device.type, enabled=False):
+                losses = self.net.criterion(
+                    scores, batch.labels, batch.where, squad.members, reference=reference,
+                    generators=[self.generators[i] for i in squad.members],
+                )  # fmt: skip
+                losses.sum().backward()
+            self.total.index_add_(0, rows, losses.detach())
+        return self.total.sum()
+
+    def optimizer_zero_grad(self, *args) -> None:
+        """The step did it."""
+
+    def backward(self, *args, **kwargs) -> None:
+        """The step did it."""
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Each member by the norm of its own gradient, as `torch.nn.utils.clip_grad_norm_` does for one."""
+        if not gradient_clip_val:
+            return
+        for squad in self.net.parts():
+            gradients = [p.grad for p in squad.parameters() if p.grad is not None]
+            norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+            factor = (gradient_clip_val / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
+            for g in gradients:
+                g.mul_(_rowwise(factor, g))
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
+        if self.ratios is None:
+            optimizer.step(closure=optimizer_closure)
+            return
+        # A step of sgd, adam or adamw is proportional to its learning rate: take the largest, and a share of it.
+        parameters = [(p, ratio) for squad, ratio in zip(self.net.parts(), self.ratios, strict=True)
+                      for p in squad.parameters()]  # fmt: skip
+        before = [p.detach().clone() for p, _ in parameters]
+        optimizer.step(closure=optimizer_closure)
+        with torch.no_grad():
+            for (p, ratio), old in zip(parameters, before, strict=True):
+                p.copy_(torch.lerp(old, p, _rowwise(ratio, p)))
+
+    def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
+        self.net.criterion.update(self.net.members())
+        super().on_train_batch_end(outputs, batch, batch_idx)
+
+    def on_validation_epoch_start(self) -> None:
+        self.scores = torch.zeros(self.job.vali.n_documents + 1, sum(map(len, self.rows)), device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        reference = None if self.references[1] is None else self.references[1][batch.document]
+        with torch.autocast(self.device.type, enabled=False):
+            scores = [squad(batch.features, batch.where, reference) for squad in self.net.parts()]
+        self.scores[batch.document] = torch.cat(scores, 1).mT
+
+    def on_validation_epoch_end(self) -> None:
+        flat, members = self.scores[:-1].T.contiguous().cpu().numpy(), self.net.members()
+        values = {i: self.job.judges[i](each) for i, each in zip(members, flat, strict=True)}
+        self.measured = {i: None if math.isnan(value) else value for i, value in values.items()}
+
+    def on_train_epoch_end(self) -> None:
+        state, epoch = self.state, self.current_epoch + 1
+        losses = (self.total / self.trainer.num_training_batches).tolist()
+        vali = [(self.measured or {}).get(i) for i in range(len(losses))]
+        state.best = state.best or {"epoch": [0] * len(losses), "vali": [None] * len(losses), "net": [{}] * len(losses)}
+        state.epoch = epoch
+        row = {"epoch": epoch, "loss": [None] * len(losses), "vali": vali}
+        for squad in self.net.parts():
+            stay, weights = [], None
+            for j, i in enumerate(squad.members):
+                if not math.isfinite(losses[i]):
+                    raise InputError(
+                        f"training diverged: the loss of epoch {epoch} is {losses[i]} for member {i} of the fleet",
+                        do="Lower learning_rate, set clip, or standardise the features",
+                    )
+                row["loss"][i], best = losses[i], state.best
+                better = vali[i] is not None and (best["vali"][i] is None or vali[i] > best["vali"][i])
+                # Without a choice the last epoch is the one.
+                if better or best["vali"][i] is None:
+                    weights = squad.net.state_dict() if weights is None else weights
+                    best["epoch"][i], best["vali"][i], best["net"][i] = epoch, vali[i], member_of(weights, j)
+                waited = epoch - best["epoch"][i]
+                if not 0 < self.settings.patience <= waited:
+                    stay.append(i)
+            if stay != squad.members:
+                squad.keep(stay, self.trainer.optimizers[0])
+        self._count()
+        stop = not self.net.parts()
+        state.history.append(row)
+        state.done = stop or epoch >= self.settings.epochs
+        state.seconds = time.perf_counter() - self.began
+        if self.job.folder is not None:
+            state.net, state.optimiser = self.net.snapshot(), self.trainer.optimizers[0].state_dict()
+            state.save(self.job.folder)
+        self.trainer.should_stop = stop
+        heard = [each for each in vali if each is not None]
+        trained = [each for each in row["loss"] if each is not None]
+        mean = sum(heard) / len(heard) if heard else None
+        self.job.report(epoch, self.settings.epochs, sum(trained) / len(trained), mean)
+
+
+class ListLosses(nn.Module):
+    """The criterion of plain rankers: each member's loss on one label column."""
+
+    def __init__(self, losses: Sequence[Callable], column: int):
+        super().__init__()
+        self.losses, self.column = losses, column
+
+    def forward(self, scores, labels, where, members, *, reference=None, generators) -> Tensor:
+        y = labels[..., self.column]
+        return torch.stack([
+            self.losses[i].reduce(self.losses[i](scores[:, j], y, where, generator=generators[j]), y, where)
+            for j, i in enumerate(members)
+        ])  # fmt: skip
+
+    def update(self, members: Sequence[int]) -> None:
+        """Losses remember nothing."""
+
+
+def _rowwise(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *(1,) * (like.dim() - 1))
+
+
+def squads_of(nets: Sequence[nn.Module], scale: float, augmented: bool, device: torch.device) -> list[Squad]:
+    """The nets in groups of the size this device likes."""
+    size = len(nets)
+    if device.type in _WIDTH:
+        size = max(1, _WIDTH[device.type] // widest(nets[0]))
+    groups = [range(a, min(a + size, len(nets))) for a in range(0, len(nets), size)]
+    return [Squad([nets[i] for i in group], group, scale, augmented).to(device) for group in groups]
+
+
+def train_fleet(
+    squads: Sequence[Squad],
+    job: FleetJob,
+    training: TrainingConfig,
+    batches: Batches,
+    vali: Batches | None,
+    identity: str,
+) -> tuple[State, float]:
+    """Trains from the checkpoint in `job.folder` where there is one; `state.best` then holds each member's weights.
+
+    Returns the final state and the seconds that were spent before the checkpoint it continued from.
+
+    Raises:
+        KeyboardInterrupt, InputError: as `lightning_module.train`.
+    """
+    state = (State.load(job.folder, identity) if job.folder is not None else None) or State(identity)
+    before = state.seconds
+    fleet = Fleet(squads, job.loss)
+    if state.net:
+        fleet.restore(state.net)
+    if not state.done:
+        _run(FleetModule(fleet, job, training, state), batches, vali)
+    return state, before
