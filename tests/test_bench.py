@@ -428,7 +428,11 @@ def test_an_estimate_grows_with_epochs_and_documents(tmp_path, monkeypatch):
     from ltr.bench import estimate
 
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
-    monkeypatch.setattr(estimate, "_probe", lambda config, _, which: (1 + 0.1 * estimate._steps(config)[which], 1e9))
+
+    def told(config, _, which):
+        return estimate.Probe(1 + 0.1 * estimate._steps(config)[which], 1e9)
+
+    monkeypatch.setattr(estimate, "_probe", told)
     systems = (System("Linear", "linear", losses=("listnet",)),)
 
     def seconds(epochs):

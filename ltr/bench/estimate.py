@@ -2,8 +2,9 @@
 
 Every system is run for a few epochs (or rounds) on a sample of the lists, twice, through the same door as in earnest:
 the difference is the price of an epoch, the rest that of everything around it. Both are taken to grow with documents.
-Where the data are not on this machine, lists of the sizes on the dataset's card stand in for them. An estimate is
-easily off by a factor of two; it tells minutes from days. Stopping early makes a run shorter than said.
+Where the data are not on this machine, lists of the sizes on the dataset's card stand in for them. A method that trains
+a model a preference is probed with one an objective. An estimate is easily off by a factor of two; it tells minutes
+from days. Stopping early makes a run shorter than said, and so do fleets.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def plan(
     """
     costs, sources = [], {}
     for dataset in suite.datasets:
-        task, folds, sources[dataset] = _task_of(dataset, (data or {}).get(dataset, dataset))
+        task, folds, sources[dataset] = _task_of(dataset, (data or {}).get(dataset, dataset), suite.objectives)
         only = replace(suite, datasets=(dataset,))
         tuning, runs = tuning_jobs(only, {dataset: folds}), main_jobs(only, {dataset: folds})
         sample = _sample(task)
@@ -137,15 +138,17 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
     return found
 
 
-def _task_of(dataset: str, source: str) -> tuple[Task, Sequence[str], str]:
+def _task_of(dataset: str, source: str, objectives: Sequence[str] = ()) -> tuple[Task, Sequence[str], str]:
     """The first fold's task, the folds, and what it is: the data, or a stand-in of the sizes on the card."""
     from ltr.datasets import load
+    from ltr.objectives.tasks import load_multi
 
     from .launch import dataset_folds
 
     try:
         folds = dataset_folds(source)
-        return load(source, fold=folds[0]), folds, "measured on the data"
+        task = load_multi(source, objectives, folds[0])[0] if objectives else load(source, fold=folds[0])
+        return task, folds, "measured on the data"
     except InputError as absent:
         from ltr.datasets.card import cards, load_card
 
@@ -155,11 +158,15 @@ def _task_of(dataset: str, source: str) -> tuple[Task, Sequence[str], str]:
         if not card.counts and not card.splits:
             raise absent from None
         folds = [f.name for f in card.folds] or ["Fold1"]
-        return stand_in(card, folds[0]), folds, "not on this machine: lists of the size on its card stand in"
+        return (
+            stand_in(card, folds[0], objectives),
+            folds,
+            "not on this machine: lists of the size on its card stand in",
+        )
 
 
-def stand_in(card: Card, fold: str) -> Task:
-    """A task of the size of a dataset that is not here: list lengths, features and grades are drawn.
+def stand_in(card: Card, fold: str, objectives: Sequence[str] = ()) -> Task:
+    """A task of the size of a dataset that is not here: list lengths, features and grades are drawn, of each objective.
 
     Features beyond the first lists are zero pages the system never allocates, so that a data set larger than the
     memory can be estimated.
@@ -174,18 +181,20 @@ def stand_in(card: Card, fold: str) -> Task:
             raise InputError(
                 f"the card of {card.name!r} does not say how large {fold}/{name} is", do="Fetch the data first"
             )
-        splits[name] = _drawn(round(scale * count.queries), scale * count.documents, card.n_features, name, generator)
+        size = round(scale * count.queries), scale * count.documents, card.n_features
+        splits[name] = _drawn(*size, name, generator, tuple(objectives) or ("relevance",))
     return Task(card.name, fold, **splits)
 
 
-def _drawn(queries: int, documents: float, n_features: int, name: str, generator) -> Split:
+def _drawn(queries: int, documents: float, n_features: int, name: str, generator, objectives) -> Split:
     lengths = np.maximum(1, generator.gamma(2.0, documents / queries / 2.0, queries).round()).astype(np.int64)
     offsets = np.concatenate([[0], lengths.cumsum()])
     features = np.zeros((offsets[-1], n_features), np.float32)
     real = min(len(features), 2 * _SAMPLE)
     features[:real] = generator.standard_normal((real, n_features), np.float32)
-    labels = generator.choice(5, size=(offsets[-1], 1), p=[0.52, 0.32, 0.13, 0.02, 0.01]).astype(np.float32)
-    return Split(features, labels, offsets, np.arange(queries).astype(str), name=name)
+    size = (offsets[-1], len(objectives))
+    labels = generator.choice(5, size=size, p=[0.52, 0.32, 0.13, 0.02, 0.01]).astype(np.float32)
+    return Split(features, labels, offsets, np.arange(queries).astype(str), name=name, objectives=objectives)
 
 
 def _sample(task: Task) -> Task:
@@ -212,15 +221,30 @@ def _price(suite: Suite, variant: Variant, dataset: str, task: Task, sample: Tas
     cheap, dear = (_probe(config, sample, n) for n in (0, 1))
     if dear is None or cheap is None:
         return 0.0, 0.0
-    (one, _), (more, peak) = cheap, dear
+    one, more = cheap.seconds, dear.seconds
     few, many, all_steps = _steps(config)
     a_step = max(more - one, 0.0) / max(many - few, 1)
+    seconds = growth * (max(one - few * a_step, 0.0) + all_steps * a_step) * _more_models(config, dear.models)
     # Beside its own size, what the process holds anyway is seen in the probe.
-    return growth * (max(one - few * a_step, 0.0) + all_steps * a_step), peak + estimate(config, task).memory_bytes
+    return seconds, dear.memory + estimate(config, task).memory_bytes
+
+
+def _more_models(config: RunConfig, probed: int) -> float:
+    """How many times the models of the probe a run trains: a model a preference, where the probe had the corners."""
+    from ltr.methods import METHODS
+    from ltr.objectives import lattice
+
+    if config.method is None or METHODS[config.method.name].claims["steers"] != "fitted":
+        return 1.0
+    m = len(config.data.objectives)
+    return 1 + (len(lattice(m, config.preferences)) - m) / max(probed, 1)
 
 
 def _steps(config: RunConfig) -> tuple[int, int, int]:
     """Epochs or rounds of the two probes and of the run; a ranker without either is run as it is."""
+    if config.method is not None:
+        training = config.method.params.get("training")
+        return (*_EPOCHS, training["epochs"]) if training else (0, 0, 0)
     if config.training is not None:
         return (*_EPOCHS, config.training.epochs)
     if "rounds" in config.ranker.params:
@@ -228,10 +252,23 @@ def _steps(config: RunConfig) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-def _probe(config: RunConfig, sample: Task, which: int) -> tuple[float, float] | None:
-    """Seconds and peak memory of a short run on the sample; None where it does not run."""
+class Probe(NamedTuple):
+    """A short run: its seconds, the peak memory of the process, and the models it trained."""
+
+    seconds: float
+    memory: float
+    models: int = 1
+
+
+def _probe(config: RunConfig, sample: Task, which: int) -> Probe | None:
+    """A short run on the sample; None where it does not run."""
     steps = _steps(config)[which]
-    if config.training is not None:
+    if config.method is not None:
+        params = dict(config.method.params)
+        if steps:
+            params["training"] = {**params["training"], "epochs": steps, "patience": 0, "warmup": 0.0}
+        config = replace(config, method=replace(config.method, params=params), preferences=1)
+    elif config.training is not None:
         config = replace(config, training=replace(config.training, epochs=steps, patience=0, warmup=0))
     elif steps:
         params = {**config.ranker.params, "rounds": steps, "patience": 0}
@@ -240,4 +277,6 @@ def _probe(config: RunConfig, sample: Task, which: int) -> tuple[float, float] |
         began = time.perf_counter()
         record = execute(config, Path(folder) / "probe", task=sample)
         seconds = time.perf_counter() - began
-    return (seconds, float(record.cost["peak_memory_bytes"])) if record.done else None
+    if not record.done:
+        return None
+    return Probe(seconds, float(record.cost["peak_memory_bytes"]), record.cost.get("models_trained", 1))

@@ -2,6 +2,7 @@
 
 Nothing is trained. The step is one batch of real lists through the real net and loss on this machine; an epoch is that
 many cells more. Early stopping can only make it shorter. Trees say nothing before they grow: their time is left open.
+Of a method one training is estimated, as if it learned one objective, and the trainings are counted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .config import RunConfig, resolve
+from ..rankers.config import TrainingConfig
+from ..strict import bind
+from .config import LossChoice, RankerChoice, RunConfig, resolve
+from .tasks import load_task
 
 if TYPE_CHECKING:
     from ..types import Split, Task
@@ -35,7 +39,8 @@ class Estimate:
         parameters: of the net; of trees at most (leaves), None where unknown.
         memory_bytes: of data, weights with gradients and moments, and activations of a full batch; not of the process
             itself, about 0.4 GB with torch.
-        seconds: of training, all epochs; None where unknown.
+        seconds: of one training, all epochs; None where unknown.
+        trainings: of a method at least; those that share a fleet take less than their sum.
     """
 
     queries: dict[str, int]
@@ -47,6 +52,7 @@ class Estimate:
     parameters: int | None
     memory_bytes: int
     seconds: float | None
+    trainings: int = 1
 
     def facts(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +72,10 @@ class Estimate:
         shown.append(f"memory: about {self.memory_bytes / 1e9:.2f} GB beside the process's own 0.4 GB")
         if self.seconds is not None:
             seconds = f"{self.seconds:,.0f}" if self.seconds >= 10 else f"{self.seconds:.1f}"
-            shown.append(f"training: about {seconds} s for {self.epochs} epochs, by one measured step on this machine")
+            each = "training" if self.trainings == 1 else f"each of {self.trainings} trainings or more"
+            shown.append(f"{each}: about {seconds} s for {self.epochs} epochs, by one measured step on this machine")
+        elif self.trainings > 1:
+            shown.append(f"{self.trainings} trainings or more")
         return shown
 
 
@@ -79,9 +88,7 @@ def estimate(config: RunConfig, task: Task | None = None) -> Estimate:
     """
     config = resolve(config)
     if task is None:
-        from ..datasets import load
-
-        task = load(config.data.name, fold=config.data.fold)
+        task = load_task(config)
     splits = {"train": task.train, "vali": task.vali, "test": task.test}
     documents = {name: s.n_documents for name, s in splits.items()}
     data = 4 * sum(documents.values()) * (task.train.n_features + len(task.objectives) + 1)
@@ -93,7 +100,11 @@ def estimate(config: RunConfig, task: Task | None = None) -> Estimate:
         "seconds": None,
         "memory_bytes": data,
     }
-    if config.training is not None:
+    if config.method is not None:
+        facts["trainings"] = _trainings(config)
+        if "training" in config.method.params:
+            facts |= _net(_alone(config), task.train, data)
+    elif config.training is not None:
         facts |= _net(config, task.train, data)
     elif "rounds" in config.ranker.params:
         leaves = config.ranker.params.get("leaves") or 2 ** min(config.ranker.params.get("depth") or 6, 16)
@@ -101,6 +112,26 @@ def estimate(config: RunConfig, task: Task | None = None) -> Estimate:
         facts["memory_bytes"] = data + documents["train"] * (task.train.n_features + 24)
         facts["parameters"] = config.ranker.params["rounds"] * leaves
     return Estimate({name: s.n_queries for name, s in splits.items()}, documents, task.train.n_features, **facts)
+
+
+def _trainings(config: RunConfig) -> int:
+    """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
+    from ..methods import METHODS
+    from ..objectives import lattice
+
+    claims = METHODS[config.method.name].claims
+    models = len(lattice(len(config.data.objectives), config.preferences)) if claims["steers"] == "fitted" else 1
+    return models + bool(claims["base"])
+
+
+def _alone(config: RunConfig) -> RunConfig:
+    """The net of a method with one objective: what its parameters say of net, loss and training."""
+    params = config.method.params
+    training = bind(TrainingConfig, params["training"])
+    # The parameters of the loss are those of its form in the method; they do not change what a step costs.
+    return RunConfig(
+        config.data, RankerChoice(params["ranker"], params["ranker_params"]), LossChoice(params["loss"]), training
+    )
 
 
 def _net(config: RunConfig, train: Split, data: int) -> dict[str, Any]:
