@@ -108,6 +108,7 @@ class Browser:
         page.ask("Page.navigate", url=path.resolve().as_uri())
         page.wait_for("document.readyState === 'complete'")
         page.wait_for("[...document.querySelectorAll('.tool')].every((tool) => tool.children.length)")
+        page.settle()
         return page
 
 

@@ -191,7 +191,8 @@ def _front_values(
     """The queries that are shown and their values `[system][preference][objective][query]`, averaged over seeds."""
     import pandas as pd
 
-    table = results.per_query[results.per_query.dataset == dataset]
+    table = results.per_query
+    table = table[(table.dataset == dataset) & table.system.isin(systems)]
     index = pd.MultiIndex.from_frame(table[["fold", "query"]].drop_duplicates()).sort_values()
     kept = _sample(len(index), len(systems) * points * len(objectives), most, dataset)
     wanted = [key for key in ((s.fold, s.query) for s in samples) if key in index]

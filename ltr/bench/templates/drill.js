@@ -80,7 +80,8 @@ function drill(root, view) {
     const entry = bars.find((bar) => +bar.dataset.bin === state.bin) || bars[0];
     if (entry) entry.setAttribute("tabindex", 0); // one stop for Tab; arrows go from bar to bar
     const [a, b] = [view.systems[state.a], view.systems[state.b]];
-    const fit = (text) => text.length * 7 > width / 2 - 70 ? `${text.slice(0, Math.floor((width / 2 - 80) / 7))}…` : text;
+    const room = Math.floor((width / 2 - 90) / 7);
+    const fit = (text) => text.length > room ? `${text.slice(0, room - 1)}…` : text;
     const held = plot.contains(document.activeElement);
     plot.replaceChildren(make("svg", {
       width, height: 226, role: "group", "aria-label": "Histogram of differences a query; arrow keys go from bar to bar, Enter lists its queries",
