@@ -97,6 +97,13 @@ def test_points_that_are_not_finite_are_errors_that_name_the_point(bad, judge):
         judge(np.array([[1.0, 2.0], [bad, 1.0]]))
 
 
+def test_large_points_are_finite():
+    for points in (np.full((3, 2), 1e308), torch.full((3, 2), 1e308, dtype=torch.float64)):  # their sum is not
+        assert fronts.nondominated(points).all()
+    with pytest.raises(InputError, match="point 0 is not finite"):
+        fronts.nondominated([[np.inf, 1.0], [-np.inf, 1.0]])  # a sum of them alone would not say which
+
+
 def test_the_point_of_a_batch_is_named():
     points = np.ones((2, 3, 2))
     points[1, 2, 0] = np.nan

@@ -51,20 +51,21 @@ def as_points(points, where=None, what: str = "points"):
             raise InputError(f"{what} are numbers", expected=expected, came=points) from error
     if points.ndim < 2 or points.shape[-1] < 1:
         raise InputError(f"{what} have the wrong shape", expected=expected, came=tuple(points.shape))
-    if is_tensor(points):
-        finite = points.isfinite().all(-1)
-        bad = ~finite if where is None else ~finite & where
-        found = tuple(bad.nonzero()[0].tolist()) if bool(bad.any()) else None
-    else:
-        finite = np.isfinite(points).all(-1)
-        bad = ~finite if where is None else ~finite & where
-        found = tuple(np.argwhere(bad)[0].tolist()) if bad.any() else None
-    if found is not None:
-        place = found[0] if len(found) == 1 else list(found)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(points.sum())
+    if math.isfinite(total):  # one pass without a table: NaN and infinity survive every sum
+        return points
+    finite = points.isfinite() if is_tensor(points) else np.isfinite(points)
+    if where is not None:
+        finite = finite | ~where[..., None]
+    bad = (~finite).any(-1)
+    if bool(bad.any()):  # a sum can also overflow
+        found = bad.nonzero()[0].tolist() if is_tensor(bad) else np.argwhere(bad)[0].tolist()
+        place = found[0] if len(found) == 1 else found
         raise InputError(
             f"{what}: point {place} is not finite",
             expected="finite numbers",
-            came=points[found].tolist(),
+            came=points[tuple(found)].tolist(),
             do="A measure without lists that count is NaN: leave the point out by name, or the run failed",
         )
     return points

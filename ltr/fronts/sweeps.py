@@ -6,12 +6,14 @@ float64 `[front]`. A point with a height of 0 has no volume, which is how a poin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 __all__ = ["SWEEPS", "area", "length", "volume"]
 
-# Numbers of one table of the three-objective sweep that a CPU works on at once: five such tables stay in its cache.
+# Numbers of one table that a CPU works on at once: the five tables of the three-objective sweep stay in its cache.
 _CACHED = 1 << 14
 
 
@@ -34,17 +36,14 @@ def area(above: Tensor) -> Tensor:
     >>> area(torch.tensor([[[3.0, 1.0], [2.0, 2.0]]])).tolist()  # (3 - 2) 1 + (2 - 0) 2
     [5.0]
     """
-    if not above.shape[1]:
-        return above.new_zeros(len(above))
-    # The fronts are the inner axis: the running best is then one vector operation a point.
-    x, order = above[..., 0].t().contiguous().sort(0, descending=True)
-    y = above[..., 1].t().gather(0, order)
-    widths = _steps(x)
-    best, total = torch.zeros_like(y[0]), torch.zeros_like(y[0])
-    for i in range(len(x)):
-        torch.maximum(best, y[i], out=best)
-        total.addcmul_(best, widths[i])
-    return total
+    return _in_parts(_area, above)
+
+
+def _area(above: Tensor) -> Tensor:
+    x, order = above[..., 0].sort(1, descending=True)
+    best = above[..., 1].gather(1, order).cummax(1).values
+    x[:, :-1] -= x[:, 1:].clone()
+    return x.mul_(best).sum(1)
 
 
 def volume(above: Tensor) -> Tensor:
@@ -60,11 +59,7 @@ def volume(above: Tensor) -> Tensor:
     >>> volume(torch.tensor([[[2.0, 1.0, 1.0], [1.0, 2.0, 2.0]]])).tolist()  # 2 + 4, less the 1 they share
     [5.0]
     """
-    if not above.shape[1]:
-        return above.new_zeros(len(above))
-    at_once = max(32, _CACHED // above.shape[1]) if above.device.type == "cpu" else max(len(above), 1)
-    parts = [_volume(part) for part in above.split(at_once)]
-    return torch.cat(parts) if parts else above.new_zeros(0)
+    return _in_parts(_volume, above)
 
 
 def _volume(above: Tensor) -> Tensor:
@@ -79,6 +74,14 @@ def _volume(above: Tensor) -> Tensor:
         torch.maximum(best, reach.mul_(y[j]), out=best)
         deep.addcmul_(best, heights[j])
     return (deep * _steps(edges)).sum(0)
+
+
+def _in_parts(sweep: Callable[[Tensor], Tensor], above: Tensor) -> Tensor:
+    """A CPU takes as many fronts at once as its cache holds, an accelerator all of them."""
+    if not above.numel():
+        return above.new_zeros(len(above))
+    at_once = max(32, _CACHED // above.shape[1]) if above.device.type == "cpu" else len(above)
+    return torch.cat([sweep(part) for part in above.split(at_once)])
 
 
 def _steps(falling: Tensor) -> Tensor:

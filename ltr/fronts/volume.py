@@ -79,7 +79,7 @@ def hypervolumes(points, reference, where=None, *, threads: int | None = None):
     if is_tensor(points):
         import torch
 
-        above = (points - points.new_tensor(reference)).clamp(min=0)
+        above = (points - points.new_tensor(reference)).clamp_(min=0)
         if where is not None:
             above = torch.where(where[..., None], above, 0.0)
     else:
@@ -101,14 +101,19 @@ def hypervolumes(points, reference, where=None, *, threads: int | None = None):
 
 def _above(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Height over the reference point; 0 in a coordinate means a box without volume."""
-    return np.maximum(points - reference, 0.0)
+    above = points - reference
+    return np.maximum(above, 0.0, out=above)
 
 
 def _exact(above: np.ndarray) -> float:
     """Hypervolume over the origin of one front, `[point, objective]`."""
+    inside = (above > 0).all(-1)
+    return _of_boxes(above if inside.all() else above[inside])
+
+
+def _of_boxes(above: np.ndarray) -> float:
     import moocore
 
-    above = above[(above > 0).all(-1)]
     if not len(above):
         return 0.0
     if above.shape[-1] == 1:
@@ -118,12 +123,17 @@ def _exact(above: np.ndarray) -> float:
 
 def _on_threads(above: np.ndarray, threads: int | None) -> np.ndarray:
     threads = min(threads or os.cpu_count() or 1, max(len(above), 1))
-    parts = np.array_split(np.arange(len(above)), threads)
+    inside = (above > 0).all(-1)
+    whole = inside.all(-1).tolist()
 
-    def work(part: np.ndarray) -> list[float]:  # moocore lets go of the interpreter while it counts
-        return [_exact(above[i]) for i in part]
+    def work(part: range) -> list[float]:  # moocore lets go of the interpreter while it counts
+        return [_of_boxes(above[i] if whole[i] else above[i, inside[i]]) for i in part]
 
     if threads == 1:
-        return np.array(work(parts[0]), dtype=np.float64)
+        return np.array(work(range(len(above))), dtype=np.float64)
+    parts = [range(at, len(above), threads) for at in range(threads)]
+    volumes = np.empty(len(above))
     with ThreadPoolExecutor(threads) as pool:
-        return np.array([v for part in pool.map(work, parts) for v in part], dtype=np.float64)
+        for part, found in zip(parts, pool.map(work, parts), strict=True):
+            volumes[part.start :: threads] = found
+    return volumes
