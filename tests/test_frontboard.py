@@ -1,0 +1,275 @@
+"""The frontboard on fronts that are known: volumes by hand, verdicts, failures, reference points that do not move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_front_results import made_front_results, made_points, made_suite
+
+from ltr.bench.front_questions import QUESTIONS, Comparison, ask, tally, targets
+from ltr.bench.frontboard import Difference, frontboard
+from ltr.bench.matrix import load_suite, suite_names
+from ltr.bench.reference_points import TaskPoints, make_points, points_of, read_points, update_points
+from ltr.errors import InputError
+from ltr.fronts import hypervolume
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE = made_suite()
+
+
+@pytest.fixture(scope="module")
+def board():
+    shift = {"HyperDPO": 0.02, "Soup": -0.03, "LS": -0.015}
+    return frontboard(made_front_results(shift=shift), points=made_points(SUITE, truth=0.05), draws=300)
+
+
+def row(board, system):
+    return board.table.set_index("system").loc[system]
+
+
+def test_volumes_are_those_of_the_known_points():
+    """Without noise every seed's front is the known one, seen from each reference point."""
+    results = made_front_results(noise=0.0)
+    board = frontboard(results, points=made_points(SUITE), draws=20)
+    known = 0.2 + 0.4 * np.sqrt(np.linspace(1, 0, 5))
+    known = np.stack([known, known[::-1]], axis=1)
+    for system in ("DPO-LS", "HyperDPO", "EPO"):
+        assert row(board, system).zero == pytest.approx(hypervolume(known, 0), abs=1e-6)
+        assert row(board, system).normalised == pytest.approx(hypervolume((known - 0.2) / 0.4, -1 / 4), abs=1e-5)
+        # The base model is that of the first objective: nothing is better than it there, up to what means round.
+        assert row(board, system).base == pytest.approx(0, abs=1e-6)
+        assert row(board, system).front == 5 and row(board, system).outside == 0
+        assert row(board, system).igd == pytest.approx(0, abs=1e-6)
+    alone = row(board, "Equal weights")
+    assert alone.front == 5 and alone.zero == pytest.approx((0.2 + 0.4 * np.sqrt(0.5)) ** 2, abs=1e-6)
+
+
+def test_the_larger_front_is_above_and_its_interval_says_so(board):
+    assert board.table.system[0] == "HyperDPO" and board.yardstick == "DPO-LS"
+    found = row(board, "HyperDPO")
+    assert 0 < found.low < found.difference < found.high
+    assert row(board, "Soup").high < 0 and row(board, "DPO-LS").difference == 0
+    assert board.difference("HyperDPO", "DPO-LS").verdict == "yes" and board.difference("Soup", "LS").verdict == "no"
+    # Nobody is compared on the level of a query: EPO is DPO-LS with other noise.
+    assert board.difference("EPO", "DPO-LS").verdict == "cannot tell"
+
+
+def test_intervals_of_differences_cover():
+    """Two systems of one law: about one interval in twenty misses 0."""
+    missed = 0
+    for i in range(20):
+        results = made_front_results(queries=25, noise=0.05)
+        shuffled = np.random.default_rng(i).permutation(list(SUITE.objectives)).tolist()
+        results = replace(results, per_query=results.per_query.rename(columns=dict(zip(SUITE.objectives, shuffled))))
+        board = frontboard(results, points=made_points(SUITE), draws=100)
+        gap = board.difference("EPO", "LS", "wanted")
+        missed += not gap.low <= 0 <= gap.high
+    assert missed <= 4
+
+
+def test_wanted_and_worst_look_at_compromises_only(board):
+    """Of the 5 preferences 3 are no corner."""
+    weights = np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]])
+    points = 0.2 + 0.4 * np.sqrt(weights)
+    assert board.mean("DPO-LS", "wanted") == pytest.approx((weights * points).sum(1).mean(), abs=0.005)
+    # Without blanks and levels the worst objective of a list would be the smaller of each point.
+    assert board.mean("DPO-LS", "worst") < points.min(1).mean()
+    assert board.difference("HyperDPO", "DPO-LS", "worst").verdict == "yes"
+
+
+def test_a_group_is_the_mean_of_its_systems(board):
+    both = board.difference(("HyperDPO", "LS"), ("DPO-LS", "EPO")).value
+    single = [board.difference(a, b).value for a in ("HyperDPO", "LS") for b in ("DPO-LS", "EPO")]
+    assert both == pytest.approx(np.mean(single))
+    assert board.difference("HyperDPO", "nobody") is None and board.difference((), "LS") is None
+    with pytest.raises(InputError, match="quantity"):
+        board.difference("HyperDPO", "LS", "hypervolumes")
+
+
+def test_control_is_for_those_who_are_steered(board):
+    assert row(board, "DPO-LS").spearman > 0.9 and row(board, "DPO-LS").switching < 0.02
+    assert np.isnan(row(board, "Equal weights")[["spearman", "regret", "switching"]].to_numpy(float)).all()
+    # Balance is asked for by EPO alone.
+    assert np.isfinite(row(board, "EPO").nonuniformity) and np.isnan(row(board, "DPO-LS").nonuniformity)
+
+
+def test_folds_are_pooled_over_queries():
+    """Fold 2 has twice the queries: a point is the mean over all of them, not over folds."""
+    results = made_front_results(folds=2, noise=0.0)
+    fronts = results.fronts.copy()
+    second = fronts.fold == "Fold2"
+    fronts.loc[second, "mean"] += 0.03
+    board = frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+    known = 0.2 + 0.4 * np.sqrt(np.linspace(1, 0, 5))
+    counts = fronts[(fronts.split == "test") & (fronts.objective == "relevance")].groupby("fold").queries.first()
+    share = counts["Fold2"] / counts.sum()
+    assert share == pytest.approx(2 / 3)
+    assert board.cube.test[0, 0, :, 0] == pytest.approx(known + 0.03 * share, abs=1e-6)
+    assert board.queries == 120 and board.blank == {"relevance": 0, "freshness": 21}
+
+
+def test_membership_is_decided_on_validation():
+    """A point that validation finds dominated stays out, whatever test says of it."""
+    results = made_front_results(noise=0.0)
+    fronts = results.fronts.copy()
+    fronts.loc[(fronts.split == "vali") & (fronts.preference == 2), "mean"] = 0.01
+    fronts.loc[(fronts.split == "test") & (fronts.preference == 2), "mean"] = 0.9
+    board = frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+    assert not board.members[:5, :, 2].any() and board.members[:5, :, [0, 1, 3, 4]].all()
+    assert row(board, "DPO-LS").zero < 0.5
+
+
+def test_failures_are_rows_with_reasons():
+    lost = {("Soup", 0, 0): ("failed", "the loss is nan"), ("Soup", 0, 1): ("failed", "the loss is nan")}
+    lost |= {("EPO", 0, 1): ("skipped", "no time")}
+    board = frontboard(made_front_results(lost=lost), points=made_points(SUITE), draws=50)
+    soup = row(board, "Soup")
+    assert soup.note == "2 failed: the loss is nan" and np.isnan(soup.normalised) and soup.done == 0
+    assert board.table.system.iloc[-1] == "Soup" and not board.has("Soup")
+    epo = row(board, "EPO")
+    assert epo.note == "1 skipped: no time" and np.isfinite(epo.difference) and epo.planned == 2
+    assert board.difference("Soup", "EPO") is None
+
+
+def test_a_fold_that_is_missing_leaves_the_seed_out():
+    results = made_front_results(folds=2, lost={("LS", 1, 0): ("failed", "out of memory")})
+    board = frontboard(results, points=made_points(SUITE), draws=50)
+    ls = board.cube.systems.index("LS")
+    assert board.cube.complete[ls].tolist() == [False, True]
+    assert np.isfinite(board.mean("LS"))
+
+
+def test_a_hole_in_a_front_is_an_error():
+    results = made_front_results(noise=0.0)
+    fronts = results.fronts[~((results.fronts.system == "LS") & (results.fronts.preference == 3))]
+    with pytest.raises(InputError, match="hole: LS, seed 0, vali"):
+        frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+
+
+def test_the_true_front_is_a_share(board):
+    assert row(board, "DPO-LS").share_zero < row(board, "HyperDPO").share_zero < 1
+    rows = targets(board)
+    assert [r["what"].split()[0] for r in rows] == ["share", "within", "cheaper"]
+    assert rows[0]["reached"] == "no" and rows[1]["reached"] == "yes, above it"
+    # 5 models of 2 s against 2; at 21 preferences 21 against 2.
+    assert rows[2]["came"].startswith("2.5 times at 5 preferences") and rows[2]["reached"] == "yes"
+
+
+def test_ranks_that_depend_on_the_reference_are_counted():
+    """A wide front and a narrow one that is high: from far away the wide one is larger, from nearby the narrow one."""
+    weights = np.linspace(1, 0, 5)[:, None]
+    wide = 0.2 + 0.4 * np.concatenate([weights, 1 - weights], axis=1)
+    narrow = np.full((5, 2), 0.495) + np.linspace(0.001, -0.001, 5)[:, None] * [1, -1]
+    results = made_front_results(noise=0.0, points={"LS": wide, "Soup": narrow})
+    board = frontboard(results, points=made_points(SUITE), draws=10)
+    ls, soup = row(board, "LS"), row(board, "Soup")
+    assert (ls.normalised - soup.normalised) * (ls.zero - soup.zero) < 0
+    assert ls.flips >= 1 and soup.flips >= 1
+
+
+@pytest.mark.parametrize("objectives, partition", [(3, 2), (5, 2)])
+def test_more_objectives(objectives, partition):
+    suite = made_suite(objectives, partition)
+    results = made_front_results(suite, {"HyperDPO": 0.03}, queries=20)
+    board = frontboard(results, points=made_points(suite), draws=50)
+    assert board.difference("HyperDPO", "DPO-LS").verdict == "yes"
+    assert board.table.system.iloc[0] == "HyperDPO"
+
+
+# ------------------------------------------------------------------------------------------------------ questions
+
+
+def test_verdicts_follow_from_intervals():
+    assert [Difference(0, *ends).verdict for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1))] == [
+        "yes", "no", "cannot tell", "cannot tell",
+    ]  # fmt: skip
+
+
+def test_questions_are_answered_where_both_sides_are(board):
+    found = ask(QUESTIONS[0], [board])
+    assert {f.comparison.text for f in found} == {
+        "HyperDPO above DPO-LS, normalised hypervolume", "HyperDPO above DPO-LS, mean of what w asked for",
+    }  # fmt: skip
+    assert tally(found) == "yes on 2 of 2 tasks" and found[0].text.startswith("+0.")
+    assert tally([]) == ""
+
+
+def test_questions_name_systems_of_the_suites():
+    """A label that no suite has would never be answered, and nobody would notice."""
+    labels = {v.label for name in suite_names() if name.startswith("fronts-") for v in load_suite(name).variants()}
+    for question in QUESTIONS:
+        for comparison in question.comparisons:
+            assert isinstance(comparison, Comparison)
+            assert {*comparison.a, *comparison.b} <= labels, comparison.text
+
+
+def test_every_suite_of_fronts_gives_all_the_same_budget():
+    for name in (n for n in suite_names() if n.startswith("fronts-")):
+        suite = load_suite(name)
+        assert suite.of_methods and suite.tuning.points
+        variants = suite.variants()
+        assert all(v.grid for v in variants), "every method is tuned"
+        assert len({v.seeds for v in variants}) == 1
+        assert len({str(sorted(v.training.items())) for v in variants if v.training}) == 1
+        assert {v.label for v in variants if v.method == "ls"} == {"LS"}
+
+
+# ----------------------------------------------------------------------------------------------- reference points
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Results on a task whose law is known."""
+    suite = made_suite(dataset="synthetic:queries=20,objectives=2")
+    suite = replace(suite, objectives=("relevance", "quality"))
+    return made_front_results(suite, noise=0.0)
+
+
+def test_reference_points_are_the_payoff_of_the_corners(known):
+    points = make_points(known, known.suite.datasets[0])
+    assert points.payoff == ((0.59, 0.19), (0.19, 0.59))  # validation, which is test less .01
+    assert points.ideal == (0.59, 0.59) and points.nadir == (0.19, 0.19)
+    assert all(0 < r < 0.6 for r in points.random)
+    assert len(points.truth) == 5 and points.truth_partition == 4
+    assert points.truth[0][0] > points.truth[-1][0]
+    assert "seeds 0, 1" in points.source
+
+
+def test_the_file_is_read_strictly_and_changes_only_when_asked(tmp_path):
+    file = tmp_path / "points.toml"
+    points = made_points(SUITE)
+    assert update_points([points], file) == {"made-data": "added as version 1"}
+    assert points_of("made-data", SUITE.objectives, points.measures, file) == points
+    before = file.read_bytes()
+    assert update_points([points], file)["made-data"].startswith("version 1 stays")
+    moved = replace(points, ideal=(0.7, 0.6))
+    with pytest.raises(InputError, match="came out differently from version 1"):
+        update_points([moved], file)
+    assert file.read_bytes() == before
+    assert "version 2, was 1" in update_points([moved], file, new_version=True)["made-data"]
+    assert read_points(file)[0].version == 2
+    file.write_text(file.read_text().replace("ideal", "idael", 1))
+    with pytest.raises(InputError, match="Did you mean 'ideal'"):
+        read_points(file)
+
+
+def test_reference_points_that_cannot_be(tmp_path):
+    with pytest.raises(InputError, match="no reference points for made-data"):
+        points_of("made-data", ("a", "b"), (), tmp_path / "none.toml")
+    points = made_points(SUITE)
+    with pytest.raises(InputError, match="not above its nadir"):
+        replace(points, ideal=(0.2, 0.6))
+    with pytest.raises(InputError, match="wrong length"):
+        replace(points, random=(0.1,))
+    alone = made_suite(systems={"DPO-LS": "dpo-ls"})
+    with pytest.raises(InputError, match="single-objective models"):
+        make_points(made_front_results(alone), "made-data")
+
+
+@pytest.mark.skipif(not (ROOT / "benchmarks" / "reference_points.toml").is_file(), reason="none in this checkout")
+def test_the_committed_reference_points_are_sound():
+    found = read_points()
+    assert found and all(isinstance(each, TaskPoints) for each in found)
