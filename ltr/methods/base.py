@@ -24,7 +24,7 @@ import numpy as np
 
 from ..catalogue import Catalogue
 from ..errors import InputError
-from ..rankers.config import HEADLINE, TrainingConfig
+from ..rankers.config import TrainingConfig
 from ..rankers.folder import whole_folder
 from ..strict import bind, to_dict
 from ..types import Ranker, Split, Task
@@ -44,8 +44,9 @@ class MethodConfig:
         ranker_params: its parameters.
         training: settings of each training.
         loss: list loss of every objective, a name of the catalogue of losses (with a reference: on beta (s - s_ref)).
-        loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet.
-        measures: one an objective, by which validation chooses; empty: nDCG(gain=exp2,empty=skip)@10 for all.
+        loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet. The `gain` of losses that have
+            one is that of each objective (`task.facts["gains"]`, see objectives/objective.py) unless given here.
+        measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
         fleet: train the models of several preferences as one batched program, each as if it were alone
             (rankers/fleet.py; only their dropout masks are other ones); False: one after another.
     """
@@ -97,6 +98,7 @@ class Method:
         config: its parameters.
         seed: default of `fit(seed=...)`, and after it the one that was used.
         objectives: in the order of every preference; empty before `fit`.
+        gains: what a label of each is worth, "exp2" or "linear": `task.facts["gains"]`, else exp2. Of `fit` only.
         base: the reference ranker, where there is one.
         models: what was trained, in the order it was trained; rankers with `score`, `save`, `cost`.
         preferences: float64 `[preference, objective]` that `fit` was given.
@@ -108,6 +110,7 @@ class Method:
     config: Any
     seed: int = 0
     objectives: tuple[str, ...] = field(default=(), init=False)
+    gains: tuple[str, ...] = field(default=(), init=False)
     base: Any = field(default=None, init=False)
     models: list[Any] = field(default_factory=list, init=False)
     preferences: np.ndarray | None = field(default=None, init=False)
@@ -158,7 +161,10 @@ class Method:
             raise InputError(f"method {self.name!r} trades objectives off", expected="at least 2", came=list(names))
         if base is not None and not self.claims["base"]:
             raise InputError(f"method {self.name!r} starts from no reference ranker", do="Leave base out.")
-        measures = tuple(self.config.measures) or (HEADLINE,) * m
+        self.gains = tuple(task.facts.get("gains") or ("exp2",) * m)
+        if len(self.gains) != m:
+            raise InputError("one gain an objective", expected=f"{m}: {', '.join(names)}", came=list(self.gains))
+        measures = tuple(self.config.measures) or tuple(f"nDCG(gain={g},empty=skip)@10" for g in self.gains)
         if len(measures) != m:
             raise InputError("one measure an objective", expected=f"{m}: {', '.join(names)}", came=list(measures))
         asked = self._asked(m) if preferences is None else np.atleast_2d(check_preference(preferences, names))
@@ -239,15 +245,24 @@ class Method:
 
     def _train_base(self, train, vali, measure, folder, progress, accelerator):
         """The ranker of the first objective: the method's own net and loss."""
+        from ..losses.preference import preference_loss
         from .single import train as single
 
         c = self.config
-        params = {"loss": c.loss, "loss_params": c.loss_params, "training": c.training}
+        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
+        own = {"gain": loss.gains[0]} if hasattr(loss, "gains") else {}
+        params = {"loss": c.loss, "loss_params": {**c.loss_params, **own}, "training": c.training}
         ranker, _ = single(
             train, vali, ranker=c.ranker, ranker_params=c.ranker_params, **params, select=measure, seed=self.seed,
             folder=None if folder is None else folder / "base", accelerator=accelerator,
         )  # fmt: skip
         return ranker
+
+    def _by_gain(self, loss):
+        """A list loss as the objectives of this fit need it, each with its own gain."""
+        from .criteria import by_gain
+
+        return by_gain(loss, self.gains)
 
     def _weights(self, base):
         """Weights of the base to start from: only those of the net that is trained here, on the same inputs."""

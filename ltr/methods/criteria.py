@@ -14,7 +14,7 @@ Blank objectives drop out of their list and their weight is lost (`objectives/ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..losses.base import counts
 from ..losses.margins import log_targets, margin_rewards, standardise
-from ..losses.preference import PreferenceLoss
+from ..losses.preference import PreferenceLoss, own_parameters
 from ..objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
 
-__all__ = ["Aggregated", "Criterion", "Dirichlet", "Fixed", "Importance", "LogUniform", "Margins", "OneLabel",
-           "Scalarised", "objective_values"]  # fmt: skip
+__all__ = ["Aggregated", "Criterion", "Dirichlet", "Fixed", "Importance", "LogUniform", "Margins", "ObjectiveLoss",
+           "OneLabel", "Scalarised", "by_gain", "loss_of", "objective_values"]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ where preferences come from
@@ -83,6 +83,37 @@ class LogUniform:
 # ----------------------------------------------------------------------------------------------------------- the losses
 
 
+@dataclass(frozen=True)
+class ObjectiveLoss(PreferenceLoss):
+    """One list loss for objectives that differ in what their labels are worth.
+
+    Attributes:
+        gains: "exp2" or "linear", one an objective.
+    """
+
+    gains: tuple[str, ...] = ()
+
+    def of(self, k: int) -> PreferenceLoss:
+        """The loss of objective k."""
+        return PreferenceLoss(self.name, {**self.params, "gain": self.gains[k]})
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()} with gains {', '.join(self.gains)}"
+
+
+def by_gain(loss: PreferenceLoss, gains: Sequence[str]) -> PreferenceLoss:
+    """The loss with the gain of each objective; itself where all are exp2, or where it takes none or has been told."""
+    takes = "gain" in own_parameters(loss.name) and loss.params.get("target", "gain") == "gain"
+    if not takes or "gain" in loss.params or set(gains) == {"exp2"}:
+        return loss
+    return ObjectiveLoss(loss.name, loss.params, tuple(gains))
+
+
+def loss_of(loss: PreferenceLoss, k: int) -> PreferenceLoss:
+    """The loss of objective k, where they differ and where they do not."""
+    return loss.of(k) if isinstance(loss, ObjectiveLoss) else loss
+
+
 def objective_values(
     loss: PreferenceLoss,
     scores: Tensor,
@@ -109,7 +140,8 @@ def objective_values(
     if reference is not None:
         given["reference"] = reference.unsqueeze(1).expand_as(scores)
     values = [
-        loss(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given) for y in labels.unbind(-1)
+        loss_of(loss, k)(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given)
+        for k, y in enumerate(labels.unbind(-1))
     ]
     heard = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
     return torch.stack(values, -1), heard
@@ -278,12 +310,14 @@ class Margins(Criterion):
         else:
             kind, eps = (self.loss.params.get(key, default) for key, default in (("target", "gain"), ("eps", 0.0)))
             temperature = self.loss.params.get("temperature", 1.0)
-            z = list_targets(labels, where, kind, eps=eps, temperature=temperature)
+            gains = getattr(self.loss, "gains", self.loss.params.get("gain") or "exp2")
+            z = list_targets(labels, where, kind, gain=gains, eps=eps, temperature=temperature)
             zeros = kind == "lin" or (kind == "gain" and eps == 0)
             rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if zeros else 0.0).mT
         y, s = labels[..., main], scores[:, 0]
         options = {"reference": reference, "margins": margin_rewards(rewards, w, main), "generator": generator}
-        return self.loss.reduce(self.loss(s, y, where, share=w[main], **options), y, where)
+        loss = loss_of(self.loss, main)
+        return loss.reduce(loss(s, y, where, share=w[main], **options), y, where)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, rewards={self.rewards}, eps={self.eps}"

@@ -77,7 +77,8 @@ class HyperDPO(ReferenceMethod):
             scale=1 / c.beta if c.augmented and not self.told else 1.0,
         )  # fmt: skip
         source = Dirichlet(c.alpha, len(work.objectives), c.sampled, c.by_list)
-        criterion = Importance(dpo(c.loss, beta=c.beta, **c.loss_params), source, c.temperature)
+        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
+        criterion = Importance(loss, source, c.temperature)
         ranker.fit(
             work.train, work.vali, criterion=criterion, measures=work.measures, preferences=work.preferences,
             references=work.references, weights=work.weights if c.augmented else None,

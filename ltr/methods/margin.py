@@ -41,7 +41,7 @@ class MODPO(DPOLS):
         from .criteria import Margins
 
         loss = preference_loss("modpo-list", beta=self.config.beta, **self.config.loss_params)
-        return Margins(loss, source, self.config.rewards, self.config.eps)
+        return Margins(self._by_gain(loss), source, self.config.rewards, self.config.eps)
 
 
 @METHODS.register(

@@ -28,7 +28,7 @@ class Merged(ReferenceMethod):
         from .criteria import Fixed, Importance
 
         c = self.config
-        loss = dpo(c.loss, beta=c.beta, **c.loss_params)
+        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
         corners = np.eye(len(work.objectives))
         criteria = [Importance(loss, Fixed(tuple(w))) for w in corners]
         self.models = train_each(self, work, criteria, corners, "model")

@@ -77,7 +77,7 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
     from .criteria import Fixed, Importance, objective_values
 
     c, m = method.config, len(work.objectives)
-    loss = preference_loss(f"{c.loss}-dpo", **c.loss_params)
+    loss = method._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
     table, corners = [], np.eye(m)
     alone = train_each(method, work, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
     for ranker, w in zip(alone, corners, strict=True):
@@ -132,7 +132,7 @@ class OneEach(Method):
     def _loss(self):
         from ..losses.preference import preference_loss
 
-        return preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params)
+        return self._by_gain(preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params))
 
     def _scale(self) -> dict[str, Any]:
         return {"ideal": tuple(self.memory["ideal"]), "spread": tuple(self.memory["spread"])} if self.normalised else {}
@@ -197,7 +197,8 @@ class DPOLS(ReferenceMethod):
         from ..losses.preference import dpo
         from .criteria import Importance
 
-        return Importance(dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params), source)
+        loss = dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params)
+        return Importance(self._by_gain(loss), source)
 
     def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
         return _score_each(self, split, preferences, s_ref if self.config.augmented else None)

@@ -68,7 +68,7 @@ class SPO(ReferenceMethod):
         order = c.order or names
         if sorted(order) != sorted(names):
             raise InputError("the order of SPO names every objective once", expected=list(names), came=list(order))
-        loss = dpo(c.loss, beta=c.beta, **c.loss_params)
+        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
         first = last = work.references
         self.models, seen = [], np.zeros(len(names))
         for t, name in enumerate(order):
