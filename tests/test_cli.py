@@ -90,9 +90,9 @@ print([m for m in {heavy!r} if m in sys.modules], code)
 
 
 def test_help_of_everything_says_something(capsys):
-    from ltr.cli import bench, data, evaluate, predict, train
+    from ltr.cli import bench, data, evaluate, front, predict, train
 
-    commands = [c for room in (data, train, evaluate, predict, bench) for c in room.COMMANDS]
+    commands = [c for room in (data, train, evaluate, predict, front, bench) for c in room.COMMANDS]
     assert main([]) == 0
     top = capsys.readouterr().out
     for command in commands:

@@ -14,6 +14,6 @@ from .launch import quickstart, run_suite
 from .leaderboard import leaderboard
 from .matrix import load_suite
 from .report import report
-from .results import load_results
+from .results import load_front_results, load_results
 
-__all__ = ["leaderboard", "load_results", "load_suite", "quickstart", "report", "run_suite"]
+__all__ = ["leaderboard", "load_front_results", "load_results", "load_suite", "quickstart", "report", "run_suite"]

@@ -136,14 +136,21 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     Args:
         path: TOML file; None starts from nothing.
         overrides: dotted key -> value, e.g. `{"training.epochs": 5, "ranker.name": "mlp"}`; they win over the file.
+            With a method, `training` means `method.params.training`.
 
     Raises:
         InputError: an unknown key, ranker, loss, parameter or measure (with its near miss), or a wrong type.
     """
     mapping = read_toml(path) if path is not None else {}
-    for key, value in (overrides or {}).items():
+    overrides = dict(overrides or {})
+    late = {key: overrides.pop(key) for key in list(overrides) if key.partition(".")[0] == "training"}
+    for key, value in overrides.items():
         mapping = override(mapping, key, value)
-    config = bind(RunConfig, _trained_by_method(mapping), file=path)
+    by_method = mapping.get("method") is not None
+    mapping = _trained_by_method(mapping) if by_method else mapping
+    for key, value in late.items():
+        mapping = override(mapping, f"method.params.{key}" if by_method else key, value)
+    config = bind(RunConfig, mapping, file=path)
     resolved = resolve(config)
     if config.training is not None and resolved.training is None:
         raise InputError(
@@ -155,15 +162,13 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
 
 
 def _trained_by_method(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`[training]` beside a method as what it is, a parameter of the method; what stands there already wins."""
-    method, training = mapping.get("method"), mapping.get("training")
-    if not isinstance(method, Mapping) or not isinstance(training, Mapping):
-        return mapping
-    params = method.get("params") or {}
-    own = params.get("training") if isinstance(params, Mapping) else None
-    if own is not None and not isinstance(own, Mapping):
-        return mapping  # a mistake that binding will name
-    merged = {**params, "training": {**training, **(own or {})}}
+    """A file's `[training]` beside a method as what it is, a parameter of the method; what stands there wins."""
+    method, training = mapping["method"], mapping.get("training")
+    params = method.get("params", {}) if isinstance(method, Mapping) else None
+    own = params.get("training", {}) if isinstance(params, Mapping) else None
+    if not isinstance(training, Mapping) or not isinstance(own, Mapping):
+        return mapping  # nothing to move, or a mistake that binding will name
+    merged = {**params, "training": {**training, **own}}
     return {**{k: v for k, v in mapping.items() if k != "training"}, "method": {**method, "params": merged}}
 
 
@@ -232,7 +237,7 @@ def _with_method(config: RunConfig) -> RunConfig:
         raise InputError("one measure an objective", expected=f"{len(names)}: {', '.join(names)}", came=list(asked))
     if config.select not in (HEADLINE, HYPERVOLUME):
         raise InputError(f"{what} is selected by its front", expected=f"select = {HYPERVOLUME!r}", came=config.select)
-    params = to_dict(bind(entry.claims["config"], config.method.params, where=f"method.params of {entry.name}"))
+    params = to_dict(bind(entry.claims["config"], config.method.params, where="method.params"))
     params.pop("measures", None)  # the run's own
     if "loss" in params:
         LOSSES[params["loss"]]  # an unknown one is named here; its parameters are the method's to judge
