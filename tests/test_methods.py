@@ -21,6 +21,7 @@ TRAINING = {"epochs": 5, "learning_rate": 0.02, "lists": 8, "patience": 0}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 ONE_SHOT = {**NET, "training": {**TRAINING, "epochs": 12}}  # one net for all preferences, for the steps of three
 TREES = {"lightgbm": {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}}
+BOOSTED = ("label-mixing", "lightgbm-ls", "lightgbm-sla")
 SHOTS = ("hyperdpo", "cosmos", "phn", "yoto", "psl")
 W = lattice(2, 2)
 MEASURES = (HEADLINE, HEADLINE)
@@ -53,7 +54,7 @@ def base(task):
 
 @pytest.fixture(scope="module", params=METHODS.names())
 def name(request):
-    if request.param == "label-mixing":
+    if request.param in BOOSTED:
         pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
     return request.param
 
@@ -61,7 +62,7 @@ def name(request):
 def fit(name, task, base, seed=0, preferences=W, **params):
     claims = METHODS[name].claims
     asked = preferences if claims["steers"] == "fitted" else None
-    settings = TREES if name == "label-mixing" else ONE_SHOT if name in SHOTS else NET
+    settings = TREES if name in BOOSTED else ONE_SHOT if name in SHOTS else NET
     method = make_method(name, seed=seed, **settings, **params)
     return method.fit(task, base if claims["base"] else None, preferences=asked)
 
@@ -102,7 +103,7 @@ def test_counts_what_it_trained(fitted, name):
     table = 2 if name in ("chebyshev", "smooth-chebyshev", "epsilon-constraint", "epo", "wc-mgda", "psl") else 0
     assert fitted.models_trained == models + table
     assert fitted.cost["seconds"] > 0
-    assert fitted.cost["n_parameters"] >= models * (8 * 5 if name == "label-mixing" else 50 * 8 + 8 + 9)
+    assert fitted.cost["n_parameters"] >= models * (8 * 5 if name in BOOSTED else 50 * 8 + 8 + 9)
 
 
 def test_same_seed_same_scores_and_no_look_at_the_test_split(fitted, name, task, base):
@@ -113,7 +114,7 @@ def test_same_seed_same_scores_and_no_look_at_the_test_split(fitted, name, task,
 
 
 def test_the_seed_matters(fitted, name, task, base):
-    if name == "label-mixing":
+    if name in ("label-mixing", "lightgbm-ls"):
         pytest.skip("a booster that draws nothing by default")
     other = fit(name, task, base, seed=1, preferences=W[1:2])
     assert np.any(other.score(task.test, W[1]) != fitted.score(task.test, W[1]))

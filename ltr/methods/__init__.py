@@ -8,6 +8,7 @@
     sequential.py   SPO, one objective after another
     adaptive.py     EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
     mixing.py       LightGBM on labels mixed by the preference, one model each
+    boosted.py      LightGBM on mixed lambdas, or on one label a list and round
     merged.py       one model an objective, merged after training: soups, MOD
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     catalogue.py    `METHODS`, `make_method`, `load_method`

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InputError
-from ..rankers.base import load_ranker
+from ..rankers.mixed_trees import label_gains
 from ..types import Split
-from .base import METHODS, Method, Work
-from .scalarised import model_of
+from .base import METHODS, Work
+from .boosted import Boosted
 
 __all__ = ["LabelMixing", "MixingConfig", "mixed_gains"]
 
@@ -33,13 +32,13 @@ class MixingConfig:
 
     Attributes:
         lightgbm: parameters of the ranker `lightgbm`.
-        gain: g, "exp2" 2^y - 1 or "linear" y; one for all objectives, or one each.
+        gain: g, "exp2" 2^y - 1 or "linear" y; one for all objectives, or one each; None: those of the task.
         measures: not asked; rounds are chosen by the NDCG of the mixed gain at `k`.
         k: its cut-off.
     """
 
     lightgbm: dict[str, Any] = field(default_factory=dict)
-    gain: Literal["exp2", "linear"] | tuple[Literal["exp2", "linear"], ...] = "exp2"
+    gain: Literal["exp2", "linear"] | tuple[Literal["exp2", "linear"], ...] | None = None
     measures: tuple[str, ...] = ()
     k: int = 10
 
@@ -58,26 +57,21 @@ def mixed_gains(labels: np.ndarray, preference: np.ndarray, gain: str | Sequence
     kinds = (gain,) * labels.shape[1] if isinstance(gain, str) else tuple(gain)
     if len(kinds) != labels.shape[1]:
         raise InputError("one gain an objective", expected=f"{labels.shape[1]}", came=list(kinds))
-    y = labels.astype(np.float64)
-    worth = np.stack([2 ** y[:, k] - 1 if kind == "exp2" else y[:, k] for k, kind in enumerate(kinds)], axis=1)
     # Rounded, so that equal mixes are equal numbers, whatever the order of their sums.
-    return np.round(worth @ preference, 9)
+    return np.round(label_gains(labels, kinds) @ preference, 9)
 
 
-class LabelMixing(Method):
+class LabelMixing(Boosted):
     """LightGBM on mixed labels."""
 
     config: MixingConfig
-
-    def _fit(self, work: Work) -> int:
-        self.models = [self._one(work, w) for w in work.preferences]
-        return len(self.models)
 
     def _one(self, work: Work, w: np.ndarray):
         from ..rankers import make_ranker
 
         c = self.config
-        values, grades = np.unique(mixed_gains(work.train.labels, w, c.gain), return_inverse=True)
+        gain = c.gain or self.gains
+        values, grades = np.unique(mixed_gains(work.train.labels, w, gain), return_inverse=True)
         if len(values) > _LARGEST_GRADE:
             raise InputError(
                 "label mixing makes a grade of every distinct mix", expected=f"at most {_LARGEST_GRADE}",
@@ -86,20 +80,12 @@ class LabelMixing(Method):
         gains = values.tolist()
         if gains[0] != 0:  # no document of train is worthless; LightGBM's grade 0 need not be either
             grades, gains = grades + 1, [0.0, *gains]
-        vali = None if work.vali is None else _labelled(work.vali, mixed_gains(work.vali.labels, w, c.gain))
+        vali = None if work.vali is None else _labelled(work.vali, mixed_gains(work.vali.labels, w, gain))
         params = dict(c.lightgbm)
         own = {**params.pop("params", {}), "label_gain": gains}
         ranker = make_ranker("lightgbm", seed=work.seed, params=own, **params)
         select = f"nDCG(gain=linear,empty=skip)@{c.k}"
         return ranker.fit(_labelled(work.train, grades), vali, select=select, progress=work.progress)
-
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
-        which = model_of(self, preferences)
-        scores = {i: self.models[i].score(split) for i in set(which)}
-        return np.stack([scores[i] for i in which])
-
-    def _load_model(self, folder: Path):
-        return load_ranker(folder)
 
 
 def _labelled(split: Split, column: np.ndarray) -> Split:

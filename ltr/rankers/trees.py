@@ -282,13 +282,22 @@ class LightGBM(TreeRanker):
             )  # fmt: skip
 
     def _boost(self, job: Job, selection: Selection) -> int:
-        params = self.native(job.seed, job.threads)
+        return self._rounds(job, selection)
+
+    def _rounds(self, job: Job, selection: Selection, own: Mapping[str, Any] | None = None, gradients=None) -> int:
+        """The rounds.
+
+        Args:
+            own: parameters in place of those of `native`.
+            gradients: `gradients(scores, data)` -> gradients and Hessians `[documents]`; None: the library's objective.
+        """
+        params = {**self.native(job.seed, job.threads), **(own or {})}
         labels = _labels(job)
         data = self.library.Dataset(job.train.features, labels, group=_groups(job.train), params=params)
         booster = self.library.Booster(params, data)
         done = seen = 0
         for done in range(1, self.config.rounds + 1):
-            booster.update()
+            booster.update(fobj=gradients)
             if selection.due(done):
                 part = booster.predict(
                     job.vali.features, start_iteration=seen, num_iteration=done - seen, raw_score=True,
