@@ -10,7 +10,7 @@ from torch import nn
 
 from ltr.errors import InputError
 from ltr.rankers.config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, TransformerConfig, rate
-from ltr.rankers.nets import Attention, MaskedBatchNorm, attention_mask, build
+from ltr.rankers.nets import Attention, Dropout, MaskedBatchNorm, attention_mask, build
 
 CONFIGS = {
     "linear": LinearConfig(noise=0.1),
@@ -52,7 +52,7 @@ def test_padding_changes_nothing(net, name, batch):
     """More padding, and rubbish in it, leaves the scores and the gradients as they were, in training mode too."""
     net.train()
     for module in net.modules():  # what is random would hide what is compared
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, Dropout):
             module.p = 0.0
         if hasattr(module, "sd"):
             module.sd = 0.0
@@ -129,6 +129,28 @@ def test_noise_and_dropout_only_in_training(net, name, batch):
 )
 def test_parameter_counts_are_those_of_the_docs(config, features, count):
     assert sum(p.numel() for p in build(config, features).parameters()) == count
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(p, device):
+    x = torch.full((401, 101), 2.0, device=device, requires_grad=True)  # 40,501 values: no multiple of four
+    drop = Dropout(p)
+    torch.manual_seed(3)
+    y = drop(x)
+    assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.012)  # five standard deviations
+    assert y[y > 0].unique().numel() == 1 and y.max().item() == pytest.approx(2 / (1 - p), rel=1e-4)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach() / 2)  # what was dropped gets no gradient, the rest its factor
+    torch.manual_seed(3)
+    assert torch.equal(drop(x), y)
+    assert not torch.equal(drop(x), y)
+    assert drop.eval()(x) is x
+
+
+def test_dropped_values_are_not_neighbours(device):
+    y = Dropout(0.5)(torch.ones(200, 400, device=device)).reshape(-1, 4) > 0
+    together = torch.corrcoef(y.float().T)  # the four values of one draw
+    assert (together - torch.eye(4, device=device)).abs().max().item() < 0.05
 
 
 def test_batch_norm_equals_torch_on_the_documents(device):
