@@ -150,6 +150,8 @@ def per_query(
     scores: pa.Table,
     measures: Sequence[str] | Mapping[str, Sequence[str]],
     objectives: Sequence[str] | None = None,
+    *,
+    device: str | None = None,
 ) -> pa.Table:
     """One row a query, objective and preference; one column a measure.
 
@@ -158,6 +160,7 @@ def per_query(
         scores: their scores, in any order.
         measures: names of measures; or objective -> its measures, where each has its own.
         objectives: label columns to measure; the split's main one by default.
+        device: where measures are computed, e.g. "cuda"; numpy by default.
 
     Returns:
         `query, objective, preference, documents, blank` (no document has a positive label) and one float64 column a
@@ -175,7 +178,7 @@ def per_query(
     weights, absent = pa.list_(pa.float32()), pa.nulls(len(there), pa.float64())
     labels = {objective: np.asarray(split.label(objective)) for objective in asked}
     # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
-    judged = {objective: Judgements(column, split.offsets) for objective, column in labels.items()}
+    judged = {objective: Judgements(column, split.offsets, device=device) for objective, column in labels.items()}
     starts = split.offsets[:-1][there]
     blank = {o: pa.array(np.maximum.reduceat(y, starts) <= 0) if len(there) else [] for o, y in labels.items()}
     tables, last, values = [], None, {}

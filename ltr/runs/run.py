@@ -162,11 +162,13 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
     points = None if config.method is None else _lattice(config)
 
     seconds, documents = _score(model, task, points, folder, progress)
-    measures = _measure(config, task, folder, progress)
+    started = time.perf_counter()
+    measures = _measure(config, task, folder, progress, device)
     cost = {
         **record.cost,
         "fit_seconds": log["seconds"],
         "score_seconds": seconds,
+        "measure_seconds": time.perf_counter() - started,
         "train_documents_per_second": log.get("documents_per_second"),
         "train_step_seconds": log.get("step_seconds"),
         "score_documents_per_second": documents / max(seconds, 1e-9),
@@ -221,19 +223,24 @@ def _score(model, task: Task, points, folder: Path, progress: Progress) -> tuple
     return seconds, documents
 
 
-def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress) -> list[dict]:
+def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress, device: str) -> list[dict]:
+    from ..rankers.neural import pick_device
     from .evaluate import per_query, summarise, write_per_query
     from .scores import read_scores
 
     if config.method is None:
-        measures, objectives = config.measures, label_columns(config) or task.objectives[:1]
+        measures, objectives, where = config.measures, label_columns(config) or task.objectives[:1], None
     else:
+        # A front is tens of rankings: measured where they were scored. Rankers keep the bits they always had.
+        where = "cuda" if pick_device(device).type == "cuda" else None
         objectives = task.objectives
         measures = {name: (measure,) for name, measure in zip(objectives, config.measures, strict=True)}
     rows = []
     for done, name in enumerate(_SPLITS):
         progress("measure", done, len(_SPLITS), name)
-        table = per_query(task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), measures, objectives)
+        table = per_query(
+            task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), measures, objectives, device=where
+        )
         write_per_query(folder / "per_query" / f"{name}.parquet", table)
         own = measures if isinstance(measures, dict) else None
         rows += [{"split": name, **row} for row in summarise(table, own)]
