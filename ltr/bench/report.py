@@ -15,8 +15,8 @@ import numpy as np
 
 from ltr.errors import InputError
 
-from . import explorer
 from .expected import verdict_rows
+from .explorer import drill, pack
 from .front_results import holds_fronts
 from .leaderboard import Leaderboard, leaderboard, short_names
 from .plan import dataset_slug
@@ -198,7 +198,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
         """Place in the span of the table's little interval pictures, per cent."""
         return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
 
-    compared = explorer.drill(results, board)
+    compared = drill(results, board)
     rows = []
     for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
         bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
@@ -227,7 +227,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
         "tuning": tuning_rows(results.chosen, board.dataset),
         "pictures": _draw(results, board, to),
         "explorer": False,
-        "payload": "" if compared is None else explorer.pack(compared),
+        "payload": "" if compared is None else pack(compared),
         "drill_text": "Any two systems on the same queries, each query's value averaged over seeds.",
     }
 

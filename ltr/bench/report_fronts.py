@@ -9,7 +9,7 @@ import numpy as np
 
 from ltr.errors import InputError
 
-from . import explorer
+from .explorer import front, pack
 from .leaderboard import markdown_table, number
 from .plan import dataset_slug
 
@@ -57,7 +57,7 @@ def front_section(
         tuning: rows of its table.
     """
     rows, ranked, caption = _rows(results, dataset, draws)
-    data = explorer.front(results, dataset, systems=[row["text"]["system"] for row in rows], samples=samples)
+    data = front(results, dataset, systems=[row["text"]["system"] for row in rows], samples=samples)
     text = [row["text"] for row in rows]
     measures = _per_objective(data) if data else None
     return {
@@ -82,7 +82,7 @@ def front_section(
             "dominated on validation within their system. The sliders move in steps of the lattice; a click on a point "
             "chooses it."
         ),
-        "payload": explorer.pack(data) if data else "",
+        "payload": pack(data) if data else "",
         "drill_text": "Two systems at the preference chosen above, each query's value averaged over seeds.",
     }
 
