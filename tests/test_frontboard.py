@@ -209,10 +209,10 @@ def test_questions_name_systems_of_the_suites():
 def test_every_suite_of_fronts_gives_all_the_same_budget():
     for name in (n for n in suite_names() if n.startswith("fronts-")):
         suite = load_suite(name)
-        assert suite.of_methods and suite.tuning.points
         variants = suite.variants()
-        assert all(v.grid for v in variants), "every method is tuned"
-        assert len({v.seeds for v in variants}) == 1
+        assert suite.of_methods
+        assert {bool(v.grid) for v in variants} == {suite.tuning.points > 0}, "all are tuned, or none"
+        assert len({v.seeds for v in variants if v.label != "LS"}) == 1
         assert len({str(sorted(v.training.items())) for v in variants if v.training}) == 1
         assert {v.label for v in variants if v.method == "ls"} == {"LS"}
 

@@ -183,7 +183,7 @@ def frontboard(
     Raises:
         InputError: an unknown dataset, no reference points for the task, or a point that is not a number.
     """
-    from ltr.fronts import chosen, normalise, three_hypervolumes
+    from ltr.fronts import chosen, hypervolumes, normalise, three_hypervolumes
     from ltr.objectives import lattice as lattice_of
 
     from .reference_points import points_of
@@ -206,6 +206,7 @@ def frontboard(
     cells = tuple(at.T)
     volumes = three_hypervolumes(data.test[cells], points.reference_points, partition, where=members[cells])
     found = {kind: _scatter(data, at, getattr(volumes, kind)) for kind in KINDS}
+    found["nadir"] = _scatter(data, at, hypervolumes(scaled[cells], 0.0, where=members[cells]))
     values, resampled = _quantities(data, at, members, lattice, (ideal, nadir, -1 / partition), draws, dataset)
     values["hypervolume"] = found["normalised"]
     generator = np.random.default_rng(seed_of("frontboard seeds", dataset))
@@ -387,7 +388,7 @@ def _table(results: FrontResults, board: Frontboard, found: dict[str, np.ndarray
         done = mine[mine.status == "done"]
         complete = data.complete[s]
         row = {"system": variant.label, "method": variant.method, "asks": asks(variant)}
-        row |= {kind: _mean(found[kind][s]) for kind in KINDS}
+        row |= {kind: _mean(values[s]) for kind, values in found.items()}
         row["seed_sd"] = float(np.nanstd(found["normalised"][s], ddof=1)) if complete.sum() > 1 else np.nan
         gap = board.difference(variant.label, board.yardstick) if board.yardstick else None
         row |= dict(zip(("difference", "low", "high"), gap or (np.nan,) * 3, strict=True))
