@@ -7,6 +7,7 @@ Everything else (epochs, seeds, checkpoints, the best epoch) is the loop of `Lis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..types import Batch
-from .base import Job, measure_split
+from .base import Job
 from .lightning_module import ListModule
+from .selection import Selection
 
 __all__ = ["ConditionedJob", "ConditionedModule", "Trainee"]
 
@@ -51,16 +53,23 @@ class ConditionedJob(Job):
 
     def measure(self, scores: np.ndarray) -> float:
         """From flat scores `[documents, preference]` of the validation split; NaN where no list counts."""
-        s_ref = np.float32(0) if self.references[1] is None else self.references[1][:, None]
-        moved = scores - s_ref
-        return max(self._judged(s_ref + np.float32(c) * moved if c != 1 else scores) for c in self.controls)
+        return self.judged(self.values(np.ascontiguousarray(scores.T)))
 
-    def _judged(self, scores: np.ndarray) -> float:
-        values = np.array([
-            [measure_split(m, np.ascontiguousarray(each), self.vali, k) for k, m in enumerate(self.measures)]
-            for each in scores.T
-        ])  # fmt: skip
-        return float("nan") if np.isnan(values).all() else float(self.quality(values, self.preferences))
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Every measure after every control, `[control, row, objective]`, of scores `[row, documents]`."""
+        s_ref = np.float32(0) if self.references[1] is None else self.references[1]
+        moved = scores - s_ref
+        each = [scores if c == 1 else s_ref + np.float32(c) * moved for c in self.controls]
+        return np.array([[selection(rows) for selection in self._selections] for rows in each]).mT
+
+    def judged(self, values: np.ndarray) -> float:
+        """The number that selects, of values `[control, preference, objective]`."""
+        heard = [v for v in values if not np.isnan(v).all()]
+        return max((float(self.quality(v, self.preferences)) for v in heard), default=float("nan"))
+
+    @cached_property
+    def _selections(self) -> list[Selection]:
+        return [Selection(measure, self.vali, k) for k, measure in enumerate(self.measures)]
 
 
 class ConditionedModule(ListModule):

@@ -38,10 +38,11 @@ from ..errors import InputError
 from ..seeds import seed_of
 from ..strict import to_dict
 from ..types import Split
-from .base import Job, Progress, _check_splits, peak_memory
+from .base import Progress, _check_splits, peak_memory
 from .conditioned import ConditionedRanker, _numpy, _weighted_mean
 from .config import HEADLINE
 from .neural import NeuralRanker, _fingerprint, loss_name, pick_device
+from .selection import Selection
 
 __all__ = ["fit_fleet", "score_fleet"]
 
@@ -100,7 +101,8 @@ def fit_fleet(
     if plain:
         losses = [ranker._check_loss(ranker.loss) for ranker in rankers]
         criterion = ListLosses(losses, column)
-        jobs = [Job(train, vali, column, each, select, 0, None, None, 1, accelerator) for each in losses]
+        selection = None if vali is None else Selection(select, vali, column)
+        judge = lambda scores, members: selection(scores)  # noqa: E731
         facts = {"losses": [loss_name(each) for each in losses], "objective": column, "select": select}
         arrays = ()
     else:
@@ -110,6 +112,7 @@ def fit_fleet(
             "criterion": repr(criterion), "measures": jobs[0].measures, "controls": jobs[0].controls,
             "conditioning": to_dict(first.conditioning), "scale": first.scale,
         }  # fmt: skip
+        judge = lambda scores, members: _judged(jobs, scores, members)  # noqa: E731
         arrays = (*references, shown, *(() if weights is None else map(_numpy, weights.values())))
     transform = transforms.fit(settings.transform, train.features)
     batches = Batches(
@@ -126,7 +129,7 @@ def fit_fleet(
     squads = squads_of([_inner(ranker) for ranker in rankers], scale, augmented, device)
     job = FleetJob(
         train, vali, column, criterion, select, first.seed, folder, progress, 1, accelerator,
-        judges=tuple(_judge(each, plain) for each in jobs), seeds=tuple(ranker.seed for ranker in rankers),
+        judge=judge, seeds=tuple(ranker.seed for ranker in rankers),
         rates=tuple(ranker.training.learning_rate for ranker in rankers), references=references,
     )  # fmt: skip
     facts |= {
@@ -251,8 +254,9 @@ def _inner(ranker):
     return ranker.net if isinstance(ranker, NeuralRanker) else ranker.net.net
 
 
-def _judge(job: Job, plain: bool) -> Callable[[np.ndarray], float]:
-    return job.measure if plain else lambda flat: job.measure(flat[:, None])
+def _judged(jobs: list, scores: np.ndarray, members: Sequence[int]) -> list[float]:
+    values = jobs[0].values(scores)  # of all members at once; what they select by differs in their preferences only
+    return [jobs[i].judged(values[:, j : j + 1]) for j, i in enumerate(members)]
 
 
 def _preferences(preferences, members: int, m: int) -> np.ndarray:

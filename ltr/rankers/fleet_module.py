@@ -38,13 +38,14 @@ class FleetJob(Job):
     """One call of `fit_fleet`, checked. `loss` is the criterion of the fleet, see fleet.py.
 
     Attributes:
-        judges: of each member: flat validation scores `[documents]` -> the number that selects its epoch.
+        judge: `judge(scores [row, documents], members)` of the validation split -> the number that selects the epoch,
+            one a member.
         seeds: of each member, for what its loss draws.
         rates: learning rate of each member at its peak.
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
     """
 
-    judges: tuple[Callable[[np.ndarray], float], ...] = ()
+    judge: Callable[[np.ndarray, Sequence[int]], Sequence[float]] | None = None
     seeds: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
@@ -165,8 +166,8 @@ class FleetModule(ListModule):
 
     def on_validation_epoch_end(self) -> None:
         flat, members = self.scores[:-1].T.contiguous().cpu().numpy(), self.net.members()
-        values = {i: self.job.judges[i](each) for i, each in zip(members, flat, strict=True)}
-        self.measured = {i: None if math.isnan(value) else value for i, value in values.items()}
+        values = zip(members, self.job.judge(flat, members), strict=True)
+        self.measured = {i: None if math.isnan(value) else float(value) for i, value in values}
 
     def on_train_epoch_end(self) -> None:
         state, epoch = self.state, self.current_epoch + 1
