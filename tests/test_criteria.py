@@ -158,7 +158,7 @@ def test_sources_draw_preferences():
 
 def test_beta_is_drawn_between_its_bounds():
     criterion = Importance(dpo("listnet"), Dirichlet(1.0, 2, 500), (0.1, 10.0))
-    w, beta = criterion.draw(4, torch.Generator().manual_seed(0))
+    w, beta = criterion.draw(torch.zeros(4, 3, 2), torch.ones(4, 3) > 0, torch.Generator().manual_seed(0))
     assert beta.shape == w.shape[:-1]
     assert beta.min() >= 0.1 and beta.max() <= 10
     assert abs(beta.log10().mean()) < 0.05

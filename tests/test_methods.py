@@ -22,7 +22,7 @@ NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 ONE_SHOT = {**NET, "training": {**TRAINING, "epochs": 12}}  # one net for all preferences, for the steps of three
 TREES = {"lightgbm": {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}}
 BOOSTED = ("label-mixing", "lightgbm-ls", "lightgbm-sla")
-SHOTS = ("hyperdpo", "cosmos", "phn", "yoto", "psl")
+SHOTS = ("hyperdpo", "cosmos", "phn", "yoto", "psl", "pamal", "ric")
 W = lattice(2, 2)
 MEASURES = (HEADLINE, HEADLINE)
 

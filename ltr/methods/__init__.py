@@ -10,6 +10,8 @@
     mixing.py       LightGBM on labels mixed by the preference, one model each
     boosted.py      LightGBM on mixed lambdas, or on one label a list and round
     merged.py       one model an objective, merged after training: soups, MOD
+    pamal.py        a soup trained as one
+    ric.py          one net that is told the labels a document should have
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     catalogue.py    `METHODS`, `make_method`, `load_method`
 

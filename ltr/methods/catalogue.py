@@ -9,7 +9,19 @@ import numpy as np
 from ..rankers.base import load_ranker
 from ..rankers.folder import read_facts
 from ..strict import bind
-from . import adaptive, boosted, hyperdpo, margin, merged, mixing, one_shot, scalarised, sequential  # noqa: F401  (they register their methods)
+from . import (  # noqa: F401  (they register their methods)
+    adaptive,
+    boosted,
+    hyperdpo,
+    margin,
+    merged,
+    mixing,
+    one_shot,
+    pamal,
+    ric,
+    scalarised,
+    sequential,
+)
 from .base import FORMAT, MARK, METHODS, Method
 
 __all__ = ["METHODS", "load_method", "make_method"]

@@ -162,8 +162,9 @@ class Criterion(nn.Module):
         super().__init__()
         self.loss, self.source, self.betas = loss, source, betas
 
-    def draw(self, lists: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        w = self.source.draw(lists, generator)
+    def draw(self, labels: Tensor, where: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Preferences of a step, and beta; what they are drawn from may look at the lists, but for RiC nothing does."""
+        w = self.source.draw(len(where), generator)
         if self.betas is None:
             return w, None
         low, high = self.betas

@@ -7,7 +7,7 @@
 With `kind="none"` it is a plain net that learns several objectives at once. The criterion says what a step descends;
 `methods` makes them. It is a module with
 
-    draw(lists, generator) -> preferences [preference, objective] or [batch, preference, objective], beta or None
+    draw(labels, where, generator) -> preferences [preference, objective] or [batch, preference, objective]; beta|None
     forward(scores [batch, preference, list], labels [batch, list, objective], where, preferences, *, beta, reference,
             generator) -> a number, or one loss an objective
     backward(losses, scores, preferences, parameters, generator)    writes `.grad`
@@ -85,6 +85,13 @@ class ConditionedRanker:
             self.config = bind(entry.claims["config"], self.config or {}, where=self.name)
 
     @property
+    def network(self):
+        """Class of the net."""
+        from .conditioning import Conditioned
+
+        return Conditioned
+
+    @property
     def n_parameters(self) -> int:
         return 0 if self.net is None else sum(p.numel() for p in self.net.parameters())
 
@@ -129,7 +136,6 @@ class ConditionedRanker:
         from ..datasets import transforms
         from ..datasets.module import Batches
         from .conditioned_module import ConditionedJob, ConditionedModule, Trainee
-        from .conditioning import Conditioned
         from .lightning_module import train as run
 
         start = time.perf_counter()
@@ -154,7 +160,7 @@ class ConditionedRanker:
         judged = None if vali is None else Batches(vali, device=device, transform=self.transform)
         with torch.random.fork_rng(devices=[]):  # built on the CPU: the same weights on every device
             torch.manual_seed(seed_of("init", self.seed))
-            self.net = Conditioned(self.config, self.conditioning, train.n_features, m, self.scale)
+            self.net = self.network(self.config, self.conditioning, train.n_features, m, self.scale)
         if weights is not None:
             self.net.start_from(weights)
         trainee = Trainee(self.net, criterion)
@@ -245,7 +251,6 @@ class ConditionedRanker:
         import torch
 
         from ..datasets.transforms import Transform
-        from .conditioning import Conditioned
 
         folder = Path(folder)
         facts = read_facts(folder, _MARK, _FORMAT)
@@ -259,7 +264,7 @@ class ConditionedRanker:
         ranker.objectives = tuple(facts["objectives"])
         with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten at once
             m = len(ranker.objectives)
-            ranker.net = Conditioned(ranker.config, ranker.conditioning, ranker.n_features, m, ranker.scale)
+            ranker.net = ranker.network(ranker.config, ranker.conditioning, ranker.n_features, m, ranker.scale)
         ranker.net.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
         ranker.net.to(pick_device("auto")).eval()
         ranker.transform = Transform.load(folder / "transform.npz")

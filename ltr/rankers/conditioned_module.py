@@ -91,7 +91,7 @@ class ConditionedModule(ListModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         criterion, reference = self.net.criterion, self._reference(0, batch)
-        preferences, beta = criterion.draw(len(batch.where), self.generator)
+        preferences, beta = criterion.draw(batch.labels, batch.where, self.generator)
         asks = self.net.scorer.config.temperature
         scores = self.net.scorer(
             batch.features, batch.where, preferences, beta=beta if asks else None, reference=reference

@@ -1,0 +1,80 @@
+"""PaMaL, Pareto manifold learning: a soup whose ingredients are trained together.
+
+    minimise  E_{w ~ Dir(alpha)}  mean over lists of  sum_k w_k l_k(theta(w)),      theta(w) = sum_k w_k theta_k
+
+Every step descends the weighted loss at the mixed weights, so that it is the mix that learns to be good; a soup
+(merged.py) trains its corners alone and hopes. One training, m times the parameters, one plain net a preference. All
+corners start from the same weights (the paper's start, and its balancing of gradients, are not verified here).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..rankers.config import ConditioningConfig, check
+from ..rankers.weight_mix import WeightMixRanker
+from ..types import Split
+from .base import METHODS, Method, MethodConfig, Work
+
+__all__ = ["PaMaL", "PaMaLConfig"]
+
+
+@dataclass(frozen=True)
+class PaMaLConfig(MethodConfig):
+    """One training.
+
+    Attributes:
+        alpha: of the Dirichlet; 1 is uniform on the simplex.
+        sampled: preferences drawn a step; each costs a pass.
+    """
+
+    alpha: float = 1.0
+    sampled: int = 1
+
+    def __post_init__(self):
+        check(self, alpha=(self.alpha > 0, "above 0"), sampled=(self.sampled >= 1, "1 or more"))
+
+
+class PaMaL(Method):
+    """m nets of one shape in one training."""
+
+    config: PaMaLConfig
+
+    def _fit(self, work: Work) -> int:
+        from ..losses.preference import preference_loss
+        from .criteria import Dirichlet, Importance
+
+        c = self.config
+        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
+        source = Dirichlet(c.alpha, len(work.objectives), c.sampled, by_list=False)
+        plain = ConditioningConfig(kind="none", start="scratch")
+        ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=work.seed)
+        ranker.fit(
+            work.train, work.vali, criterion=Importance(loss, source), measures=work.measures,
+            preferences=work.preferences, seed=work.seed, folder=work.folder and work.folder / "model0",
+            progress=work.progress, accelerator=work.accelerator,
+        )  # fmt: skip
+        self.models = [ranker]
+        return 1
+
+    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
+        return self.models[0].score(split, preferences)
+
+    def _load_model(self, folder: Path) -> WeightMixRanker:
+        return WeightMixRanker.load(folder)
+
+
+@METHODS.register(
+    "pamal",
+    formula="E_w sum_k w_k l_k at theta(w) = sum_k w_k theta_k, w ~ Dir(alpha)",
+    source="Pareto manifold learning, Dimitriadis et al., ICML 2023 (nik-dim/pamal)",
+    config=PaMaLConfig,
+    steers="any",
+    means="importance",
+    base=False,
+)
+def pamal(config: PaMaLConfig, **options) -> PaMaL:
+    return PaMaL("pamal", config, **options)
