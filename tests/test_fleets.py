@@ -28,12 +28,12 @@ NETS = {
     "linear": ("linear", {}), "mlp": ("mlp", {"hidden": (8, 4)}), "normed": ("mlp", {"hidden": (8,), "norm": "batch"}),
     "transformer": ("transformer", {"width": 8, "blocks": 1, "heads": 2, "d_ff": 8, "dropout": 0.0}),
 }  # fmt: skip
-TRAINING = TrainingConfig(epochs=4, patience=0, lists=8, learning_rate=0.01)
+TRAINING = TrainingConfig(epochs=3, patience=0, lists=8, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
 def task():
-    return load("synthetic:queries=60,objectives=2,features=50")
+    return load("synthetic:queries=30,objectives=2,features=50")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -283,7 +283,7 @@ def test_without_validation_the_last_epoch_is_kept(task):
     rankers = fit_fleet(
         [plain() for _ in W], task.train, criterion=Together(criteria()), preferences=W, accelerator="cpu"
     )
-    assert all(r.best == {"epoch": 4, "vali": None} for r in rankers)
+    assert all(r.best == {"epoch": 3, "vali": None} for r in rankers)
     one = plain().fit(task.train, criterion=criteria()[1], preferences=W[1:2], accelerator="cpu")
     a, b = (centred(r.score(task.test, W[:1])[0], task.test) for r in (rankers[1], one))
     np.testing.assert_allclose(a, b, atol=2e-3 * b.std())
@@ -316,7 +316,7 @@ def test_an_interrupted_fleet_continues(task, tmp_path, patience):
 def test_progress_is_that_of_the_fleet(task):
     heard = []
     together(task, [plain() for _ in W], criteria(), progress=heard.append)
-    assert [event.epoch for event in heard] == [1, 2, 3, 4]
+    assert [event.epoch for event in heard] == [1, 2, 3]
     assert all(0 < event.vali < 1 and event.loss > 0 for event in heard)
 
 
@@ -325,7 +325,7 @@ def test_progress_is_that_of_the_fleet(task):
 
 @pytest.mark.parametrize("name", ["ls", "sla", "dpo-ls", "modpo", "smooth-chebyshev", "mod", "soup"])
 def test_methods_give_with_and_without_a_fleet_the_same(task, name, tmp_path):
-    training = {"epochs": 4, "learning_rate": 0.01, "lists": 8, "patience": 0}
+    training = {"epochs": 3, "learning_rate": 0.01, "lists": 8, "patience": 0}
     w = np.eye(2) if name in ("mod", "soup") else W[1:4]
     fit = lambda fleet: make_method(  # noqa: E731
         name, ranker_params={"hidden": [8]}, training=training, fleet=fleet
