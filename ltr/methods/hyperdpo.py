@@ -2,6 +2,10 @@
 
     minimise  E_{w ~ Dir(alpha)}  mean over lists of  sum_k w_k CE(z^k, softmax(beta (s_theta(x; w) - s_ref(x))))
 
+With ListNet the best scores are s_ref + log(z_w) / beta (T1 of our notes): the reference stays in them as a bias,
+however much is learned. On the synthetic tasks validation therefore chooses the largest lambda of `controls`, which
+leaves next to nothing of it. The conditioning "mixture" has the form of that optimum.
+
 What is read of the paper: Plackett-Luce and list losses in place of Bradley-Terry, conditioning by a prompt made of w,
 sampling of w, control after training. The loss in this form is from a secondary source, the defaults are ours.
 """
@@ -27,7 +31,7 @@ class HyperDPOConfig(ReferenceConfig):
     """One shot, conditioned on the weights.
 
     Attributes:
-        conditioning: where w enters: concat, film, prompt or head. (`start` and `temperature` are set from here.)
+        conditioning: where w enters: any kind but none. (`start` and `temperature` are set from here.)
         alpha: concentration of the Dirichlet the preferences of a step are drawn from.
         sampled: preferences drawn at once.
         by_list: draw them for each list, instead of once a step.
