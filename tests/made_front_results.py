@@ -53,6 +53,7 @@ def made_front_results(
     noise: float = 0.02,
     lost: dict | None = None,
     points: dict[str, np.ndarray] | None = None,
+    seed: int = 0,
 ) -> FrontResults:
     """Every system's points are `front` plus its shift; queries have a level of their own that all systems share.
 
@@ -61,13 +62,14 @@ def made_front_results(
         noise: standard deviation of what a system, seed, query and point has for itself.
         lost: (system, fold number, seed) -> (status, reason) of runs without numbers.
         points: system -> `[preference, objective]` instead of `front`.
+        seed: of the queries and the noise.
 
     Every sixth query is blank for the second objective. Fold 2 has twice the queries of fold 1. On validation the
     values are those of test, less .01.
     """
     suite = suite or made_suite()
     names, weights = list(suite.objectives), lattice(len(suite.objectives), suite.preferences)
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     fronts, tables, runs = [], [], []
     for f in range(folds):
         size = queries * (f + 1)
@@ -80,10 +82,15 @@ def made_front_results(
             if variant.method == "free":  # one point, the same for every preference
                 steered = np.repeat(steered[[len(weights) // 2]], len(weights), axis=0)
             means = (points or {}).get(variant.label, steered) + (shift or {}).get(variant.label, 0.0)
-            for seed in variant.seeds:
-                key = {"dataset": suite.datasets[0], "system": variant.label, "fold": f"Fold{f + 1}", "seed": seed}
-                if (variant.label, f, seed) in (lost or {}):
-                    status, reason = lost[variant.label, f, seed]
+            for repetition in variant.seeds:
+                key = {
+                    "dataset": suite.datasets[0],
+                    "system": variant.label,
+                    "fold": f"Fold{f + 1}",
+                    "seed": repetition,
+                }
+                if (variant.label, f, repetition) in (lost or {}):
+                    status, reason = lost[variant.label, f, repetition]
                     runs.append({**key, "status": status, "reason": reason})
                     continue
                 own = generator.normal(0, noise, (len(weights), size, len(names))) if noise else 0.0

@@ -21,6 +21,7 @@ from .pictures import board_short
 from .plan import dataset_slug
 from .report import write_page
 from .results import Results, load_results
+from .words import count, machine, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
         "picture": {"file": picture.save_png(to).name, "text": picture.text},
         "cells": [{"title": c.title, "table": _table(c), "caption": c.board.caption()} for c in cells],
         "measures": list(dict.fromkeys(m for c in cells for m in c.board.all_measures.columns)),
-        "machines": list(dict.fromkeys(_machine(results) for results in found)),
+        "machines": list(dict.fromkeys(machine(results.environment) for results in found)),
         "command": "ltr bench losses",
     }
     return write_page(to / "LOSSES.md", "losses.md.j2", context)
@@ -195,8 +196,8 @@ def _nets(found: Sequence[Results]) -> list[str]:
     lines = []
     for results in found:
         for system in (s for s in results.suite.systems if s.losses):
-            settings = _settings({**system.params, **system.training})
-            lines.append(f"{system.label}: `{system.ranker}`" + (f" with {settings}" if settings else ""))
+            own = settings({**system.params, **system.training})
+            lines.append(f"{system.label}: `{system.ranker}`" + (f" with {own}" if own else ""))
     return list(dict.fromkeys(lines))
 
 
@@ -208,55 +209,24 @@ def _was_run(results: Results) -> dict[str, Any]:
     for dataset in suite.datasets:
         mine = runs[runs.dataset == dataset]
         queries = mine[mine.status == "done"].drop_duplicates("fold").test_queries.sum()
-        sizes.append(f"{dataset}: {int(queries)} test queries, {_count(mine.fold.nunique(), 'fold')}")
-    grids = dict.fromkeys(_settings(s.grid) for s in suite.systems if s.losses and s.grid)
+        sizes.append(f"{dataset}: {int(queries)} test queries, {count(mine.fold.nunique(), 'fold')}")
+    grids = dict.fromkeys(settings(s.grid) for s in suite.systems if s.losses and s.grid)
     budget = results.chosen.get("budget")
     tuned = "nothing was tuned"
     if budget and grids:
         who = "each fold for itself" if tuple(budget["folds"]) == ("each",) else ", ".join(budget["folds"])
-        tuned = f"{_count(budget['points'], 'point')} of {' or '.join(grids)}, chosen on validation queries, {who}"
-    said = {f"`{loss}`": _settings(params) for loss, params in suite.loss_params.items()}
+        tuned = f"{count(budget['points'], 'point')} of {' or '.join(grids)}, chosen on validation queries, {who}"
+    said = {f"`{loss}`": settings(params) for loss, params in suite.loss_params.items()}
     facts = {
         "what": "; ".join(sizes),
         "seeds": ", ".join(map(str, suite.seeds)),
-        "training": _settings(suite.training) or "as the defaults say",
+        "training": settings(suite.training) or "as the defaults say",
         "tuning": tuned,
         "loss_params": "; ".join(f"{loss} {text}" for loss, text in said.items()),
         "runs": f"{int((runs.status == 'done').sum())} of {len(runs)} runs finished",
         "command": environment.get("command", f"ltr bench run {suite.name}"),
     }
     if environment.get("wall_seconds"):
-        crew = f"{_count(environment['workers'], 'worker')} of {_count(environment['threads'], 'thread')}"
+        crew = f"{count(environment['workers'], 'worker')} of {count(environment['threads'], 'thread')}"
         facts["runs"] += f", {duration(environment['wall_seconds'])} with {crew}"
     return facts
-
-
-def _settings(table: dict[str, Any]) -> str:
-    """`epochs = 20, lists = 32`, without the section of a dotted key."""
-    return ", ".join(f"{key.rsplit('.', 1)[-1]} = {_plain(value)}" for key, value in _flat(table))
-
-
-def _flat(table: dict[str, Any]):
-    for key, value in table.items():
-        yield from _flat(value) if isinstance(value, dict) else [(key, value)]
-
-
-def _plain(value: Any) -> str:
-    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, (list, tuple)) else str(value)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
-
-
-def _machine(results: Results) -> str:
-    there = results.environment
-    libraries = there.get("libraries", {})
-    parts = [
-        there.get("platform", ""),
-        there.get("device", ""),
-        f"Python {there['python']}" if "python" in there else "",
-    ]
-    parts += [f"{name} {libraries[name]}" for name in ("torch", "numpy") if name in libraries]
-    parts += [there.get("date", "")]
-    return ", ".join(filter(None, parts))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .results import FrontResults
 
-__all__ = ["COMMAND", "TaskPoints", "make_points", "points_of", "read_points", "update_points"]
+__all__ = ["COMMAND", "TaskPoints", "make_all", "make_points", "points_of", "read_points", "update_points"]
 
 COMMAND = "ltr bench reference-points"
 _DIGITS = 6  # of what stands in the file
@@ -140,7 +140,7 @@ def points_of(
             return each
     raise InputError(
         f"no reference points for {dataset} with {', '.join(objectives)}", file=path,
-        expected=f"a task with measures {', '.join(measures)}", do=f"Make them: {COMMAND} FOLDER_OF_RESULTS",
+        expected=f"a task with measures {', '.join(measures)}", do=f"Make them: {COMMAND} --results FOLDER",
     )  # fmt: skip
 
 
@@ -185,6 +185,37 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
         dataset, tuple(suite.objectives), measures_of(results, dataset), 1, _row(table.ideal), _row(table.nadir),
         tuple(_row(r) for r in table.table), random, truth, suite.preferences if truth else 0, source,
     )  # fmt: skip
+
+
+def make_all(
+    folders: Sequence[Path | str] = (),
+    file: Path | str | None = None,
+    *,
+    data: Mapping[str, str] | None = None,
+    new_version: bool = False,
+) -> Mapping[str, str]:
+    """Reference points of every dataset of these results, put into the file. Returns dataset -> what happened.
+
+    Args:
+        folders: results of suites; those that were committed as `benchmarks/results/fronts-*` by default.
+        data: dataset -> where it is read from.
+        file, new_version: as in `update_points`.
+
+    Raises:
+        InputError: no results, or as `make_points` and `update_points`.
+    """
+    from .results import load_front_results
+
+    folders = [Path(f) for f in folders] or sorted(places.suites().glob("results/fronts-*"))
+    if not folders:
+        raise InputError(
+            "no results of fronts here", file=places.suites() / "results", expected="folders fronts-*",
+            do="Run the suites (ltr bench run fronts-synthetic2, ...) and name their folders",
+        )  # fmt: skip
+    found = []
+    for results in (load_front_results(folder) for folder in folders):
+        found += [make_points(results, each, (data or {}).get(each)) for each in results.suite.datasets]
+    return update_points(found, file, new_version=new_version)
 
 
 def _of_the_data(suite, dataset: str, measures, lattice, runs, data):
@@ -247,7 +278,7 @@ def update_points(
             there[new.task] = replace(new, version=old.version + 1)
             said[new.dataset] = f"version {old.version + 1}, was {old.version}: {_changed(new, old, new)}"
     results = sorted(there.values(), key=lambda each: (each.dataset, each.objectives))
-    strict.write_toml(path, _File(f"{COMMAND} FOLDER ...", tuple(results)))
+    strict.write_toml(path, _File(COMMAND, tuple(results)))
     return said
 
 

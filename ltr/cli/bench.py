@@ -106,6 +106,43 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Fronts:
+    """Write the page on fronts again from its files.
+
+    FRONTS.md and its pictures: every method for several objectives on every task, and the questions they answer.
+
+    Attributes:
+        results: folders of results (default: benchmarks/results/fronts-* of the checkout).
+        to: folder of the page (default: benchmarks of the checkout).
+        draws: draws of the paired bootstrap.
+    """
+
+    results: tuple[str, ...] = option((), metavar="FOLDER")
+    to: Path | None = option(None, metavar="FOLDER")
+    draws: int = 1000
+
+
+@dataclass(frozen=True)
+class ReferencePoints:
+    """Make ideal and nadir of tasks from the single-objective models of their suites.
+
+    Written to benchmarks/reference_points.toml. Numbers that stand there do not change unless a new version is asked
+    for. The data must lie here: random rankings are measured on it.
+
+    Attributes:
+        results: folders of results (default: benchmarks/results/fronts-* of the checkout).
+        data: read a dataset from this store, folder or file.
+        file: instead of benchmarks/reference_points.toml.
+        new_version: where numbers differ from those of the file, put them there with the version counted up.
+    """
+
+    results: tuple[str, ...] = option((), metavar="FOLDER")
+    data: tuple[str, ...] = option((), metavar="NAME=PATH")
+    file: Path | None = None
+    new_version: bool = False
+
+
+@dataclass(frozen=True)
 class List:
     """List the suites that come with ltr.
 
@@ -119,14 +156,20 @@ class List:
 def run(options: Run) -> int:
     from ..bench import run_suite
 
+    data = _places(options.data)
+    out = options.out or Path("runs") / Path(options.suite).stem
+    return _ended(run_suite(options.suite, out, data=data, **_given(options)))
+
+
+def _places(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Dataset -> where it lies, from `--data NAME=PATH`."""
     data = {}
-    for pair in options.data:
+    for pair in pairs:
         name, _, path = pair.partition("=")
         if not path:
             raise InputError("--data says where a dataset lies", expected="NAME=PATH", came=pair)
         data[name] = path
-    out = options.out or Path("runs") / Path(options.suite).stem
-    return _ended(run_suite(options.suite, out, data=data, **_given(options)))
+    return data
 
 
 def quickstart(options: Quickstart) -> int:
@@ -173,6 +216,22 @@ def losses(options: Losses) -> int:
     return 0
 
 
+def fronts(options: Fronts) -> int:
+    from ..bench.front_page import fronts_page
+
+    show.remark(f"wrote {fronts_page(options.results, options.to, draws=options.draws)}")
+    return 0
+
+
+def reference_points(options: ReferencePoints) -> int:
+    from ..bench.reference_points import make_all
+
+    said = make_all(options.results, options.file, data=_places(options.data), new_version=options.new_version)
+    for task, words in said.items():
+        show.remark(f"{task}: {words}")
+    return 0
+
+
 def names(options: List) -> int:
     from ..bench.matrix import load_suite, suite_names
 
@@ -197,5 +256,10 @@ COMMANDS = [
     Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
     Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
     Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),
+    Command(("bench", "fronts"), Fronts, fronts, "[--results FOLDER ...] [--to FOLDER]"),
+    Command(
+        ("bench", "reference-points"), ReferencePoints, reference_points,
+        "[--results FOLDER ...] [--data NAME=PATH ...] [--new-version]",
+    ),
     Command(("bench", "list"), List, names, "[--json]"),
 ]
