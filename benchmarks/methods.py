@@ -11,8 +11,8 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,15 @@ import docstring_parser
 
 from ltr.bench.losses_page import family
 from ltr.catalogue import Entry
-from ltr.losses import describe
+from ltr.losses import PREFERENCE_LOSSES, describe
+from ltr.losses.preference import own_parameters
+from ltr.methods import METHODS
+from ltr.methods.base import MethodConfig
 from ltr.metrics import MEASURES, measure
+from ltr.objectives import AGGREGATORS, SCALARISATIONS
+from ltr.objectives import parameters as objective_parameters
 from ltr.rankers import RANKERS, TrainingConfig
+from ltr.rankers.config import ConditioningConfig
 from ltr.runs.files import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,12 +39,17 @@ def page() -> str:
     """The whole page."""
     parts = [
         "# Methods",
-        "What `ltr` knows by name: losses, measures, rankers. Written by `python benchmarks/methods.py` from the "
+        "What `ltr` knows by name: losses, measures, rankers; and for several objectives: losses with a reference, "
+        "scalarisations, aggregators, methods. Written by `python benchmarks/methods.py` from the "
         "catalogues and from the golden values of the tests; a test keeps it fresh. How to add an entry: "
         "[CONTRIBUTING.md](../CONTRIBUTING.md). What the losses reach on real lists: [LOSSES.md](LOSSES.md).",
         *losses(),
         *measures(),
         *rankers(),
+        *methods(),
+        *preference_losses(),
+        *scalarisations(),
+        *aggregators(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -90,6 +101,8 @@ def _claims(claims: Mapping[str, Any]) -> str:
         words = name.replace("_", " ")
         if value is True:
             said.append(words)
+        elif callable(value):  # depends on the parameters
+            said.append(f"{words} with some parameters")
         elif value not in (False, None):
             said.append(f"{words} {value}" if name == "needs" else f"{words}: {value}")
     return _plain(", ".join(said)) or "none"
@@ -163,15 +176,135 @@ def _ranker(entry: Entry) -> Iterator[str]:
     yield f"- claims: {_claims(claims)}"
 
 
-def _parameters(config: type) -> str:
-    """A table of the fields of a config with the words of its docstring."""
-    words = {p.arg_name: p.description for p in docstring_parser.parse(config.__doc__ or "").params}
+_NOTHING = "No parameters."
+
+
+def _shown(default: Any) -> str:
+    """A default as one would write it: of a config only what differs from its own defaults."""
+    if not is_dataclass(default):
+        return repr(default)
+    own = [f"{f.name}={getattr(default, f.name)!r}" for f in fields(default) if getattr(default, f.name) != f.default]
+    return f"{type(default).__name__}({', '.join(own)})"
+
+
+def _parameters(config: type, without: Collection[str] = ()) -> str:
+    """A table of the fields of a config with the words of its docstring, or of the one it inherits them from."""
+    docs = [docstring_parser.parse(kind.__doc__ or "").params for kind in reversed(config.__mro__)]
+    words = {p.arg_name: p.description for params in docs for p in params}
     rows = []
     for each in fields(config):
+        if each.name in without:
+            continue
         default = each.default if each.default is not MISSING else each.default_factory()
         meaning = " ".join((words.get(each.name) or "").split())
-        rows.append(f"| {each.name} | {_cell(_code(repr(default)))} | {_cell(_plain(meaning))} |")
-    return "\n".join(["| parameter | default | meaning |", "|:--|:--|:--|", *rows]) if rows else "No parameters."
+        rows.append(f"| {each.name} | {_cell(_code(_shown(default)))} | {_cell(_plain(meaning))} |")
+    return "\n".join(["| parameter | default | meaning |", "|:--|:--|:--|", *rows]) if rows else _NOTHING
+
+
+# --------------------------------------------------------------------------------------------------- several objectives
+
+_STEERS = {
+    "any": "scores any preference without further training",
+    "fitted": "trains a model for each preference",
+    "none": "gives one point, steered by no preference",
+}
+
+
+def methods() -> Iterator[str]:
+    yield "## Methods for several objectives"
+    yield (
+        (
+            "`fit(task)`, then `score(split, preferences)`. s scores, s_ref those of a reference ranker, w the preference, "
+            "l_k the list loss of objective k, z^k its list target, theta weights of a net, l~ losses measured in units of "
+            "the pay-off table. Every entry passes the contract of `tests/test_methods.py`; what the families must end at "
+            "on free scores is proven in `tests/test_claims.py` and `tests/test_criteria.py`. `[2nd]` and `[recalled]` "
+            "mark what was seen in a secondary source, or not verified at all. On which tasks they are compared: "
+            "`benchmarks/suites/fronts-*.toml`."
+        )
+        .replace("s_ref", "`s_ref`")
+        .replace("l_k", "`l_k`")
+    )
+    for steers, words in _STEERS.items():
+        names = [e.name for e in _sorted(METHODS) if e.claims["steers"] == steers]
+        yield f"- {words}: {', '.join(f'[{n}](#method-{n})' for n in names)}"
+    shared = {each.name for each in fields(MethodConfig)}
+    yield "### What methods that train nets share"
+    yield _parameters(MethodConfig)
+    yield "### Conditioning of a net on the preference"
+    yield _parameters(ConditioningConfig)
+    for entry in _sorted(METHODS):
+        config = entry.claims["config"]
+        nets = issubclass(config, MethodConfig)
+        said = [f'- config name: `method = "{entry.name}"`', *_about(entry)]
+        said += [f"- {_STEERS[entry.claims['steers']]}" + ", starting from a reference ranker" * entry.claims["base"]]
+        said += [] if entry.claims["means"] == "none" else [f"- w means: {entry.claims['means']}"]
+        own = _parameters(config, shared if nets else set())
+        said += ["- parameters: those that nets share" + (", and" if own != _NOTHING else "")] * nets
+        yield "\n".join([f"#### Method: {entry.name}", "", *said])
+        if own != _NOTHING:
+            yield own
+
+
+def preference_losses() -> Iterator[str]:
+    record = json.loads((GOLDEN / "preference.json").read_text())
+    answers = [row for case in record["cases"] for row in case["answers"]]
+    yield "## Losses with a reference"
+    yield (
+        "u = beta (s - `s_ref`) - margins. Every loss above answers to NAME-dpo, its value on u; those below are "
+        "further mathematics. They obey the scaling law: the best s - `s_ref` at c beta is the best at beta, divided "
+        "by c (`tests/test_preference.py`)."
+    )
+    yield f"Witness: {_plain(record['witness'])}: {_code(record['command'])}"
+    for entry in _sorted(PREFERENCE_LOSSES):
+        asked = [a for a in answers if a["loss"] == entry.name]
+        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(own_parameters(entry.name))]
+        if asked:
+            tags = ", ".join(dict.fromkeys(a["certainty"] for a in asked))
+            said += [f"- witness: its public formula [{tags}], {len(asked)} values"]
+        summary = _plain((inspect.getdoc(entry.function) or "").split("\n", 1)[0])
+        yield "\n".join([f"#### Preference loss: {entry.name}", "", summary, "", *said])
+
+
+def scalarisations() -> Iterator[str]:
+    yield "## Scalarisations"
+    yield (
+        "Losses `[objective]` and a preference become the number to descend. The words of the claims are those of "
+        "`ltr/objectives/scalarisations.py`; `tests/test_scalarisations.py` proves each for every entry."
+    )
+    yield from _rules("Scalarisation", SCALARISATIONS, ("losses", "preference", "generator", "objectives"))
+
+
+def aggregators() -> Iterator[str]:
+    yield "## Aggregators"
+    yield (
+        "The gradients of all objectives become the direction of one step. The words of the claims are those of "
+        "`ltr/objectives/aggregators.py`; `tests/test_aggregators.py` proves each for every entry and asks torchjd "
+        "where it has the same rule."
+    )
+    shared = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
+    yield from _rules("Aggregator", AGGREGATORS, shared)
+
+
+def _rules(kind: str, catalogue: Any, shared: tuple[str, ...]) -> Iterator[str]:
+    for entry in _sorted(catalogue):
+        known = objective_parameters.own_parameters(entry.function, shared)
+        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(known)]
+        summary = _plain((inspect.getdoc(entry.function) or "").split("\n", 1)[0])
+        yield "\n".join([f"#### {kind}: {entry.name}", "", summary, "", *said])
+
+
+def _about(entry: Entry) -> list[str]:
+    return [f"- formula: {_code(entry.formula)}", f"- source: {_plain(entry.source)}"]
+
+
+def _defaults(known: Mapping[str, inspect.Parameter]) -> str:
+    said = [k if p.default is p.empty else f"{k} = {p.default!r}" for k, p in known.items()]
+    return f"- parameters: {', '.join(_code(each) for each in said) or 'none'}"
+
+
+def _sorted(catalogue: Any) -> list[Entry]:
+    """By name: files register in the order in which somebody happened to import them."""
+    return sorted(catalogue, key=lambda entry: entry.name)
 
 
 # ------------------------------------------------------------------------------------------------------------ Markdown

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ltr.losses import LOSSES
+from ltr.losses import LOSSES, PREFERENCE_LOSSES
+from ltr.methods import METHODS
 from ltr.metrics import MEASURES
+from ltr.objectives import AGGREGATORS, SCALARISATIONS
 from ltr.rankers import RANKERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,35 @@ def test_every_entry_has_its_block(page):
         assert page.count(f"\n### {name}\n") == 1
     for entry in (*LOSSES, *MEASURES, *RANKERS):
         assert f"- formula: `{entry.formula}`" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "catalogue"),
+    [
+        ("Method", METHODS), ("Preference loss", PREFERENCE_LOSSES), ("Scalarisation", SCALARISATIONS),
+        ("Aggregator", AGGREGATORS),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_every_rule_for_several_objectives_has_its_block(page, kind, catalogue):
+    assert len(catalogue.names()) > 10
+    for entry in catalogue:
+        block = page.split(f"\n#### {kind}: {entry.name}\n")
+        assert len(block) == 2, entry.name
+        text = block[1].split("\n#### ")[0]
+        assert f"- formula: `{entry.formula}`" in text
+        assert "- source: " in text
+
+
+def test_what_a_method_is_called_in_a_config_and_how_it_trains(page):
+    block = page.split("\n#### Method: modpo\n")[1].split("\n#### ")[0]
+    assert '- config name: `method = "modpo"`\n' in block
+    assert "- trains a model for each preference, starting from a reference ranker\n" in block
+    assert "- parameters: those that nets share, and\n" in block
+    assert "| beta | `1.0` | how dear it is to leave the reference. |" in block
+    assert (
+        "- witness: its public formula [read]" in page.split("\n#### Preference loss: modpo\n")[1].split("\n#### ")[0]
+    )
 
 
 def test_a_block_says_what_is_claimed_and_who_vouches(page):
