@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..objectives import weighted_sum
-from .criteria import Aggregated, Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
+from .criteria import Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
 
 __all__ = ["Together", "fits_a_fleet"]
 
@@ -23,7 +23,8 @@ def fits_a_fleet(criteria: Sequence[Criterion]) -> bool:
     """Whether these can be descended side by side."""
     return len(criteria) > 1 and all(
         isinstance(each.source, Fixed) and each.betas is None and not each.looks_back
-        and not isinstance(each, Aggregated) and next(each.parameters(), None) is None
+        and type(each).draw is Criterion.draw and type(each).backward is Criterion.backward
+        and next(each.parameters(), None) is None
         for each in criteria
     )  # fmt: skip
 
@@ -37,7 +38,7 @@ class Together(nn.Module):
         first = criteria[0]
         kinds = {type(each) for each in criteria}
         self.shared = (
-            len(kinds) == 1 and isinstance(first, Importance | OneLabel | Scalarised)
+            len(kinds) == 1 and type(first) in (Importance, OneLabel, Scalarised)
             and all(each.loss == first.loss for each in criteria)
             # A loss that draws for all lists at once would draw other numbers than for each member's.
             and not first.loss.entry.claims.get("stochastic")

@@ -4,6 +4,8 @@
     ranker.fit(task.train, task.vali, loss=listnet, seed=0)
     scores = ranker.score(task.test)                            # float32 [documents]
 
+Many nets of one shape train as one program, each as if it were alone: `fit_fleet`, `score_fleet`.
+
 Names and parameters are known without torch, Lightning or the boosters; those are imported when a ranker is fitted.
 """
 
@@ -17,9 +19,11 @@ from ..strict import bind, to_dict
 from . import baselines, neural, trees  # noqa: F401  (they register their rankers)
 from .base import RANKERS, FittedRanker, Progress, load_ranker
 from .config import HEADLINE, TrainingConfig
+from .fleet import fit_fleet, score_fleet
 
 __all__ = [
-    "HEADLINE", "RANKERS", "FittedRanker", "Progress", "TrainingConfig", "load_ranker", "make_ranker", "resolve_params",
+    "HEADLINE", "RANKERS", "FittedRanker", "Progress", "TrainingConfig", "fit_fleet", "load_ranker", "make_ranker",
+    "resolve_params", "score_fleet",
 ]  # fmt: skip
 
 
