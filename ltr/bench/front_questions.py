@@ -67,6 +67,7 @@ QUESTIONS = (
             _pair("HyperDPO mixture", "DPO-LS"),
             _pair("HyperDPO mixture", "DPO-LS", "wanted"),
             _pair("HyperDPO mixture", "HyperDPO"),
+            _pair("PaMaL", "DPO-LS"),
         ),
     ),
     Question(
@@ -106,16 +107,16 @@ QUESTIONS = (
     ),
     Question(
         "What do papers claim, and is it reached here?",
-        'Claims as papers (or summaries of them) state them, on their data, with their budgets. A "no" is a method '
+        'Claims of papers on their data, with their budgets, from summaries or recalled where it says so. A "no" is a method '
         "that fails to reach here what is claimed for it; reasons can be data, size or tuning, and none is given here.",
         (
             _pair("HyperDPO", "DPO-LS", claim="2410.08316 (summary): +24 % on MSLR-WEB10K"),
             _pair("DPO-LS", "Soup", claim="2410.08316 (summary): +12 %"),
             _pair("Soup", "MODPO", claim="2410.08316 (summary): +16 %"),
-            _pair("DPO-LS", "LS", claim="a reference ranker helps (2410.08316)"),
-            _pair("Smooth Chebyshev", "Chebyshev", claim="2402.19078: smooth is easier to descend"),
-            _pair("PHN-EPO", "PHN-LS", claim="2010.04104: EPO inside finds better fronts"),
-            _pair("COSMOS", "PHN-LS", claim="2103.13392: at least as good, for less"),
+            _pair("Smooth Chebyshev", "Chebyshev", claim="2402.19078 (recalled): smooth is easier to descend"),
+            _pair("PHN-EPO", "PHN-LS", claim="2010.04104 (recalled): EPO inside, better fronts"),
+            _pair("PaMaL", "Soup", claim="PaMaL (recalled): trained together, better than averaged after"),
+            _pair("COSMOS", "PHN-LS", claim="2103.13392 (recalled): at least as good, for less"),
         ),
     ),
 )  # fmt: skip
