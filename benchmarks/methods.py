@@ -213,9 +213,10 @@ _STEERS = {
 def methods() -> Iterator[str]:
     yield "## Methods for several objectives"
     yield (
-        "`fit(task)`, then `score(split, preferences)`. s scores, `s_ref` those of a reference ranker, w the preference, "
-        "`l_k` the list loss of objective k, `z^k` its list target, theta weights of a net, l~ losses measured in units "
-        "of the pay-off table. Every entry passes the contract of `tests/test_methods.py`; what the families must end "
+        "`fit(task)`, then `score(split, preferences)`. s scores, `s_ref` those of a reference ranker, w the "
+        "preference, `l_k` the list loss of objective k, `z^k` its list target, theta weights of a net, l~ losses "
+        "measured in units of the pay-off table. Every entry passes the contract of `tests/test_methods.py`; what the "
+        "families must end "
         "at on free scores is proven in `tests/test_claims.py` and `tests/test_criteria.py`. `[2nd]` and `[recalled]` "
         "mark what was seen in a secondary source, or not verified at all. On which tasks they are compared: "
         "`benchmarks/suites/fronts-*.toml`."
