@@ -191,8 +191,8 @@ class Conditioned(nn.Module):
         """`[batch or 1, preference, input]`."""
         m = self.n_objectives
         w = preferences if preferences.dim() == 3 else preferences.unsqueeze(0)
-        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, len(like)):
-            expected = f"[preference, {m}] or [{len(like)}, preference, {m}]"
+        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, like.shape[0]):
+            expected = f"[preference, {m}] or [{like.shape[0]}, preference, {m}]"
             raise InputError("preferences do not fit the batch", expected=expected, came=tuple(preferences.shape))
         if self.config.temperature != (beta is not None):
             raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
@@ -201,7 +201,7 @@ class Conditioned(nn.Module):
         if beta is None:
             return w
         beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
-        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, len(like)):
+        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, like.shape[0]):
             raise InputError("beta is one a preference", expected=tuple(w.shape[:2]), came=tuple(beta.shape))
         lists = max(len(w), len(beta))
         return torch.cat([w.expand(lists, -1, -1), beta.to(w).log().unsqueeze(-1).expand(lists, -1, -1)], -1)
@@ -288,7 +288,7 @@ class Conditioned(nn.Module):
 
     def _prompted(self, x: Tensor, mask: Tensor, prompts: Tensor) -> Tensor:
         net, n = self.net, prompts.shape[-2]
-        prompts = prompts.to(x.dtype).expand(len(x), -1, -1, -1)
+        prompts = prompts.to(x.dtype).expand(x.shape[0], -1, -1, -1)
         x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
         mask = torch.cat([mask.new_ones(*mask.shape[:-1], n), mask], -1)
         for block in net.blocks:
