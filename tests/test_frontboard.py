@@ -49,7 +49,7 @@ def test_volumes_are_those_of_the_known_points():
         assert row(board, system).front == 5 and row(board, system).outside == 0
         assert row(board, system).igd == pytest.approx(0, abs=1e-6)
     alone = row(board, "Equal weights")
-    assert alone.front == 5 and alone.zero == pytest.approx((0.2 + 0.4 * np.sqrt(0.5)) ** 2, abs=1e-6)
+    assert alone.front == 1 and alone.zero == pytest.approx((0.2 + 0.4 * np.sqrt(0.5)) ** 2, abs=1e-6)
 
 
 def test_the_larger_front_is_above_and_its_interval_says_so(board):

@@ -409,7 +409,8 @@ def _table(results: FrontResults, board: Frontboard, found: dict[str, np.ndarray
 
 
 def _nearness(board: Frontboard, scaled: np.ndarray) -> dict[str, np.ndarray]:
-    """igd, epsilon, front (chosen points) and outside (of these, not above the reference point), `[system, seed]`."""
+    """igd, epsilon, front and outside, `[system, seed]`: chosen points, each once, and those of them that are not above
+    the reference point."""
     from ltr.fronts import epsilon, igd_plus, n_outside, union_front
 
     complete = board.cube.complete
@@ -419,6 +420,8 @@ def _nearness(board: Frontboard, scaled: np.ndarray) -> dict[str, np.ndarray]:
         union = union_front(list(fronts.values())) if fronts else None
         for s, front in fronts.items():
             found["igd"][s, e], found["epsilon"][s, e] = igd_plus(front, union), epsilon(front, union)
+            # Who is steered by no preference gives every one of them the same point.
+            front = np.unique(front, axis=0)
             found["front"][s, e], found["outside"][s, e] = len(front), n_outside(front, -1 / board.partition)
     return found
 
