@@ -92,7 +92,8 @@ def device(name: str = "cpu") -> str:
 
         return torch.cuda.get_device_name(name)
     try:
-        model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return f"{model}, {os.cpu_count()} cores"
@@ -158,7 +159,8 @@ def peak() -> float:
 
 def private() -> float:
     """Resident memory of this process that is not pages of files, MB: what a memory map does not count in."""
-    entry = next(line for line in open("/proc/self/status") if line.startswith("RssAnon:"))
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    entry = next(line for line in lines if line.startswith("RssAnon:"))
     return int(entry.split()[1]) / 1024
 
 
@@ -235,6 +237,7 @@ class Side:
     def close(self) -> None:
         if not self.process.stdin.closed:
             self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait()
 
     def __enter__(self) -> Side:
