@@ -107,8 +107,8 @@ QUESTIONS = (
     ),
     Question(
         "What do papers claim, and is it reached here?",
-        "Claims of papers on their data, with their budgets, from summaries or recalled where it says so. A \"no\" is a "
-        "method that fails to reach here what is claimed for it; reasons can be data, size or tuning, and none is given.",
+        "Claims of papers on their data, with their budgets, from summaries or recalled where it says so. A no is a "
+        "method that fails to reach here what is claimed for it; why is not said.",
         (
             _pair("HyperDPO", "DPO-LS", claim="2410.08316 (summary): +24 % on MSLR-WEB10K"),
             _pair("DPO-LS", "Soup", claim="2410.08316 (summary): +12 %"),
