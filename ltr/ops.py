@@ -40,6 +40,7 @@ __all__ = [
     "reversed_logcumsumexp",
     "soft_ranks",
     "softmax",
+    "some",
     "sort_by",
 ]
 
@@ -56,6 +57,16 @@ def no_autocast(x: Tensor) -> torch.autocast:
 
 def _mask(x: Tensor, where: Tensor | None) -> Tensor:
     return torch.ones_like(x, dtype=torch.bool) if where is None else where
+
+
+def _real(x: Tensor, where: Tensor | None) -> Tensor:
+    """`x` with pads 0. On a CPU `where` is half again as fast as `masked_fill`, forward and backward."""
+    return x if where is None else torch.where(where, x, 0.0)
+
+
+def some(mask: Tensor, keepdim: bool = False) -> Tensor:
+    """Whether anything along the list axis is True, bool `[...]`: `any`, by a reduction that a CPU vectorises."""
+    return mask.amax(-1, keepdim) if mask.shape[-1] else mask.any(-1, keepdim)
 
 
 def lists(
@@ -90,7 +101,7 @@ def lists(
             )
     if where is not None and where.dtype != torch.bool:
         raise InputError("where must be boolean", expected="torch.bool, True for a real document", came=where.dtype)
-    where = _mask(scores, where)
+    padded, where = where, _mask(scores, where)
     scores = exact(scores)
     labels = labels.detach().to(scores.dtype)
     weights = None if weights is None else weights.detach().to(scores.dtype)
@@ -99,13 +110,8 @@ def lists(
         scores = torch.cat([scores, scores.new_zeros(one)], -1)
         labels, where = labels.new_zeros(one), where.new_zeros(one)
         weights = None if weights is None else weights.new_zeros(one)
-    pads = ~where
-    return (
-        scores.masked_fill(pads, 0.0),
-        labels.masked_fill(pads, 0.0),
-        where,
-        None if weights is None else weights.masked_fill(pads, 0.0),
-    )
+        padded = where
+    return _real(scores, padded), _real(labels, padded), where, None if weights is None else _real(weights, padded)
 
 
 # ---------------------------------------------------------------------------------------------------- order and ranks
@@ -176,20 +182,18 @@ def _before_softmax(scores: Tensor, where: Tensor | None) -> Tensor:
     scores = exact(scores)
     if where is None:
         return scores
-    fill = torch.zeros_like(scores[..., :1]).masked_fill(where.any(-1, keepdim=True), -math.inf)
+    fill = torch.zeros_like(scores[..., :1]).masked_fill(some(where, keepdim=True), -math.inf)
     return torch.where(where, scores, fill)
 
 
 def softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:
     """Softmax over the real documents of each list; 0 at pads."""
-    p = torch.softmax(_before_softmax(scores, where), -1)
-    return p if where is None else p.masked_fill(~where, 0.0)
+    return _real(torch.softmax(_before_softmax(scores, where), -1), where)
 
 
 def log_softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:
     """Logarithm of `softmax`; pads hold 0, not -inf, so that weighted sums over the list need no second mask."""
-    p = torch.log_softmax(_before_softmax(scores, where), -1)
-    return p if where is None else p.masked_fill(~where, 0.0)
+    return _real(torch.log_softmax(_before_softmax(scores, where), -1), where)
 
 
 def logsumexp(scores: Tensor, where: Tensor | None = None) -> Tensor:

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from ..catalogue import Catalogue, Entry
 from ..errors import InputError, near_miss, unknown_name
-from ..ops import exact
+from ..ops import exact, some
 
 __all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
 
@@ -56,11 +56,11 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
     """
     where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
     if needs == "document":
-        return where.any(-1)
+        return some(where)
     if needs == "gain":
-        return ((labels > 0) & where).any(-1)
+        return some((labels > 0) & where)
     if needs == "contrast":
-        return ((labels > 0) & where).any(-1) & ((labels <= 0) & where).any(-1)
+        return some((labels > 0) & where) & some((labels <= 0) & where)
     if needs == "pair":
         if labels.shape[-1] == 0:
             return where.any(-1)
