@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +204,24 @@ def _onnx(program, facts: str):
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtra(error.name, "onnx", "ONNX files") from None
-    with warnings.catch_warnings():
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
         # torch's exporter calls a name of torch that torch has deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
         names = {"input_names": ["features", "where"], "output_names": ["scores"]}
         made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     made.model.metadata_props["ltr"] = facts
     return made
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Loggers of the exporter keep what is no error to themselves: that torchvision is absent is nobody's concern."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
