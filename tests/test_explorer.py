@@ -129,6 +129,31 @@ def test_queries_that_change_most_are_picked():
     assert (np.take_along_axis(scores, best_documents(scores), 1) == -np.sort(-scores, 1)[:, :10]).all()
 
 
+def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch):
+    """With the task's ideal and nadir it is the frontboard's; without them hypervolumes at 0, which are said to be."""
+    from ltr.bench import reference_points
+    from ltr.bench.frontboard import frontboard
+
+    results = made_fronts(systems=3, objectives=2)
+    plain = front_section(results, "made-data", draws=50)
+    assert "nothing is normalised" in plain["caption"] and "less yardstick" not in plain["columns"]
+    points = reference_points.TaskPoints(
+        "made-data", results.suite.objectives, (NDCG,) * 2, 1, ideal=(0.7, 0.7), nadir=(0.3, 0.3),
+        payoff=((0.7, 0.3), (0.3, 0.7)), random=(0.2, 0.2),
+    )  # fmt: skip
+    monkeypatch.setattr(reference_points, "points_of", lambda *_: points)
+    board = frontboard(results, "made-data", draws=50)
+    section = front_section(results, "made-data", draws=50)
+    assert [row["text"]["system"] for row in section["rows"]] == list(board.table.system)
+    for row, facts in zip(section["rows"], board.table.itertuples(), strict=True):
+        assert row["text"]["hypervolume"] == f"{facts.normalised:.4f}"
+        low = row["text"]["interval"].partition(" ")[0]
+        assert low == ("" if facts.system == "DPO-LS" else f"{facts.low:+.4f}")
+    assert "The yardstick is DPO-LS" in section["caption"]
+    lines = [line for line in section["markdown"].splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
+
+
 SUITE = """
 title = "Two methods"
 datasets = ["synthetic:queries=24,objectives=2"]
