@@ -57,9 +57,9 @@ class Fronts:
     def fit(self, label: str, method: str, **params):
         def run() -> None:
             made = make_method(method, ranker_params=NETS["mlp 64-32"][1], training=self.training, **params)
-            self.fitted[label] = made.fit(
-                self.task, self.base, preferences=self.preferences, accelerator=self.accelerator
-            )
+            # One net for all preferences chooses its epoch by a few of them, its default.
+            asked = self.preferences if made.claims["steers"] == "fitted" else None
+            self.fitted[label] = made.fit(self.task, self.base, preferences=asked, accelerator=self.accelerator)
 
         return run
 
