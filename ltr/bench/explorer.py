@@ -193,14 +193,16 @@ def _front_values(
 
     table = results.per_query
     table = table[(table.dataset == dataset) & table.system.isin(systems)]
-    index = pd.MultiIndex.from_frame(table[["fold", "query"]].drop_duplicates()).sort_values()
+    groups = table.groupby(["fold", "query"], sort=True)
+    number = groups.ngroup().to_numpy()
+    index = pd.MultiIndex.from_tuples(list(groups.groups), names=["fold", "query"])
     kept = _sample(len(index), len(systems) * points * len(objectives), most, dataset)
     wanted = [key for key in ((s.fold, s.query) for s in samples) if key in index]
     kept = np.union1d(kept, index.get_indexer(wanted)) if wanted else kept
-    place = pd.Series(np.arange(len(kept)), index=index[kept])
-    row = place.reindex(pd.MultiIndex.from_frame(table[["fold", "query"]])).to_numpy()
-    shown = np.isfinite(row)
-    table, row = table[shown], row[shown].astype(int)
+    place = np.full(len(index), -1)
+    place[kept] = np.arange(len(kept))
+    row = place[number]
+    table, row = table[row >= 0], row[row >= 0]
     total, count = np.zeros((2, len(systems), points, len(objectives), len(kept)))
     number = table.system.map({s: i for i, s in enumerate(systems)}).to_numpy(int)
     preference = table.preference.to_numpy(int)
