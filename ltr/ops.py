@@ -97,7 +97,8 @@ def lists(
                 expected=f"[..., list] = {tuple(scores.shape)} as scores",
                 came=tuple(tensor.shape),
                 do="Labels of several objectives [..., list, objective] go in one column at a time."
-                if name == "labels" and tensor.ndim == scores.ndim + 1 else "",
+                if name == "labels" and tensor.ndim == scores.ndim + 1
+                else "",
             )
     if where is not None and where.dtype != torch.bool:
         raise InputError("where must be boolean", expected="torch.bool, True for a real document", came=where.dtype)
@@ -413,6 +414,7 @@ def logistic(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # -------------------------------------------------------------------------------------------------------- soft ranks
+
 
 class Step(NamedTuple):
     """A smooth f(x) for 1[x < 0], x = s_i - s_j: what document j adds to the rank of i. In parts, for few passes.

@@ -300,9 +300,9 @@ def _cost_picture(board: Frontboard, name: str) -> Picture | None:
     if not len(table):
         return None
     at = [board.cube.systems.index(s) for s in table.system]
-    volumes = [board.values["hypervolume"][s] for s in at]
+    volumes = [board.values["hypervolume"][s, board.cube.complete[s]] for s in at]  # seeds may differ in number
     figure = cost_picture(
-        list(table.system), table.fit_seconds.to_numpy(), np.array([[*v] for v in volumes]), title=_title(board),
+        list(table.system), table.fit_seconds.to_numpy(), volumes, title=_title(board),
         label="normalised hypervolume", numbers=_colours(board),
     )  # fmt: skip
     # Nothing cheaper is larger: from the cheapest on, who exceeds all before.

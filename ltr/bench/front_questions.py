@@ -166,8 +166,9 @@ def tally(found: Sequence[Found]) -> str:
 
 
 TARGETS = {2: 0.95, 3: 0.90}  # objectives -> share of the true front's hypervolume that HyperDPO shall reach
-CHEAPER = 10.0  # times, than one model a preference
 _ONE_SHOT, _EACH = ("HyperDPO", "HyperDPO mixture"), "DPO-LS"
+# One model a preference, side by side (a fleet) or one after another -> how many times cheaper HyperDPO shall be.
+CHEAPER = {_EACH: 5.0, f"{_EACH}, one by one": 10.0}
 
 
 def targets(board: Frontboard) -> list[dict[str, str]]:
@@ -196,14 +197,18 @@ def _targets_of(board: Frontboard, system: str) -> list[dict[str, str]]:
     target(
         f"within the interval of {_EACH}", "not below", f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]", within
     )
-    other, points = table.loc[_EACH], len(board.lattice)
-    ratio = other.fit_seconds / mine.fit_seconds
-    came = f"{ratio:.1f} times at {points} preferences, {mine.fit_seconds:.0f} s and {other.fit_seconds:.0f} s"
-    if points != _AT:
-        # A model more costs what a model costs; the base is trained once in both.
-        ratio = (other.fit_seconds + (_AT - points) * other.fit_seconds / other.models_trained) / mine.fit_seconds
-        came += f"; {ratio:.1f} times at {_AT}, were further models as dear"
-    target(f"cheaper than {_EACH}", f"{CHEAPER:g} times at {_AT}", came, "yes" if ratio >= CHEAPER else "no")
+    points = len(board.lattice)
+    for rival, goal in CHEAPER.items():
+        if not board.has(rival):
+            continue
+        other = table.loc[rival]
+        ratio = other.fit_seconds / mine.fit_seconds
+        came = f"{ratio:.1f} times at {points} preferences, {mine.fit_seconds:.0f} s and {other.fit_seconds:.0f} s"
+        if points != _AT:
+            # A model more costs what a model costs; the base is trained once in both.
+            ratio = (other.fit_seconds + (_AT - points) * other.fit_seconds / other.models_trained) / mine.fit_seconds
+            came += f"; {ratio:.1f} times at {_AT}, were further models as dear"
+        target(f"cheaper than {rival}", f"{goal:g} times at {_AT}", came, "yes" if ratio >= goal else "no")
     return rows
 
 

@@ -392,7 +392,7 @@ def _table(results: FrontResults, board: Frontboard, found: dict[str, np.ndarray
         row["seed_sd"] = float(np.nanstd(found["normalised"][s], ddof=1)) if complete.sum() > 1 else np.nan
         gap = board.difference(variant.label, board.yardstick) if board.yardstick else None
         row |= dict(zip(("difference", "low", "high"), gap or (np.nan,) * 3, strict=True))
-        row |= {f"share_{kind}": row[kind] / v for kind, v in board.truth.items()}
+        row |= {f"share_{kind}": row[kind] / v for kind, v in board.truth.items() if v > 0}
         row |= {name: _mean(values[s]) for name, values in near.items()}
         row |= {"wanted": _mean(board.values["wanted"][s]), "worst": _mean(board.values["worst"][s])}
         row |= _control(board, s, scaled, row["asks"])

@@ -258,7 +258,9 @@ COMMANDS = [
     Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),
     Command(("bench", "fronts"), Fronts, fronts, "[--results FOLDER ...] [--to FOLDER]"),
     Command(
-        ("bench", "reference-points"), ReferencePoints, reference_points,
+        ("bench", "reference-points"),
+        ReferencePoints,
+        reference_points,
         "[--results FOLDER ...] [--data NAME=PATH ...] [--new-version]",
     ),
     Command(("bench", "list"), List, names, "[--json]"),

@@ -231,17 +231,19 @@ def cost_picture(
     Args:
         systems: their names.
         seconds: `[system]`: training of all models that the front's points need; above 0 (the axis is logarithmic).
-        hypervolumes: `[system, seed]` or `[system]`; the mark is the mean, the bar goes from the least to the most.
+        hypervolumes: one a system, or a row of seeds a system (rows may differ in length); the mark is the mean, the
+            bar goes from the least to the most.
         title, numbers: as of `plane_picture`.
         label: what the hypervolume is of.
     """
-    seconds, values = np.asarray(seconds, dtype=np.float64), np.asarray(hypervolumes, dtype=np.float64)
-    values = values[:, None] if values.ndim == 1 else values
-    if len(values) != len(systems) or seconds.shape != (len(systems),) or not (seconds > 0).all():
+    seconds = np.asarray(seconds, dtype=np.float64)
+    values = [np.asarray(row, dtype=np.float64).reshape(-1) for row in hypervolumes]
+    fits = len(values) == len(systems) and all(len(row) for row in values)
+    if not fits or seconds.shape != (len(systems),) or not (seconds > 0).all():
         expected = f"{len(systems)} costs above 0 and as many rows of hypervolumes"
-        raise InputError("costs of systems", expected=expected, came=(seconds.shape, values.shape))
+        raise InputError("costs of systems", expected=expected, came=(seconds.shape, [len(row) for row in values]))
     numbers = _numbers(systems, numbers)
-    means = values.mean(1)
+    means = np.array([row.mean() for row in values])
     as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
     with canvas(7.2, 4.2) as (figure, axes):
         ax = axes[0, 0]

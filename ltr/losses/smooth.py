@@ -57,9 +57,7 @@ def ndcg(
     return (added if k is None else added * ranks.inside(rank, k)), _share(worth)
 
 
-def reciprocal_rank(
-    ranks: Ranks, labels: Tensor, where: Tensor, *, k: int | None = None
-) -> tuple[Tensor, Tensor]:
+def reciprocal_rank(ranks: Ranks, labels: Tensor, where: Tensor, *, k: int | None = None) -> tuple[Tensor, Tensor]:
     """sum_i y_i / r_i / sum_i y_i: the reciprocal rank of the relevant document where there is one, a mean where there
     are more."""
     share, rank = _share(labels), ranks.among(where)
