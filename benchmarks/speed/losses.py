@@ -36,6 +36,9 @@ CASES = (
     ("neuralndcg", {}, {"allrank": "neuralNDCG"}, {"allrank": 20}),
 )
 SLOW = {"neuralNDCG"}  # seconds a step: every other round
+# Ours once more through torch.compile: does it pay? (Those with a backward of their own are one node to it.)
+OURS = ("ltr", "torch.compile")
+COMPILED = ("listnet", "ranknet", "approxndcg")
 CURVE = ("ranknet", "lambdarank", "ndcgloss1", "approxndcg", "listmle")
 CURVE_PEER = {"lambdarank": "lambdaRank_scheme", "approxndcg": "approxNDCGLoss", "ranknet": "rankNet"}
 LENGTHS, PEER_LENGTHS = (250, 500, 1000, 2000, 4000, 8000), (250, 500, 1000, 2000)
@@ -72,6 +75,12 @@ def ours(name: str, params: dict):
 
     f = loss(name, **params)
     return lambda s, y: f.reduce(f(s, y), y)
+
+
+def compiled(name: str, params: dict):
+    import torch
+
+    return torch.compile(ours(name, params), dynamic=False)
 
 
 def allrank(name: str, params: dict):
@@ -126,7 +135,8 @@ def make(library: str, device: str) -> Callable:
     def build(name: str, params: dict, lists: int, n: int) -> Callable:
         if library == "rax":
             return rax_step(name, lists, n)
-        return torch_step((ours if library == "ltr" else allrank)(name, params), lists, n, device)
+        who = {"ltr": ours, "torch.compile": compiled, "allrank": allrank}[library]
+        return torch_step(who(name, params), lists, n, device)
 
     def step(name: str, params: dict, lists: int, n: int, memory: bool = False) -> Callable:
         if not memory:
@@ -156,7 +166,7 @@ class Sides:
 
     def __init__(self, device: str, rounds: int):
         self.device, self.rounds = device, rounds
-        self.all = {name: side(name, device) for name in ("ltr", "allrank", "rax")}
+        self.all = {name: side(name, device) for name in ("ltr", "allrank", "rax", "torch.compile")}
         self.packages = versions("torch", "numpy")
         python = os.environ.get("LTR_PEER_RAX_PYTHON", sys.executable)
         self.packages |= {k: v for k, v in versions("rax", "jax", python=python).items() if k in ("rax", "jax")}
@@ -170,7 +180,7 @@ class Sides:
         found = {}
         for _ in range(rounds or self.rounds):
             for library, called in names.items():
-                case = {"name": called, "params": params if library == "ltr" else {}, "lists": lists, "n": n}
+                case = {"name": called, "params": params if library in OURS else {}, "lists": lists, "n": n}
                 answer = race_sides({library: self.all[library]}, case, 1)[library]
                 if isinstance(answer, str):
                     found[library] = answer
@@ -203,7 +213,8 @@ def table(sides: Sides, lists: int, n: int) -> list[dict]:
         rounds = 2 if SLOW & set(peers.values()) else 0
         note = "; ".join(f"{library}: {called}" for library, called in peers.items())
         target = next(iter(asked.items()), ("", None))
-        rows.append(sides.row(case, sides.clock, sides.times(names, params, lists, n, rounds), note=note,
+        both = {**names, **({"torch.compile": name} if name in COMPILED and sides.device == "cpu" else {})}
+        rows.append(sides.row(case, sides.clock, sides.times(both, params, lists, n, rounds), note=note,
                               target_peer=target[0], target_ratio=target[1]))  # fmt: skip
         if sides.device == "cpu":
             extra = {library: sides.first(library, called, params, lists, n)[1] for library, called in names.items()}
