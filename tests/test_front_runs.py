@@ -24,12 +24,14 @@ from ltr.errors import InputError
 from ltr.fronts import hypervolume, nondominated
 from ltr.methods import METHODS, load_method
 from ltr.objectives import lattice
+from ltr.rankers import load_ranker
 from ltr.runs import config_hash, execute, load_task, read_config, read_record, read_scores, summarise, verify
 from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, command, differences, resolve
 from ltr.runs.evaluate import join, join_preference, per_query, read_per_query
 from ltr.runs.front import choose, front_of_run, front_on, labelling_of_run
 from ltr.runs.scores import scores_table, write_scores
-from ltr.strict import read_toml
+from ltr.runs.trained import reference_folder
+from ltr.strict import read_toml, to_dict
 from ltr.types import Split
 
 DATA = "synthetic:queries=30,features=50,objectives=3"
@@ -247,6 +249,52 @@ def test_interrupted_between_its_models_a_fit_goes_on(finished, task, config, tm
     for split in ("vali", "test"):
         path = f"scores/{split}.parquet"
         assert read_scores(folder / path) == read_scores(finished / path)
+
+
+# ---------------------------------------------------------------------------------------------- a reference scorer
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory, task):
+    """A finished run of trees on the same inputs."""
+    pytest.importorskip("lightgbm")
+    folder = tmp_path_factory.mktemp("reference") / "trees"
+    given = {"data.name": DATA, "data.objectives": list(NAMES), "ranker.name": "lightgbm"}
+    record = execute(read_config(None, {**given, "ranker.params": {"rounds": 3}}), folder)
+    assert record.done, record
+    return folder
+
+
+def test_any_finished_run_is_a_reference_scorer(trees, task, tmp_path):
+    config = config_of("hyperdpo", **{"method.base": str(trees)})
+    record = execute(config, tmp_path / "run", task=task)
+    assert record.done and record.cost["models_trained"] == 1, "the reference was there already"
+    assert len(record.hashes["base"]) == 64
+    method = load_method(tmp_path / "run" / "method")
+    s_ref = load_ranker(trees / "ranker").score(task.test)
+    assert method.base.score(task.test) == pytest.approx(s_ref)
+    assert method.score(task.test, W, control=0.0) == pytest.approx(np.tile(s_ref, (len(W), 1)))
+    # A saved ranker serves as its run does.
+    assert reference_folder(config_of("hyperdpo", **{"method.base": str(trees / "ranker")})) == trees / "ranker"
+
+
+def test_a_reference_scorer_of_other_inputs_is_refused(trees, tmp_path):
+    config = config_of("hyperdpo", **{"method.base": str(trees), "data.name": DATA.replace("50", "60")})
+    record = execute(config, tmp_path / "run")
+    assert record.status == "failed" and "trained on other inputs" in record.reason
+
+
+def test_a_wrong_path_is_said_before_anything_is_written(tmp_path):
+    config = config_of("hyperdpo", **{"method.base": str(tmp_path / "nothing")})
+    with pytest.raises(InputError, match="no reference scorer here"):
+        execute(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="starts from no reference scorer"):
+        config_of("yoto", **{"method.base": str(tmp_path)})
+
+
+def test_a_config_without_a_reference_scorer_does_not_speak_of_it(config):
+    assert "base" not in to_dict(config)["method"]
 
 
 def test_a_failure_is_a_record(task, tmp_path):

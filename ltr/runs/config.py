@@ -83,10 +83,13 @@ class MethodChoice:
         name: its name in the catalogue of methods, e.g. "hyperdpo".
         params: its parameters: ranker, ranker_params, loss, loss_params, training and its own; what is not given keeps
             the method's default.
+        base: reference scorer s_ref: a finished run of a ranker, or a saved ranker (net or trees), trained on the same
+            inputs. By default the method trains its own, on the first objective.
     """
 
     name: str
     params: dict[str, Any] = field(default_factory=dict)
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,8 @@ def _with_method(config: RunConfig) -> RunConfig:
         raise InputError("one measure an objective", expected=f"{len(names)}: {', '.join(names)}", came=list(asked))
     if config.select not in (HEADLINE, HYPERVOLUME):
         raise InputError(f"{what} is selected by its front", expected=f"select = {HYPERVOLUME!r}", came=config.select)
+    if config.method.base is not None and not entry.claims["base"]:
+        raise InputError(f"{what} starts from no reference scorer", do="Leave method.base out.")
     params = to_dict(bind(entry.claims["config"], config.method.params, where="method.params"))
     params.pop("measures", None)  # the run's own
     if "loss" in params:
@@ -244,7 +249,7 @@ def _with_method(config: RunConfig) -> RunConfig:
     if "ranker" in params:
         params["ranker_params"] = resolve_params(params["ranker"], params.get("ranker_params", {}))
     return replace(
-        config, method=MethodChoice(entry.name, params), measures=tuple(repr(measure(m)) for m in asked),
+        config, method=replace(config.method, params=params), measures=tuple(repr(measure(m)) for m in asked),
         select=HYPERVOLUME, preferences=_partition(config.preferences, len(names)),
     )  # fmt: skip
 

@@ -59,10 +59,13 @@ def execute(
         InputError: a bad config; the folder holds another config; another process works in it.
         KeyboardInterrupt: passed on, with the folder left so that the next call continues.
     """
+    from .trained import reference_folder
+
     config, folder = resolve(config), Path(folder)
     found = _same_config(config, folder)
     if found is not None and found.done:
         return found
+    reference_folder(config)  # a wrong path is said before anything is written
     with lock(folder):
         # Only the holder of the lock may believe what it reads: another process may just have finished.
         found = _same_config(config, folder)
@@ -90,6 +93,7 @@ def _same_config(config: RunConfig, folder: Path) -> Record | None:
 
 def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str) -> Record:
     from .environment import code, environment
+    from .trained import reference_hash
 
     write_toml(folder / "config.toml", config)
     record = Record(
@@ -100,7 +104,7 @@ def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Pr
         seeds=seeds(config),
         command=command(config),
         environment=environment(device),
-        hashes={"code": code()},
+        hashes={"code": code(), **reference_hash(config)},
         cost={"attempts": 1 + (found.cost.get("attempts", 0) if found else 0)},
     )
     write_record(record)

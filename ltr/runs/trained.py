@@ -8,6 +8,7 @@ Both score `score(split)` or `score(split, preferences)`, and both `save(folder)
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -17,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import whole_file
+from ..errors import InputError
+from .files import fingerprints, whole_file
 from .tasks import label_columns, labelling_of
 
 if TYPE_CHECKING:
     from ..types import Task
     from .config import RunConfig
 
-__all__ = ["PLACES", "fit", "is_method", "load", "place"]
+__all__ = ["PLACES", "fit", "is_method", "load", "place", "reference_folder", "reference_hash"]
 
 PLACES = ("ranker", "method")  # the folder inside a run's
 
@@ -67,6 +69,53 @@ def load(folder: Path | str, device: str = "auto"):
     return found
 
 
+def reference_folder(config: RunConfig) -> Path | None:
+    """Where the reference scorer lies that the config names; None where the method trains its own.
+
+    Raises:
+        InputError: neither a finished run of a ranker nor a saved ranker lies there.
+    """
+    from .record import read_record
+
+    if config.method is None or config.method.base is None:
+        return None
+    folder = Path(config.method.base)
+    record = read_record(folder)
+    saved = folder if record is None else folder / PLACES[0]
+    if record is not None and not record.done:
+        raise InputError("the reference scorer's run is not finished", file=folder, came=record.status)
+    if not (saved / "ranker.json").is_file():
+        raise InputError(
+            "no reference scorer here", file=folder, expected="the run folder of a ranker, or a saved ranker",
+            do="Train one on the same inputs: ltr train --ranker NAME with the same --data and --data.objectives",
+        )  # fmt: skip
+    return saved
+
+
+def reference_hash(config: RunConfig) -> dict[str, str]:
+    """`base` -> sha256 over the reference scorer's files, for the record; empty where the method trains its own."""
+    folder = reference_folder(config)
+    if folder is None:
+        return {}
+    found = json.dumps(fingerprints(folder), sort_keys=True)
+    return {"base": hashlib.sha256(found.encode()).hexdigest()}
+
+
+def _reference(config: RunConfig, task: Task, device: str):
+    """The reference scorer, on a device; one that reads other columns than the task has is refused."""
+    folder = reference_folder(config)
+    if folder is None:
+        return None
+    base = load(folder, device)
+    seen, there = getattr(base, "n_features", None), task.train.n_features
+    if seen is not None and seen != there:
+        raise InputError(
+            "the reference scorer was trained on other inputs", file=folder, expected=f"{there} features",
+            came=seen, do="Objectives leave the inputs: train it with the same --data.objectives",
+        )  # fmt: skip
+    return base
+
+
 def _fit_ranker(config: RunConfig, task: Task, seed: int, checkpoints: Path, device: str, progress):
     from ..methods.single import train
 
@@ -100,7 +149,14 @@ def _fit_method(config: RunConfig, task: Task, seed: int, checkpoints: Path, dev
     clock = _Clock(checkpoints / "seconds.json")
     hear = _Trainings(checkpoints, progress, clock)
     with clock:
-        method.fit(task, preferences=asked, folder=checkpoints, progress=hear, accelerator=device)
+        method.fit(
+            task,
+            _reference(config, task, device),
+            preferences=asked,
+            folder=checkpoints,
+            progress=hear,
+            accelerator=device,
+        )
     models = [{key: getattr(model, key, None) for key in ("best", "history", "cost")} for model in method.models]
     log = {
         "seconds": clock.seconds, "models_trained": method.models_trained, "selection": {}, "models": models,
