@@ -304,6 +304,8 @@ def _cost_picture(board: Frontboard, name: str) -> Picture | None:
     figure = cost_picture(
         list(table.system), table.fit_seconds.to_numpy(), volumes, title=_title(board),
         label="normalised hypervolume", numbers=_colours(board),
+        # Forty names are a wall: those of the other picture, and those nothing cheaper beats.
+        named=None if len(table) <= 16 else [s for s in SHOWN if board.has(s)],
     )  # fmt: skip
     # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
     best, names = -np.inf, []

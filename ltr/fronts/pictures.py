@@ -225,6 +225,7 @@ def cost_picture(
     title: str = "",
     label: str = "hypervolume",
     numbers: Mapping[str, int] | None = None,
+    named: Sequence[str] | None = None,
 ) -> Figure:
     """Hypervolume against the cost of the whole front; the stairs join what nothing cheaper beats.
 
@@ -235,6 +236,8 @@ def cost_picture(
             bar goes from the least to the most.
         title, numbers: as of `plane_picture`.
         label: what the hypervolume is of.
+        named: systems with a colour and a name, besides those on the stairs; the others are small grey marks. All by
+            default.
     """
     seconds = np.asarray(seconds, dtype=np.float64)
     values = [np.asarray(row, dtype=np.float64).reshape(-1) for row in hypervolumes]
@@ -246,12 +249,23 @@ def cost_picture(
     means = np.array([row.mean() for row in values])
     as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
     with canvas(7.2, 4.2) as (figure, axes):
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
         ax = axes[0, 0]
         cheap = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
         cheap = cheap[np.argsort(seconds[cheap])]
         stairs = [*seconds[cheap], seconds.max()], [*means[cheap], means[cheap[-1]]]
         ax.step(*stairs, where="post", color=SOFT, linewidth=1, zorder=0)
+        shown = {*(systems if named is None else named), *(systems[i] for i in cheap)}
+        rest = [i for i, name in enumerate(systems) if name not in shown]
+        if rest:
+            text = f"{len(rest)} others"
+            ax.plot(
+                seconds[rest], means[rest], "o", color=SOFT, alpha=0.45, markersize=4, markeredgewidth=0, label=text
+            )
         for i, name in enumerate(systems):
+            if name not in shown:
+                continue
             colour = PALETTE[numbers[name] % len(PALETTE)]
             ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(
@@ -259,6 +273,9 @@ def cost_picture(
                 markerfacecolor=colour if i in cheap else "white", markeredgewidth=1.4, linestyle="none",
             )  # fmt: skip
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.margins(x=0.06, y=0.1)
         ax.grid(True)
         ax.set_xlabel("seconds of training for the whole front (log scale)")
