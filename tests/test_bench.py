@@ -345,6 +345,9 @@ def test_stopped_suites_continue(suite, finished, tmp_path, monkeypatch, capsys)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, tmp_path / "out", workers=1)
     assert "the same command continues" in capsys.readouterr().out.replace("\n", " ")
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite, tmp_path / "part", workers=1, seeds=[7], only=["Linear"])
+    assert "--seeds 7 --only Linear --out part" in capsys.readouterr().out.replace("\n", " ")
     monkeypatch.setattr(Display, "__call__", shown)
     results = run_suite(suite, tmp_path / "out", workers=1, progress=False)
     pd.testing.assert_frame_equal(results.values, finished[1].values)

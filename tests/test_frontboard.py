@@ -13,13 +13,13 @@ from made_front_results import made_front_results, made_points, made_suite
 from ltr import places
 from ltr.bench.front_page import fronts_page
 from ltr.bench.front_questions import QUESTIONS, Comparison, ask, tally, targets
-from ltr.bench.frontboard import Difference, frontboard
+from ltr.bench.frontboard import Difference, _resampled, frontboard
 from ltr.bench.matrix import load_suite, suite_names
 from ltr.bench.reference_points import TaskPoints, make_points, points_of, read_points, update_points
 from ltr.bench.results import load_front_results
 from ltr.cli import main
 from ltr.errors import InputError
-from ltr.fronts import hypervolume
+from ltr.fronts import hypervolume, paired_hypervolumes
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = made_suite()
@@ -382,3 +382,13 @@ def test_the_command_of_reference_points(known, tmp_path, capsys):
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
     """Written again by: ltr bench fronts"""
     assert fronts_page(to=tmp_path).read_text() == (ROOT / "benchmarks" / "FRONTS.md").read_text()
+
+
+def test_means_and_hypervolumes_see_the_same_resamples():
+    """One point: its hypervolume above 0 is the product of its means, draw by draw."""
+    rng = np.random.default_rng(3)
+    values = rng.uniform(0.1, 0.9, size=(1, 1, 40, 2))
+    values[..., :3, 1] = np.nan  # blank lists of one objective
+    volumes = paired_hypervolumes(values, np.ones((1, 1), bool), 0.0, draws=50, seed=7)
+    means = _resampled(values[0, 0].T, 50, 7)
+    assert volumes[:, 0] == pytest.approx(means.prod(1), rel=1e-12)

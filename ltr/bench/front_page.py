@@ -338,6 +338,7 @@ def _was_run(results: FrontResults, boards: Sequence[Frontboard]) -> dict[str, A
         )
     facts = {
         "title": suite.title,
+        "description": " ".join(suite.description.split()),
         "what": "; ".join(sizes),
         "seeds": ", ".join(map(str, suite.seeds)),
         "training": settings(suite.training) or "as the defaults say",

@@ -358,8 +358,13 @@ def _smallest(values: np.ndarray) -> np.ndarray:
 
 
 def _resampled(rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Means of rows `[row, query]` over resampled queries, `[draw, row]`: Poisson weights, NaN left out."""
-    weights = np.random.default_rng(seed).poisson(1.0, size=(draws, rows.shape[1])).astype(np.float64)
+    """Means of rows `[row, query]` over resampled queries, `[draw, row]`, NaN left out.
+
+    The resamples are those that `paired_hypervolumes` sees at this seed, but for draws it must make again.
+    """
+    from ltr.fronts import poisson_weights
+
+    weights = poisson_weights(draws, rows.shape[1], np.random.default_rng(seed)).astype(np.float64)
     there = np.isfinite(rows)
     total = weights @ there.T.astype(np.float64)
     return np.divide(weights @ np.where(there, rows, 0.0).T, total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -41,6 +41,7 @@ class Launch:
     """One call of `run_suite`: what it was asked, and what it saw.
 
     Attributes:
+        narrowed: the options that leave out part of the suite, as words of a command line.
         ended: folder of a job -> (status, reason), for the jobs of this call.
         seconds: label of a system -> seconds of its finished runs, for the order of the next ones.
         peaks: worker -> its peak memory in bytes.
@@ -51,6 +52,7 @@ class Launch:
     setting: Setting
     crew: Crew
     console: Console
+    narrowed: tuple[str, ...] = ()
     ended: dict[str, tuple[str, str]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     peaks: dict[int, int] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def run_suite(
     began = time.perf_counter()
     suite = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
     suite = _narrowed(suite, only, seeds)
+    words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
     out = Path(out)
     console = Console(quiet=not progress, highlight=False)
     data = {name: str(path) for name, path in (data or {}).items()}
@@ -136,7 +139,7 @@ def run_suite(
         return None
     folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in suite.datasets}
     setting = Setting(out, threads or suite.limits.threads, device, data)
-    launch = Launch(suite, setting, Crew(setting, workers or suite.limits.workers), console)
+    launch = Launch(suite, setting, Crew(setting, workers or suite.limits.workers), console, words)
     _check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -147,7 +150,7 @@ def run_suite(
             launch.work_off(jobs, "Runs")
     except KeyboardInterrupt:
         console.print(
-            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(suite, setting)}",
+            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(launch)}",
             soft_wrap=True,
         )
         raise
@@ -307,7 +310,7 @@ def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
         return before
     there = environment(launch.setting.device)
     return {
-        "command": command_of(launch.suite, launch.setting),
+        "command": command_of(launch),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "wall_seconds": round(seconds + before.get("wall_seconds", 0.0), 1),
         "peak_memory_gib": max(round(peak / 2**30, 2), before.get("peak_memory_gib", 0.0)),
@@ -318,14 +321,15 @@ def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
     }
 
 
-def command_of(suite: Suite, setting: Setting) -> str:
+def command_of(launch: Launch) -> str:
     """The command that makes these numbers; places of this machine are left to the reader to fill in."""
     words = [
         "ltr",
         "bench",
         "run",
-        suite.name or "SUITE.toml",
-        *(w for name in setting.data for w in ("--data", f"{name}=PATH")),
+        launch.suite.name or "SUITE.toml",
+        *launch.narrowed,
+        *(w for name in launch.setting.data for w in ("--data", f"{name}=PATH")),
     ]
-    out = setting.out
+    out = launch.setting.out
     return shlex.join([*words, "--out", out.name if out.is_absolute() else out.as_posix()])
