@@ -9,6 +9,7 @@ The Lightning face of this file is `ListDataModule` in lightning_data.py; nothin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -106,6 +107,14 @@ class Batches:
     def __len__(self) -> int:
         return len(self._cuts) - 1
 
+    def with_seed(self, seed: int) -> Batches:
+        """The same lists in the order and with the samples of another seed; what lies in memory lies there once."""
+        if self._held is None:
+            self._held = self._hold(self.device if self.resident else torch.device("cpu"))
+        other = copy.copy(self)
+        other.seed, other._plan = seed, None
+        return other
+
     @property
     def n_lists(self) -> int:
         """Lists of an epoch."""
@@ -155,6 +164,11 @@ class Batches:
         Args:
             score: from a batch to scores `[batch, list]` or `[batch, list, ...]`.
         """
+        out = self.gather(score)
+        return np.zeros(0, np.float32) if out is None else out.cpu().numpy()
+
+    def gather(self, score: Callable[[Batch], Tensor]) -> Tensor | None:
+        """As `collect`, and the scores stay on the device; None where there is no document."""
         if self.list_size is not None:
             raise InputError("a cut list leaves documents without a score", do="Score with list_size=None")
         out: Tensor | None = None
@@ -164,7 +178,7 @@ class Batches:
                 # One row more than documents: padding carries row -1, so what is computed for it lands there.
                 out = scores.new_zeros((self.split.n_documents + 1, *scores.shape[2:]), dtype=torch.float32)
             out[batch.document] = scores.detach().to(torch.float32)
-        return np.zeros(0, np.float32) if out is None else out[:-1].cpu().numpy()
+        return None if out is None else out[:-1]
 
     def _planned(self) -> Plan:
         if self._plan is None or self._plan[0] != self.epoch:

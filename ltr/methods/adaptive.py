@@ -89,9 +89,9 @@ class Free(OneEach):
             return Scalarised(self._loss(), Fixed(tuple(w)), scalarisation(c.by, m, **c.rule))
         return Aggregated(self._loss(), Fixed(tuple(w)), aggregator(c.by, m, **c.rule), c.space)
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
-        scores = self.models[0].score(split, self.preferences)
-        return np.repeat(scores, len(preferences), axis=0)
+    def _score(self, split: Split, preferences: np.ndarray):
+        scores = self.models[0].score_tensor(split, self.preferences)
+        return scores.expand(len(preferences), -1)
 
 
 for _name, _formula, _source in (

@@ -199,12 +199,22 @@ class Method:
         Raises:
             InputError: not fitted, an invalid preference, or one a method that steers "fitted" has no model for.
         """
+        scores = self._score(split, self._checked(preferences), **options)
+        return np.ascontiguousarray(on_host(scores), dtype=np.float32)
+
+    def score_tensor(self, split: Split, preferences, **options):
+        """As `score`, a tensor: scores of nets stay on their device, those of trees come from the host."""
+        import torch
+
+        scores = self._score(split, self._checked(preferences), **options)
+        return torch.as_tensor(scores, dtype=torch.float32).contiguous()
+
+    def _checked(self, preferences) -> np.ndarray:
         from ..objectives import check_preference
 
         if not self.models:
             raise InputError(f"method {self.name!r} is not fitted", do="Call fit, or load one that was saved")
-        w = np.atleast_2d(check_preference(preferences, self.objectives))
-        return np.ascontiguousarray(self._score(split, w, **options), dtype=np.float32)
+        return np.atleast_2d(check_preference(preferences, self.objectives))
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder `load_method` reads: method.json, a folder a model, the base; whole or not at all."""
@@ -235,7 +245,8 @@ class Method:
         """Fills `models` (and `memory`); returns how many trainings it ran."""
         raise NotImplementedError
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
+    def _score(self, split: Split, preferences: np.ndarray):
+        """`[preference, documents]`: of nets a tensor where they live, else an array."""
         raise NotImplementedError
 
     def _load_model(self, folder: Path):
@@ -275,5 +286,20 @@ class Method:
             return None
         return {k: v.detach().cpu() for k, v in base.net.state_dict().items()}
 
-    def _reference(self, split: Split) -> np.ndarray | None:
-        return None if self.base is None else self.base.score(split)
+    def _reference(self, split: Split):
+        """Scores of the base on a split, a tensor on the device of the models; None without a base."""
+        if self.base is None:
+            return None
+        own = getattr(self.base, "score_tensor", self.base.score)  # trees score on the host
+        return self._here(own(split))
+
+    def _here(self, scores):
+        """Array or tensor as a float32 tensor on the device of the models, which are nets."""
+        import torch
+
+        return torch.as_tensor(scores, dtype=torch.float32, device=self.models[0].device)
+
+
+def on_host(scores) -> np.ndarray:
+    """Array or tensor as an array."""
+    return scores if isinstance(scores, np.ndarray) else scores.cpu().numpy()

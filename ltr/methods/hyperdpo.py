@@ -92,10 +92,10 @@ class HyperDPO(ReferenceMethod):
         self.models = [ranker]
         return 1
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray, *, beta: float | None = None):
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref, *, beta: float | None = None):
         if beta is not None and not self.told:
             raise InputError("this net was not told of the temperature", do="Set temperature, or use control.")
-        return self.models[0].score(
+        return self.models[0].score_tensor(
             split, preferences, reference=s_ref if self.config.augmented else None,
             beta=(beta or self.config.beta) if self.told else None,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import copy
 
 import numpy as np
 
-from ..rankers.fleet import score_fleet
+from ..rankers.fleet import fleet_scores
 from ..types import Split
 from .base import METHODS, Work
 from .reference import ReferenceConfig, ReferenceMethod, train_each
@@ -38,15 +38,17 @@ class Merged(ReferenceMethod):
 class MOD(Merged):
     """Scores averaged. All m models are run."""
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
-        scores = score_fleet(self.models, split, reference=s_ref if self.config.augmented else None)
-        return preferences.astype(np.float32) @ scores  # weights sum to 1, so s_ref comes through whole
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
+        scores = fleet_scores(self.models, split, reference=s_ref if self.config.augmented else None)
+        return self._here(preferences) @ scores  # weights sum to 1, so s_ref comes through whole
 
 
 class Soup(Merged):
     """Weights averaged. One model is run a preference."""
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
+        import torch
+
         one = np.eye(len(self.objectives))[:1]
         reference = s_ref if self.config.augmented else None
         weights = [model.net.state_dict() for model in self.models]
@@ -57,8 +59,8 @@ class Soup(Merged):
             mixed.net.load_state_dict({
                 key: sum(float(a) * state[key] for a, state in zip(w, weights, strict=True)) for key in weights[0]
             })  # fmt: skip
-            scores.append(mixed.score(split, one, reference=reference)[0])
-        return np.stack(scores)
+            scores.append(mixed.score_tensor(split, one, reference=reference)[0])
+        return torch.stack(scores)
 
 
 @METHODS.register(

@@ -129,8 +129,8 @@ class OneShot(OneEach):
         self.models = [ranker]
         return 1 + extra
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
-        return self.models[0].score(split, preferences)
+    def _score(self, split: Split, preferences: np.ndarray):
+        return self.models[0].score_tensor(split, preferences)
 
     def _step_source(self, m: int):
         from .criteria import Dirichlet

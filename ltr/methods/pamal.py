@@ -60,8 +60,8 @@ class PaMaL(Method):
         self.models = [ranker]
         return 1
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
-        return self.models[0].score(split, preferences)
+    def _score(self, split: Split, preferences: np.ndarray):
+        return self.models[0].score_tensor(split, preferences)
 
     def _load_model(self, folder: Path) -> WeightMixRanker:
         return WeightMixRanker.load(folder)

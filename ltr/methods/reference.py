@@ -19,7 +19,7 @@ from ..rankers.conditioned import ConditionedRanker
 from ..rankers.config import ConditioningConfig, check
 from ..rankers.fleet import fit_fleet
 from ..types import Split
-from .base import Method, MethodConfig, Work
+from .base import Method, MethodConfig, Work, on_host
 from .front import weighted_mean
 
 __all__ = ["ReferenceConfig", "ReferenceMethod", "train_each", "train_plain"]
@@ -62,7 +62,8 @@ class ReferenceMethod(Method):
     def _train(self, work: Work) -> int:
         raise NotImplementedError
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray, **options) -> np.ndarray:
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref, **options):
+        """A tensor where the nets are; `s_ref` is an array or a tensor."""
         raise NotImplementedError
 
     def _fit(self, work: Work) -> int:
@@ -71,16 +72,16 @@ class ReferenceMethod(Method):
         control = controls[0]
         if len(controls) > 1 and work.vali is not None:
             s_ref = work.references[1]
-            moved = self._plain(work.vali, work.preferences, s_ref) - s_ref
+            moved = on_host(self._plain(work.vali, work.preferences, s_ref)) - s_ref
             reached = [weighted_mean(work.vali, s_ref + x * moved, work.preferences, work.measures) for x in controls]
             control = controls[int(np.argmax(reached))]
         self.memory = {**self.memory, "control": float(control)}
         return trained
 
-    def _score(self, split: Split, preferences: np.ndarray, *, control: float | None = None, **options) -> np.ndarray:
+    def _score(self, split: Split, preferences: np.ndarray, *, control: float | None = None, **options):
         s_ref = self._reference(split)
         moved = self._plain(split, preferences, s_ref, **options) - s_ref
-        return s_ref + np.float32(self.memory["control"] if control is None else control) * moved
+        return s_ref + float(np.float32(self.memory["control"] if control is None else control)) * moved
 
 
 def train_plain(

@@ -95,8 +95,8 @@ class RiC(Method):
     def _levels(self, preferences: np.ndarray) -> np.ndarray:
         return desired_levels(preferences, self.config.norm, self.config.low, self.config.high)
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
-        return self.models[0].score(split, self._levels(preferences))
+    def _score(self, split: Split, preferences: np.ndarray):
+        return self.models[0].score_tensor(split, self._levels(preferences))
 
 
 @METHODS.register(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..rankers.fleet import score_fleet
+from ..rankers.fleet import fleet_scores
 from ..types import Split
 from .base import METHODS, Method, MethodConfig, Work
 from .reference import ReferenceConfig, ReferenceMethod, train_each
@@ -64,9 +64,9 @@ def model_of(method: Method, preferences: np.ndarray) -> list[int]:
     return found
 
 
-def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=None) -> np.ndarray:
+def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=None):
     which = model_of(method, preferences)
-    return score_fleet([method.models[i] for i in which], split, reference=s_ref)
+    return fleet_scores([method.models[i] for i in which], split, reference=s_ref)
 
 
 def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +126,7 @@ class OneEach(Method):
         self.models = train_each(self, work, criteria, work.preferences, "model", self.judge)
         return extra + len(self.models)
 
-    def _score(self, split: Split, preferences: np.ndarray) -> np.ndarray:
+    def _score(self, split: Split, preferences: np.ndarray):
         return _score_each(self, split, preferences)
 
     def _loss(self):
@@ -200,7 +200,7 @@ class DPOLS(ReferenceMethod):
         loss = dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params)
         return Importance(self._by_gain(loss), source)
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
         return _score_each(self, split, preferences, s_ref if self.config.augmented else None)
 
 

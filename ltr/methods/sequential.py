@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import InputError
 from ..rankers.config import check
 from ..types import Split
-from .base import METHODS, Work
+from .base import METHODS, Work, on_host
 from .reference import ReferenceConfig, ReferenceMethod, train_plain
 
 __all__ = ["SPO", "SPOConfig", "next_reference"]
@@ -84,20 +84,20 @@ class SPO(ReferenceMethod):
             ranker = train_plain(self, here, criterion, (seen / seen.sum())[None], f"round{t}")
             self.models.append(ranker)
             last = tuple(
-                None if split is None else self._round(ranker, split, r)
+                None if split is None else on_host(self._round(ranker, split, r))
                 for split, r in zip((work.train, work.vali), references, strict=True)
             )
         return len(self.models)
 
-    def _round(self, ranker, split: Split, reference: np.ndarray) -> np.ndarray:
+    def _round(self, ranker, split: Split, reference):
         one = np.eye(len(self.objectives))[:1]  # a plain net is told of no preference
-        return ranker.score(split, one, reference=reference if self.config.augmented else None)[0]
+        return ranker.score_tensor(split, one, reference=reference if self.config.augmented else None)[0]
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref: np.ndarray) -> np.ndarray:
-        scores = s_ref
+    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
+        scores = s_ref = self._here(s_ref)
         for ranker in self.models:
-            scores = self._round(ranker, split, next_reference(s_ref, scores, self.config.alpha).astype(np.float32))
-        return np.repeat(scores[None], len(preferences), axis=0)
+            scores = self._round(ranker, split, next_reference(s_ref, scores, self.config.alpha))
+        return scores.expand(len(preferences), -1)
 
 
 @METHODS.register(

@@ -175,6 +175,13 @@ class FittedRanker:
         Raises:
             InputError: not fitted yet, another number of features, or a preference (only conditioned rankers take one).
         """
+        self._check_input(split, preference)
+        scores = np.ascontiguousarray(self._score(split), dtype=np.float32)
+        if not np.isfinite(scores).all():
+            raise self._not_finite()
+        return scores
+
+    def _check_input(self, split: Split, preference=None) -> None:
         if self.n_features is None:
             raise InputError(f"ranker {self.name!r} is not fitted", do="Call fit, or load a ranker that was saved")
         if preference is not None:
@@ -184,10 +191,9 @@ class FittedRanker:
                 f"ranker {self.name!r} was fitted on other features", expected=f"{self.n_features} features",
                 came=split.n_features, do="Score lists with the columns of the training split, in its order",
             )  # fmt: skip
-        scores = np.ascontiguousarray(self._score(split), dtype=np.float32)
-        if not np.isfinite(scores).all():
-            raise InputError(f"scores of ranker {self.name!r} are not finite", do="Check the features for huge values")
-        return scores
+
+    def _not_finite(self) -> InputError:
+        return InputError(f"scores of ranker {self.name!r} are not finite", do="Check the features for huge values")
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder `load_ranker` reads: ranker.json and the model. It appears whole or not at all."""

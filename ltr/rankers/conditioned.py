@@ -194,6 +194,10 @@ class ConditionedRanker:
             reference: s_ref of the split, float32 `[documents]`, for an augmented net.
             beta: temperature, for a net that is told.
         """
+        return self.score_tensor(split, preferences, reference=reference, beta=beta).cpu().numpy()
+
+    def score_tensor(self, split: Split, preferences: np.ndarray, *, reference=None, beta: float | None = None):
+        """As `score`, a tensor on the net's device; `reference` may be one."""
         import torch
 
         from ..datasets.module import Batches
@@ -206,7 +210,7 @@ class ConditionedRanker:
         net, cells = self.net.eval(), _CELLS.get(self.device.type, _CELLS_ELSEWHERE)
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
         told = None if beta is None else w.new_full((len(w),), beta)
-        base = None if reference is None else torch.from_numpy(np.append(reference, np.float32(0))).to(self.device)
+        base = None if reference is None else padded(reference, self.device)
 
         def score(batch):
             step = max(1, cells // max(batch.where.numel(), 1))
@@ -222,11 +226,8 @@ class ConditionedRanker:
                 ]  # fmt: skip
                 return torch.cat(parts, 1).mT
 
-        flat = Batches(split, device=self.device, transform=self.transform).collect(score)
-        scores = np.ascontiguousarray(flat.reshape(split.n_documents, len(w)).T)
-        if not np.isfinite(scores).all():
-            raise InputError("scores are not finite", do="Check the features for huge values")
-        return scores
+        flat = Batches(split, device=self.device, transform=self.transform).gather(score)
+        return rows_of(flat, len(w), self.device)
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder `load` reads; it appears whole or not at all."""
@@ -282,6 +283,31 @@ class ConditionedRanker:
             "data": [_fingerprint(split) for split in (job.train, job.vali) if split is not None],
         }  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def padded(flat, device):
+    """Flat scores `[documents]`, array or tensor, as a tensor with a 0 behind them: padding carries row -1."""
+    import torch
+
+    if isinstance(flat, np.ndarray):
+        return torch.from_numpy(np.append(flat, np.float32(0))).to(device)
+    flat = flat.to(device, torch.float32)
+    return torch.cat([flat, flat.new_zeros(1)])
+
+
+def rows_of(flat, rows: int, device):
+    """What was gathered `[documents, row]`, as `[row, documents]`.
+
+    Raises:
+        InputError: a score that is not finite.
+    """
+    import torch
+
+    if flat is None:
+        return torch.zeros(rows, 0, device=device)
+    if not flat.isfinite().all():
+        raise InputError("scores are not finite", do="Check the features for huge values")
+    return flat.T.contiguous()
 
 
 def _numpy(tensor) -> np.ndarray:

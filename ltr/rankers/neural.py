@@ -85,11 +85,25 @@ class NeuralRanker(FittedRanker):
         return batches.n_documents * len(state.history)
 
     def _score(self, split: Split) -> np.ndarray:
+        return self._gathered(split).cpu().numpy()
+
+    def score_tensor(self, split: Split):
+        """As `score`, a tensor on the net's device."""
+        self._check_input(split)
+        scores = self._gathered(split)
+        if not scores.isfinite().all():
+            raise self._not_finite()
+        return scores
+
+    def _gathered(self, split: Split):
+        import torch
+
         from ..datasets.module import Batches
         from .nets import score_batch
 
         batches = Batches(split, device=self.device, transform=self.transform)
-        return batches.collect(lambda batch: score_batch(self.net, batch))
+        scores = batches.gather(lambda batch: score_batch(self.net, batch))
+        return torch.zeros(0, device=self.device) if scores is None else scores
 
     def _write(self, folder: Path) -> Mapping[str, Any]:
         import torch
