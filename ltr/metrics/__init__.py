@@ -25,6 +25,7 @@ _HOME = {
     "count_blank": "ranking",
     "evaluate": "ranking",
     "mean": "ranking",
+    "per_query": "rankings",
     "Comparison": "significance",
     "Interval": "significance",
     "bootstrap_interval": "significance",

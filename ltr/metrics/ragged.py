@@ -42,6 +42,10 @@ class Numpy:
     def repeat(self, x, counts):
         return np.repeat(x, counts)
 
+    def repeated(self, x, times: int):
+        """A read-only view `[times, n]` of x `[n]`."""
+        return np.broadcast_to(x, (times, len(x)))
+
     def cumsum(self, x):
         return np.cumsum(x)
 
@@ -124,6 +128,9 @@ class Torch:
 
     def repeat(self, x, counts):
         return self.torch.repeat_interleave(x, counts)
+
+    def repeated(self, x, times: int):
+        return x.expand(times, -1)
 
     def cumsum(self, x):
         return self.torch.cumsum(x, 0)

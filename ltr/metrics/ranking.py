@@ -59,16 +59,17 @@ def evaluate(
     one = isinstance(measures, (str, Measure))
     asked = [measure(m) for m in ([measures] if one else measures)]
     ranking = Order(judged, _scores(judged, scores))
-    values = {}
-    for m in asked:
-        entry = MEASURES[m.name]
-        value = entry.function(ranking.under(m.ties), m)
-        if m.short == "0":
-            value = judged.xp.where(judged.lists.lengths < m.cutoff, 0.0, value)
-        filler = {"skip": float("nan"), "0": 0.0, "1": 1.0}[m.empty]
-        value = judged.xp.where(judged.blank(entry.claims["blank"], m.rel), filler, value)
-        values[repr(m)] = judged.xp.host(value)
-    return values
+    return {repr(m): judged.xp.host(value_of(m, ranking)) for m in asked}
+
+
+def value_of(m: Measure, ranking: Order):
+    """One measure of a ranking under its rules for ties, blank and short lists, float64 `[lists]` on its device."""
+    entry, judged = MEASURES[m.name], ranking.judged
+    value = entry.function(ranking.under(m.ties), m)
+    if m.short == "0":
+        value = judged.xp.where(judged.lists.lengths < m.cutoff, 0.0, value)
+    filler = {"skip": float("nan"), "0": 0.0, "1": 1.0}[m.empty]
+    return judged.xp.where(judged.blank(entry.claims["blank"], m.rel), filler, value)
 
 
 def mean(values) -> float:
@@ -122,6 +123,7 @@ class Order:
             self.row = first[row]
         self._means: dict = {}
         self._gathered: dict = {}
+        self._ties: list[Lists] = []  # the tie groups once they were asked for, which no label changes
 
     @cached_property
     def has_ties(self) -> bool:
@@ -135,13 +137,23 @@ class Order:
             return self
         if rule not in self._rules:
             if rule == "mean":
-                other = Order.__new__(Order)
-                own = {"groups": self.lists.groups(self.tied), "_rules": {}, "_means": {}, "_gathered": {}}
-                other.__dict__.update(self.__dict__, **own)
+                if not self._ties:
+                    self._ties.append(self.lists.groups(self.tied))
+                other = self._with(groups=self._ties[0])
             else:
                 other = Order(self.judged, self._scores, rule)
             self._rules[rule] = other
         return self._rules[rule]
+
+    def judged_by(self, judged: Judgements) -> Order:
+        """The same order with other labels of the same lists: sorted, and looked through for ties, once for all."""
+        _ = self.has_ties
+        return self._with(judged=judged)
+
+    def _with(self, **own) -> Order:
+        other = Order.__new__(Order)
+        other.__dict__.update(self.__dict__, _rules={}, _means={}, _gathered={}, **own)
+        return other
 
     def expected(self, name, top: Lists):
         """`judged.values(name)` of the document at each slot of `top`, in expectation where scores are tied.
