@@ -6,13 +6,17 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from ltr import datasets
+from ltr.cli import main
 from ltr.datasets import folder as folders
 from ltr.datasets import parts, svmlight
 from ltr.datasets.store import Objective, Store, convert_folder
@@ -402,6 +406,87 @@ def test_stores_that_do_not_open(raw, tmp_path):
 # --- nothing half-written ----------------------------------------------------------------------------------------
 
 
+def files_of(folder):
+    """Path within the folder -> bytes."""
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Files of a few hundred bytes become several chunks, as large ones do."""
+    monkeypatch.setattr(svmlight, "CHUNK", 150)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_threads_change_no_byte_of_a_store(raw, tmp_path, small_chunks, threads):
+    (raw / "Fold2" / "train.txt").write_text(text(range(90, 99), features=9, docs=False))  # wider than the others
+    (raw / "Fold3" / "train.txt").write_text(text([*range(40), 3, 5], base=0))  # an index 0, queries that come back
+    (raw / "Fold4" / "train.txt").write_bytes(gzip.compress(text(range(70, 79)).encode(), mtime=0))
+    for options in ({}, {"objectives": {"relevance": {}, "x": {"column": 2}}, "drop": [4]}):
+        stores = [tmp_path / f"{len(options)}-{n}" for n in (1, threads)]
+        for store, n in zip(stores, (1, threads), strict=True):
+            convert_folder(raw, store, name="letor", threads=n, **options)
+        assert files_of(stores[0]) == files_of(stores[1])
+
+
+def test_threads_change_no_byte_of_tables(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for seed, split in enumerate(SPLITS):
+        rows = np.random.default_rng(seed).integers(0, 9, (400, 4)).tolist()
+        body = "".join(f"{split}{q},{y},{a}.5,{b}\n" for q, y, a, b in rows)
+        (raw / f"{split}.csv").write_text("qid,label,a,b\n" + body)
+    seen = []
+    for threads in (1, 3):
+        told = seen.append if threads == 3 else lambda call: None
+        convert_folder(raw, tmp_path / f"{threads}", threads=threads, progress=lambda *call, told=told: told(call))
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
+    assert seen[-1][1] == seen[-1][2] == 2 * sum(p.stat().st_size for p in raw.iterdir())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_of_several_bad_files_the_first_is_named(raw, tmp_path, small_chunks, threads):
+    bad = []
+    for fold, line in (("Fold1", 7), ("Fold2", 3), ("Fold5", 2)):
+        path = raw / fold / "train.txt"
+        lines = path.read_text().splitlines()
+        lines[line - 1] = f"oops {fold}"
+        path.write_text("\n".join(lines))
+        bad.append(f"{fold}/train.txt:{line}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=f"{bad[0]}: the label is not a number.*oops"):
+        convert_folder(raw, tmp_path / "store", threads=threads)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_real_ctrl_c_while_threads_read_leaves_nothing(raw, tmp_path, small_chunks):
+    """The signal reaches the main thread, which waits for the others."""
+    before = sorted(tmp_path.rglob("*"))
+    began = []
+
+    def progress(what, done, total):
+        began.append(what)
+        if len(began) == 20:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.001 if len(began) < 20 else 0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_folder(raw, tmp_path / "store", threads=4, progress=progress)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(began) < 60  # all of it would be more than a hundred
+    assert not [t for t in threading.enumerate() if t.name.startswith("ltr-")]
+
+
+def test_threads_must_be_some(raw, tmp_path):
+    with pytest.raises(InputError, match="threads; expected a whole number above 0; came 0"):
+        convert_folder(raw, tmp_path / "store", threads=0)
+    assert main(["data", "convert", str(raw), "--to", str(tmp_path / "store"), "--threads", "0"]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+    command = ["data", "convert", str(raw), "--to", str(tmp_path / "store"), "--threads", "3", "--quiet"]
+    assert main(command) == 0
+    assert Store.open(tmp_path / "store").verify() == []
+
+
 def test_a_bad_line_leaves_nothing(raw, tmp_path):
     with open(raw / "Fold4" / "test.txt", "a") as file:
         file.write("oops\n")
@@ -412,8 +497,9 @@ def test_a_bad_line_leaves_nothing(raw, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("after", [0, 3, 12, 19])
-def test_ctrl_c_leaves_nothing(raw, tmp_path, after):
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("after", [0, 3, 12, 19, 40])
+def test_ctrl_c_leaves_nothing(raw, tmp_path, small_chunks, after, threads):
     before = sorted(tmp_path.rglob("*"))
     calls = []
 
@@ -424,19 +510,20 @@ def test_ctrl_c_leaves_nothing(raw, tmp_path, after):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert_folder(raw, tmp_path / "store", progress=progress)
+        convert_folder(raw, tmp_path / "store", threads=threads, progress=progress)
     assert sorted(tmp_path.rglob("*")) == before
     assert len(calls) == after + 1
 
 
-@pytest.mark.parametrize("place", ["write", "label_facts"])
-def test_an_interrupt_while_writing_leaves_nothing(raw, tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("place", ["write", "sealed", "label_facts"])
+def test_an_interrupt_while_writing_leaves_nothing(raw, tmp_path, monkeypatch, place, threads):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(parts, place, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        convert_folder(raw, tmp_path / "store")
+        convert_folder(raw, tmp_path / "store", threads=threads)
     assert [p.name for p in tmp_path.iterdir()] == ["raw"]
 
 
@@ -454,9 +541,11 @@ def test_targets(raw, tmp_path):
     assert Store.open(target).objectives == ("again",)
 
 
-def test_progress_ends_at_the_whole(raw, tmp_path):
+@pytest.mark.parametrize("threads", [1, 4])
+def test_progress_ends_at_the_whole(raw, tmp_path, small_chunks, threads):
     seen = []
-    convert_folder(raw, tmp_path / "store", progress=lambda what, done, total: seen.append((what, done, total)))
+    told = lambda what, done, total: seen.append((what, done, total))  # noqa: E731
+    convert_folder(raw, tmp_path / "store", threads=threads, progress=told)
     assert seen[-1][1] == seen[-1][2] == 2 * sum(p.stat().st_size for p in raw.glob("Fold*/*.txt"))
     assert [d for _, d, _ in seen] == sorted(d for _, d, _ in seen)
 

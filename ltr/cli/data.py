@@ -79,6 +79,7 @@ class Convert:
         features: feature columns of a table.
         index_base: index of the first feature in svmlight text.
         non_finite: nan and inf among the features.
+        threads: threads that read files side by side; the processor's by default, at most 4.
         overwrite: replace the store that lies there.
         quiet: no progress and no table.
     """
@@ -94,6 +95,7 @@ class Convert:
     features: tuple[str, ...] = option((), metavar="COLUMN")
     index_base: Literal[0, 1] | None = None
     non_finite: Literal["keep", "refuse"] = "keep"
+    threads: int | None = None
     overwrite: bool = False
     quiet: bool = option(False, short="-q")
 
@@ -249,8 +251,8 @@ def convert(options: Convert) -> int:
         store = convert_folder(
             path, target, name=options.name, card=card, objectives=options.objectives or None,
             drop=[int(f) if f.isdigit() else f for f in options.drop], columns=columns or None,
-            index_base=options.index_base, non_finite=options.non_finite, overwrite=options.overwrite,
-            progress=progress,
+            index_base=options.index_base, non_finite=options.non_finite, threads=options.threads,
+            overwrite=options.overwrite, progress=progress,
         )  # fmt: skip
     if not options.quiet:
         _show_store(store)

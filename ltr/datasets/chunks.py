@@ -78,10 +78,11 @@ def chunks(path: Path, size: int, progress: Callable[[int], None] | None) -> Ite
 
 def _fill(file, view: memoryview) -> int:
     """Reads until the view is full or the file ends; bytes read."""
-    at = 0
+    at, step = 0, len(view)
+    if isinstance(file, gzip.GzipFile):
+        step = 65536  # when the stream breaks, what came before is there and its lines are counted
     while at < len(view):
-        # In small steps: when a gzip stream breaks, what came before is there and its lines are counted.
-        got = file.readinto1(view[at : at + 65536])
+        got = file.readinto1(view[at : at + step])
         if not got:
             break
         at += got

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import numpy as np
 
 from ..errors import InputError
 from . import folder as folders
-from . import labels, parts, svmlight, table
-from .division import SPLITS, Part, divide, splits
+from . import labels, manifest, parts, svmlight, table
+from .crew import Crew, Stopped
+from .division import SPLITS, Part, divide
 from .gather import Gathered
 from .labels import Matrix, Objective
-from .store import SCHEMA, Store
+from .store import Store
 
 if TYPE_CHECKING:
     from .card import Card
@@ -85,26 +87,27 @@ def convert(
         index_base: 0 or 1; by default 1 unless an index 0 stands in any file.
         columns: roles of a table's columns, as `table.roles` takes them.
         non_finite: whether nan and inf among the features are kept (and listed in the manifest) or refused.
-        threads: parser threads, as `read_svmlight`.
-        progress: called with (what, bytes done, bytes in all).
+        threads: how many are ever busy; files are read side by side, and the threads that are left parse chunks of
+            them. The store does not depend on it. Default: the processor's, at most 4.
+        progress: called with (what, bytes done, bytes in all), one call at a time, from any thread.
         overwrite: replace what lies at `folder` (only a store is ever replaced).
 
     Returns:
         The store, opened.
 
     Raises:
-        InputError: with file and line for bad data; nothing is left behind.
+        InputError: with file and line for bad data (of several bad files: of the first); nothing is left behind.
     """
     folder = Path(folder)
     _check_target(folder, overwrite)
     _check_sources(sources)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}.partial"
-    wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, threads, progress)
+    wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress)
     try:
         work.mkdir()
-        manifest = _build(sources, work, name, wanted, root)
-        (work / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", "utf-8")
+        said = _build(sources, work, name, wanted, root, Crew(threads))
+        (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
         _install(work, folder, overwrite)
     except BaseException:  # Ctrl-C too: a broken conversion leaves nothing
         shutil.rmtree(work, ignore_errors=True)
@@ -123,7 +126,6 @@ class _Wanted:
     index_base: int | None
     columns: Mapping[str, Any]
     non_finite: str
-    threads: int | None
     progress: Progress | None
 
     @property
@@ -196,9 +198,9 @@ def _install(work: Path, folder: Path, overwrite: bool) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None) -> dict:
+def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, crew: Crew) -> dict:
     """Reads everything, writes the parts, returns the manifest."""
-    where = _read(sources, work, wanted)
+    where = _read(sources, work, wanted, crew)
     found = list({part.id: part for given in where.values() for part in given.values()}.values())
     matrix = _matrix(found, wanted)
     objectives, leaving = labels.choose(wanted.objectives, wanted.drop, wanted.card, matrix)
@@ -206,75 +208,88 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None) -
     if len(keep) == 0:
         raise InputError("no features are left", expected="inputs beside objectives and drops", came=matrix.names)
 
-    seen = parts.FeatureFacts(len(keep))
-    for part in found:
+    def finish(part: Part, check) -> parts.FeatureFacts:
+        check()
         own = labels.values(part.gathered, objectives, matrix, part.path)
         names = [o.name for o in objectives]
         width = matrix.width
         parts.write(part.folder, part.gathered, part.layout, own, names, base=matrix.base, width=width, keep=keep)
         part.labels = part.layout.reorder(own)
-        seen.see(part.folder / "features.npy")
-    kept = [matrix.names[k] for k in keep]
-    roles = found[0].columns
-    folds: dict[str, dict] = {}
-    for fold, split, part, ranges, made in splits(where):
-        folds.setdefault(fold, {})[split] = _split_facts(part, ranges, made, objectives)
-    from .. import __version__
+        part.files, seen = parts.sealed(part.folder, check)
+        return seen
 
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "made_by": f"ltr {__version__}",
-        "card": _card_facts(wanted.card),
-        "objectives": [{"name": o.name, "column": o.column, "raw": o.raw} for o in objectives],
-        "features": {
-            "count": len(keep),
-            "names": kept,
-            "left_out": [matrix.names[k] for k in leaving],
-            "ignored": list(roles.ignored) if roles else [],
-            "index_base": None if roles else matrix.base,
-            "constant": [kept[k] for k in seen.constant()],
-            "non_finite": {kept[k]: int(seen.non_finite[k]) for k in np.flatnonzero(seen.non_finite)},
-        },
-        "columns": roles
-        and {"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},
-        "folds": folds,
-        "parts": {part.id: _part_facts(part, objectives, root) for part in found},
-    }
+    seen = parts.FeatureFacts.together(crew.each(finish, found, size=lambda part: part.gathered.documents))
+    return manifest.of(name, wanted.card, objectives, matrix, keep, where, seen, root)
 
 
-def _read(sources, work: Path, wanted: _Wanted) -> dict[str, dict[str, Part]]:
+def _read(sources, work: Path, wanted: _Wanted, crew: Crew) -> dict[str, dict[str, Part]]:
     """Every raw file once, its features spooled; fold -> split -> part."""
     paths = list(dict.fromkeys(Path(p) for given in sources.values() for p in given.values()))
-    sizes = {p: p.stat().st_size for p in paths}
-    total, done = 2 * sum(sizes.values()), 0  # each file is hashed, then read
+    told = _Told(wanted.progress, {p: p.stat().st_size for p in paths})
 
-    def tell(what: str, at: int) -> None:
-        if wanted.progress:
-            wanted.progress(what, at, total)
+    def hashed(path: Path, check) -> str:
+        def tell(at: int) -> None:
+            check()
+            told(f"hash {path.name}", path, at)
+
+        tell(0)
+        return parts.sha256(path, tell)
+
+    def read(part: Part, check) -> None:
+        def tell(at: int) -> None:
+            check()
+            told(f"read {part.path.name}", part.path, told.sizes[part.path] + at)
+
+        part.gathered = _gather(part, wanted, crew, tell)
+        divide(part, divided.get(part.id, "whole"))
+        for path in same[part.id]:
+            told(f"read {path.name}", path, 2 * told.sizes[path])
 
     by_path: dict[Path, Part] = {}
     by_id: dict[str, Part] = {}
-    for path in paths:
-        tell(f"hash {path.name}", done)
-        part = _open(path, work, wanted)
-        by_path[path] = by_id.setdefault(part.id, part)
-        done += sizes[path]
+    same: dict[str, list[Path]] = {}
+    for path, digest in zip(paths, crew.each(hashed, paths, size=told.sizes.get), strict=True):
+        part = _open(path, digest, work, wanted)
+        by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
+        same.setdefault(part.id, []).append(path)
     where = {fold: {split: by_path[Path(p)] for split, p in given.items()} for fold, given in sources.items()}
     divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
     divided |= {g["all"].id: "all" for g in where.values() if "all" in g}
-    for path, part in by_path.items():
-        if part.gathered is None:  # else the same bytes came under another name
-            part.gathered = _gather(part, wanted, lambda at, p=path, d=done: tell(f"read {p.name}", d + at))
-            divide(part, divided.get(part.id, "whole"))
-        done += sizes[path]
-        tell(f"read {path.name}", done)
+    crew.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
     return where
 
 
-def _open(path: Path, work: Path, wanted: _Wanted) -> Part:
-    digest = identity = parts.sha256(path)
-    sizes, columns = None, None
+class _Told:
+    """Progress over all files, each counted twice: it is hashed, then read.
+
+    Args:
+        progress: of the caller, or None.
+        sizes: bytes of each file.
+    """
+
+    def __init__(self, progress: Progress | None, sizes: dict[Path, int]):
+        self.progress, self.sizes, self.total = progress, sizes, 2 * sum(sizes.values())
+        self._at = dict.fromkeys(sizes, 0)
+        self._done, self._over, self._lock = 0, False, threading.Lock()
+
+    def __call__(self, what: str, path: Path, at: int) -> None:
+        """So many of the 2 x size bytes of `path` are done."""
+        if self.progress is None:
+            return
+        with self._lock:
+            if self._over:
+                raise Stopped
+            self._done += max(0, at - self._at[path])
+            self._at[path] = max(at, self._at[path])
+            try:
+                self.progress(what, self._done, self.total)
+            except BaseException:  # also how a caller stops us: it is not called again
+                self._over = True
+                raise
+
+
+def _open(path: Path, digest: str, work: Path, wanted: _Wanted) -> Part:
+    identity, sizes, columns = digest, None, None
     if table.is_table(path):
         columns = table.roles(path, **wanted.table_columns())
     elif not svmlight.has_qid(path):
@@ -285,7 +300,7 @@ def _open(path: Path, work: Path, wanted: _Wanted) -> Part:
     return part
 
 
-def _gather(part: Part, wanted: _Wanted, progress: Callable[[int], None]) -> Gathered:
+def _gather(part: Part, wanted: _Wanted, crew: Crew, progress: Callable[[int], None]) -> Gathered:
     gathered = Gathered(part.folder / parts.SPOOL, parts.HEADER)
     if part.columns is not None:
         return gathered.read(table.blocks(part.path, part.columns, progress=progress))
@@ -296,7 +311,7 @@ def _gather(part: Part, wanted: _Wanted, progress: Callable[[int], None]) -> Gat
             index_base=wanted.base,
             qid=part.sizes is None,
             non_finite=wanted.non_finite,
-            threads=wanted.threads,
+            crew=crew,
             progress=progress,
         )
     )
@@ -321,49 +336,3 @@ def _matrix(found: list[Part], wanted: _Wanted) -> Matrix:
     width = wanted.declared or max(part.gathered.top(base) for part in found)
     names = wanted.card.feature_names if wanted.card else ()
     return Matrix(names if len(names) == width else tuple(f"f{k + base}" for k in range(width)), base)
-
-
-# --- what the manifest says -----------------------------------------------------------------------------------------
-
-
-def _card_facts(card: Card | None) -> dict | None:
-    if card is None:
-        return None
-    from . import card as cards
-
-    return {"name": card.name, "sha256": cards.card_hash(card.name) if card.name in cards.cards() else None}
-
-
-def _split_facts(part: Part, ranges, made: str, objectives: list[Objective]) -> dict:
-    offsets = part.layout.offsets
-    queries = np.concatenate([np.arange(a, b) for a, b in ranges])
-    rows = np.concatenate([np.arange(offsets[a], offsets[b]) for a, b in ranges])
-    cut = np.concatenate([[0], np.cumsum(np.diff(offsets)[queries])])
-    return {
-        "part": part.id,
-        "queries": [list(r) for r in ranges],
-        "made": made,
-        "n_queries": len(queries),
-        "n_documents": len(rows),
-        "lengths": parts.length_facts(cut),
-        "labels": {o.name: parts.label_facts(part.labels[rows, k], cut) for k, o in enumerate(objectives)},
-    }
-
-
-def _part_facts(part: Part, objectives: list[Objective], root: Path | None) -> dict:
-    below = root is not None and part.path.is_relative_to(root)  # a store is handed on: no paths of this machine
-    return {
-        "source": (part.path.relative_to(root) if below else Path(part.path.name)).as_posix(),
-        "sha256": part.sha256,
-        "bytes": part.path.stat().st_size,
-        "sizes": part.sizes.name if part.sizes else None,
-        "n_documents": part.gathered.documents,
-        "n_queries": len(part.gathered.query_ids),
-        "reordered": part.layout.target is not None,
-        "doc_ids": part.gathered.names_documents,
-        "lengths": parts.length_facts(part.layout.offsets),
-        "labels": {o.name: parts.label_facts(part.labels[:, k], part.layout.offsets) for k, o in enumerate(objectives)},
-        "files": {
-            f.name: {"bytes": f.stat().st_size, "sha256": parts.sha256(f)} for f in sorted(part.folder.iterdir())
-        },
-    }

@@ -36,6 +36,7 @@ class Part:
         columns: roles of a table's columns; None for svmlight text.
         layout: where its rows go; pieces: name -> range of queries, for a divided file.
         labels: float32 `[documents, objective]` in the store's order.
+        files: name -> bytes and sha256 of what was written.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Part:
     layout: Layout | None = None
     pieces: dict[str, tuple[int, int]] | None = None
     labels: np.ndarray | None = None
+    files: dict[str, dict] | None = None
 
     @property
     def says_splits(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,27 @@ from ..errors import InputError
 from ..types import Split
 from .gather import Gathered, Layout
 
-__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sha256", "write"]
+__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sealed", "sha256", "write"]
 
 HEADER = 128  # bytes before the numbers of features.npy; fixed, so that it can be written when the shape is known
 SPOOL = "features.spool"  # beside features.npy while the file is read; becomes it where nothing moves
-_CELLS = 1 << 22
+_BLOCK = 1 << 20  # bytes hashed or looked at in one go: they stay in the processor's cache
 
 
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """Hash of a file, in hex digits.
+
+    Args:
+        progress: called with the bytes hashed so far.
+    """
+    digest, done, buffer = hashlib.sha256(), 0, memoryview(bytearray(_BLOCK))
+    with open(path, "rb", buffering=0) as file:
+        while got := file.readinto(buffer):
+            digest.update(buffer[:got])
+            done += got
+            if progress:
+                progress(done)
+    return digest.hexdigest()
 
 
 def _header(shape: tuple[int, int]) -> bytes:
@@ -142,32 +153,72 @@ def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: d
 
 
 class FeatureFacts:
-    """Which columns never change and which hold nan or inf, over every part it is shown."""
+    """Which columns never change and which hold nan or inf, over every block it is shown."""
 
     def __init__(self, features: int):
         self.least = np.full(features, np.inf, np.float32)
         self.most = np.full(features, -np.inf, np.float32)
         self.non_finite = np.zeros(features, np.int64)
 
-    def see(self, path: Path) -> None:
-        """Reads a features.npy block by block."""
-        rows, columns = np.load(path, mmap_mode="r").shape
-        step = max(1, _CELLS // columns)
-        for first in range(0, rows, step):
-            n = min(step, rows - first)
-            block = np.fromfile(path, np.float32, n * columns, offset=HEADER + 4 * first * columns).reshape(n, columns)
-            # Least and most carry every NaN and infinity with them: they decide whether to look closer.
-            least, most = block.min(axis=0), block.max(axis=0)
-            if not (np.isfinite(least).all() and np.isfinite(most).all()):
-                bad = ~np.isfinite(block)
-                self.non_finite += bad.sum(axis=0)
-                least, most = np.where(bad, np.inf, block).min(axis=0), np.where(bad, -np.inf, block).max(axis=0)
-            np.minimum(self.least, least, out=self.least)
-            np.maximum(self.most, most, out=self.most)
+    @classmethod
+    def together(cls, each: Iterable[FeatureFacts]) -> FeatureFacts:
+        """Facts of several parts as one."""
+        first, *others = each
+        for other in others:
+            np.minimum(first.least, other.least, out=first.least)
+            np.maximum(first.most, other.most, out=first.most)
+            first.non_finite += other.non_finite
+        return first
+
+    def see(self, block: np.ndarray) -> None:
+        """Takes rows, float32 `[rows, feature]`."""
+        # Least and most carry every NaN and infinity with them: they decide whether to look closer.
+        least, most = block.min(axis=0), block.max(axis=0)
+        if not (np.isfinite(least).all() and np.isfinite(most).all()):
+            bad = ~np.isfinite(block)
+            self.non_finite += bad.sum(axis=0)
+            least, most = np.where(bad, np.inf, block).min(axis=0), np.where(bad, -np.inf, block).max(axis=0)
+        np.minimum(self.least, least, out=self.least)
+        np.maximum(self.most, most, out=self.most)
 
     def constant(self) -> np.ndarray:
         """Columns of one value (or none that is finite)."""
         return np.flatnonzero((self.least >= self.most) & (self.non_finite == 0) | (self.least > self.most))
+
+
+def sealed(folder: Path, check: Callable[[], None] = lambda: None) -> tuple[dict[str, dict], FeatureFacts]:
+    """What the manifest says of a part's files, each read once: name -> bytes and sha256, and facts of the features.
+
+    Args:
+        check: called between blocks; may raise.
+    """
+    files: dict[str, dict] = {}
+    for path in sorted(folder.iterdir()):
+        digest = None if path.name == "features.npy" else sha256(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+    path = folder / "features.npy"
+    rows, columns = np.load(path, mmap_mode="r").shape
+    seen, digest = FeatureFacts(columns), hashlib.sha256()
+    block = np.empty((max(1, _BLOCK // (4 * columns)), columns), np.float32)
+    view = memoryview(block).cast("B")
+    with open(path, "rb", buffering=0) as file:
+        digest.update(file.read(HEADER))
+        for first in range(0, rows, len(block)):
+            check()
+            n = min(len(block), rows - first)
+            _fill(file, view[: 4 * n * columns])
+            digest.update(view[: 4 * n * columns])
+            seen.see(block[:n])
+    files[path.name]["sha256"] = digest.hexdigest()
+    return files, seen
+
+
+def _fill(file, view: memoryview) -> None:
+    while len(view):
+        got = file.readinto(view)
+        if not got:
+            raise OSError(f"{file.name}: ended while it was read")
+        view = view[got:]
 
 
 def length_facts(offsets: np.ndarray) -> dict:

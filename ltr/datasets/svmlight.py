@@ -15,8 +15,6 @@ Rules, all of them:
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ import numpy as np
 from ..errors import InputError
 from ..types import Split
 from .chunks import chunks, opened, told
+from .crew import Crew
 from .gather import Block, Gathered
 
 __all__ = ["CHUNK", "blocks", "group", "has_qid", "needed_sizes_file", "read_sizes", "read_svmlight", "sizes_file"]
@@ -194,14 +193,16 @@ def blocks(
     qid: bool = True,
     non_finite: Literal["keep", "refuse"] = "keep",
     threads: int | None = None,
-    chunk: int = CHUNK,
+    crew: Crew | None = None,
+    chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
     """Reads a file block by block; memory is a few chunks for each thread, whatever the file's size.
 
     Args:
         qid: whether every line must carry `qid:` (False: sizes come from a second file).
-        chunk: bytes of text parsed at a time.
+        crew: threads that are shared with other files, in place of `threads` of its own.
+        chunk: bytes of text parsed at a time; `CHUNK` by default.
         progress: called with the bytes of the file read so far.
 
     The rest as `read_svmlight`; blocks may differ in width and base, `Gathered` makes them one matrix.
@@ -211,16 +212,13 @@ def blocks(
     if non_finite not in ("keep", "refuse"):
         raise InputError("non_finite", expected="'keep' or 'refuse'", came=non_finite)
     path = Path(path)
-    threads = threads or min(
-        4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
     shape = _Shape(n_features or 0, 1 if index_base is None else index_base)
 
     def parse(text: np.ndarray):
         return _parse(text, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
 
     documents, lines = 0, 0
-    for parsed, n_lines, wrong in _in_order(parse, chunks(path, chunk, progress), threads):
+    for parsed, n_lines, wrong in (crew or Crew(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
         for block in parsed:
             documents += len(block.labels)
             yield block
@@ -231,27 +229,6 @@ def blocks(
         lines += n_lines
     if documents == 0:
         raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
-
-
-def _in_order(work, items, threads: int):
-    """work(item) for each item, in order, a few ahead on threads."""
-    if threads == 1:
-        for item in items:
-            yield work(item)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="svmlight")
-    waiting = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):

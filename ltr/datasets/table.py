@@ -217,7 +217,7 @@ def blocks(path, columns: Columns, *, progress: Callable[[int], None] | None = N
 
     Args:
         columns: from `roles`.
-        progress: called with about the bytes of the file read so far.
+        progress: called after each block with about the bytes of the file read so far.
     """
     import pyarrow as pa
 
@@ -238,13 +238,14 @@ def blocks(path, columns: Columns, *, progress: Callable[[int], None] | None = N
             file = _csv(path, {**dict.fromkeys(texts, pa.string()), **dict.fromkeys(numbers, pa.float64())})
             batches = iter(file)
         with file:
-            size = path.stat().st_size
+            size, taken = path.stat().st_size, 0
             for batch in batches:
                 if batch.num_rows:
                     yield _block(path, columns, batch, row)
                 row += batch.num_rows
-                if progress and rows:
-                    progress(size * row // rows)
+                taken += batch.nbytes
+                if progress:  # text takes about the room of its numbers, packed text less: the end is told below
+                    progress(size * row // rows if rows else min(size, taken))
     if row == 0:
         raise InputError("no documents", file=path, expected="a row a document", came="an empty table")
     if progress:
