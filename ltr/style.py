@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "LINE", "MARKERS", "PALETTE", "SOFT", "STYLE", "canvas"]
+__all__ = ["FAINT", "INK", "LINE", "MARKERS", "PALETTE", "PAPER", "SOFT", "STYLE", "canvas"]
 
 # Hex values are the names by which `ltr.bench.pictures` finds what to hand over to the page's style sheet.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6f00", "#5a5a5a")
 MARKERS = "osD^vP*X"
 INK, SOFT, LINE = "#1b1b1d", "#66666b", "#d9d9de"
+FAINT, PAPER = "#b4b4ba", "#ffffff"  # lines behind the others; what a hollow mark is filled with
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,

@@ -12,8 +12,9 @@ from made_fronts import made_fronts, made_samples
 from made_results import NDCG, made_results, three_systems
 
 from ltr.bench import leaderboard, report
-from ltr.bench.explorer import SCALE, drill, front, pack, unpack
-from ltr.bench.report_fronts import front_section
+from ltr.bench.explorer import SCALE, drill, front, unpack
+from ltr.bench.front_pictures import fronts_picture
+from ltr.bench.report_fronts import _rows, front_section
 from ltr.bench.samples import best_documents, collect, pick
 
 # ---------------------------------------------------------------------------------------------------- what is embedded
@@ -102,11 +103,17 @@ def test_sample_queries_are_always_among_those_shown():
     assert {"q1", "q2", "q3"} <= set(data["queries"]["ids"])
 
 
-def test_twenty_methods_at_66_preferences_fit_in_three_megabytes():
-    results = made_fronts(systems=20, objectives=3, queries=300)
-    data = front(results, "made-data", samples=made_samples(results, count=5, documents=120))
-    text = pack(data)
-    assert len(text) < 2_800_000 and unpack(text) == data
+def test_twenty_methods_at_66_preferences_fit_in_three_megabytes(tmp_path):
+    """The whole page: tables, pictures as SVG, and values of so many queries that a sample is shown."""
+    pages = importlib.import_module("ltr.bench.report")
+    results = made_fronts(systems=20, objectives=3, queries=300, seeds=(0, 1, 2))
+    samples = made_samples(results, count=5, documents=120)
+    section = front_section(results, "made-data", samples, to=tmp_path, draws=10)
+    data = unpack(section["payload"])
+    assert data == front(results, "made-data", systems=[s["name"] for s in data["systems"]], samples=samples)
+    assert len(data["queries"]["ids"]) < data["queries"]["of"] and len(section["pictures"]) == 2
+    page = pages.write_page(tmp_path / "report.html", "report.html.j2", pages._context(results, [section]))
+    assert page.stat().st_size < 3_000_000
 
 
 def test_samples_name_the_documents_somebody_ranks_first():
@@ -129,29 +136,60 @@ def test_queries_that_change_most_are_picked():
     assert (np.take_along_axis(scores, best_documents(scores), 1) == -np.sort(-scores, 1)[:, :10]).all()
 
 
-def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch):
+def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_path):
     """With the task's ideal and nadir it is the frontboard's; without them hypervolumes at 0, which are said to be."""
     from ltr.bench import reference_points
     from ltr.bench.frontboard import frontboard
 
     results = made_fronts(systems=3, objectives=2)
-    plain = front_section(results, "made-data", draws=50)
-    assert "nothing is normalised" in plain["caption"] and "less yardstick" not in plain["columns"]
+    plain = front_section(results, "made-data", to=tmp_path, draws=50)
+    assert "nothing is normalised" in plain["caption"] and not [c for c in plain["columns"] if c.startswith("less")]
+    assert "hypervolume above 0" in plain["pictures"][0]["text"]
     points = reference_points.TaskPoints(
         "made-data", results.suite.objectives, (NDCG,) * 2, 1, ideal=(0.7, 0.7), nadir=(0.3, 0.3),
         payoff=((0.7, 0.3), (0.3, 0.7)), random=(0.2, 0.2),
     )  # fmt: skip
     monkeypatch.setattr(reference_points, "points_of", lambda *_: points)
     board = frontboard(results, "made-data", draws=50)
-    section = front_section(results, "made-data", draws=50)
+    section = front_section(results, "made-data", to=tmp_path, draws=50)
     assert [row["text"]["system"] for row in section["rows"]] == list(board.table.system)
     for row, facts in zip(section["rows"], board.table.itertuples(), strict=True):
         assert row["text"]["hypervolume"] == f"{facts.normalised:.4f}"
         low = row["text"]["interval"].partition(" ")[0]
         assert low == ("" if facts.system == "DPO-LS" else f"{facts.low:+.4f}")
+        assert row["text"]["less DPO-LS"] == ("" if facts.system == "DPO-LS" else f"{facts.difference:+.4f}")
+    assert "normalised hypervolume" in section["pictures"][0]["text"]
+    assert section["of"] == [f"relevance, freshness: {NDCG}"], "one measure, said once"
     assert "The yardstick is DPO-LS" in section["caption"]
     lines = [line for line in section["markdown"].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
+
+
+def test_seeds_without_all_folds_are_left_out(tmp_path):
+    """Without reference points too: a mean over fewer queries is not compared with one over all."""
+    results = made_fronts(systems=2, objectives=2, folds=2)
+    whole = front_section(results, "made-data", to=tmp_path, draws=10)["rows"][0]["text"]
+    lost = (results.fronts.system == "HyperDPO") & (results.fronts.seed == 1) & (results.fronts.fold == "Fold2")
+    object.__setattr__(results, "fronts", results.fronts[~lost])
+    first, second = (row["text"] for row in front_section(results, "made-data", to=tmp_path, draws=10)["rows"])
+    assert first["system"] == whole["system"] == "HyperDPO" and whole["seed sd"] and not first["seed sd"]
+    assert second["seed sd"], "the other system has both seeds"
+
+
+@pytest.mark.parametrize("objectives, panels", [(2, 5), (3, 15), (4, 5)])
+def test_pictures_show_what_the_table_says(objectives, panels, tmp_path):
+    """Five systems: a panel each of the plane, of every pair, of all objectives side by side; and their cost."""
+    results = made_fronts(systems=5, objectives=objectives, partition=4)
+    section = front_section(results, "made-data", to=tmp_path, draws=10)
+    fronts, cost = section["pictures"]
+    first = section["rows"][0]["text"]
+    assert f"of these: {first['system']}, {first['hypervolume']}." in fronts["text"]
+    assert "Nothing cheaper beats HyperDPO." in cost["text"], "the cheapest is the best here"
+    for picture in (fronts, cost):
+        assert (tmp_path / picture["file"]).read_bytes().startswith(b"\x89PNG")
+        assert not re.findall(r"#[0-9a-f]{6}", picture["svg"]), "colours are the style sheet's"
+    drawn = fronts_picture(_rows(results, "made-data", 10)[-1], "x")
+    assert len([ax for ax in drawn.figure.axes if ax.get_visible()]) == panels
 
 
 SUITE = """
@@ -228,7 +266,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for m, systems in ((2, 3), (3, 4), (5, 10)):
         results = made_fronts(systems=systems, objectives=m)
-        section = front_section(results, "made-data", made_samples(results), draws=100)
+        section = front_section(results, "made-data", made_samples(results), to=folder, draws=100)
         context = pages._context(results, [section])
         pages.write_page(folder / f"fronts{m}.html", "report.html.j2", context)
     made_results(three_systems()).save(folder / "rankers")
@@ -368,6 +406,17 @@ def test_the_mouse_reads_values_and_chooses_points(fronts):
     assert preference(fronts) == data["lattice"][goal]
     fronts.mouse("mouseMoved", 2, 2)
     assert fronts.run("document.querySelector('.tip').hidden")
+
+
+@needs_browser
+def test_systems_look_alike_in_the_explorer_and_in_the_pictures(fronts):
+    """Colour and marker by a system's number, for more systems than there are colours."""
+    from ltr.fronts.pictures import _marker
+    from ltr.style import MARKERS, PALETTE
+
+    assert fronts.run("[...Array(60).keys()].map(shapeOf)") == [MARKERS.index(_marker(n)) for n in range(60)]
+    assert fronts.run("[...Array(60).keys()].map(colour)") == [f"var(--c{n % len(PALETTE)})" for n in range(60)]
+    assert fronts.run("SHAPES.length") == len(MARKERS)
 
 
 @needs_browser

@@ -17,10 +17,10 @@ from ltr import places
 from ltr.errors import InputError
 
 from .display import duration
+from .front_pictures import cost_picture, fronts_picture, of_board
 from .front_questions import QUESTIONS, Found, ask, tally, targets
 from .frontboard import Frontboard, frontboard
 from .leaderboard import markdown_table, number
-from .pictures import Picture, board_short
 from .plan import dataset_slug
 from .reference_points import COMMAND, points_of
 from .report import write_page
@@ -166,7 +166,11 @@ def _task(results: FrontResults, board: Frontboard, to: Path) -> dict[str, Any]:
     name = f"fronts-{results.suite.name.removeprefix('fronts-')}"
     if len(results.suite.datasets) > 1:
         name += f"-{dataset_slug(board.dataset)}"
-    drawn = [_fronts_picture(board, f"{name}-front"), _cost_picture(board, f"{name}-cost")]
+    drawn, numbers = of_board(board, _title(board)), _colours(board)
+    pictures = [
+        fronts_picture(drawn, f"{name}-front", SHOWN, numbers),
+        cost_picture(drawn, f"{name}-cost", SHOWN, numbers),
+    ]
     measures = list(dict.fromkeys(board.measures))
     return {
         "title": _title(board),
@@ -176,8 +180,13 @@ def _task(results: FrontResults, board: Frontboard, to: Path) -> dict[str, Any]:
         "quality": _quality(board),
         "control": _control_table(board),
         "caption": _caption(board),
-        "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in drawn if p is not None],
+        "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures if p is not None],
     }
+
+
+def _colours(board: Frontboard) -> dict[str, int]:
+    """A system has its colour and marker on every picture: those of SHOWN first."""
+    return {s: i for i, s in enumerate([*SHOWN, *(s for s in board.cube.systems if s not in SHOWN)])}
 
 
 def _quality(board: Frontboard) -> str:
@@ -259,61 +268,6 @@ def _caption(board: Frontboard) -> str:
 
 def _numbers(values) -> str:
     return f"({', '.join(f'{v:.3f}' for v in values)})"
-
-
-# ------------------------------------------------------------------------------------------------------- pictures
-
-
-def _colours(board: Frontboard) -> dict[str, int]:
-    """A system has its colour and marker on every picture: those of SHOWN first."""
-    return {s: i for i, s in enumerate([*SHOWN, *(s for s in board.cube.systems if s not in SHOWN)])}
-
-
-def _fronts_picture(board: Frontboard, name: str) -> Picture | None:
-    from ltr.fronts import front_picture
-
-    shown = [s for s in SHOWN if board.has(s)] or [s for s in board.table.system if board.has(s)][:4]
-    if not shown:
-        return None
-    fronts = {}
-    for system in shown:
-        s = board.cube.systems.index(system)
-        seeds = np.flatnonzero(board.cube.complete[s])
-        fronts[system] = [board.cube.test[s, e][board.members[s, e]] for e in seeds]
-    marks = {"base model": board.points.payoff[0]}
-    objectives = [f"{o}, {board_short(m)}" for o, m in zip(board.objectives, board.measures, strict=True)]
-    if len(board.objectives) > 3:
-        objectives, marks = list(board.objectives), None
-    figure = front_picture(fronts, objectives, title=_title(board), marks=marks, numbers=_colours(board))
-    best = max(shown, key=board.mean)
-    text = (
-        f"Fronts on test of {', '.join(shown)} on {_title(board)}, {count(len(board.cube.seeds), 'seed')}. Largest "
-        f"normalised hypervolume of these: {best}, {board.mean(best):.4f}."
-    )
-    return Picture(name, "Fronts", text, figure)
-
-
-def _cost_picture(board: Frontboard, name: str) -> Picture | None:
-    from ltr.fronts import cost_picture
-
-    table = board.table[np.isfinite(board.table.normalised) & (board.table.fit_seconds > 0)]
-    if not len(table):
-        return None
-    at = [board.cube.systems.index(s) for s in table.system]
-    volumes = [board.values["hypervolume"][s, board.cube.complete[s]] for s in at]  # seeds may differ in number
-    figure = cost_picture(
-        list(table.system), table.fit_seconds.to_numpy(), volumes, title=_title(board),
-        label="normalised hypervolume", numbers=_colours(board),
-        # Forty names are a wall: those of the other picture, and those nothing cheaper beats.
-        named=None if len(table) <= 16 else [s for s in SHOWN if board.has(s)],
-    )  # fmt: skip
-    # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
-    best, names = -np.inf, []
-    for row in table.sort_values("fit_seconds", kind="stable").itertuples():
-        if row.normalised > best:
-            best, names = row.normalised, [*names, row.system]
-    text = f"Hypervolume against seconds of training of the whole front on {_title(board)}. Nothing cheaper beats "
-    return Picture(name, "Hypervolume and cost", text + f"{', '.join(names)}.", figure)
 
 
 # --------------------------------------------------------------------------------------------- what was run

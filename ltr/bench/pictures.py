@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltr.style import INK, LINE, MARKERS, PALETTE, SOFT, STYLE, canvas
+from ltr.style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,12 +59,8 @@ class Picture:
         svg = _without_head(svg)
         used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
         svg = re.sub(r'\sid="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
-        for colour, variable in {
-            INK: "ink",
-            SOFT: "soft",
-            LINE: "line",
-            **{c: f"c{i}" for i, c in enumerate(PALETTE)},
-        }.items():
+        named = {INK: "ink", SOFT: "soft", LINE: "line", FAINT: "faint", PAPER: "paper"}
+        for colour, variable in (named | {c: f"c{i}" for i, c in enumerate(PALETTE)}).items():
             svg = svg.replace(colour, f"var(--{variable})")
         svg = re.sub(r"(font(?:-family)?: [^;\"]*)'DejaVu Sans'[^;\"]*", r"\1inherit", svg)
         return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(self.text)}" ', 1).strip()

@@ -75,7 +75,12 @@ def report(
     if fronts:
         sections = [
             front_section(
-                results, d, _samples(results, folder, d), draws=draws // 10, tuning=tuning_rows(results.chosen, d)
+                results,
+                d,
+                _samples(results, folder, d),
+                to=to,
+                draws=draws // 10,
+                tuning=tuning_rows(results.chosen, d),
             )
             for d in results.suite.datasets
         ]
@@ -209,6 +214,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
         "of": [board.measure],
         "ranked_by": "mean",
         "bar": {"after": "mean", "head": "mean and interval"},
+        "heads": {},
         "caption": board.caption(),
         "columns": [c for c in (rows[0]["text"] if rows else {}) if any(r["text"][c] for r in rows)],
         "rows": rows,

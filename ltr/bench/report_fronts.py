@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from ltr.errors import InputError
 
 from .explorer import front, pack
+from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
 from .leaderboard import markdown_table, number
 from .plan import dataset_slug
+from .words import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +30,10 @@ HEADS = {
     "hypervolume": "of the points chosen on validation, measured on test; mean over seeds",
     "HV at 0": "the same with reference point 0",
     "HV at nadir": "the same with the task's nadir as reference point",
-    "less yardstick": "difference in hypervolume to the yardstick of the suite",
     "IGD+": "how far the best points of all systems lie from its own, normalised; less is better",
     "epsilon": "by how much the best points of all systems beat its own at most, normalised; less is better",
     "front": "points chosen on validation, mean over seeds",
-    "outside": "of those, how many lie below the nadir in an objective",
+    "outside": "of those, how many are not above the reference point in every objective",
     "control": "rank correlation of a preference's weight with the measure it asks for, mean over objectives",
     "first objective": "the first objective's measure where the preference asks for nothing else",
     "models": "trained for the whole front, mean over runs",
@@ -46,27 +48,30 @@ def front_section(
     dataset: str,
     samples: Sequence[Sample] = (),
     *,
+    to: Path | str,
     draws: int = 1000,
     tuning: Sequence[dict] = (),
 ) -> dict[str, Any]:
-    """What the templates say about one dataset; tables as text, tools as packed payloads.
+    """What the templates say about one dataset; tables as text, tools as packed payloads. Writes its pictures.
 
     Args:
         samples: queries whose best documents are shown.
+        to: folder of the pictures.
         draws: of the paired bootstrap.
         tuning: rows of its table.
     """
-    rows, ranked, caption = _rows(results, dataset, draws)
+    rows, against, caption, drawn = _rows(results, dataset, draws)
     data = front(results, dataset, systems=[row["text"]["system"] for row in rows], samples=samples)
     text = [row["text"] for row in rows]
     measures = _per_objective(data) if data else None
     return {
         "dataset": dataset,
         "id": dataset_slug(dataset),
-        "of": [f"{o}: {m}" for o, m in zip(data["objectives"], data["measures"], strict=True)] if data else [],
+        "of": _of(data) if data else [],
         "caption": caption,
-        "ranked_by": ranked,
-        "bar": {"after": "less yardstick", "head": "difference and interval"},
+        "ranked_by": "hypervolume",
+        "bar": {"after": f"less {against}", "head": "difference and interval"},
+        "heads": {f"less {against}": "difference in hypervolume to the suite's yardstick"},
         "columns": [c for c in (text[0] if text else {}) if any(r[c] for r in text)],
         "rows": rows,
         "markdown": f"{markdown_table(text, left=_LEFT)}\n\n{caption}\n",
@@ -75,16 +80,26 @@ def front_section(
         "measures_title": "Best of each objective",
         "verdicts": [],
         "tuning": tuning,
-        "pictures": [],
+        "pictures": _pictures(drawn, data["systems"] if data else (), Path(to)),
         "explorer": bool(data),
         "explorer_text": (
             "Every point is one preference, scored on all test queries, seeds averaged. Filled points are not "
-            "dominated on validation within their system. The sliders move in steps of the lattice; a click on a point "
-            "chooses it."
+            "dominated on validation within their system. Sliders move in steps of the lattice, their sum stays 1; a "
+            "click on a point chooses it. As asked: the sum of preference times measure."
         ),
         "payload": pack(data) if data else "",
         "drill_text": "Two systems at the preference chosen above, each query's value averaged over seeds.",
     }
+
+
+def _pictures(drawn: Drawn, systems: Sequence[dict[str, Any]], to: Path) -> list[dict[str, str]]:
+    """Of the fronts and of their cost; a system's colour and marker are those it has in the explorer."""
+    numbers = {system["name"]: i for i, system in enumerate(systems)}
+    name = dataset_slug(drawn.title)
+    found = [fronts_picture(drawn, f"fronts-{name}", (), numbers), cost_picture(drawn, f"cost-{name}", (), numbers)]
+    return [
+        {"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in found if p is not None
+    ]
 
 
 def print_section(section: dict[str, Any], console: Console) -> None:
@@ -106,8 +121,16 @@ def print_section(section: dict[str, Any], console: Console) -> None:
     console.print(section["caption"], style="dim")
 
 
-def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str]:
-    """Rows of the table, the column it is ranked by, its caption."""
+def _of(data: dict[str, Any]) -> list[str]:
+    """What is measured: a line a measure, with the objectives that it judges."""
+    names: dict[str, list[str]] = {}
+    for objective, measure in zip(data["objectives"], data["measures"], strict=True):
+        names.setdefault(measure, []).append(objective)
+    return [f"{', '.join(objectives)}: {measure}" for measure, objectives in names.items()]
+
+
+def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn]:
+    """Rows of the table, whom it compares all with, its caption, and what pictures show of it."""
     from .frontboard import frontboard
 
     try:
@@ -116,8 +139,8 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
         return _plain_rows(results, dataset)
     table = board.table
     span = table[["difference", "low", "high"]].to_numpy(float)
-    finite = span[np.isfinite(span)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    finite = np.append(span[np.isfinite(span)], 0.0)  # the little pictures show where no difference is
+    low, high = float(finite.min()), float(finite.max())
 
     def at(value: float) -> float | None:
         return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
@@ -131,8 +154,8 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
             "system": row.system,
             "method": row.method,
             "hypervolume": number(row.normalised, 4),
-            "less yardstick": f"{row.difference:+.4f}" if gap else "",
-            "interval": f"{row.low:+.4f} – {row.high:+.4f}" if gap else "",
+            f"less {board.yardstick}": f"{row.difference:+.4f}" if gap else "",
+            "interval": f"{row.low:+.4f} to {row.high:+.4f}" if gap else "",
             "seed sd": number(row.seed_sd, 4),
             "HV at 0": number(row.zero, 4),
             "HV at nadir": number(row.nadir, 4),
@@ -145,49 +168,72 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
             **_cost(row),
         }
         bar = {name: at(getattr(row, name)) if gap else None for name in ("low", "high")}
-        rows.append({"text": text, "bar": {"mean": at(row.difference) if gap else None, **bar}, "faint": False})
+        bar |= {"mean": at(row.difference) if gap else None, "nought": at(0.0)}
+        rows.append({"text": text, "bar": bar, "faint": False})
     yardstick = f" The yardstick is {board.yardstick}." if board.yardstick else ""
     caption = (
         f"Normalised hypervolume, reference point -1/{board.partition}, of the points that are not dominated on "
-        f"validation; {board.queries} test queries, {len(board.cube.seeds)} seeds.{yardstick} Interval: "
+        f"validation; {board.queries} test queries, {count(len(board.cube.seeds), 'seed')}.{yardstick} Interval: "
         f"{board.level:.0%} paired bootstrap over queries and seeds of the difference, {draws:,} draws."
     )
-    return rows, "hypervolume", caption
+    return rows, board.yardstick, caption, of_board(board, dataset)
 
 
-def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str]:
+def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn]:
     """A task without committed ideal and nadir points: hypervolumes at 0, no normalised numbers."""
-    from ltr.fronts import hypervolume, nondominated
+    from ltr.fronts import hypervolume
 
-    values = {}
-    for (system, _), part in results.fronts[results.fronts.dataset == dataset].groupby(["system", "seed"], sort=False):
-        vali, test = (_matrix(part[part.split == split], results.suite.objectives) for split in ("vali", "test"))
-        if not (np.isfinite(vali).all() and np.isfinite(test).all() and len(vali)):
-            continue
-        chosen = nondominated(vali)
-        values.setdefault(system, []).append((hypervolume(test[chosen], 0.0), chosen.sum(), test[0, 0]))
-    rows = []
-    for system in dict.fromkeys(results.runs[results.runs.dataset == dataset].system):
-        runs = results.runs[(results.runs.dataset == dataset) & (results.runs.system == system)]
+    points, first = _whole_fronts(results, dataset)
+    volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
+    ranked = sorted(points, key=lambda s: -volumes[s].mean())
+    every = results.runs[results.runs.dataset == dataset]
+    rows, seconds = [], {}
+    for system in [*ranked, *(s for s in dict.fromkeys(every.system) if s not in points)]:
+        runs = every[every.system == system]
         done = runs[runs.status == "done"]
-        mean = np.mean(values[system], axis=0) if system in values else np.full(3, np.nan)
-        spread = np.std([v[0] for v in values[system]], ddof=1) if len(values.get(system, ())) > 1 else np.nan
         costs = {c: done[c].mean() for c in ("models_trained", "fit_seconds", "seconds_a_point") if c in done}
+        seconds[system] = costs.get("fit_seconds", np.nan)
         reasons = [str(r) for r in runs[runs.status != "done"].reason if r]
-        text = {
-            "#": "", "system": system, "hypervolume": number(mean[0], 4), "seed sd": number(spread, 4),
-            "front": number(mean[1], 1), "first objective": number(mean[2], 4),
-            **_cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else "")),
-        }  # fmt: skip
-        rows.append({"text": text, "bar": {"mean": None}, "faint": False, "key": -mean[0] if mean[0] == mean[0] else 1})
-    rows.sort(key=lambda row: row["key"])
-    for place, row in enumerate(rows, start=1):
-        row["text"]["#"] = str(place) if row["text"]["hypervolume"] else ""
+        cost = _cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else ""))
+        text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", "first objective"), "") | cost
+        text["system"] = system
+        if system in points:
+            sd = volumes[system].std(ddof=1) if len(volumes[system]) > 1 else np.nan
+            text["#"] = str(ranked.index(system) + 1)
+            text["hypervolume"], text["seed sd"] = number(volumes[system].mean(), 4), number(sd, 4)
+            text["front"] = number(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]]), 1)
+            text["first objective"] = number(np.mean(first[system]), 4)
+        rows.append({"text": text, "bar": {"mean": None}, "faint": False})
     caption = (
         "Hypervolume at reference point 0 of the points that are not dominated on validation, measured on test; mean "
         "over seeds. Ideal and nadir of this task are not known here, so nothing is normalised."
     )
-    return rows, "hypervolume", caption
+    table = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective").set_index("objective")
+    measures = [str(table.measure[o]) for o in results.suite.objectives] if len(table) else []
+    drawn = Drawn(
+        dataset, results.suite.objectives, measures, {s: points[s] for s in ranked}, volumes, seconds,
+        "hypervolume above 0", max((len(v) for v in volumes.values()), default=0),
+    )  # fmt: skip
+    return rows, "", caption, drawn
+
+
+def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
+    """Chosen test points of each system's seeds, and its first objective where the preference asks for nothing else.
+
+    As on the frontboard: a seed whose folds are not all there is left out, its queries would be others'.
+    """
+    from ltr.fronts import chosen
+
+    folds = results.runs[results.runs.dataset == dataset].fold.nunique()
+    points, first = {}, {}
+    fronts = results.fronts[results.fronts.dataset == dataset]
+    for (system, _), part in fronts.groupby(["system", "seed"], sort=False):
+        vali, test = (_matrix(part[part.split == split], results.suite.objectives) for split in ("vali", "test"))
+        whole = part.fold.nunique() == folds and len(vali) == len(test) == len(results.lattice)
+        if whole and np.isfinite(vali).all() and np.isfinite(test).all():
+            points.setdefault(system, []).append(test[chosen(vali)])
+            first.setdefault(system, []).append(test[0, 0])
+    return points, first
 
 
 class _Row:

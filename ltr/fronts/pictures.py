@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..style import INK, LINE, MARKERS, PALETTE, SOFT, canvas
+from ..style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, canvas
 from .attainment import attainment_surface, staircase
 from .dominance import as_points, nondominated
 from .indicators import knee
@@ -28,7 +28,6 @@ __all__ = ["cost_picture", "front_picture", "pairs_picture", "parallel_picture",
 
 Fronts = Mapping[str, Sequence]
 TOGETHER = 4  # systems that share a panel
-GREY = "#b4b4ba"
 MARKS = "xPd1"  # of points that are nobody's front
 
 
@@ -71,16 +70,16 @@ def plane_picture(
     marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
     low, high = _limits([*_all(systems), *(p[None] for p in marks.values())])
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
-    columns = min(len(panels), 3)
+    columns = 4 if len(panels) in (7, 8) else min(len(panels), 3)  # hardly an empty place below
     rows = -(-len(panels) // columns)
-    size = (7.2, 4.8) if len(panels) == 1 else (7.2, 0.9 + 2.2 * rows)
+    size = (7.2, 4.8) if len(panels) == 1 else (7.2, 0.9 + (2.2 if columns < 4 else 1.9) * rows)
     with canvas(*size, rows, columns, sharex=True, sharey=True) as (figure, axes):
         for ax, named in itertools.zip_longest(axes.flat, panels):
             if named is None:
                 ax.set_visible(False)
                 continue
             for other in systems.keys() - set(named):
-                ax.plot(*_median(systems[other], low).T, color=GREY, linewidth=0.7, zorder=1)
+                ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
             for name in named:
                 _front(ax, systems[name], low, numbers[name], name)
             _marks(ax, marks)
@@ -130,7 +129,7 @@ def pairs_picture(
                 flat = {name: [seed[:, pair] for seed in seeds] for name, seeds in systems.items()}
                 corner = low[list(pair)]
                 for other in systems.keys() - set(named):
-                    ax.plot(*_median(flat[other], corner).T, color=GREY, linewidth=0.7, zorder=1)
+                    ax.plot(*_median(flat[other], corner).T, color=FAINT, linewidth=0.7, zorder=1)
                 for name in named:
                     _front(ax, flat[name], corner, numbers[name], name, band=False)
                 _marks(ax, {m: p[list(pair)] for m, p in marks.items()})
@@ -186,7 +185,7 @@ def parallel_picture(
                 continue
             colour, lines = PALETTE[numbers[name] % len(PALETTE)], scaled(points[name])
             for x in places:
-                ax.axvline(x, color=LINE, linewidth=0.8, zorder=0)
+                ax.plot([x, x], [0, 1], color=LINE, linewidth=0.8, zorder=0)  # its ends are written at its ends
                 ax.annotate(f"{high[x]:.3g}", (x, 1), (0, 3), textcoords="offset points", **_END, va="bottom")
                 ax.annotate(f"{low[x]:.3g}", (x, 0), (0, -3), textcoords="offset points", **_END, va="top")
             ax.plot(places, scaled(best), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
@@ -270,7 +269,7 @@ def cost_picture(
             ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(
                 seconds[i], means[i], _marker(numbers[name]), color=colour, markersize=7, label=name,
-                markerfacecolor=colour if i in cheap else "white", markeredgewidth=1.4, linestyle="none",
+                markerfacecolor=colour if i in cheap else PAPER, markeredgewidth=1.4, linestyle="none",
             )  # fmt: skip
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -24,18 +24,23 @@ async function unpacked(element) {
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const colour = (system) => `var(--c${system % 8})`;
+const polygon = (...corners) => (x, y, r) => `M${corners.map(([a, b]) => `${+(x + a * r).toFixed(2)},${+(y + b * r).toFixed(2)}`).join("L")}z`;
+const around = (count, radius) => Array.from({length: count}, (_, i) => [0, 1].map((c) => radius(i) * (c ? -Math.cos(2 * Math.PI * i / count) : Math.sin(2 * Math.PI * i / count))));
+const PLUS = [[-.45, -1.2], [.45, -1.2], [.45, -.45], [1.2, -.45], [1.2, .45], [.45, .45], [.45, 1.2], [-.45, 1.2], [-.45, .45], [-1.2, .45], [-1.2, -.45], [-.45, -.45]];
+// In the order of the markers of the pictures (`ltr.style`): circle, square, diamond, up, down, plus, star, cross.
 const SHAPES = [
   (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
-  (x, y, r) => `M${x - .9 * r},${y - .9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`,
-  (x, y, r) => `M${x},${y - 1.2 * r}l${1.15 * r},${2 * r}h${-2.3 * r}z`,
-  (x, y, r) => `M${x},${y - 1.3 * r}l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`,
-  (x, y, r) => `M${x},${y + 1.2 * r}l${1.15 * r},${-2 * r}h${-2.3 * r}z`,
-  (x, y, r) => `M${x - .4 * r},${y - 1.2 * r}h${.8 * r}v${.8 * r}h${.8 * r}v${.8 * r}h${-.8 * r}v${.8 * r}h${-.8 * r}v${-.8 * r}h${-.8 * r}v${-.8 * r}h${.8 * r}z`,
-  (x, y, r) => `M${x - 1.2 * r},${y}l${.6 * r},${-1.05 * r}h${1.2 * r}l${.6 * r},${1.05 * r}l${-.6 * r},${1.05 * r}h${-1.2 * r}z`,
-  (x, y, r) => `M${x - 1.2 * r},${y - .7 * r}h${2.4 * r}v${1.4 * r}h${-2.4 * r}z`,
+  polygon([-.9, -.9], [.9, -.9], [.9, .9], [-.9, .9]),
+  polygon([0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]),
+  polygon([0, -1.2], [1.15, .8], [-1.15, .8]),
+  polygon([0, 1.2], [1.15, -.8], [-1.15, -.8]),
+  polygon(...PLUS),
+  polygon(...around(10, (i) => i % 2 ? .6 : 1.45)),
+  polygon(...PLUS.map(([a, b]) => [(a - b) * .72, (a + b) * .72])),
 ];
 // Past eight systems a colour comes back with another shape.
-const mark = (system, x, y, r) => SHAPES[(system + 3 * Math.floor(system / 8)) % 8](+x.toFixed(1), +y.toFixed(1), r);
+const shapeOf = (system) => (system + Math.floor(system / 8)) % 8;
+const mark = (system, x, y, r) => SHAPES[shapeOf(system)](+x.toFixed(1), +y.toFixed(1), r);
 const swatch = (system) => make("svg", {viewBox: "-8 -8 16 16", class: "swatch", "aria-hidden": "true"},
   make("path", {d: mark(system, 0, 0, 5), fill: colour(system)}));
 

@@ -24,7 +24,7 @@ function drill(root, view) {
   const more = make("button", {type: "button", onclick: () => { state.rows += 24; list(); }}, "More queries");
   const body = make("tbody");
   const heads = ["query", "fold", "", "", "difference"].map((text) =>
-    make("th", {scope: "col", class: text === "query" || text === "fold" ? "left" : null}, text));
+    make("th", {scope: "col", class: text === "query" || text === "fold" ? "left" : null, hidden: text === "fold" && queries.folds.length < 2}, text));
   const counted = make("caption", {class: "caption"});
   root.append(
     make("div", {class: "controls"}, first, second, measure, swap), words, plot,
@@ -110,7 +110,7 @@ function drill(root, view) {
     wanted.sort((p, q) => rank(p) - rank(q) || p.i - q.i);
     const largest = Math.max(1, ...found.map((f) => Math.abs(f.d)));
     body.replaceChildren(...wanted.slice(0, state.rows).map((f) => make("tr", {},
-      make("th", {scope: "row"}, queries.ids[f.i]), make("td", {class: "left"}, queries.folds[queries.fold[f.i]]),
+      make("th", {scope: "row"}, queries.ids[f.i]), make("td", {class: "left", hidden: queries.folds.length < 2}, queries.folds[queries.fold[f.i]]),
       make("td", {}, fixed(f.a)), make("td", {}, fixed(f.b)),
       make("td", {}, make("div", {class: "diverging"}, make("span", {class: f.d > 0 ? "win" : "loss", style: `--w:${Math.abs(f.d) / largest}`}), signed(f.d))))));
     counted.textContent = `${Math.min(state.rows, wanted.length)} of ${wanted.length} queries that differ${state.bin === null ? "" : " in the chosen bar"}`;

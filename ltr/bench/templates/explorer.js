@@ -36,7 +36,7 @@ function explorer(root, data) {
   });
   const corner = (k) => number.get(objectives.map((_, j) => j === k ? H : 0).join());
   const presets = make("div", {class: "controls presets", role: "group", "aria-label": "Preferences to start from"},
-    make("button", {type: "button", onclick: () => go(middle.indexOf(Math.min(...middle)))}, "balanced"),
+    make("button", {type: "button", onclick: () => go(middle.indexOf(Math.min(...middle)))}, H % m ? "most even" : "balanced"),
     ...objectives.map((name, k) => make("button", {type: "button", onclick: () => go(corner(k))}, `only ${name}`)));
   const splits = chooser("Points of", ["test", "validation"], 0, (i) => { state.split = i ? "vali" : "test"; draw(); });
   const sentence = make("p", {class: "words", "aria-live": "polite"});
@@ -60,12 +60,12 @@ function explorer(root, data) {
     rows.forEach((r) => { r.row.querySelector("input").checked = all.checked; });
     draw();
   }});
-  const table = make("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Measures at this preference, scrolls sideways"},
+  const table = make("div", {class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Measures at this preference, scrolls"},
     make("table", {class: "chosen"}, make("thead", {}, make("tr", {}, make("th", {class: "check"}, all), make("th", {scope: "col", class: "left"}, "system"), ...heads)), body));
 
   // ---- documents of a sample query
   const documents = make("div", {class: "documents"});
-  const rival = chooser("beside", names, state.other, (i) => { state.other = i; draw(); });
+  const rival = chooser("Compare with", names, state.other, (i) => { state.other = i; draw(); });
   const which = samples.length ? chooser("Sample query", samples.map((q) => `${q.query} (${q.fold}, ${q.of} documents)`), 0, (i) => {
     state.sample = i; state.before = null; papers();
   }) : null;
