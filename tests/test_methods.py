@@ -96,6 +96,13 @@ def test_scores_are_one_row_a_preference(fitted, task):
     assert fitted.score(task.test, W[1]).shape == (1, task.test.n_documents)
 
 
+def test_tensors_hold_the_same_scores_where_the_nets_are(fitted, name, task):
+    scores = fitted.score_tensor(task.test, W)
+    assert scores.dtype == torch.float32 and scores.is_contiguous()
+    assert scores.device.type == ("cpu" if name in BOOSTED else fitted.models[0].device.type)
+    np.testing.assert_array_equal(scores.cpu().numpy(), fitted.score(task.test, W))
+
+
 def test_counts_what_it_trained(fitted, name):
     claims = METHODS[name].claims
     models = {"fitted": len(W), "none": 1, "any": 1}[claims["steers"]]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.errors import InputError
-from ltr.metrics import Judgements, evaluate, measure, per_query
+from ltr.metrics import Judgements, evaluate, measure, evaluate_rankings
 from ltr.metrics.ragged import Torch
 from ltr.metrics.rankings import Copies
 
@@ -70,7 +70,7 @@ def test_every_measure_under_every_rule(name, rule, where):
     asked = [ruled(name, rule)] * 2
     judged = [Judgements(labels[:, k], offsets, doc_ids, device=where) for k in range(2)]
     for documents in (None, 1, 2 * offsets[-1]):  # all at once, one by one, and a rest of another size
-        found = on_host(per_query(asked, scores, judged, documents=documents))
+        found = on_host(evaluate_rankings(asked, scores, judged, documents=documents))
         np.testing.assert_allclose(found, one_by_one(asked, scores, labels, offsets, doc_ids), rtol=0, atol=1e-12)
 
 
@@ -89,7 +89,7 @@ def test_random_fronts_on_tensors(seed, objectives, rankings, levels, single, de
     scores = scores.astype(np.float32) if single else scores + 1e-12  # what float32 cannot hold goes by its ranks
     asked = [ruled(rng.choice(EVERY), rng.choice(["mean", "order", "worst"])) for _ in range(objectives)]
     judged = [Judgements(labels[:, k], offsets, device=Torch(device)) for k in range(objectives)]
-    found = per_query(asked, scores, judged, documents=int(rng.integers(1, 200)))
+    found = evaluate_rankings(asked, scores, judged, documents=int(rng.integers(1, 200)))
     assert str(found.device).startswith(device) and found.dtype.itemsize == 8
     np.testing.assert_allclose(on_host(found), one_by_one(asked, scores, labels, offsets), rtol=0, atol=1e-12)
 
@@ -100,7 +100,7 @@ def test_on_numpy_not_a_bit_differs():
     judged = [Judgements(labels[:, k], offsets) for k in range(3)]
     expected = one_by_one([measure(m) for m in asked], scores, labels, offsets)
     for documents in (1, 300, None):
-        np.testing.assert_array_equal(per_query(asked, scores, judged, documents=documents), expected)
+        np.testing.assert_array_equal(evaluate_rankings(asked, scores, judged, documents=documents), expected)
 
 
 @pytest.mark.parametrize("lengths", [[], [0, 0], [1], [0, 3, 0]])
@@ -108,10 +108,10 @@ def test_nothing_to_rank(lengths, where):
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     labels, scores = np.ones((offsets[-1], 2)), np.zeros((3, offsets[-1]))
     judged = [Judgements(labels[:, k], offsets, device=where) for k in range(2)]
-    found = on_host(per_query(["nDCG@10", "AP"], scores, judged))
+    found = on_host(evaluate_rankings(["nDCG@10", "AP"], scores, judged))
     assert found.shape == (3, len(lengths), 2)
     assert (np.isnan(found) == (np.array(lengths) == 0)[:, None]).all()
-    assert on_host(per_query(["nDCG@10", "AP"], scores[:0], judged)).shape == (0, len(lengths), 2)
+    assert on_host(evaluate_rankings(["nDCG@10", "AP"], scores[:0], judged)).shape == (0, len(lengths), 2)
 
 
 def test_copies_say_what_judgements_of_tiled_labels_would(where):
@@ -139,12 +139,12 @@ def test_copies_say_what_judgements_of_tiled_labels_would(where):
 def test_what_does_not_fit_is_said(where):
     one, other = (Judgements([1.0, 0.0, 2.0], offsets, device=where) for offsets in ([0, 3], [0, 1, 3]))
     with pytest.raises(InputError, match="one measure an objective"):
-        per_query(["nDCG@10"], np.zeros((1, 3)), [one, one])
+        evaluate_rankings(["nDCG@10"], np.zeros((1, 3)), [one, one])
     with pytest.raises(InputError, match="objectives of different lists"):
-        per_query(["AP", "AP"], np.zeros((1, 3)), [one, other])
+        evaluate_rankings(["AP", "AP"], np.zeros((1, 3)), [one, other])
     with pytest.raises(InputError, match="scores of several rankings"):
-        per_query(["AP"], np.zeros(3), [one])
+        evaluate_rankings(["AP"], np.zeros(3), [one])
     scores = np.zeros((4, 3))
     scores[2, 1] = np.nan
     with pytest.raises(InputError, match="document 0 of query 1, ranking 2 of 4"):
-        per_query(["AP"], scores, [other])
+        evaluate_rankings(["AP"], scores, [other])

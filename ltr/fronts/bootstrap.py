@@ -29,6 +29,7 @@ __all__ = ["difference_interval", "paired_hypervolumes", "poisson_weights"]
 
 _CELLS = 1 << 18  # weights drawn at once: they stay in the cache while they pass the thresholds
 _VALUES = 1 << 23  # values of one matrix product: 64 MB of float64
+_ON_DEVICE = 1 << 26  # weights, or means, of one product on an accelerator, which has no such cache: 512 MB
 # P(N <= k) of Poisson(1) in 2^-32: a draw of 32 bits passes so many thresholds. Beyond 12 the rest is below 2^-32.
 _THRESHOLDS = [round(2**32 * sum(math.exp(-1) / math.factorial(i) for i in range(k + 1))) for k in range(12)]
 
@@ -172,7 +173,8 @@ def _some_systems(values, members, weights, totals, reference, threads) -> Tenso
     columns = rows.permute(2, 0, 1).reshape(-1, queries)  # [objective member, query]
     slot = np.concatenate([np.arange(n) for n in members.sum(1)])  # members stand at the left of their system's row
     where = np.arange(widest) < members.sum(1)[:, None]
-    step = max(1, (_CELLS * 8) // max(queries, len(members) * widest * objectives))
+    cells = _CELLS * 8 if weights.device.type == "cpu" else _ON_DEVICE
+    step = max(1, cells // max(queries, len(members) * widest * objectives))
     for at in range(0, len(weights), step):
         part = slice(at, at + step)
         sums = (weights[part].double() @ columns.T).reshape(-1, objectives, len(system))

@@ -3,6 +3,7 @@
     from ltr.metrics import evaluate, mean
     values = evaluate(["nDCG@10", "AP"], scores, labels, offsets)      # {name: float64 [queries]}
     mean(values["nDCG(gain=exp2,empty=skip)@10"])
+    evaluate_rankings(["nDCG@10", "AP"], scores, judged)               # [ranking, list, objective], on a GPU too
 
 Names are imported when they are first used; numpy is all they need on a CPU.
 """
@@ -25,7 +26,7 @@ _HOME = {
     "count_blank": "ranking",
     "evaluate": "ranking",
     "mean": "ranking",
-    "per_query": "rankings",
+    "evaluate_rankings": "rankings",
     "Comparison": "significance",
     "Interval": "significance",
     "bootstrap_interval": "significance",

@@ -1,7 +1,7 @@
 """Measures of many rankings of the same lists at once: the points of a front, one a preference, for every objective.
 
     judged = [Judgements(labels[:, k], offsets, device=device) for k in range(m)]
-    per_query(["nDCG@10"] * m, scores, judged)          # [ranking, list, objective], an array or a tensor
+    evaluate_rankings(["nDCG@10"] * m, scores, judged)          # [ranking, list, objective], an array or a tensor
 
 The kernels are those of `evaluate`: K rankings are K copies of the lists, one after another, so one sort orders all of
 them for all objectives, nothing loops over lists, and a list has the bits it has alone. With judgements on a GPU the
@@ -22,14 +22,16 @@ from .measure import Measure, measure
 from .ragged import Lists, Numpy
 from .ranking import Order, _scores, value_of
 
-__all__ = ["Copies", "per_query"]
+__all__ = ["Copies", "evaluate_rankings"]
 
 # Documents sorted at once: a processor works from its caches; a GPU wants to be filled, and holds some twenty arrays of
 # eight bytes a document meanwhile.
 _DOCUMENTS, _DOCUMENTS_ON_DEVICE = 1 << 17, 1 << 23
 
 
-def per_query(measures: Sequence[str | Measure], scores, judged: Sequence[Judgements], *, documents: int | None = None):
+def evaluate_rankings(
+    measures: Sequence[str | Measure], scores, judged: Sequence[Judgements], *, documents: int | None = None
+):
     """Value of every ranking, list and objective, float64 `[ranking, list, objective]`.
 
     Args:
@@ -46,7 +48,7 @@ def per_query(measures: Sequence[str | Measure], scores, judged: Sequence[Judgem
             raises for scores and labels.
 
     >>> judged = [Judgements(labels, [0, 4]) for labels in ([1, 3, 0, 2], [0, 0, 1, 0])]
-    >>> values = per_query(["nDCG@2", "RR"], [[1.2, 0.4, 1.9, -0.3], [0.0, 3.0, 1.0, 2.0]], judged)
+    >>> values = evaluate_rankings(["nDCG@2", "RR"], [[1.2, 0.4, 1.9, -0.3], [0.0, 3.0, 1.0, 2.0]], judged)
     >>> values.shape, values[:, 0].round(3).tolist()
     ((2, 1, 2), [[0.071, 1.0], [1.0, 0.333]])
     """

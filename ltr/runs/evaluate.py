@@ -31,6 +31,7 @@ __all__ = [
     "per_query",
     "read_per_query",
     "summarise",
+    "table_of",
     "to_frame",
     "write_per_query",
 ]
@@ -171,34 +172,77 @@ def per_query(
 
     asked = _asked(measures, objectives or split.objectives[:1])
     names = list(dict.fromkeys(name for own in asked.values() for name in own))
-    # A query without documents has nothing to rank and is nobody's average.
-    there = np.flatnonzero(split.lengths > 0)
-    query = pa.array(np.asarray(split.query_ids).astype(str)[there].astype(object), pa.string())
-    documents = pa.array(split.lengths[there], pa.int64())
-    weights, absent = pa.list_(pa.float32()), pa.nulls(len(there), pa.float64())
-    labels = {objective: np.asarray(split.label(objective)) for objective in asked}
     # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
-    judged = {objective: Judgements(column, split.offsets, device=device) for objective, column in labels.items()}
-    starts = split.offsets[:-1][there]
-    blank = {o: pa.array(np.maximum.reduceat(y, starts) <= 0) if len(there) else [] for o, y in labels.items()}
+    judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, device=device) for o in asked}
+    rows = _Rows(split, asked, names)
     tables, last, values = [], None, {}
     for preference, aligned in join(split, scores):
         if last is None or not np.array_equal(aligned, last):  # methods that no preference steers repeat themselves
             values = {objective: evaluate(list(own), aligned, judged[objective]) for objective, own in asked.items()}
             last = aligned
-        for objective, own in asked.items():
-            columns = {
-                "query": query,
-                "objective": pa.repeat(pa.scalar(objective, pa.string()), len(there)),
-                "preference": pa.repeat(pa.scalar(preference, weights), len(there)),
-                "documents": documents,
-                "blank": pa.array(blank[objective], pa.bool_()),
-            }
-            for name in names:  # NaN: does not count
-                found = own and values[objective].get(name)
-                columns[name] = absent if found is None else pa.array(found[there], pa.float64(), from_pandas=True)
-            tables.append(pa.table(columns))
+        for objective in asked:
+            there = {name: found[rows.there] for name, found in values[objective].items()}
+            tables.append(rows.table(objective, preference, there))
     return pa.concat_tables(tables)
+
+
+def table_of(
+    split: Split, values: np.ndarray, measures: Sequence[str], preferences, objectives: Sequence[str]
+) -> pa.Table:
+    """The table `per_query` makes, from values that were measured already.
+
+    Args:
+        split: the labelled lists.
+        values: float64 `[preference, query, objective]`, NaN where a query does not count; queries with documents only.
+        measures: one an objective.
+        preferences: `[preference, objective]`.
+        objectives: label columns.
+    """
+    asked = {
+        o: own for o, (own,) in _asked(dict(zip(objectives, ([m] for m in measures), strict=True)), objectives).items()
+    }
+    rows = _Rows(split, asked, list(dict.fromkeys(asked.values())))
+    if values.shape != (len(preferences), len(rows.there), len(asked)):
+        expected = (len(preferences), len(rows.there), len(asked))
+        raise InputError(
+            "values of a front", expected=f"[preference, query, objective] = {expected}", came=values.shape
+        )
+    return pa.concat_tables(
+        rows.table(objective, w, {asked[objective]: each[:, k]})
+        for w, each in zip(np.asarray(preferences, np.float32).tolist(), values, strict=True)
+        for k, objective in enumerate(asked)
+    )
+
+
+class _Rows:
+    """What the queries of a split are called and hold, made once for all preferences."""
+
+    def __init__(self, split: Split, objectives: Iterable[str], names: Sequence[str]):
+        # A query without documents has nothing to rank and is nobody's average.
+        self.there = there = np.flatnonzero(split.lengths > 0)
+        self.names, self.absent = names, pa.nulls(len(there), pa.float64())
+        query = pa.array(np.asarray(split.query_ids).astype(str)[there].astype(object), pa.string())
+        self.facts = {"query": query, "documents": pa.array(split.lengths[there], pa.int64())}
+        starts = split.offsets[:-1][there]
+        self.blank = {}
+        for objective in objectives:
+            best = np.maximum.reduceat(np.asarray(split.label(objective)), starts) if len(there) else np.zeros(0)
+            self.blank[objective] = pa.array(best <= 0, pa.bool_())
+
+    def table(self, objective: str, preference: Sequence[float] | None, values: Mapping[str, np.ndarray]) -> pa.Table:
+        """A row a query with documents; `values` are those of this objective's measures, NaN: does not count."""
+        n = len(self.there)
+        columns = {
+            "query": self.facts["query"],
+            "objective": pa.repeat(pa.scalar(objective, pa.string()), n),
+            "preference": pa.repeat(pa.scalar(preference, pa.list_(pa.float32())), n),
+            "documents": self.facts["documents"],
+            "blank": self.blank[objective],
+        }
+        for name in self.names:
+            found = values.get(name)
+            columns[name] = self.absent if found is None else pa.array(found, pa.float64(), from_pandas=True)
+        return pa.table(columns)
 
 
 def _asked(measures, objectives: Sequence[str]) -> dict[str, list[str]]:

@@ -120,18 +120,21 @@ def front_on(
     *,
     partition: int | None = None,
     device: str = "auto",
+    tensors: bool | None = None,
 ) -> Front:
     """The points of a kept method on labelled lists, all preferences scored in one pass.
+
+    On a GPU scores and measures stay there (`chain`), and only the points come to the host.
 
     Args:
         folder: of the method, as a run keeps it.
         splits: name -> lists with the method's labels; "vali" says which points make the front where it is there.
         measures: one an objective.
         partition: H of the lattice; by default the protocol's, or the preferences it has models for.
+        device, tensors: where it is computed, see `home_of` of chain.py.
     """
     from ..objectives import lattice
-    from .evaluate import per_query, summarise
-    from .scores import scores_table
+    from .chain import chain
     from .trained import load
 
     method = load(folder, device)
@@ -140,13 +143,7 @@ def front_on(
         preferences = np.asarray(method.preferences, np.float64)
     else:
         preferences = lattice(len(names), partition)
-    own = {name: (measure,) for name, measure in zip(names, measures, strict=True)}
-    points = {}
-    for name, split in splits.items():
-        table = scores_table(split, method.score(split, preferences), preferences)
-        rows = summarise(per_query(split, table, own, names), own)
-        points[name] = np.array([row["mean"] for row in rows], np.float64).reshape(len(preferences), len(names))
-    return Front(names, tuple(measures), preferences, points, "vali" if "vali" in points else next(iter(points)))
+    return chain(method, splits, measures, preferences, device=device, tensors=tensors).front
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from .tasks import label_columns, labelling_of, load_task
 
 if TYPE_CHECKING:
     from ..types import Task
+    from .chain import Clock
 
 __all__ = ["Progress", "execute", "load_task"]
 
@@ -42,6 +43,7 @@ def execute(
     progress: Progress | None = None,
     task: Task | None = None,
     device: str = "auto",
+    tensors: bool | None = None,
 ) -> Record:
     """Runs a config into a folder, or continues it there, or returns what is already finished.
 
@@ -51,6 +53,8 @@ def execute(
         progress: called as `progress(stage, done, total, note)`.
         task: the data, where the caller holds it already; else `config.data` is loaded.
         device: "auto", "cpu", "cuda", "mps": a matter of the machine, recorded but not part of the config.
+        tensors: whether a method's rankings are measured as tensors of the device, without a visit to the host; by
+            default on an NVIDIA GPU (`ltr.runs.chain`).
 
     Returns:
         The record: done, or failed or skipped with the reason (neither raises, so that a suite goes on).
@@ -71,7 +75,7 @@ def execute(
         found = _same_config(config, folder)
         if found is not None and found.done:
             return found
-        return _attempt(config, folder, found, progress or (lambda *_: None), task, device)
+        return _attempt(config, folder, found, progress or (lambda *_: None), task, device, tensors)
 
 
 def _same_config(config: RunConfig, folder: Path) -> Record | None:
@@ -91,7 +95,9 @@ def _same_config(config: RunConfig, folder: Path) -> Record | None:
     return read_record(folder)
 
 
-def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str) -> Record:
+def _attempt(
+    config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str, tensors: bool | None
+) -> Record:
     from .environment import code, environment
     from .trained import reference_hash
 
@@ -109,7 +115,7 @@ def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Pr
     )
     write_record(record)
     try:
-        record = _steps(record, config, progress, task, device)
+        record = _steps(record, config, progress, task, device, tensors)
     except KeyboardInterrupt:
         write_record(replace(record, status="interrupted", reason="stopped by the user; the same call continues it"))
         raise
@@ -131,8 +137,11 @@ def _attempt(config: RunConfig, folder: Path, found: Record | None, progress: Pr
     return read_record(folder)  # what any later reader will see
 
 
-def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str) -> Record:
+def _steps(
+    record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str, tensors: bool | None
+) -> Record:
     from . import trained
+    from .chain import Clock, home_of
     from .environment import code, data_hashes, peak_memory, reset_peak_memory
     from .inputs import input_facts
 
@@ -165,23 +174,29 @@ def _steps(record: Record, config: RunConfig, progress: Progress, task: Task | N
     log = json.loads((kept / "training.json").read_text())
     points = None if config.method is None else _lattice(config)
 
-    seconds, documents = _score(model, task, points, folder, progress)
+    # A front is tens of rankings: measured where they were scored. Rankers keep the bits they always had.
+    clock = Clock(None if points is None else home_of(device, tensors))
+    documents, values = _score(config, model, task, points, folder, progress, clock)
     started = time.perf_counter()
-    measures = _measure(config, task, folder, progress, device)
+    measures = _measure(config, task, folder, progress, points, values, clock)
+    measuring = time.perf_counter() - started
+    selection = {"measure": config.select, "split": "vali", **log["selection"]}
+    if points is not None:
+        with clock.stage("front"):
+            selection = {**selection, **_front_of(replace(record, measures=measures), values)}
+    seconds = clock.seconds["score"]
     cost = {
         **record.cost,
         "fit_seconds": log["seconds"],
         "score_seconds": seconds,
-        "measure_seconds": time.perf_counter() - started,
+        "measure_seconds": measuring + (clock.seconds["measure"] if values else 0.0),
         "train_documents_per_second": log.get("documents_per_second"),
         "train_step_seconds": log.get("step_seconds"),
         "score_documents_per_second": documents / max(seconds, 1e-9),
         **({"parameters": int(model.n_parameters)} if points is None else _method_cost(model, log, len(points))),
+        **({} if points is None else {"stages": {"on": clock.on, **clock.seconds}}),
         **peak_memory(),
     }
-    selection = {"measure": config.select, "split": "vali", **log["selection"]}
-    if points is not None:
-        selection = {**selection, **_front_of(replace(record, measures=measures))}
     artefacts = fingerprints(folder, skip=LOOSE)
     return replace(record, status="done", cost=cost, selection=selection, measures=measures, artefacts=artefacts)
 
@@ -200,51 +215,71 @@ def _method_cost(method, log: dict, points: int) -> dict:
     }
 
 
-def _front_of(record: Record) -> dict:
+def _front_of(record: Record, values: dict) -> dict:
     """The selection of a method: hypervolume of its validation points, seen from the origin."""
-    from ..fronts import hypervolume
+    from ..fronts import hypervolume, hypervolumes
+    from .chain import points_of
 
-    points = record.points("vali")
-    there = np.isfinite(points).all()  # without a judged list there is nothing to compare by
-    value = hypervolume(points, np.zeros(points.shape[1])) if there else None
+    if values:  # tensors: the volume is made where they are
+        points = points_of(values["vali"])
+        value = float(hypervolumes(points, 0.0)) if bool(points.isfinite().all()) else None
+    else:
+        points = record.points("vali")
+        there = np.isfinite(points).all()  # without a judged list there is nothing to compare by
+        value = hypervolume(points, np.zeros(points.shape[1])) if there else None
     return {"measure": "hypervolume(reference=0)", "value": value}
 
 
-def _score(model, task: Task, points, folder: Path, progress: Progress) -> tuple[float, int]:
-    """Writes the scores of both splits; of a method, of every preference `points`."""
+def _score(
+    config: RunConfig, model, task: Task, points, folder: Path, progress: Progress, clock: Clock
+) -> tuple[int, dict]:
+    """Writes the scores of both splits; of a method, of every preference `points`.
+
+    Returns:
+        (documents scored, split -> measures of every query, where the clock's home is a device: taken before the
+        scores leave it).
+    """
+    from .chain import measured, scored
     from .scores import write_scores
 
-    seconds, documents = 0.0, 0
+    documents, values = 0, {}
     for done, name in enumerate(_SPLITS):
         split = task.split(name)
         progress("score", done, len(_SPLITS), name)
-        started = time.perf_counter()
-        scores = model.score(split) if points is None else model.score(split, points)
-        seconds += time.perf_counter() - started
+        with clock.stage("score"):
+            scores = model.score(split) if points is None else scored(model, split, points, clock.home)
+        if clock.home is not None:
+            with clock.stage("measure"):
+                values[name] = measured(split, scores, task.objectives, config.measures, clock.home)
+            scores = scores.cpu().numpy()
         documents += scores.size
         write_scores(folder / "scores" / f"{name}.parquet", split, scores, points)
     progress("score", len(_SPLITS), len(_SPLITS), "")
-    return seconds, documents
+    return documents, values
 
 
-def _measure(config: RunConfig, task: Task, folder: Path, progress: Progress, device: str) -> list[dict]:
-    from ..rankers.neural import pick_device
-    from .evaluate import per_query, summarise, write_per_query
+def _measure(
+    config: RunConfig, task: Task, folder: Path, progress: Progress, points, values: dict, clock
+) -> list[dict]:
+    """Writes the measures of both splits: of the scores that lie there, or those that were measured with them."""
+    from .evaluate import per_query, summarise, table_of, write_per_query
     from .scores import read_scores
 
     if config.method is None:
-        measures, objectives, where = config.measures, label_columns(config) or task.objectives[:1], None
+        measures, objectives = config.measures, label_columns(config) or task.objectives[:1]
     else:
-        # A front is tens of rankings: measured where they were scored. Rankers keep the bits they always had.
-        where = "cuda" if pick_device(device).type == "cuda" else None
         objectives = task.objectives
         measures = {name: (measure,) for name, measure in zip(objectives, config.measures, strict=True)}
     rows = []
     for done, name in enumerate(_SPLITS):
         progress("measure", done, len(_SPLITS), name)
-        table = per_query(
-            task.split(name), read_scores(folder / "scores" / f"{name}.parquet"), measures, objectives, device=where
-        )
+        split = task.split(name)
+        if name in values:
+            table = table_of(split, values[name].cpu().numpy(), config.measures, points, objectives)
+        else:
+            scores = read_scores(folder / "scores" / f"{name}.parquet")
+            with clock.stage("measure"):
+                table = per_query(split, scores, measures, objectives)
         write_per_query(folder / "per_query" / f"{name}.parquet", table)
         own = measures if isinstance(measures, dict) else None
         rows += [{"split": name, **row} for row in summarise(table, own)]
