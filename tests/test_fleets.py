@@ -246,15 +246,74 @@ def test_every_criterion_of_one_preference(task, name):
     same(fleet, alone(task, [plain() for _ in w], [make(each) for each in w], w), task.test)
 
 
-def test_seeds_of_plain_rankers(task):
-    """The first is what it is alone; the others differ from it in their first weights, and have its data order."""
-    make = lambda seed: make_ranker("mlp", hidden=(8,), training=TRAINING, loss=loss("listnet"), seed=seed)  # noqa: E731
-    fleet = fit_fleet([make(s) for s in (3, 4, 5)], task.train, task.vali, objective="quality", accelerator="cpu")
-    first = make(3).fit(task.train, task.vali, objective="quality", accelerator="cpu")
-    same(fleet[:1], [first], task.test)
-    assert fleet[1].objective == "quality"
-    scores = score_fleet(fleet, task.test)
+NOISY = {
+    "linear": ("linear", {}), "mlp": ("mlp", {"hidden": (8, 4)}),
+    "dropout": ("mlp", {"hidden": (8,), "dropout": 0.3, "noise": 0.1, "norm": "batch"}),
+    "transformer": ("transformer", {"width": 8, "blocks": 1, "d_ff": 8, "dropout": 0.2, "attention_dropout": 0.1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOISY)
+@pytest.mark.parametrize("by", ["listnet", "listmle"])
+def test_seeds_of_plain_rankers(task, name, by):
+    """Each with its own order of the lists, dropout, noise and draws of the loss: bit for bit what it is alone."""
+    net, params = NOISY[name]
+    training = dataclasses.replace(TRAINING, epochs=6, patience=1, learning_rate=0.05, list_size=20, clip=1.0)
+    make = lambda seed: make_ranker(net, **params, training=training, loss=loss(by), seed=seed)  # noqa: E731
+    options = {"objective": "quality", "accelerator": "cpu"}
+    fleet = fit_fleet([make(s) for s in (3, 4, 5, 3)], task.train, task.vali, **options)
+    for ranker in fleet:
+        alone = make(ranker.seed).fit(task.train, task.vali, **options)
+        np.testing.assert_array_equal(ranker.score(task.test), alone.score(task.test))
+        assert ranker.history == alone.history and ranker.best == alone.best and ranker.objective == "quality"
+    scores = score_fleet(fleet[:3], task.test)
     assert np.abs(np.corrcoef(scores) - 1)[np.triu_indices(3, 1)].min() > 1e-3
+
+
+def test_seeds_may_share_one_order(task):
+    """Then only the first is what it is alone."""
+    make = lambda seed: make_ranker("mlp", hidden=(8,), training=TRAINING, loss=loss("listnet"), seed=seed)  # noqa: E731
+    fleet = fit_fleet([make(s) for s in (3, 4)], task.train, task.vali, order="first", accelerator="cpu")
+    each = [make(s).fit(task.train, task.vali, accelerator="cpu") for s in (3, 4)]
+    same(fleet[:1], each[:1], task.test)
+    assert fleet[1].history != each[1].history
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("seeds", [(0, 0, 0), (0, 1, 0)], ids=["one seed", "two seeds"])
+def test_candidates_have_their_own_rate_decay_and_loss(task, optimiser, seeds):
+    trainings = [dataclasses.replace(TRAINING, learning_rate=r, weight_decay=d, optimiser=optimiser, clip=0.5)
+                 for r, d in ((0.01, 0.3), (0.003, 0.0), (0.01, 0.1))]  # fmt: skip
+    losses = [loss("listnet"), loss("ranknet"), loss("listnet")]
+    make = lambda: [  # noqa: E731
+        make_ranker("mlp", hidden=(8,), training=t, loss=each, seed=s)
+        for t, each, s in zip(trainings, losses, seeds, strict=True)
+    ]
+    fleet = fit_fleet(make(), task.train, task.vali, accelerator="cpu")
+    same(fleet, [r.fit(task.train, task.vali, accelerator="cpu") for r in make()], task.test)
+
+
+def test_an_interrupted_fleet_of_seeds_continues_bit_for_bit(task, tmp_path):
+    training = dataclasses.replace(TRAINING, epochs=9, patience=2, learning_rate=0.05)
+    make = lambda: [  # noqa: E731
+        make_ranker("mlp", hidden=(8,), dropout=0.2, training=training, loss=loss("listnet"), seed=s) for s in (0, 1, 2)
+    ]
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.epoch == 5:
+            raise Stop
+
+    fit = lambda **options: fit_fleet(make(), task.train, task.vali, accelerator="cpu", **options)  # noqa: E731
+    whole = fit()
+    assert len({len(ranker.history) for ranker in whole}) > 1  # somebody left before the others
+    with pytest.raises(Stop):
+        fit(folder=tmp_path, progress=stop)
+    resumed = fit(folder=tmp_path)
+    np.testing.assert_array_equal(score_fleet(resumed, task.test), score_fleet(whole, task.test))
+    assert [r.history for r in resumed] == [r.history for r in whole]
 
 
 # --------------------------------------------------------------------------------------- kept, continued, saved

@@ -42,7 +42,9 @@ class ListDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> Batches | list:
         return [] if self.vali is None else self.vali
 
-    def transfer_batch_to_device(self, batch: Batch, device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Batch | tuple, device, dataloader_idx: int) -> Batch | tuple:
+        if isinstance(batch, tuple):  # of several orders at once, which lie where the trainer works
+            return batch
         return batch if batch.features.device == device else batch.to(device)
 
 

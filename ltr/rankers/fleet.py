@@ -6,12 +6,14 @@
 
     fit_fleet([make_ranker("mlp", loss=loss, seed=s) for s in range(8)], task.train, task.vali)
 
-Members share the batches (lists, order, samples, which are those of the first member's seed) and all work on them;
-what differs is first weights (their seeds), learning rate, and what they descend. Each keeps its own optimiser state,
+Members may differ in seed, learning rate, weight decay, and what they descend. Each keeps its own optimiser state,
 gradient norm, best epoch and end. Afterwards they are ordinary rankers, saved, loaded and scored one by one.
 
-Equal to training alone up to rounding where the seed is the first member's. Only dropout differs: every member has
-masks of its own, drawn from one stream. Members with other seeds see the data order of the first.
+Members of one seed share the batches and go through one stacked net. Plain rankers of several seeds have several orders
+of the lists; those, and plain rankers with dropout or noise, go through their nets one after another and share the data
+in memory, the loop, the optimiser and validation. Either way each ends as it would alone, up to rounding; on a CPU with
+the same draws of dropout. Asked for `order = "first"`, members see the order of the first whatever their seeds, at the
+price of one; then, and in conditioned rankers, every member has dropout masks of its own from one stream.
 
 A criterion of a fleet is a module with
 
@@ -30,7 +32,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,7 +48,7 @@ from .selection import Selection
 
 __all__ = ["fit_fleet", "fleet_scores", "score_fleet"]
 
-_OWN = ("learning_rate",)  # settings of the training that members may differ in
+_OWN = ("learning_rate", "weight_decay")  # settings of the training that members may differ in
 
 
 def fit_fleet(
@@ -63,6 +65,7 @@ def fit_fleet(
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     controls: Sequence[float] = (1.0,),
     weights: Any = None,
+    order: Literal["own", "first"] = "own",
     folder: Path | str | None = None,
     progress: Callable[[Progress], Any] | None = None,
     accelerator: str = "auto",
@@ -71,12 +74,13 @@ def fit_fleet(
 
     Args:
         rankers: nets of one config and training, plain (`NeuralRanker`, each with its loss) or told of no preference
-            (`ConditionedRanker` of kind "none"); seeds and learning rates may differ.
+            (`ConditionedRanker` of kind "none"); seeds, learning rates and weight decays may differ.
         train, vali: labelled lists; without `vali` the last epoch is kept.
         criterion: of conditioned rankers, see above; plain rankers bring their loss.
         objective, select: of plain rankers, as in `FittedRanker.fit`.
         measures, quality, references, controls, weights: of conditioned rankers, as in `ConditionedRanker.fit`.
         preferences: `[member, objective]`, what the selection of each conditioned ranker looks at.
+        order: of the lists of plain rankers: each member's "own", or that of the "first", as conditioned rankers have.
         folder: a checkpoint is left there after each epoch; a second call with the same folder continues.
         progress: hears a `Progress` after each epoch: the means over the members that still train.
         accelerator: auto, cpu, gpu or mps.
@@ -88,7 +92,7 @@ def fit_fleet(
 
     from ..datasets import transforms
     from ..datasets.module import Batches
-    from .fleet_module import FleetJob, ListLosses, squads_of, train_fleet
+    from .fleet_module import FleetJob, ListLosses, SideBySide, squads_of, train_fleet
 
     start = time.perf_counter()
     rankers = list(rankers)
@@ -119,7 +123,7 @@ def fit_fleet(
         train, cells=settings.cells, lists=settings.lists, list_size=settings.list_size or None, shuffle=True,
         seed=first.seed, device=device, transform=transform,
     )  # fmt: skip
-    judged = None if vali is None else Batches(vali, device=device, transform=transform)
+    documents, judged = batches.n_documents, None if vali is None else Batches(vali, device=device, transform=transform)
     for ranker in rankers:
         ranker.transform, ranker.n_features = transform, train.n_features
         with torch.random.fork_rng(devices=[]):  # built on the CPU: the same weights on every device
@@ -127,16 +131,23 @@ def fit_fleet(
             _build(ranker, train, weights, column)
     scale, augmented = (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
     squads = squads_of([_inner(ranker) for ranker in rankers], scale, augmented, device)
+    orders = _orders(rankers) if plain and order == "own" else ()
+    if orders:
+        found = dict(zip(orders, (ranker.seed for ranker in rankers), strict=True))
+        batches = SideBySide([batches.with_seed(found[i]) for i in range(len(found))])
     job = FleetJob(
         train, vali, column, criterion, select, first.seed, folder, progress, 1, accelerator,
         judge=judge, seeds=tuple(ranker.seed for ranker in rankers),
-        rates=tuple(ranker.training.learning_rate for ranker in rankers), references=references,
+        rates=tuple(ranker.training.learning_rate for ranker in rankers),
+        decays=tuple(ranker.training.weight_decay for ranker in rankers), references=references, orders=orders,
     )  # fmt: skip
     facts |= {
         "fleet": first.name, "config": to_dict(first.config), "training": to_dict(settings), "seeds": job.seeds,
         "rates": job.rates, "squads": [len(squad.members) for squad in squads], "arrays": _digest(arrays),
         "data": [_fingerprint(split) for split in (train, vali) if split is not None],
     }  # fmt: skip
+    if plain:
+        facts |= {"decays": job.decays, "orders": orders}
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     state, before = train_fleet(squads, job, settings, batches, judged, identity)
 
@@ -151,7 +162,7 @@ def fit_fleet(
         ranker.best = {"epoch": state.best["epoch"][i], "vali": state.best["vali"][i]}
         ranker.cost = {  # its share of the fleet's
             "seconds": seconds,
-            "documents_per_second": batches.n_documents * len(ranker.history) / seconds,
+            "documents_per_second": documents * len(ranker.history) / seconds,
             "peak_memory": peak,
             "step_seconds": statistics.median(state.step_seconds) / len(rankers),
             "fleet": len(rankers),
@@ -234,6 +245,16 @@ def _same(one, other) -> bool:
     return one is other or (
         one.name == other.name and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
     )
+
+
+def _orders(rankers: Sequence[NeuralRanker]) -> tuple[int, ...]:
+    """Which order of the lists each member meets, numbered as they come; empty where one step serves all of them."""
+    from .fleet_nets import draws
+
+    seeds = list(dict.fromkeys(ranker.seed for ranker in rankers))
+    if len(seeds) == 1 and not draws(rankers[0].net):
+        return ()
+    return tuple(seeds.index(ranker.seed) for ranker in rankers)
 
 
 def _build(ranker, train: Split, weights, column: int) -> None:

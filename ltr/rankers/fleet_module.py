@@ -3,15 +3,19 @@
 Members meet the same batches. A step goes through the fleet squad by squad (forward, losses, backward), so that what is
 in flight fits the caches of a processor; on an accelerator the squad is the fleet. Losses are summed over members,
 whose gradients therefore do not mix; Adam, decay and momentum are elementwise; what is not (the norm that clips, the
-learning rate, the best epoch, the end) is kept for each member. One that has ended leaves its squad.
+learning rate, the decay, the best epoch, the end) is kept for each member. One that has ended leaves its squad.
+
+Members of several seeds meet their own batches, in the order and with the noise they would have alone. They go through
+their nets one after another (see `Squad.windows`); the loop, the optimiser, the data and validation are shared.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -23,10 +27,10 @@ from ..seeds import seed_of
 from ..types import Batch
 from .base import Job
 from .config import TrainingConfig
-from .fleet_nets import Squad, member_of, widest
+from .fleet_nets import Squad, draws, member_of, widest
 from .lightning_module import ListModule, State, _run
 
-__all__ = ["FleetJob", "FleetModule", "ListLosses", "squads_of", "train_fleet"]
+__all__ = ["FleetJob", "FleetModule", "ListLosses", "SideBySide", "squads_of", "train_fleet"]
 
 # Activations of the widest layer a squad has at once for a document: a processor is fastest while they stay in its
 # second cache (8 members of width 64; measured, benchmarks/speed/fleets.py). An accelerator wants to be filled.
@@ -42,13 +46,41 @@ class FleetJob(Job):
             one a member.
         seeds: of each member, for what its loss draws.
         rates: learning rate of each member at its peak.
+        decays: weight decay of each member.
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
+        orders: which of the batches of a `SideBySide` each member meets; empty where all meet the one there is, and go
+            through the stacked net together.
     """
 
     judge: Callable[[np.ndarray, Sequence[int]], Sequence[float]] | None = None
     seeds: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
+    decays: tuple[float, ...] = ()
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    orders: tuple[int, ...] = ()
+
+
+class SideBySide:
+    """Lists in several orders at once: a step has one batch of each. All have the same number of batches.
+
+    Args:
+        orders: of the same lists, with different seeds; they share what lies in memory.
+    """
+
+    def __init__(self, orders: Sequence[Batches]):
+        self.orders, self.device, self.wanted = list(orders), orders[0].device, set(range(len(orders)))
+
+    def __len__(self) -> int:
+        return len(self.orders[0])
+
+    def set_epoch(self, epoch: int) -> None:
+        for each in self.orders:
+            each.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[tuple[Batch | None, ...]]:
+        """None stands for the batch of an order that is not in `wanted`."""
+        each = (iter(o) if i in self.wanted else repeat(None, len(self)) for i, o in enumerate(self.orders))
+        return zip(*each, strict=True)
 
 
 class Fleet(nn.Module):
@@ -81,8 +113,17 @@ class FleetModule(ListModule):
     job: FleetJob
     net: Fleet
 
+    def __init__(
+        self, net: Fleet, job: FleetJob, training: TrainingConfig, state: State, batches: Batches | SideBySide
+    ):
+        # A decay of each member's own is added by hand, see `configure_gradient_clipping`.
+        self.decay_apart = len(set(job.decays)) > 1
+        super().__init__(net, job, replace(training, weight_decay=0.0) if self.decay_apart else training, state)
+        self.batches = batches
+
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        self.noisy = bool(self.job.orders) and draws(self.net.parts()[0].windows()[0])
         pad = lambda flat: None if flat is None else torch.from_numpy(np.append(flat, np.float32(0))).to(self.device)  # noqa: E731
         self.references = [pad(each) for each in self.job.references]  # padding carries row -1, the last one
         self.generators = [torch.Generator(self.device) for _ in self.job.seeds]
@@ -96,17 +137,57 @@ class FleetModule(ListModule):
         if min(rates) != most:
             ratio = torch.tensor(rates, device=self.device) / most
             self.ratios = [ratio[rows] for rows in self.rows]
+        if self.job.orders:  # nobody is left who would meet the others
+            self.batches.wanted = {self.job.orders[i] for i in self.net.members()}
 
     def on_train_epoch_start(self) -> None:
         epoch = self.current_epoch
         torch.manual_seed(seed_of("noise", self.job.seed, epoch))  # dropout and input noise
         for generator, seed in zip(self.generators, self.job.seeds, strict=True):
             generator.manual_seed(seed_of("loss", seed, epoch))
+        if self.noisy:
+            self.noise = []
+            for seed in self.job.seeds:
+                torch.manual_seed(seed_of("noise", seed, epoch))
+                self.noise.append(self._noise())
         self.total = torch.zeros(len(self.job.seeds), device=self.device)
         self.epoch_began = self._clock()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def _noise(self) -> Tensor:
+        """Where the stream stands that dropout draws from."""
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
+
+    def _set_noise(self, state: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state, self.device)
+        else:
+            torch.set_rng_state(state)
+
+    def _apart(self, batches: tuple[Batch | None, ...]) -> Tensor:
+        """The step of members that meet batches of their own: one net after another, gradients into the stack."""
+        for squad, rows in zip(self.net.parts(), self.rows, strict=True):
+            nets, losses = squad.windows(), []
+            squad.clear()
+            for net, i in zip(nets, squad.members, strict=True):
+                batch = batches[self.job.orders[i]]
+                if self.noisy:
+                    self._set_noise(self.noise[i])
+                scores = net(batch.features, batch.where)
+                if self.noisy:
+                    self.noise[i] = self._noise()
+                with torch.autocast(self.device.type, enabled=False):
+                    loss = self.net.criterion(
+                        scores.unsqueeze(1), batch.labels, batch.where, [i], generators=[self.generators[i]]
+                    )
+                    loss.sum().backward()
+                losses.append(loss.detach())
+            self.total.index_add_(0, rows, torch.cat(losses))
+        return self.total.sum()
+
+    def training_step(self, batch: Batch | tuple[Batch | None, ...], batch_idx: int) -> Tensor:
         """Forward and backward of every squad; what is returned only tells Lightning that there was a step."""
+        if self.job.orders:
+            return self._apart(batch)
         reference = None if self.references[0] is None else self.references[0][batch.document]
         # Squad by squad the graph is made and used up, which Lightning's order (zero, backward) has no place for.
         self.trainer.optimizers[0].zero_grad(set_to_none=True)
@@ -129,14 +210,26 @@ class FleetModule(ListModule):
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Each member by the norm of its own gradient, as `torch.nn.utils.clip_grad_norm_` does for one."""
-        if not gradient_clip_val:
-            return
-        for squad in self.net.parts():
+        for squad in self.net.parts() if gradient_clip_val else ():
             gradients = [p.grad for p in squad.parameters() if p.grad is not None]
             norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
             factor = (gradient_clip_val / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
             for g in gradients:
                 g.mul_(_rowwise(factor, g))
+        if self.decay_apart:  # the last that happens to a gradient before the optimiser takes it
+            self._decay(optimizer.param_groups[0]["lr"])
+
+    @torch.no_grad()
+    def _decay(self, rate: float) -> None:
+        """The decay of each member as the optimisers do it: into the gradient, of adamw into the weights."""
+        decays = torch.tensor(self.job.decays, device=self.device)
+        for squad, rows in zip(self.net.parts(), self.rows, strict=True):
+            for p in squad.parameters():
+                decay = _rowwise(decays[rows], p)
+                if self.settings.optimiser == "adamw":
+                    p.mul_(1 - rate * decay)
+                elif p.grad is not None:
+                    p.grad.addcmul_(p, decay)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         if self.ratios is None:
@@ -171,7 +264,7 @@ class FleetModule(ListModule):
 
     def on_train_epoch_end(self) -> None:
         state, epoch = self.state, self.current_epoch + 1
-        losses = (self.total / self.trainer.num_training_batches).tolist()
+        losses = [total / self.trainer.num_training_batches for total in self.total.tolist()]
         vali = [(self.measured or {}).get(i) for i in range(len(losses))]
         state.best = state.best or {"epoch": [0] * len(losses), "vali": [None] * len(losses), "net": [{}] * len(losses)}
         state.epoch = epoch
@@ -245,7 +338,7 @@ def train_fleet(
     squads: Sequence[Squad],
     job: FleetJob,
     training: TrainingConfig,
-    batches: Batches,
+    batches: Batches | SideBySide,
     vali: Batches | None,
     identity: str,
 ) -> tuple[State, float]:
@@ -262,5 +355,5 @@ def train_fleet(
     if state.net:
         fleet.restore(state.net)
     if not state.done:
-        _run(FleetModule(fleet, job, training, state), batches, vali)
+        _run(FleetModule(fleet, job, training, state, batches), batches, vali)
     return state, before

@@ -8,6 +8,10 @@ The member axis is the first one of everything that differs between members; wha
 features, and whatever no weight has touched) has size 1 there and is computed once. Dropout draws a mask for each
 member; noise on the features is drawn once, so members hear the same noise, as nets do that are trained alone with
 one seed.
+
+Members that meet different batches, or must draw their noise as they would alone, share no product. They go through
+windows: nets of their own whose weights, gradients and statistics lie in the stack, so that whatever is done to the
+stack (the optimiser's step, validation, what is kept) is done to them.
 """
 
 from __future__ import annotations
@@ -20,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from .nets import Attention, MaskedBatchNorm
+from .layers import Dropout, Keys, attend
+from .nets import Attention, MaskedBatchNorm, Noise
 
-__all__ = ["Squad", "member_of", "stack", "widest"]
+__all__ = ["Squad", "draws", "member_of", "stack", "widest"]
 
 
 def stack(nets: Sequence[nn.Module]) -> nn.Module:
@@ -45,6 +50,14 @@ def member_of(state: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
     return {key: value[i].detach().clone() for key, value in state.items()}
 
 
+def draws(net: nn.Module) -> bool:
+    """Whether a net in training draws random numbers."""
+    return any(
+        (isinstance(part, Noise) and part.sd > 0) or (isinstance(part, Dropout | Attention) and part.p > 0)
+        for part in net.modules()
+    )
+
+
 def widest(net: nn.Module) -> int:
     """Largest number of activations a document has at once in a net: the width of its widest layer."""
     return max((leaf.out_features for leaf in net.modules() if isinstance(leaf, nn.Linear)), default=1)
@@ -62,6 +75,9 @@ class Squad(nn.Module):
     def __init__(self, nets: Sequence[nn.Module], members: Sequence[int], scale: float = 1.0, augmented: bool = False):
         super().__init__()
         self.net, self.members, self.scale, self.augmented = stack(nets), list(members), scale, augmented
+        self._shape = (copy.deepcopy(nets[0]),)  # a tuple hides it from state dicts and optimisers
+        self._windows: list[nn.Module] = []
+        self._gradients: dict[nn.Parameter, Tensor] = {}
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
         """Scores float32 `[batch, member, list]`, pads 0; `reference` `[batch, list]` is s_ref."""
@@ -74,9 +90,37 @@ class Squad(nn.Module):
             raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
         return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
 
+    def windows(self) -> list[nn.Module]:
+        """A net in training mode for each member: its weights, gradients and buffers are views of the stack's.
+
+        They hold until members leave or the stack moves to another device.
+        """
+        if len(self._windows) != len(self.members):
+            self._gradients = {p: torch.zeros_like(p) for p in self.net.parameters()}
+            self._windows = [self._window(j) for j in range(len(self.members))]
+        return self._windows
+
+    def _window(self, j: int) -> nn.Module:
+        net = copy.deepcopy(self._shape[0]).train()
+        parts, stacked = dict(net.named_modules()), dict(self.net.named_modules())
+        for path, part in parts.items():
+            for name, parameter in stacked[path]._parameters.items():
+                if parameter is not None:
+                    view = nn.Parameter(parameter.data[j], requires_grad=parameter.requires_grad)
+                    view.grad = self._gradients[parameter][j]
+                    part._parameters[name] = view
+            for name, buffer in stacked[path]._buffers.items():
+                part._buffers[name] = buffer[j]
+        return net
+
+    def clear(self) -> None:
+        """Gradients of all members to zero, in the place that their windows look at."""
+        for parameter, gradient in self._gradients.items():
+            parameter.grad = gradient.zero_()  # a trainer may have dropped it
+
     def keep(self, members: Sequence[int], optimiser: torch.optim.Optimizer | None = None) -> None:
         """Goes on with these members only; the optimiser forgets the others. Between steps: no graph may be alive."""
-        rows = [self.members.index(i) for i in members]
+        rows, self._windows = [self.members.index(i) for i in members], []
         for module in self.net.modules():
             for name, buffer in module._buffers.items():
                 module._buffers[name] = buffer[rows]
@@ -187,8 +231,11 @@ class GroupedAttention(nn.Module):
         self.qkv = GroupedLinear([leaf.qkv for leaf in leaves])
         self.out = GroupedLinear([leaf.out for leaf in leaves])
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Keys) -> Tensor:
         qkv = self.qkv(x)
+        if not isinstance(keys, Tensor):
+            lists = qkv.unflatten(-1, (3, self.heads, -1))
+            return self.out(attend(lists, keys, self.p if self.training else 0.0).flatten(-2))
         members = len(qkv)
         q, k, v = qkv.flatten(0, 1).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         keys = keys.expand(members, *keys.shape).flatten(0, 1)
