@@ -10,7 +10,8 @@ from torch import nn
 
 from ltr.errors import InputError
 from ltr.rankers.config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, TransformerConfig, rate
-from ltr.rankers.nets import Attention, Dropout, MaskedBatchNorm, attention_mask, build
+from ltr.rankers.layers import Dropout, attend, attention_mask
+from ltr.rankers.nets import Attention, MaskedBatchNorm, build
 
 CONFIGS = {
     "linear": LinearConfig(noise=0.1),
@@ -151,6 +152,102 @@ def test_dropped_values_are_not_neighbours(device):
     y = Dropout(0.5)(torch.ones(200, 400, device=device)).reshape(-1, 4) > 0
     together = torch.corrcoef(y.float().T)  # the four values of one draw
     assert (together - torch.eye(4, device=device)).abs().max().item() < 0.05
+
+
+def test_dropout_after_a_relu_is_relu_then_dropout(device):
+    """The same values are dropped, and gradients agree, for p that leaves little as well."""
+    z = torch.randn(301, 37, device=device, dtype=torch.float64)
+    for activation in (nn.ReLU(), nn.GELU()):
+        for p in (0.0, 0.3, 0.9):
+            drop, found = Dropout(p), []
+            for form in (lambda z, d=drop, a=activation: d.after(a, z), lambda z, d=drop, a=activation: d(a(z))):
+                torch.manual_seed(7)
+                leaf = z.clone().requires_grad_()
+                y = form(leaf)
+                y.backward(torch.arange(37.0, device=device).to(y).expand_as(y))
+                found.append((y.detach(), leaf.grad))
+            torch.testing.assert_close(*found)
+            assert torch.equal(drop.eval().after(activation, z), activation(z))
+
+
+def textbook(qkv, masks=None):
+    """softmax(q k / sqrt(d)) v of one list, head by head: [document, 3, head, size] -> [document, head, size]."""
+    heads = []
+    for h in range(qkv.shape[2]):
+        q, k, v = (qkv[:, i, h] for i in range(3))
+        weights = ((q @ k.T) / math.sqrt(q.shape[-1])).softmax(-1)
+        heads.append((weights if masks is None else weights * masks[h]) @ v)
+    return torch.stack(heads, 1)
+
+
+@pytest.mark.parametrize("lengths", [[3, 1, 0, 4], [2, 300]])  # 300: through torch's fused attention
+def test_lists_one_after_another_attend_to_themselves(lengths):
+    """Values and gradients beside the formula, list by list, in double precision, with members in front too."""
+    torch.manual_seed(5)
+    one = torch.randn(sum(lengths), 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    expected = torch.cat([textbook(each) for each in one.split(lengths)])
+    upstream = torch.randn_like(expected)
+    (gradient,) = torch.autograd.grad(expected, one, upstream)
+    for fold in (lambda t: t, lambda t: torch.stack([t, 2 * t])):
+        mixed = attend(fold(one), lengths)
+        torch.testing.assert_close(mixed if mixed.dim() == 3 else mixed[0], expected)
+        (ours,) = torch.autograd.grad((mixed if mixed.dim() == 3 else mixed[0]), one, upstream)
+        torch.testing.assert_close(ours, gradient)
+    doubled = attend(torch.stack([one, 2 * one]), lengths)[1]
+    torch.testing.assert_close(doubled, torch.cat([textbook(2 * each) for each in one.split(lengths)]))
+
+
+def test_attention_weights_are_dropped():
+    """The weights that stay are those of the formula times one factor; gradients are those of what was computed."""
+    lengths, p = [4, 2], 0.4
+    torch.manual_seed(6)
+    qkv = torch.randn(6, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        seeing = qkv.detach().clone()
+        seeing[:, 2] = 0.0
+        seeing[:4, 2], seeing[4:, 2, :, :2] = torch.eye(4)[:, None], torch.eye(2)[:, None]  # v = 1: weights come out
+        torch.manual_seed(8)
+        weights = attend(seeing, lengths, p)
+        factors = weights / attend(seeing, lengths).where(weights > 0, 1.0)
+    kept = factors[factors > 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p)), rtol=1e-4, atol=0.0)
+    assert 0 < len(kept) < 2 * (16 + 4)
+    torch.manual_seed(8)
+    ours = attend(qkv, lengths, p)
+    masks = factors[:4].transpose(0, 1), factors[4:, :, :2].transpose(0, 1)
+    theirs = torch.cat([textbook(each, mask) for each, mask in zip(qkv.split(lengths), masks, strict=True)])
+    torch.testing.assert_close(ours, theirs)
+    upstream = torch.randn_like(ours)
+    torch.testing.assert_close(*(torch.autograd.grad(each, qkv, upstream)[0] for each in (ours, theirs)))
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE_LIST), indirect=True)
+def test_documents_alone_score_as_padded_lists(net, batch):
+    """What runs on a CPU equals what runs on a GPU: masks and padding, in training without chance too."""
+    features, where = (each.cpu() for each in batch)
+    net = net.cpu().train()
+    for module in net.modules():
+        for chance in ("p", "sd"):
+            if hasattr(module, chance):
+                setattr(module, chance, 0.0)
+    found = []
+    for form in (net, lambda x, w: net.scores(x, w, attention_mask(w)).masked_fill(~w, 0.0)):
+        net.zero_grad()
+        scores = form(features, where)
+        (scores * torch.arange(6.0)).sum().backward()
+        found.append((scores.detach(), [p.grad.clone() for p in net.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE_LIST), indirect=True)
+def test_mixed_precision_has_gradients(net, batch, device):
+    net.train()
+    with torch.autocast(device, dtype=torch.bfloat16):
+        scores = net(*batch)
+    scores.square().sum().backward()
+    gradients = [p.grad for p in net.parameters()]
+    assert all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in gradients)
+    assert any(g.any() for g in gradients)
 
 
 def test_batch_norm_equals_torch_on_the_documents(device):

@@ -4,7 +4,8 @@
 
 Padding is never looked at: it is masked out of attention and of batch statistics, and its scores are 0. All nets are
 permutation equivariant: shuffling the documents of a list shuffles their scores alike. `Linear` and `MLP` score a
-document by itself; `ListTransformer` and `DASALC` see the whole list.
+document by itself; `ListTransformer` and `DASALC` see the whole list, and on a CPU work on the documents alone, put
+one after another. (On a GPU that would wait for the device: how many there are, only it knows.)
 
 The last layer runs in float32 under mixed precision too: bfloat16 has 8 bits of mantissa, and the scores of a list
 would tie.
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from ..types import Batch
 from .config import DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
+from .layers import Dropout, Keys, attend, attention_mask
 
 __all__ = ["DASALC", "MLP", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "score_batch"]
 
@@ -56,7 +58,27 @@ class MLP(nn.Module):
         return self.head(self.tower(self.noise(features), where), where)
 
 
-class ListTransformer(nn.Module):
+class ListWise(nn.Module):
+    """Nets that see a whole list: `scores(x, where, keys)` of padded lists, or of documents one after another.
+
+    With D real documents in the batch the second form is x `[document, feature]`, where `[document]`, all True, and
+    keys the lengths of the lists: what costs the same for every cell then costs nothing for padding.
+    """
+
+    def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        if features.device.type != "cpu":
+            return self.scores(features, where, attention_mask(where)).masked_fill(~where, 0.0)
+        cells = where.flatten().nonzero().squeeze(1)
+        x = features.flatten(-3, -2).index_select(-2, cells)
+        scores = self.scores(x, where.new_ones(len(cells)), where.sum(-1).tolist())
+        padded = scores.new_zeros(*scores.shape[:-1], where.numel()).index_copy(-1, cells, scores)
+        return padded.unflatten(-1, where.shape)
+
+
+class ListTransformer(ListWise):
     """Self-attention over the documents of a list; parameter count in `TransformerConfig`.
 
     Pobrotyn et al. 2020 (arXiv 2005.10084): x -> fully connected -> blocks of (attention, feed-forward), both pre-norm
@@ -73,15 +95,14 @@ class ListTransformer(nn.Module):
         self.head = Head(config.width, config.output)
         _glorot(self)
 
-    def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        x = self.project(self.tower(self.noise(features), where))
-        keys = attention_mask(where)
+    def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+        x = self.project(self.tower(self.noise(x), where))
         for block in self.blocks:
             x = block(x, keys)
-        return self.head(self.norm(x), where)
+        return self.head.scores(self.norm(x))
 
 
-class DASALC(nn.Module):
+class DASALC(ListWise):
     """Data-augmented self-attentive latent cross network (Qin et al., ICLR 2021), layer by layer as TF-Ranking's code.
 
     h: batch norm, noise, layers of (linear, relu, batch norm, dropout), linear.
@@ -113,18 +134,18 @@ class DASALC(nn.Module):
         self.head = Head(width)
         _glorot(self)
 
-    def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        h = self.noise(self.input_norm(features, where))
+    def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+        h = self.noise(self.input_norm(x, where))
         for layer in self.tower:
             h = self.dropout(layer["norm"](F.relu(layer["linear"](h)), where))
         h = self.document(h)
 
-        a, keys = F.relu(self.project(self.noise(features))), attention_mask(where)
+        a = F.relu(self.project(self.noise(x)))
         for layer in self.attention:
             a = layer["norm"](a + self.dropout(layer["attend"](a, keys)))
         a = self.context(self.context_norm(a, where))
 
-        return self.head(self.dropout(F.relu(h + h * a)), where)
+        return self.head.scores(self.dropout(F.relu(h + h * a)))
 
 
 def score_batch(net: nn.Module, batch: Batch) -> Tensor:
@@ -151,31 +172,6 @@ class Noise(nn.Module):
         return f"sd={self.sd}"
 
 
-class Dropout(nn.Module):
-    """Zeroes each value with probability p in training and divides the others by 1 - p; nothing otherwise.
-
-    On a CPU torch draws one number a value, which takes longer than the matrix product before it. Sixteen random bits
-    decide as well (p is rounded to 1 / 65,536, and the division with it), so one 64-bit draw serves four values.
-    """
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        n, dropped = x.numel(), min(round(self.p * 65_536), 65_535)
-        bits = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n].view(x.shape)
-        kept = torch.ge(bits, dropped - 32_768, out=torch.empty(x.shape, dtype=x.dtype))
-        return x * kept.mul_(65_536 / (65_536 - dropped))
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
-
 class Head(nn.Module):
     """The last linear layer in float32, a bound if asked for, and 0 for padding."""
 
@@ -183,9 +179,12 @@ class Head(nn.Module):
         super().__init__()
         self.linear, self.bound = nn.Linear(width, 1), _OUTPUT[output]()
 
-    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+    def scores(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return self.bound(self.linear(x.float()).squeeze(-1)).masked_fill(~where, 0.0)
+            return self.bound(self.linear(x.float()).squeeze(-1))
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        return self.scores(x).masked_fill(~where, 0.0)
 
 
 class Tower(nn.Module):
@@ -208,7 +207,7 @@ class Tower(nn.Module):
 
     def leave(self, z: Tensor) -> Tensor:
         """A layer from its activation on."""
-        return self.dropout(self.activation(z))
+        return self.dropout.after(self.activation, z)
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         for i in range(len(self.linears)):
@@ -225,8 +224,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_size)
         self.out = nn.Linear(heads * head_size, width)
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [batch, head, list, size]
+    def forward(self, x: Tensor, keys: Keys) -> Tensor:
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        if not isinstance(keys, Tensor):
+            return self.out(attend(qkv, keys, self.p if self.training else 0.0).flatten(-2))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # [batch, head, list, size]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.p if self.training else 0.0)
         return self.out(mixed.transpose(1, 2).flatten(-2))
 
@@ -242,9 +244,9 @@ class Block(nn.Module):
         self.wide, self.narrow = nn.Linear(width, config.d_ff), nn.Linear(config.d_ff, width)
         self.activation, self.dropout = _ACTIVATION[config.activation](), Dropout(config.dropout)
 
-    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Keys) -> Tensor:
         x = x + self.dropout(self.attend(self.norm1(x), keys))
-        return x + self.dropout(self.narrow(self.dropout(self.activation(self.wide(self.norm2(x))))))
+        return x + self.dropout(self.narrow(self.dropout.after(self.activation, self.wide(self.norm2(x)))))
 
 
 class MaskedBatchNorm(nn.Module):
@@ -278,14 +280,6 @@ class MaskedBatchNorm(nn.Module):
                     self.mean.lerp_(mean, self.momentum)
                     self.variance.lerp_(seen, self.momentum)
             return (x - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
-
-
-def attention_mask(where: Tensor) -> Tensor:
-    """Which documents may be attended to, bool `[batch, 1, 1, list]`.
-
-    A list without documents may look everywhere: softmax over nothing is NaN, and NaN times 0 stays NaN in gradients.
-    """
-    return (where | ~where.any(-1, keepdim=True))[:, None, None, :]
 
 
 def _glorot(net: nn.Module) -> None:
