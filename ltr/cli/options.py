@@ -58,7 +58,8 @@ class Command:
             the exit code.
         usage: one line.
         epilog: examples.
-        config: group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too.
+        config: gives group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too. A
+            function, because only this command's own line has to import them.
         alias: what people type -> the key of the config it stands for.
     """
 
@@ -67,7 +68,7 @@ class Command:
     function: Callable[..., int | None]
     usage: str
     epilog: str | None = None
-    config: Mapping[str, tuple[str, type, tuple[str, ...]]] = field(default_factory=dict)
+    config: Callable[[], Mapping[str, tuple[str, type, tuple[str, ...]]]] | None = None
     alias: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -155,7 +156,7 @@ def parse(words: Sequence[str]) -> Callable[[], int | None]:
     path = _path(words, commands)
     command = commands.get(path)
     rest, params = _take_params(words, command)
-    root, parsers = _parsers(commands, {"data": data.__doc__, "bench": bench.__doc__})
+    root, parsers = _parsers(commands, {"data": data.__doc__, "bench": bench.__doc__}, path)
     if not words:
         root.print_help()
         raise SystemExit(0)
@@ -178,7 +179,10 @@ def parse(words: Sequence[str]) -> Callable[[], int | None]:
     return (lambda: command.function(options, flat)) if command.config else (lambda: command.function(options))
 
 
-def _parsers(commands, rooms: Mapping[str, str]) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
+def _parsers(
+    commands, rooms: Mapping[str, str], wanted: tuple[str, ...]
+) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
+    """The parser of a line and those of its commands; only the wanted one gets its options, the others their names."""
     root = _parser(
         "Learning-to-rank benchmark suite: data, rankers, methods, runs, leaderboards, fronts.",
         usage="ltr [--version] COMMAND ...",
@@ -194,11 +198,12 @@ def _parsers(commands, rooms: Mapping[str, str]) -> tuple[ArgumentParser, dict[t
             room = _parser(words[0].upper() + words[1:], usage=f"ltr {path[0]} COMMAND ...")
             below[()].add_subcommand(path[0], room, help=words.rstrip("."))
             below[path[:-1]] = room.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
-        description = docstring_parser.parse(command.options.__doc__ or "").description
+        description = docstring_parser.parse(command.options.__doc__ or "").description if path == wanted else None
         parsers[path] = parser = _parser(description, f"ltr {' '.join(path)} {command.usage}", command.epilog)
-        _add_fields(parser, command.options)
-        for title, (prefix, cls, skip) in command.config.items():
-            _add_fields(parser.add_argument_group(title), cls, prefix, skip)
+        if path == wanted:
+            _add_fields(parser, command.options)
+            for title, (prefix, cls, skip) in (command.config() if command.config else {}).items():
+                _add_fields(parser.add_argument_group(title), cls, prefix, skip)
         below[path[:-1]].add_subcommand(path[-1], parser, help=command.summary)
     return root, parsers
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..rankers.config import TrainingConfig
-from ..runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 from . import show
 from .options import Command, Device, option
+
+if TYPE_CHECKING:
+    from ..runs.config import RunConfig
 
 _EXAMPLES = """\
 examples:
@@ -160,17 +161,24 @@ def _dry_run(config: RunConfig, json: bool) -> int:
     return 0
 
 
+def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
+    """The parts of a run's config, group by group."""
+    from ..rankers.config import TrainingConfig
+    from ..runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
+
+    return {
+        "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),
+        "ranker (short: --ranker)": ("ranker.", RankerChoice, ("params",)),
+        "loss (short: --loss)": ("loss.", LossChoice, ("params",)),
+        "method for several objectives (short: --method)": ("method.", MethodChoice, ("params",)),
+        "training of neural rankers": ("training.", TrainingConfig, ()),
+        "run": ("", RunConfig, ("data", "ranker", "loss", "training", "method")),
+    }
+
+
 COMMANDS = [
     Command(
-        ("train",), Train, train, "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]", _EXAMPLES,
-        config={
-            "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),
-            "ranker (short: --ranker)": ("ranker.", RankerChoice, ("params",)),
-            "loss (short: --loss)": ("loss.", LossChoice, ("params",)),
-            "method for several objectives (short: --method)": ("method.", MethodChoice, ("params",)),
-            "training of neural rankers": ("training.", TrainingConfig, ()),
-            "run": ("", RunConfig, ("data", "ranker", "loss", "training", "method")),
-        },
+        ("train",), Train, train, "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]", _EXAMPLES, config=_config,
         alias={
             "--data": "--data.name", "--fold": "--data.fold", "--objective": "--data.objective",
             "--ranker": "--ranker.name", "--loss": "--loss.name", "--method": "--method.name",
