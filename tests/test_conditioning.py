@@ -9,9 +9,12 @@ import torch
 
 from ltr import ops
 from ltr.errors import InputError
+from ltr.rankers import many_preferences
+from ltr.rankers.conditioned import ConditionedRanker
 from ltr.rankers.conditioning import Conditioned, mixture
 from ltr.rankers.config import ConditioningConfig, DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
-from ltr.rankers.nets import build
+from ltr.rankers.nets import MaskedBatchNorm, build
+from ltr.strict import bind, to_dict
 
 FEATURES, OBJECTIVES = 5, 3
 NETS = {
@@ -25,8 +28,9 @@ NETS = {
 POSSIBLE = [
     (net, kind)
     for net in NETS
-    for kind in ("none", "concat", "film", "prompt", "head", "mixture")
-    if not (kind == "prompt" and not net.startswith("transformer")) and not (kind == "concat" and net == "linear")
+    for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", "head", "mixture")
+    if not (kind.startswith("prompt") and not net.startswith("transformer"))
+    and not (kind == "concat" and net == "linear")
 ]
 PREFERENCES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0], [0.1, 0.1, 0.8]])
 
@@ -48,12 +52,16 @@ def batch(device):
 def make(case, device, start="scratch", wake=True, **options):
     """A conditioned net; awake, every weight is random, so that what starts at 0 cannot hide a mistake."""
     torch.manual_seed(0)
-    net = Conditioned(
-        NETS[case[0]], ConditioningConfig(kind=case[1], start=start, hidden=(6,), **options), FEATURES, OBJECTIVES
-    )
+    kind, _, only = case[1].partition("/")
+    how = ConditioningConfig(kind=kind, start=start, hidden=(6,), only=only or None, **options)
+    net = Conditioned(NETS[case[0]], how, FEATURES, OBJECTIVES)
     if wake:
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
+        for each in net.modules():
+            if isinstance(each, MaskedBatchNorm):
+                each.mean.normal_()
+                each.variance.uniform_(0.5, 2.0)
     return net.to(device).eval()
 
 
@@ -287,3 +295,183 @@ def test_what_cannot_be_is_said():
             net(x, where, wrong, reference=torch.zeros(2, 3))
     with pytest.raises(InputError, match="temperature"):
         net(x, where, PREFERENCES, beta=torch.ones(4), reference=torch.zeros(2, 3))
+
+
+# ------------------------------------------------------------------------------------- many preferences, no gradients
+
+MORE = {
+    "linear-deep": MLPConfig(hidden=()),
+    "mlp-3": MLPConfig(hidden=(8, 6, 4), activation="gelu", output="tanh"),
+    "mlp-layer-2": MLPConfig(hidden=(8, 6), norm="layer", activation="silu"),
+    "transformer-0": TransformerConfig(width=8, heads=2, blocks=0),
+    "transformer-1": TransformerConfig(width=8, heads=4, blocks=1, d_ff=20, dropout=0.0, output="sigmoid"),
+    "transformer-3": TransformerConfig(width=12, heads=3, blocks=3, d_ff=8, dropout=0.3, activation="gelu"),
+}
+RAGGED = torch.arange(9)[None, :] < torch.tensor([9, 4, 0, 8, 1, 9, 3])[:, None]
+
+
+def both_ways(net, w, device, **told):
+    """(`score_many`, `forward`), both `[preference, document]`, on lists of several lengths, one of them empty."""
+    torch.manual_seed(3)
+    where = RAGGED.to(device)
+    features, reference = torch.randn(*RAGGED.shape, FEATURES).to(device), torch.randn(RAGGED.shape).to(device)
+    told |= {"reference": reference} if net.config.start == "augmented" else {}
+    slow = net(features, where, w, **told).detach()
+    return net.score_many(features, where, w, **told), slow.transpose(0, 1)[:, where]
+
+
+@pytest.fixture(params=["whole", "pieces"])
+def pieces(request, monkeypatch):
+    """Rooms so small that every loop runs several times, with odd ends."""
+    if request.param == "pieces":
+        monkeypatch.setattr(many_preferences, "_ROOM", {"cpu": 600})
+        monkeypatch.setattr(many_preferences, "_ROOM_ELSEWHERE", 600)
+        monkeypatch.setattr(many_preferences, "_DOCUMENTS", 7)
+
+
+def lattice_of_21(device):
+    from ltr.objectives import lattice
+
+    return torch.as_tensor(lattice(OBJECTIVES, 5), dtype=torch.float32, device=device)
+
+
+def test_many_preferences_score_as_forward_does(case, pieces, device):
+    net = make(case, device, start="augmented")
+    net.scale = 2.0
+    fast, slow = both_ways(net, lattice_of_21(device), device)
+    assert fast.shape == (21, int(RAGGED.sum()))
+    assert fast.dtype == torch.float32 and not fast.requires_grad
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_many_preferences_of_other_nets(name, pieces, device, monkeypatch):
+    monkeypatch.setitem(NETS, name, MORE[name])
+    kinds = ["none", "film", "film/last", "head", "mixture"]
+    kinds += ["concat"] if name != "linear-deep" else []
+    kinds += ["prompt", "prompt/last"] if name.startswith("transformer") else []
+    for kind in kinds:
+        fast, slow = both_ways(make((name, kind), device), lattice_of_21(device), device)
+        torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4, msg=lambda text, kind=kind: f"{kind}: {text}")
+
+
+@pytest.mark.parametrize("kind", ["concat", "film", "film/last", "prompt/last", "head", "mixture"])
+def test_many_preferences_with_a_temperature(kind, device):
+    net = make(("transformer" if kind == "prompt/last" else "mlp", kind), device, temperature=True)
+    w = lattice_of_21(device)
+    fast, slow = both_ways(net, w, device, beta=torch.linspace(0.2, 5.0, len(w), device=device))
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loud", [1.0, 10.0, 100.0])
+def test_prompts_that_outshout_the_list(loud, device):
+    """Attention to prompts from none to all of it; the witness is the net itself in float64."""
+    net = make(("transformer", "prompt/last"), device)
+    with torch.no_grad():
+        net.net.blocks[-1].attend.qkv.weight.mul_(loud**0.5)
+    w, where = lattice_of_21(device), RAGGED.to(device)
+    fast, _ = both_ways(net, w, device)
+    torch.manual_seed(3)
+    features = torch.randn(*RAGGED.shape, FEATURES).to(device).double()
+    net.double()
+    prompts = net.prompt(OBJECTIVES * w.double() - 1).unflatten(-1, (net.config.prompts, -1))[None]
+    x = net._prompted(net.shared(features, where), where.unsqueeze(1), prompts)
+    exact = net.net.head.linear(x).squeeze(-1).transpose(0, 1)[:, where]
+    torch.testing.assert_close(fast.double(), exact, rtol=1e-3, atol=1e-3)
+
+
+def test_a_mixture_of_corners_far_apart(device):
+    """A preference without the objective that prefers a document: its share is below what float32 holds."""
+    net = make(("linear", "mixture"), device)
+    with torch.no_grad():
+        net.corners.weight.mul_(100)
+    fast, slow = both_ways(net, lattice_of_21(device), device)
+    assert slow.min() < -100  # e^-100 is none of float32's normal numbers
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("case", "once", "never"),
+    [
+        (("mlp", "head"), ["tower.linears.0", "tower.linears.1"], []),
+        (("mlp", "mixture"), ["tower.linears.0", "tower.linears.1"], []),
+        (("mlp", "film"), ["tower.linears.0"], ["tower.linears.1"]),
+        (("mlp", "film/last"), ["tower.linears.0", "tower.linears.1"], []),
+        (("mlp", "concat"), ["tower.linears.0"], []),
+        (("transformer", "film"), ["project", "blocks.0"], []),
+        (("transformer", "film/last"), ["project", "blocks.0", "blocks.1"], []),
+        (("transformer", "prompt"), ["project"], []),
+        (("transformer", "prompt/last"), ["project", "blocks.0", "blocks.1.norm1"], ["blocks.1"]),
+        (("transformer", "head"), ["project", "blocks.0", "blocks.1"], []),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_no_preference_changes_is_computed_once(case, once, never, device):
+    net, rows = make(case, device), {}
+
+    def count(name):
+        return lambda module, given, result: rows.update({name: rows.get(name, 0) + result.numel() // result.shape[-1]})
+
+    for name in (*once, *never):
+        net.net.get_submodule(name).register_forward_hook(count(name))
+    where = torch.ones(4, 6, dtype=torch.bool, device=device)
+    w = lattice_of_21(device)
+    net.score_many(torch.randn(4, 6, FEATURES, device=device), where, w)
+    prompts = net.config.prompts * len(w)  # the last block's first norm sees each prompt of each preference once
+    assert rows == {name: 24 + (prompts if name == "blocks.1.norm1" else 0) for name in once}
+
+
+def test_film_of_the_last_place_only(batch, device):
+    """The plain net, FiLM written out behind its last block or in front of its last activation."""
+    features, where = batch
+    w = PREFERENCES.to(device)
+    net = make(("transformer", "film/last"), device)
+    gamma, delta = net.film(OBJECTIVES * w[1] - 1).chunk(2)
+    x, keys = net.net.project(features), (where | ~where.any(-1, keepdim=True))[:, None, None, :]
+    for block in net.net.blocks:
+        x = block(x, keys)
+    expected = net.net.head(net.net.norm((1 + gamma) * x + delta), where)
+    torch.testing.assert_close(net(features, where, w)[:, 1], expected)
+    net = make(("mlp", "film/last"), device)
+    gamma, delta = net.film(OBJECTIVES * w[1] - 1).chunk(2)
+    first, second = net.net.tower.linears
+    expected = net.net.head(torch.tanh((1 + gamma) * second(torch.tanh(first(features))) + delta), where)
+    torch.testing.assert_close(net(features, where, w)[:, 1], expected)
+
+
+def test_prompts_of_the_last_block_only(batch, device):
+    features, where = batch
+    net = make(("transformer", "prompt/last"), device, prompts=2)
+    w = PREFERENCES[1:2].to(device)
+    tokens, plain = net.prompt(OBJECTIVES * w - 1).reshape(2, 8), net.net
+    x = plain.blocks[0](plain.project(features), (where | ~where.any(-1, keepdim=True))[:, None, None, :])
+    keys = torch.cat([torch.ones(3, 2, dtype=torch.bool, device=device), where], 1)[:, None, None, :]
+    x = plain.blocks[1](torch.cat([tokens.expand(3, -1, -1), x], 1), keys)
+    torch.testing.assert_close(net(features, where, w)[:, 0], plain.head(plain.norm(x)[:, 2:], where))
+
+
+def test_only_stays_out_of_tables_unless_it_is_said():
+    """So that runs and suites from before it have the hash they had."""
+    assert "only" not in to_dict(ConditioningConfig())
+    last = ConditioningConfig("prompt", only="last")
+    assert bind(ConditioningConfig, to_dict(last)) == last
+    with pytest.raises(InputError, match="only"):
+        ConditioningConfig("head", only="last")
+
+
+def test_a_ranker_scores_a_split_in_its_order(device):
+    from ltr.datasets import load, transforms
+
+    split = load("synthetic:queries=12,objectives=3").test
+    ranker = ConditionedRanker("mlp", conditioning=ConditioningConfig("film", "scratch"))
+    ranker.n_features = split.n_features
+    torch.manual_seed(0)
+    ranker.net = Conditioned(ranker.config, ranker.conditioning, split.n_features, 3).to(device)
+    torch.nn.init.normal_(ranker.net.film.layers[-1].weight)
+    ranker.transform = transforms.fit("log1p-standardise", split.features)
+    w = lattice_of_21(device)
+    scores = ranker.score(split, w.cpu().numpy())
+    x = ranker.transform.apply(torch.as_tensor(split.features).clone())[None].to(device)
+    with torch.no_grad():
+        expected = ranker.net(x, torch.ones(x.shape[:2], dtype=torch.bool, device=device), w)[0]
+    torch.testing.assert_close(torch.as_tensor(scores), expected.cpu(), rtol=1e-4, atol=1e-4)

@@ -39,9 +39,6 @@ from .neural import _fingerprint, pick_device
 __all__ = ["ConditionedRanker"]
 
 _FORMAT, _MARK = 1, "conditioned.json"
-# Documents x preferences of one pass when scoring: a processor works from its caches, a GPU wants to be filled.
-_CELLS = {"cpu": 1 << 13}
-_CELLS_ELSEWHERE = 1 << 20
 
 
 def _weighted_mean(values: np.ndarray, preferences: np.ndarray) -> float:
@@ -207,27 +204,18 @@ class ConditionedRanker:
         if split.n_features != self.n_features:
             expected = f"{self.n_features} features"
             raise InputError("fitted on other features", expected=expected, came=split.n_features)
-        net, cells = self.net.eval(), _CELLS.get(self.device.type, _CELLS_ELSEWHERE)
+        net = self.net.eval()
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
         told = None if beta is None else w.new_full((len(w),), beta)
         base = None if reference is None else padded(reference, self.device)
 
-        def score(batch):
-            step = max(1, cells // max(batch.where.numel(), 1))
+        scores = w.new_zeros(len(w), split.n_documents)
+        for batch in Batches(split, device=self.device, transform=self.transform):
             s_ref = None if base is None else base[batch.document]
             with torch.inference_mode():
-                shared = net.shared(batch.features, batch.where)
-                parts = [
-                    net.finish(
-                        shared, batch.where, w[a : a + step], reference=s_ref,
-                        beta=None if told is None else told[a : a + step],
-                    )
-                    for a in range(0, len(w), step)
-                ]  # fmt: skip
-                return torch.cat(parts, 1).mT
-
-        flat = Batches(split, device=self.device, transform=self.transform).gather(score)
-        return rows_of(flat, len(w), self.device)
+                part = net.score_many(batch.features, batch.where, w, beta=told, reference=s_ref)
+                scores.index_copy_(1, batch.document[batch.where], part)
+        return finite(scores)
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder `load` reads; it appears whole or not at all."""
@@ -303,11 +291,18 @@ def rows_of(flat, rows: int, device):
     """
     import torch
 
-    if flat is None:
-        return torch.zeros(rows, 0, device=device)
-    if not flat.isfinite().all():
+    return torch.zeros(rows, 0, device=device) if flat is None else finite(flat).T.contiguous()
+
+
+def finite(scores):
+    """The scores, a tensor.
+
+    Raises:
+        InputError: a score that is not finite.
+    """
+    if not scores.isfinite().all():
         raise InputError("scores are not finite", do="Check the features for huge values")
-    return flat.T.contiguous()
+    return scores
 
 
 def _numpy(tensor) -> np.ndarray:

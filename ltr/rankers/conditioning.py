@@ -8,9 +8,14 @@ Preferences may also differ from list to list, `[batch, preference, objective]`.
 
     head      everything but K dot products a document
     mixture   everything but K weighted sums of m numbers a document
-    film      the first layer, or all up to the end of the first block
+    film      the first layer, or all up to the end of the first block; with only = "last", all up to the activation of
+              the last hidden layer, or all blocks
     concat    the first product, which is most of an MLP on 136 features
-    prompt    the projection of the documents
+    prompt    the projection of the documents; with only = "last", all blocks but one, and the documents' part of its
+              attention
+
+`forward` is for training and for few preferences. `score_many` (many_preferences.py) needs no gradients, and takes
+what comes from w into the weights wherever a product can do its work.
 
 "mixture" has w in its output, by a formula. Into all others w goes as m w - 1, which is 0 in the middle of the simplex.
 What comes from w starts at 0 in "film" and "head" (the net is then the same for every w, and learns where it must
@@ -27,6 +32,7 @@ from torch import Tensor, nn
 from .. import ops
 from ..errors import InputError
 from .config import ConditioningConfig
+from .many_preferences import score_many
 from .nets import MLP, Linear, ListTransformer, attention_mask, build
 
 __all__ = ["Conditioned", "PreferenceMap", "mixture"]
@@ -102,7 +108,9 @@ class Conditioned(nn.Module):
         self.listwise = isinstance(self.net, ListTransformer)
         inputs, kind = n_objectives + conditioning.temperature, conditioning.kind
         make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
-        self.widths = self._film_widths(n_features) if kind == "film" else ()
+        layers = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
+        self.entry = max(len(layers) - 1, 0) if conditioning.only == "last" else 0  # the layer or block w enters first
+        self.widths = self._film_widths(n_features)[self.entry :] if kind == "film" else ()
         if kind == "concat":
             first = self._first_width()
             if first is None:
@@ -148,18 +156,7 @@ class Conditioned(nn.Module):
             beta: `[preference]` or `[batch, preference]`, for a net with `temperature`.
             reference: `[batch, list]` s_ref, for a net that is augmented.
         """
-        return self.finish(self.shared(features, where), where, preferences, beta=beta, reference=reference)
-
-    def finish(
-        self,
-        shared: Tensor,
-        where: Tensor,
-        preferences: Tensor,
-        *,
-        beta: Tensor | None = None,
-        reference: Tensor | None = None,
-    ) -> Tensor:
-        """The scores of `forward`, from what `shared` gave: many preferences in several calls pay for it once."""
+        shared = self.shared(features, where)
         w = self._inputs(shared, preferences, beta)
         scores = self._score(shared, where, w)
         if scores.shape[1] != w.shape[1]:
@@ -168,9 +165,29 @@ class Conditioned(nn.Module):
             scores = self.scale * scores
         if self.config.start != "augmented":
             return scores
-        if reference is None:
-            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
-        return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+        return scores + self._asked(reference).float().masked_fill(~where, 0.0).unsqueeze(1)
+
+    @torch.no_grad()
+    def score_many(
+        self,
+        features: Tensor,
+        where: Tensor,
+        preferences: Tensor,
+        *,
+        beta: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """The scores of `forward` for `[preference, objective]`, float32 `[preference, document]` without the pads.
+
+        Without gradients, for a net in evaluation mode; documents in the order of `features[where]`.
+        """
+        if preferences.dim() != 2:
+            raise InputError("many preferences are the same for all lists", came=tuple(preferences.shape))
+        shared = self.shared(features, where)
+        scores = score_many(self, shared, where, self._inputs(shared, preferences, beta)[0])
+        if self.scale != 1.0:
+            scores *= self.scale
+        return scores if self.config.start != "augmented" else scores.add_(self._asked(reference).float()[where])
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Takes over the weights of a net of the same config; what comes from w, and an augmented head, start at 0."""
@@ -178,6 +195,12 @@ class Conditioned(nn.Module):
         if self.config.kind == "concat":
             nn.init.zeros_(self.shift.weight)
         self._silence()
+
+    @staticmethod
+    def _asked(reference: Tensor | None) -> Tensor:
+        if reference is None:
+            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
+        return reference
 
     def _silence(self) -> None:
         if self.config.start == "augmented":
@@ -217,15 +240,16 @@ class Conditioned(nn.Module):
         if not self.listwise:
             if kind in _LAST:
                 return net.tower(x, mask)
-            return net.tower.layer(0, x, mask) if len(net.tower.linears) else x
+            for i in range(self.entry):
+                x = net.tower.leave(net.tower.layer(i, x, mask))
+            return net.tower.layer(self.entry, x, mask) if len(net.tower.linears) else x
         if kind == "concat" and len(net.tower.linears):
             return net.tower.layer(0, x, mask)
         x = net.project(net.tower(x, mask))
-        if kind in _LAST:
-            for block in net.blocks:
-                x = self._through(block, x, mask)
-            return net.norm(x)
-        return self._through(net.blocks[0], x, mask) if kind == "film" and len(net.blocks) else x
+        before = {"film": self.entry + 1, "prompt": self.entry, "concat": 0}.get(kind, len(net.blocks))
+        for block in net.blocks[:before]:
+            x = self._through(block, x, mask)
+        return net.norm(x) if kind in _LAST else x
 
     def _score(self, x: Tensor, where: Tensor, w: Tensor) -> Tensor:
         kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
@@ -271,18 +295,19 @@ class Conditioned(nn.Module):
 
     def _modulated(self, z: Tensor, mask: Tensor, film: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         def modulate(i: int, z: Tensor) -> Tensor:
-            gamma, delta = film[i]
+            gamma, delta = film[i - self.entry]
             return torch.addcmul(delta, z, 1 + gamma)
 
-        net, z = self.net, modulate(0, z)
+        net, later = self.net, self.entry + 1
+        z = modulate(self.entry, z)
         if self.listwise:
-            for i, block in enumerate(net.blocks[1:], 1):
+            for i, block in enumerate(net.blocks[later:], later):
                 z = modulate(i, self._through(block, z, mask))
             return net.norm(z)
         if isinstance(net, Linear) or len(net.tower.linears) == 0:
             return z
         z = net.tower.leave(z)
-        for i in range(1, len(net.tower.linears)):
+        for i in range(later, len(net.tower.linears)):
             z = net.tower.leave(modulate(i, net.tower.layer(i, z, mask)))
         return z
 
@@ -291,7 +316,7 @@ class Conditioned(nn.Module):
         prompts = prompts.to(x.dtype).expand(x.shape[0], -1, -1, -1)
         x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
         mask = torch.cat([mask.new_ones(*mask.shape[:-1], n), mask], -1)
-        for block in net.blocks:
+        for block in net.blocks[self.entry :]:
             x = self._through(block, x, mask)
         return net.norm(x[..., n:, :])
 

@@ -262,6 +262,8 @@ class ConditioningConfig:
         frozen: keep the net as the reference left it: only what comes from w, and the last layer, learn. For
             "augmented".
         temperature: log beta is a further input beside w.
+        only: "last": "film" changes the last hidden layer or block alone, and "prompt" stands before the last block
+            alone, so that all else is computed once for every preference; by default they enter everywhere.
     """
 
     kind: Literal["none", "concat", "film", "prompt", "head", "mixture"] = "film"
@@ -270,6 +272,7 @@ class ConditioningConfig:
     prompts: int = 4
     frozen: bool = False
     temperature: bool = False
+    only: Literal["last"] | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
         check(
@@ -278,4 +281,5 @@ class ConditioningConfig:
             prompts=(self.prompts >= 1, "1 or more"),
             frozen=(not self.frozen or self.start == "augmented", 'false, or start = "augmented"'),
             temperature=(not self.temperature or self.kind != "none", "a kind that takes inputs"),
+            only=(self.only is None or self.kind in ("film", "prompt"), "a kind with several places: film or prompt"),
         )

@@ -40,21 +40,19 @@ class WeightMix(nn.Module):
 
     def forward(self, features: Tensor, where: Tensor, preferences: Tensor, *, beta=None, reference=None) -> Tensor:
         """Scores float32 `[batch, preference, list]`, pads 0; arguments as `Conditioned.forward`."""
-        return self.finish(features, where, preferences, beta=beta, reference=reference)
-
-    def shared(self, features: Tensor, where: Tensor) -> Tensor:
-        return features
-
-    def finish(self, shared: Tensor, where: Tensor, preferences: Tensor, *, beta=None, reference=None) -> Tensor:
         if preferences.dim() != 2:
             raise InputError("mixed weights are those of one preference for all lists", came=tuple(preferences.shape))
-        scores = torch.stack([self._mixed(shared, where, w) for w in preferences], 1)
+        scores = torch.stack([self._mixed(features, where, w) for w in preferences], 1)
         scores = self.scale * scores if self.scale != 1.0 else scores
         if self.config.start != "augmented":
             return scores
         if reference is None:
             raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
         return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+
+    def score_many(self, features: Tensor, where: Tensor, preferences: Tensor, *, beta=None, reference=None) -> Tensor:
+        """Scores float32 `[preference, document]` without the pads; arguments as `Conditioned.score_many`."""
+        return self.forward(features, where, preferences, beta=beta, reference=reference).transpose(0, 1)[:, where]
 
     def _mixed(self, features: Tensor, where: Tensor, w: Tensor) -> Tensor:
         weights = {name.replace("/", "."): torch.tensordot(w, self.corners[name], 1) for name in self.names}
