@@ -282,15 +282,19 @@ def test_seeds_may_share_one_order(task):
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("seeds", [(0, 0, 0), (0, 1, 0)], ids=["one seed", "two seeds"])
 def test_candidates_have_their_own_rate_decay_and_loss(task, optimiser, seeds):
-    trainings = [dataclasses.replace(TRAINING, learning_rate=r, weight_decay=d, optimiser=optimiser, clip=0.5)
-                 for r, d in ((0.01, 0.3), (0.003, 0.0), (0.01, 0.1))]  # fmt: skip
+    common = dataclasses.replace(TRAINING, optimiser=optimiser, clip=0.5, warmup=1.5, schedule="cosine")
+    rates = (0.01, 0.3), (0.003, 0.0), (0.01, 0.1)
+    trainings = [dataclasses.replace(common, learning_rate=rate, weight_decay=decay) for rate, decay in rates]
     losses = [loss("listnet"), loss("ranknet"), loss("listnet")]
     make = lambda: [  # noqa: E731
         make_ranker("mlp", hidden=(8,), training=t, loss=each, seed=s)
         for t, each, s in zip(trainings, losses, seeds, strict=True)
     ]
     fleet = fit_fleet(make(), task.train, task.vali, accelerator="cpu")
-    same(fleet, [r.fit(task.train, task.vali, accelerator="cpu") for r in make()], task.test)
+    for ranker, other in zip(fleet, make(), strict=True):
+        other.fit(task.train, task.vali, accelerator="cpu")
+        np.testing.assert_array_equal(ranker.score(task.test), other.score(task.test))
+        assert ranker.history == other.history
 
 
 def test_an_interrupted_fleet_of_seeds_continues_bit_for_bit(task, tmp_path):

@@ -1,4 +1,4 @@
-"""Methods with one model a preference, trained as one fleet (rankers/fleet.py): what its members descend.
+"""Fleets (rankers/fleet.py) of what methods train: rankers of one objective, and what a model a preference descends.
 
 Criteria that turn the losses of the objectives into a number (Importance, OneLabel, Scalarised) share one evaluation of
 those losses for all members. Others (Margins, and list losses that draw at random) are asked member by member, on the
@@ -8,15 +8,53 @@ trainings stay one after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..objectives import weighted_sum
+from ..rankers.fleet import fit_fleet
 from .criteria import Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
+from .single import TrainingLog, heard, log_of, ranker_of
 
-__all__ = ["Together", "fits_a_fleet"]
+if TYPE_CHECKING:
+    from ..types import Ranker, Split
+
+__all__ = ["Together", "fits_a_fleet", "train_together"]
+
+
+def train_together(
+    train: Split,
+    vali: Split | None,
+    members: Sequence[Mapping[str, Any]],
+    *,
+    objective: str | None = None,
+    select: str,
+    folder: Path | None = None,
+    accelerator: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[tuple[Ranker, TrainingLog]]:
+    """What `single.train` gives for each member, trained as one fleet.
+
+    Args:
+        members: `ranker`, `ranker_params`, `loss`, `loss_params`, `training` and `seed` of each, as `train` takes them.
+        train, vali, objective, select, folder, accelerator, progress: as there, for all of them.
+
+    Returns:
+        A ranker and its log for each; `seconds` and the speeds are its share of the fleet's, `fleet` its size.
+
+    Raises:
+        InputError: members that make no fleet, and what `train` raises.
+    """
+    rankers = [ranker_of(**member) for member in members]
+    fit_fleet(
+        rankers, train, vali, objective=objective, select=select, folder=folder, accelerator=accelerator,
+        progress=heard(progress, select, f", fleet of {len(rankers)}"),
+    )  # fmt: skip
+    return [(ranker, {**log_of(ranker), "fleet": ranker.cost["fleet"]}) for ranker in rankers]
 
 
 def fits_a_fleet(criteria: Sequence[Criterion]) -> bool:

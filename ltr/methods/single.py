@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
+    from ..rankers.base import FittedRanker
     from ..rankers.config import TrainingConfig
     from ..types import Ranker, Split
 
-__all__ = ["TrainingLog", "train"]
+__all__ = ["TrainingLog", "heard", "log_of", "ranker_of", "train"]
 
 
-class TrainingLog(TypedDict):
+class TrainingLog(TypedDict, total=False):
     """What a training leaves to tell.
 
     Keys:
@@ -29,6 +30,7 @@ class TrainingLog(TypedDict):
             an accelerator; None for rankers without steps.
         selection: `value` of the selection measure on validation, and the `epoch` (or what the ranker calls it).
         history: one entry an epoch or iteration, with `vali`.
+        fleet: how many were trained together, where it was not alone; seconds and speeds are then its share.
     """
 
     seconds: float
@@ -36,6 +38,7 @@ class TrainingLog(TypedDict):
     step_seconds: float | None
     selection: dict[str, Any]
     history: list[dict[str, Any]]
+    fleet: int
 
 
 def train(
@@ -75,20 +78,43 @@ def train(
     Raises:
         InputError: unknown names or parameters, a loss too many or too few, splits that do not fit together.
     """
+    model = ranker_of(ranker, ranker_params, loss, loss_params, training, seed)
+    model.fit(
+        train, vali, objective=objective, select=select, folder=folder, accelerator=accelerator,
+        progress=heard(progress, select),
+    )  # fmt: skip
+    return model, log_of(model)
+
+
+def ranker_of(
+    ranker: str,
+    ranker_params: Mapping[str, Any] | None,
+    loss: str | None,
+    loss_params: Mapping[str, Any] | None,
+    training: TrainingConfig | None,
+    seed: int,
+) -> FittedRanker:
+    """The ranker that `train` trains, not fitted yet; arguments as there."""
     from .. import losses
     from ..rankers import make_ranker
 
     bound = None if loss is None else losses.loss(loss, **(loss_params or {}))
-    model = make_ranker(
-        ranker, loss=bound, seed=seed, **({} if training is None else {"training": training}), **(ranker_params or {})
-    )
-    hear = None
-    if progress is not None:
-        hear = lambda p: progress(p.epoch, p.epochs, "" if p.vali is None else f"{select} {p.vali:.4f}")  # noqa: E731
-    model.fit(train, vali, objective=objective, select=select, folder=folder, accelerator=accelerator, progress=hear)
+    settings = {} if training is None else {"training": training}
+    return make_ranker(ranker, loss=bound, seed=seed, **settings, **(ranker_params or {}))
+
+
+def heard(progress: Callable[[int, int, str], None] | None, select: str, also: str = ""):
+    """`progress(done, total, note)` as what the rankers tell: their selection measure is the note."""
+    if progress is None:
+        return None
+    return lambda p: progress(p.epoch, p.epochs, ("" if p.vali is None else f"{select} {p.vali:.4f}") + also)
+
+
+def log_of(model: FittedRanker) -> TrainingLog:
+    """What the training of a fitted ranker left to tell."""
     best = dict(model.best)
     selection = {"value": best.pop("vali", None), **best}
-    return model, TrainingLog(
+    return TrainingLog(
         seconds=model.cost["seconds"],
         documents_per_second=model.cost["documents_per_second"],
         step_seconds=model.cost.get("step_seconds"),

@@ -6,14 +6,15 @@
 
     fit_fleet([make_ranker("mlp", loss=loss, seed=s) for s in range(8)], task.train, task.vali)
 
-Members may differ in seed, learning rate, weight decay, and what they descend. Each keeps its own optimiser state,
-gradient norm, best epoch and end. Afterwards they are ordinary rankers, saved, loaded and scored one by one.
+Members differ in what they descend, in seed and in learning rate; plain ones in weight decay, too. Each keeps its own
+optimiser state, gradient norm, best epoch and end. Afterwards they are ordinary rankers: saved, loaded, scored alone.
 
-Members of one seed share the batches and go through one stacked net. Plain rankers of several seeds have several orders
-of the lists; those, and plain rankers with dropout or noise, go through their nets one after another and share the data
-in memory, the loop, the optimiser and validation. Either way each ends as it would alone, up to rounding; on a CPU with
-the same draws of dropout. Asked for `order = "first"`, members see the order of the first whatever their seeds, at the
-price of one; then, and in conditioned rankers, every member has dropout masks of its own from one stream.
+Conditioned rankers share the batches (lists, order, samples, which are those of the first member's seed) and go through
+one stacked net: equal to training alone up to rounding, but for dropout, whose masks are each member's own.
+
+Plain rankers go through their nets one after another, each with its own order of the lists, dropout and draws of its
+loss, and share the data in memory, the loop, the optimiser and validation: on a CPU bit for bit what they are alone.
+Asked for `order = "first"` they are trained as conditioned rankers are.
 
 A criterion of a fleet is a module with
 
@@ -48,7 +49,8 @@ from .selection import Selection
 
 __all__ = ["fit_fleet", "fleet_scores", "score_fleet"]
 
-_OWN = ("learning_rate", "weight_decay")  # settings of the training that members may differ in
+_OWN = ("learning_rate",)  # settings of the training that members may differ in; plain ones also in
+_OWN_OF_PLAIN = (*_OWN, "weight_decay")
 
 
 def fit_fleet(
@@ -130,7 +132,9 @@ def fit_fleet(
             torch.manual_seed(seed_of("init", ranker.seed))
             _build(ranker, train, weights, column)
     scale, augmented = (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
-    squads = squads_of([_inner(ranker) for ranker in rankers], scale, augmented, device)
+    trainings = tuple(ranker.training for ranker in rankers) if plain else ()
+    kinds = [(each.learning_rate, each.weight_decay) for each in trainings] or None
+    squads = squads_of([_inner(ranker) for ranker in rankers], scale, augmented, device, kinds)
     orders = _orders(rankers) if plain and order == "own" else ()
     if orders:
         found = dict(zip(orders, (ranker.seed for ranker in rankers), strict=True))
@@ -139,7 +143,7 @@ def fit_fleet(
         train, vali, column, criterion, select, first.seed, folder, progress, 1, accelerator,
         judge=judge, seeds=tuple(ranker.seed for ranker in rankers),
         rates=tuple(ranker.training.learning_rate for ranker in rankers),
-        decays=tuple(ranker.training.weight_decay for ranker in rankers), references=references, orders=orders,
+        references=references, orders=orders, trainings=trainings,
     )  # fmt: skip
     facts |= {
         "fleet": first.name, "config": to_dict(first.config), "training": to_dict(settings), "seeds": job.seeds,
@@ -147,7 +151,7 @@ def fit_fleet(
         "data": [_fingerprint(split) for split in (train, vali) if split is not None],
     }  # fmt: skip
     if plain:
-        facts |= {"decays": job.decays, "orders": orders}
+        facts |= {"decays": [each.weight_decay for each in trainings], "orders": orders}
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     state, before = train_fleet(squads, job, settings, batches, judged, identity)
 
@@ -232,7 +236,8 @@ def _alike(rankers: list, fitted: bool = False) -> tuple[Any, bool]:
         differ = [name for name in same if getattr(ranker, name) != getattr(first, name)]
         if not fitted:
             ours, theirs = to_dict(ranker.training), to_dict(first.training)
-            differ += [f"training.{key}" for key in theirs if ours.get(key) != theirs[key] and key not in _OWN]
+            own = _OWN_OF_PLAIN if plain else _OWN
+            differ += [f"training.{key}" for key in theirs if ours.get(key) != theirs[key] and key not in own]
         if differ:
             raise InputError(f"members of a fleet differ in {', '.join(differ)}", do="Train them one after another.")
     if fitted and any(ranker.net is None for ranker in rankers):
@@ -248,12 +253,8 @@ def _same(one, other) -> bool:
 
 
 def _orders(rankers: Sequence[NeuralRanker]) -> tuple[int, ...]:
-    """Which order of the lists each member meets, numbered as they come; empty where one step serves all of them."""
-    from .fleet_nets import draws
-
+    """Which order of the lists each member meets, numbered as they come."""
     seeds = list(dict.fromkeys(ranker.seed for ranker in rankers))
-    if len(seeds) == 1 and not draws(rankers[0].net):
-        return ()
     return tuple(seeds.index(ranker.seed) for ranker in rankers)
 
 

@@ -5,8 +5,8 @@ in flight fits the caches of a processor; on an accelerator the squad is the fle
 whose gradients therefore do not mix; Adam, decay and momentum are elementwise; what is not (the norm that clips, the
 learning rate, the decay, the best epoch, the end) is kept for each member. One that has ended leaves its squad.
 
-Members of several seeds meet their own batches, in the order and with the noise they would have alone. They go through
-their nets one after another (see `Squad.windows`); the loop, the optimiser, the data and validation are shared.
+Plain rankers meet their own batches, in the order and with the noise they would have alone. They go through their nets
+one after another (see `Squad.windows`); the loop, the optimiser, the data and validation are shared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..errors import InputError
 from ..seeds import seed_of
 from ..types import Batch
 from .base import Job
-from .config import TrainingConfig
+from .config import TrainingConfig, rate
 from .fleet_nets import Squad, draws, member_of, widest
 from .lightning_module import ListModule, State, _run
 
@@ -46,18 +46,18 @@ class FleetJob(Job):
             one a member.
         seeds: of each member, for what its loss draws.
         rates: learning rate of each member at its peak.
-        decays: weight decay of each member.
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
         orders: which of the batches of a `SideBySide` each member meets; empty where all meet the one there is, and go
             through the stacked net together.
+        trainings: of plain rankers, the settings of each; squads hold members of one rate and decay.
     """
 
     judge: Callable[[np.ndarray, Sequence[int]], Sequence[float]] | None = None
     seeds: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
-    decays: tuple[float, ...] = ()
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     orders: tuple[int, ...] = ()
+    trainings: tuple[TrainingConfig, ...] = ()
 
 
 class SideBySide:
@@ -116,10 +116,23 @@ class FleetModule(ListModule):
     def __init__(
         self, net: Fleet, job: FleetJob, training: TrainingConfig, state: State, batches: Batches | SideBySide
     ):
-        # A decay of each member's own is added by hand, see `configure_gradient_clipping`.
-        self.decay_apart = len(set(job.decays)) > 1
-        super().__init__(net, job, replace(training, weight_decay=0.0) if self.decay_apart else training, state)
+        super().__init__(net, job, training, state)
         self.batches = batches
+        self.shared = [job.trainings[squad.first] for squad in net.squads] if job.trainings else []
+
+    def learned(self):
+        if not self.shared:
+            return super().learned()
+        return [
+            {"params": list(squad.parameters()), "lr": each.learning_rate, "weight_decay": each.weight_decay}
+            for squad, each in zip(self.net.squads, self.shared, strict=True)
+        ]
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        now = self.current_epoch + (batch_idx + 1) / self.trainer.num_training_batches
+        for group, each in zip(self.trainer.optimizers[0].param_groups, self.shared, strict=False):
+            group["lr"] = rate(each, now)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -134,7 +147,7 @@ class FleetModule(ListModule):
         rates, most = self.job.rates, max(self.job.rates)
         self.rows = [torch.tensor(squad.members, device=self.device) for squad in self.net.parts()]
         self.ratios = None
-        if min(rates) != most:
+        if not self.shared and min(rates) != most:
             ratio = torch.tensor(rates, device=self.device) / most
             self.ratios = [ratio[rows] for rows in self.rows]
         if self.job.orders:  # nobody is left who would meet the others
@@ -216,20 +229,6 @@ class FleetModule(ListModule):
             factor = (gradient_clip_val / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
             for g in gradients:
                 g.mul_(_rowwise(factor, g))
-        if self.decay_apart:  # the last that happens to a gradient before the optimiser takes it
-            self._decay(optimizer.param_groups[0]["lr"])
-
-    @torch.no_grad()
-    def _decay(self, rate: float) -> None:
-        """The decay of each member as the optimisers do it: into the gradient, of adamw into the weights."""
-        decays = torch.tensor(self.job.decays, device=self.device)
-        for squad, rows in zip(self.net.parts(), self.rows, strict=True):
-            for p in squad.parameters():
-                decay = _rowwise(decays[rows], p)
-                if self.settings.optimiser == "adamw":
-                    p.mul_(1 - rate * decay)
-                elif p.grad is not None:
-                    p.grad.addcmul_(p, decay)
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
         if self.ratios is None:
@@ -325,12 +324,17 @@ def _rowwise(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *(1,) * (like.dim() - 1))
 
 
-def squads_of(nets: Sequence[nn.Module], scale: float, augmented: bool, device: torch.device) -> list[Squad]:
-    """The nets in groups of the size this device likes."""
+def squads_of(
+    nets: Sequence[nn.Module], scale: float, augmented: bool, device: torch.device, kinds: Sequence | None = None
+) -> list[Squad]:
+    """The nets in groups of the size this device likes; each of one of the `kinds`, where every net has one."""
     size = len(nets)
     if device.type in _WIDTH:
         size = max(1, _WIDTH[device.type] // widest(nets[0]))
-    groups = [range(a, min(a + size, len(nets))) for a in range(0, len(nets), size)]
+    of_kind: dict = {}
+    for i in range(len(nets)):
+        of_kind.setdefault(None if kinds is None else kinds[i], []).append(i)
+    groups = [each[a : a + size] for each in of_kind.values() for a in range(0, len(each), size)]
     return [Squad([nets[i] for i in group], group, scale, augmented).to(device) for group in groups]
 
 

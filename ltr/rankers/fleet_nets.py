@@ -75,6 +75,7 @@ class Squad(nn.Module):
     def __init__(self, nets: Sequence[nn.Module], members: Sequence[int], scale: float = 1.0, augmented: bool = False):
         super().__init__()
         self.net, self.members, self.scale, self.augmented = stack(nets), list(members), scale, augmented
+        self.first = self.members[0]  # whoever stays
         self._shape = (copy.deepcopy(nets[0]),)  # a tuple hides it from state dicts and optimisers
         self._windows: list[nn.Module] = []
         self._gradients: dict[nn.Parameter, Tensor] = {}

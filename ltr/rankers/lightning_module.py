@@ -114,14 +114,18 @@ class ListModule(LightningModule):
         self.measured: float | None = None
         self.began = time.perf_counter() - state.seconds
 
+    def learned(self):
+        """What the optimiser moves, as it takes it: parameters, or groups of them with settings of their own."""
+        return self.net.parameters()
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         settings = self.settings
         common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         if settings.optimiser == "sgd":
-            optimiser = torch.optim.SGD(self.net.parameters(), momentum=settings.momentum, **common)
+            optimiser = torch.optim.SGD(self.learned(), momentum=settings.momentum, **common)
         else:
             kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
-            optimiser = kind(self.net.parameters(), **common)
+            optimiser = kind(self.learned(), **common)
         if self.state.optimiser:
             optimiser.load_state_dict(self.state.optimiser)
         return optimiser

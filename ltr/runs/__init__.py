@@ -9,6 +9,7 @@ _HOME = {
     "RunConfig": "config",
     "config_hash": "config", "read_config": "config", "resolve": "config", "seeds": "config",
     "Record": "record", "execute": "run", "load_task": "tasks", "read_record": "record", "verify": "record",
+    "train_fleet": "fleet",
     "join": "evaluate", "per_query": "evaluate", "to_frame": "evaluate", "summarise": "evaluate",
     "read_scores": "scores", "write_scores": "scores",
     "read_qrels": "trec", "read_run": "trec", "write_qrels": "trec", "write_run": "trec",

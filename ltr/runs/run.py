@@ -66,19 +66,19 @@ def execute(
     from .trained import reference_folder
 
     config, folder = resolve(config), Path(folder)
-    found = _same_config(config, folder)
+    found = same_config(config, folder)
     if found is not None and found.done:
         return found
     reference_folder(config)  # a wrong path is said before anything is written
     with lock(folder):
         # Only the holder of the lock may believe what it reads: another process may just have finished.
-        found = _same_config(config, folder)
+        found = same_config(config, folder)
         if found is not None and found.done:
             return found
         return _attempt(config, folder, found, progress or (lambda *_: None), task, device, tensors)
 
 
-def _same_config(config: RunConfig, folder: Path) -> Record | None:
+def same_config(config: RunConfig, folder: Path) -> Record | None:
     """The record in the folder; refuses a folder that belongs to another config."""
     path = folder / "config.toml"
     if path.is_file():
@@ -98,26 +98,11 @@ def _same_config(config: RunConfig, folder: Path) -> Record | None:
 def _attempt(
     config: RunConfig, folder: Path, found: Record | None, progress: Progress, task, device: str, tensors: bool | None
 ) -> Record:
-    from .environment import code, environment
-    from .trained import reference_hash
-
-    write_toml(folder / "config.toml", config)
-    record = Record(
-        folder,
-        "running",
-        config=to_dict(config),
-        config_hash=config_hash(config),
-        seeds=seeds(config),
-        command=command(config),
-        environment=environment(device),
-        hashes={"code": code(), **reference_hash(config)},
-        cost={"attempts": 1 + (found.cost.get("attempts", 0) if found else 0)},
-    )
-    write_record(record)
+    record = begun(config, folder, device, 1 + (found.cost.get("attempts", 0) if found else 0))
     try:
         record = _steps(record, config, progress, task, device, tensors)
     except KeyboardInterrupt:
-        write_record(replace(record, status="interrupted", reason="stopped by the user; the same call continues it"))
+        interrupted(record)
         raise
     except MissingExtra as error:
         record = replace(record, status="skipped", reason=str(error))
@@ -137,13 +122,52 @@ def _attempt(
     return read_record(folder)  # what any later reader will see
 
 
+def begun(config: RunConfig, folder: Path, device: str, attempts: int) -> Record:
+    """The record of a run that starts, written into its folder beside its config."""
+    from .environment import code, environment
+    from .trained import reference_hash
+
+    write_toml(folder / "config.toml", config)
+    record = Record(
+        folder,
+        "running",
+        config=to_dict(config),
+        config_hash=config_hash(config),
+        seeds=seeds(config),
+        command=command(config),
+        environment=environment(device),
+        hashes={"code": code(), **reference_hash(config)},
+        cost={"attempts": attempts},
+    )
+    write_record(record)
+    return record
+
+
+def interrupted(record: Record) -> None:
+    """Says in its record that a run was stopped by Ctrl-C."""
+    write_record(replace(record, status="interrupted", reason="stopped by the user; the same call continues it"))
+
+
+def keep(model, log: dict, config: RunConfig, task: Task, folder: Path) -> None:
+    """Saves what was trained, and what its training left to tell, in the run's folder; whole or not at all."""
+    from .environment import code
+    from .inputs import input_facts
+    from .trained import place
+
+    with whole_folder(folder / place(config)) as beside:
+        model.save(beside)
+        if config.method is not None:
+            labelling_of(task).save(beside / "labelling.json")
+        log = {**log, "inputs": input_facts(task), "code": code()["sources"]}
+        (beside / "training.json").write_text(json.dumps(finite(log), indent=1, allow_nan=False) + "\n")
+
+
 def _steps(
     record: Record, config: RunConfig, progress: Progress, task: Task | None, device: str, tensors: bool | None
 ) -> Record:
     from . import trained
     from .chain import Clock, home_of
-    from .environment import code, data_hashes, peak_memory, reset_peak_memory
-    from .inputs import input_facts
+    from .environment import data_hashes, peak_memory, reset_peak_memory
 
     folder = record.folder
     if task is None:
@@ -163,12 +187,7 @@ def _steps(
             config, task, record.seeds["run"], folder / "checkpoints", device,
             lambda *event: progress("fit", *event),
         )  # fmt: skip
-        with whole_folder(kept) as beside:
-            model.save(beside)
-            if config.method is not None:
-                labelling_of(task).save(beside / "labelling.json")
-            log = {**log, "inputs": input_facts(task), "code": code()["sources"]}
-            (beside / "training.json").write_text(json.dumps(finite(log), indent=1, allow_nan=False) + "\n")
+        keep(model, log, config, task, folder)
     # Scores come from what was saved: what a user loads later is what was measured.
     model = trained.load(kept, device)
     log = json.loads((kept / "training.json").read_text())
@@ -195,7 +214,9 @@ def _steps(
         "score_documents_per_second": documents / max(seconds, 1e-9),
         **({"parameters": int(model.n_parameters)} if points is None else _method_cost(model, log, len(points))),
         **({} if points is None else {"stages": {"on": clock.on, **clock.seconds}}),
-        **peak_memory(),
+        **({"fleet": log["fleet"]} if "fleet" in log else {}),
+        # A fleet was trained before this run began: its peak is in the log.
+        **{key: max(peak, log.get(key) or 0) for key, peak in peak_memory().items()},
     }
     artefacts = fingerprints(folder, skip=LOOSE)
     return replace(record, status="done", cost=cost, selection=selection, measures=measures, artefacts=artefacts)

@@ -1,9 +1,10 @@
 """What a run trains, a ranker or a method: fitted, kept in its folder, and back from it.
 
     fit(config, task, seed, checkpoints, device, progress) -> (ranker or method, what its training left to tell)
+    fit_fleet([config, ...], task, [seed, ...], checkpoints, device, progress) -> [(ranker, log), ...]
     load(folder, device) -> ranker or method
 
-Both score `score(split)` or `score(split, preferences)`, and both `save(folder)`.
+All score `score(split)` or `score(split, preferences)`, and both `save(folder)`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..strict import to_dict
 from .files import fingerprints, whole_file
 from .tasks import label_columns, labelling_of
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from ..types import Task
     from .config import RunConfig
 
-__all__ = ["PLACES", "fit", "is_method", "load", "place", "reference_folder", "reference_hash"]
+__all__ = [
+    "PLACES", "fit", "fit_fleet", "fleet_key", "is_method", "load", "place", "reference_folder", "reference_hash",
+]  # fmt: skip
 
 PLACES = ("ranker", "method")  # the folder inside a run's
 
@@ -52,6 +56,44 @@ def fit(
         progress: hears (epoch, epochs, note) after each epoch, or some rounds.
     """
     return (_fit_ranker if config.method is None else _fit_method)(config, task, seed, checkpoints, device, progress)
+
+
+def fleet_key(config: RunConfig) -> str | None:
+    """Equal for resolved configs whose nets one fleet can train: they differ in seed, learning rate, weight decay or
+    loss. None where there is no net, or the method has fleets of its own (`fleet` of its parameters)."""
+    if config.method is not None or config.training is None or config.loss is None:
+        return None
+    training = replace(config.training, learning_rate=1.0, weight_decay=0.0)
+    return json.dumps(to_dict(replace(config, training=training, loss=None, seed=0, repetition=0)), sort_keys=True)
+
+
+def fit_fleet(
+    configs: Sequence[RunConfig],
+    task: Task,
+    seeds: Sequence[int],
+    checkpoints: Path,
+    device: str,
+    progress: Callable[[int, int, str], None],
+) -> list[tuple[Any, dict[str, Any]]]:
+    """Trains the rankers of configs that have one `fleet_key` side by side, continuing from `checkpoints`.
+
+    Raises:
+        InputError: they make no fleet after all, or one of them cannot be trained.
+    """
+    from ..methods.fleets import train_together
+
+    first = configs[0]
+    members = [
+        {
+            "ranker": config.ranker.name, "ranker_params": config.ranker.params, "loss": config.loss.name,
+            "loss_params": config.loss.params, "training": config.training, "seed": seed,
+        }
+        for config, seed in zip(configs, seeds, strict=True)
+    ]  # fmt: skip
+    return train_together(
+        task.train, task.vali, members, objective=(label_columns(first) or (None,))[0], select=first.select,
+        folder=checkpoints, accelerator=device, progress=progress,
+    )  # fmt: skip
 
 
 def load(folder: Path | str, device: str = "auto"):
