@@ -347,7 +347,16 @@ def test_stopped_suites_continue(suite, finished, tmp_path, monkeypatch, capsys)
     assert "the same command continues" in capsys.readouterr().out.replace("\n", " ")
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, tmp_path / "part", workers=1, seeds=[7], only=["Linear"])
-    assert "--seeds 7 --only Linear --out part" in capsys.readouterr().out.replace("\n", " ")
+    words = f"ltr bench run small --seeds 7 --only Linear --out {tmp_path / 'part'}"
+    assert words in capsys.readouterr().out.replace("\n", " "), "what was typed, on this machine"
+    (tmp_path / "own.toml").write_text(
+        f'title = "Own"\ndatasets = ["{DATA}"]\n[[systems]]\nlabel = "Feature"\nranker = "feature"\n'
+        '[[systems]]\nlabel = "Random"\nranker = "random"\n[[systems]]\nlabel = "Best"\nranker = "feature"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite("own.toml", "out2", workers=1)
+    assert "continues: ltr bench run own.toml --out out2" in capsys.readouterr().out.replace("\n", " ")
     monkeypatch.setattr(Display, "__call__", shown)
     results = run_suite(suite, tmp_path / "out", workers=1, progress=False)
     pd.testing.assert_frame_equal(results.values, finished[1].values)

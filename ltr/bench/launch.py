@@ -24,7 +24,7 @@ from ltr.errors import InputError, unknown_name
 
 from .display import Display, duration
 from .matrix import Suite, check, load_suite
-from .plan import Job, choose, chosen_table, main_jobs, tuning_jobs
+from .plan import Job, choose, chosen_table, fleets, main_jobs, tuning_jobs
 from .results import FrontResults, Results, collect, collect_fronts
 from .workers import Crew, Event, Setting
 
@@ -41,6 +41,7 @@ class Launch:
     """One call of `run_suite`: what it was asked, and what it saw.
 
     Attributes:
+        named: the suite as it was asked for, its file or its name.
         narrowed: the options that leave out part of the suite, as words of a command line.
         ended: folder of a job -> (status, reason), for the jobs of this call.
         seconds: label of a system -> seconds of its finished runs, for the order of the next ones.
@@ -52,6 +53,7 @@ class Launch:
     setting: Setting
     crew: Crew
     console: Console
+    named: str = ""
     narrowed: tuple[str, ...] = ()
     ended: dict[str, tuple[str, str]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -80,12 +82,13 @@ class Launch:
                     self.seconds[event.job.system].append(event.seconds)
                     self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
 
-            self.crew.work(sorted(waiting, key=self._expected, reverse=True), tell)
+            together = fleets(waiting) if self.suite.limits.fleet else [(job,) for job in waiting]
+            self.crew.work(sorted(together, key=self._expected, reverse=True), tell)
 
-    def _expected(self, job: Job) -> float:
-        """Seconds the job will take; systems nobody has timed yet go first, in the order of the suite."""
-        known = self.seconds.get(job.system)
-        return sum(known) / len(known) if known else float("inf")
+    def _expected(self, fleet: Sequence[Job]) -> float:
+        """Seconds these will take; systems nobody has timed yet go first, in the order of the suite."""
+        known = self.seconds.get(fleet[0].system)
+        return len(fleet) * sum(known) / len(known) if known else float("inf")
 
 
 def run_suite(
@@ -98,6 +101,7 @@ def run_suite(
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     device: str = "auto",
+    fleet: bool | None = None,
     dry_run: bool = False,
     progress: bool = True,
 ) -> Results | FrontResults | None:
@@ -113,6 +117,7 @@ def run_suite(
         only: labels of systems (or beginnings of labels) to run; the others stay out of plan and report.
         seeds: instead of the suite's.
         device: "auto", "cpu", "cuda".
+        fleet: train seeds and candidates together or one by one, whatever the suite says (`Limits.fleet`).
         dry_run: only prints the plan with an estimate of time and memory; returns None.
         progress: shows progress, the leaderboard, wall time and peak memory on the terminal.
 
@@ -123,9 +128,12 @@ def run_suite(
     from rich.console import Console
 
     began = time.perf_counter()
+    named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
     suite = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
     suite = _narrowed(suite, only, seeds)
+    suite = suite if fleet is None else replace(suite, limits=replace(suite.limits, fleet=fleet))
     words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
+    words += () if fleet is None else ("--fleet" if fleet else "--no-fleet",)
     out = Path(out)
     console = Console(quiet=not progress, highlight=False)
     data = {name: str(path) for name, path in (data or {}).items()}
@@ -139,7 +147,7 @@ def run_suite(
         return None
     folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in suite.datasets}
     setting = Setting(out, threads or suite.limits.threads, device, data)
-    launch = Launch(suite, setting, Crew(setting, workers or suite.limits.workers), console, words)
+    launch = Launch(suite, setting, Crew(setting, workers or suite.limits.workers), console, named, words)
     _check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -150,7 +158,7 @@ def run_suite(
             launch.work_off(jobs, "Runs")
     except KeyboardInterrupt:
         console.print(
-            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(launch)}",
+            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {command_of(launch, here=True)}",
             soft_wrap=True,
         )
         raise
@@ -321,15 +329,17 @@ def _environment(launch: Launch, seconds: float, peak: int) -> dict[str, Any]:
     }
 
 
-def command_of(launch: Launch) -> str:
-    """The command that makes these numbers; places of this machine are left to the reader to fill in."""
-    words = [
-        "ltr",
-        "bench",
-        "run",
-        launch.suite.name or "SUITE.toml",
-        *launch.narrowed,
-        *(w for name in launch.setting.data for w in ("--data", f"{name}=PATH")),
-    ]
-    out = launch.setting.out
-    return shlex.join([*words, "--out", out.name if out.is_absolute() else out.as_posix()])
+def command_of(launch: Launch, here: bool = False) -> str:
+    """The command that makes these numbers; on a page, places of this machine are left to the reader to fill in.
+
+    Args:
+        here: for this machine and this folder: everything as it was given.
+    """
+
+    def place(path: str | Path) -> str:
+        return Path(path).as_posix() if here or not Path(path).is_absolute() else Path(path).name
+
+    data = [(name, path if here else "PATH") for name, path in launch.setting.data.items()]
+    words = ["ltr", "bench", "run", place(launch.named), *launch.narrowed]
+    words += [word for name, path in data for word in ("--data", f"{name}={path}")]
+    return shlex.join([*words, "--out", place(launch.setting.out)])

@@ -114,10 +114,14 @@ class Limits:
     Attributes:
         workers: processes that train at the same time.
         threads: threads of each.
+        fleet: the seeds of a system on a fold train as one program, and so do the candidates of its tuning that differ
+            in learning rate, weight decay, loss or seed: same numbers, less time, and seconds of training that are a
+            share of the fleet's. Off where the cost of a single training is what a suite reports.
     """
 
     workers: int = 2
     threads: int = 1
+    fleet: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,8 @@ def find_suite(name: str | Path) -> Path:
         raise InputError("no such suite file", file=path, do=f"Suites that come with ltr: {', '.join(suite_names())}")
     if str(name) in suite_names():
         return places.suites() / "suites" / f"{name}.toml"
+    if path.suffix or len(path.parts) > 1:
+        raise InputError("no such suite file", file=path, expected="a file SUITE.toml, or a name: see ltr bench list")
     raise unknown_name("suite", str(name), suite_names())
 
 
