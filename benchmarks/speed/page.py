@@ -9,7 +9,9 @@ from typing import Any
 from .measure import RESULTS, read
 
 PAGE = Path(__file__).resolve().parents[1] / "SPEED.md"
-NAMES = ("ingest", "metrics", "losses", "train", "aggregators", "fleets", "fronts", "front_cost", "scale", "start")
+NAMES = (
+    "ingest", "metrics", "losses", "train", "aggregators", "fleets", "fronts", "chain", "front_cost", "scale", "start",
+)  # fmt: skip
 
 HEAD = """# Speed, beside peers
 
