@@ -4,7 +4,7 @@ Every system is run for a few epochs (or rounds) on a sample of the lists, twice
 the difference is the price of an epoch, the rest that of everything around it. Both are taken to grow with documents.
 Where the data are not on this machine, lists of the sizes on the dataset's card stand in for them. A method that trains
 a model a preference is probed with one an objective. An estimate is easily off by a factor of two; it tells minutes
-from days. Stopping early makes a run shorter than said, and so do fleets.
+from days. Stopping early makes a run shorter than said, and so does a fleet; how many there are is said.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
 from .matrix import Suite, Variant
-from .plan import main_jobs, run_config, tuning_jobs
+from .plan import fleets, main_jobs, run_config, tuning_jobs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,8 @@ _EPOCHS, _ROUNDS = (1, 3), (10, 30)  # of the two probes
 
 @dataclass(frozen=True)
 class Cost:
-    """One system on one dataset: runs that tune, runs that are reported, seconds and bytes of one run at most."""
+    """One system on one dataset: runs that tune, runs that are reported, seconds and bytes of one run at most; how many
+    pieces of work these are, which is less where runs train together."""
 
     dataset: str
     system: str
@@ -48,6 +49,7 @@ class Cost:
     runs: int
     seconds: float
     memory: float
+    pieces: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Plan:
     @property
     def runs(self) -> int:
         return sum(c.tuning + c.runs for c in self.costs)
+
+    @property
+    def together(self) -> int:
+        """Pieces of work they are: a fleet is one."""
+        return sum(c.pieces for c in self.costs)
 
     @property
     def seconds(self) -> float:
@@ -104,8 +111,9 @@ def plan(
         for variant in suite.variants():
             tell(f"measuring {variant.label} on {dataset}")
             seconds, memory = _price(suite, variant, dataset, task, sample)
-            counts = (sum(j.system == variant.label for j in jobs) for jobs in (tuning, runs))
-            costs.append(Cost(dataset, variant.label, *counts, seconds, memory))
+            own = [[j for j in jobs if j.system == variant.label] for jobs in (tuning, runs)]
+            pieces = sum(len(fleets(jobs)) if suite.limits.fleet else len(jobs) for jobs in own)
+            costs.append(Cost(dataset, variant.label, *map(len, own), seconds, memory, pieces))
     return Plan(tuple(costs), sources, workers or suite.limits.workers)
 
 
@@ -130,10 +138,12 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
                 memory = f"{c.memory / 2**30:.1f}"
                 table.add_row(c.system, str(c.tuning), str(c.runs), duration(c.seconds), whole, memory)
         console.print(table)
+    trained = f", trained as {found.together}" if found.together < found.runs else ""
+    also = " and as if each were trained alone" if trained else ""
     console.print(
-        f"{found.runs} runs; about {duration(found.seconds)} with {workers} worker{'s' * (workers != 1)} "
+        f"{found.runs} runs{trained}; about {duration(found.seconds)} with {workers} worker{'s' * (workers != 1)} "
         f"and {found.memory / 2**30:.1f} GiB of memory. This is an estimate from short runs on a sample, without early "
-        f"stopping; nothing was kept."
+        f"stopping{also}; nothing was kept."
     )
     return found
 

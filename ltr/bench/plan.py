@@ -22,7 +22,9 @@ from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, 
 from .grids import grid_points
 from .matrix import Suite, Variant, slug
 
-__all__ = ["Candidate", "Job", "candidates", "choose", "dataset_slug", "folds_of", "main_jobs", "tuning_jobs"]
+__all__ = [
+    "Candidate", "Job", "candidates", "choose", "dataset_slug", "fleets", "folds_of", "main_jobs", "tuning_jobs",
+]  # fmt: skip
 
 
 SHARED = "shared"  # one choice for all folds
@@ -173,6 +175,21 @@ def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
                         )
                     )
     return jobs
+
+
+def fleets(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+    """The jobs in groups that can train together: a system's on one fold whose configs one fleet can train.
+
+    Groups stand where their first job stood; who trains alone is a group of one.
+    """
+    from ltr.runs import resolve
+    from ltr.runs.trained import fleet_key
+
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        key = fleet_key(resolve(job.config))
+        groups.setdefault(job.folder if key is None else (job.system, job.dataset, job.fold, key), []).append(job)
+    return [tuple(group) for group in groups.values()]
 
 
 def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]:

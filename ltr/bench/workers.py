@@ -1,7 +1,8 @@
 """Processes that work off a list of runs.
 
 Each worker is started once, imports torch once and keeps the last tasks it read. A run that fails is a record; a
-worker that dies (killed for memory, a crash in a library) costs the run it held, and another takes its place.
+worker that dies (killed for memory, a crash in a library) costs the runs it held, and another takes its place. Runs
+that train as a fleet are one piece of work, and end one by one.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Event:
         worker: number of the worker, from 0.
         job: the run it is about.
         stage, done, total, note: of a "progress".
-        status, reason, seconds: of an "end".
+        status, reason, seconds: of an "end"; seconds of a run that trained in a fleet hold its share of that.
         peak_memory: bytes, the worker's high-water mark so far; of an "end".
     """
 
@@ -94,27 +95,33 @@ class Crew:
     def __exit__(self, *exception) -> None:
         self._pool.close(orderly=exception[0] is None)
 
-    def work(self, jobs: Sequence[Job], tell: Callable[[Event], None]) -> None:
+    def work(self, jobs: Sequence[Job | Fleet], tell: Callable[[Event], None]) -> None:
         """Works off `jobs` in their order; returns when all have ended, one way or another."""
+        fleets = [(job,) if isinstance(job, Job) else tuple(job) for job in jobs]
         if self._runner is None:
-            self._pool.work(deque(jobs), tell)
+            self._pool.work(deque(fleets), tell)
             return
         with self._runner.thread_limit():
-            for job in jobs:
-                say = _Teller(0, job, tell)
-                say("start")
-                say("end", **self._runner(job, say.progress))
+            for fleet in fleets:
+                self._runner(fleet, _Teller(0, tell))
+
+
+Fleet = tuple[Job, ...]  # runs that train together; most are of one
 
 
 class _Teller:
-    """Sends the events of one run; progress no more often than anyone can read."""
+    """Sends the events of a worker; progress no more often than anyone can read."""
 
-    def __init__(self, worker: int, job: Job, send: Callable[[Event], None]):
-        self.worker, self.job, self.send, self.last, self.began = worker, job, send, 0.0, time.perf_counter()
+    def __init__(self, worker: int, send: Callable[[Event], None]):
+        self.worker, self.send, self.job, self.last = worker, send, None, 0.0
+
+    def start(self, job: Job) -> None:
+        if job is not self.job:  # the first of a fleet has started with it
+            self.job, self.last = job, 0.0
+            self("start")
 
     def __call__(self, kind: str, **facts) -> None:
-        seconds = time.perf_counter() - self.began if kind == "end" else 0.0
-        self.send(Event(kind, self.worker, self.job, seconds=seconds, **facts))
+        self.send(Event(kind, self.worker, self.job, **facts))
 
     def progress(self, stage: str, done: int, total: int, note: str) -> None:
         now = time.perf_counter()
@@ -129,12 +136,33 @@ class _Runner:
     def __init__(self, setting: Setting):
         self.setting, self.tasks, self.peak = setting, OrderedDict(), 0
 
-    def __call__(self, job: Job, progress) -> dict[str, Any]:
+    def __call__(self, fleet: Fleet, tell: _Teller) -> None:
+        """Runs them and tells of each."""
+        self.warm_up(fleet[0])
+        tell.start(fleet[0])
+        began = time.perf_counter()
+        if len(fleet) > 1:
+            self.together(fleet, tell)
+        shared = (time.perf_counter() - began) / len(fleet)
+        for job in fleet:
+            tell.start(job)
+            began = time.perf_counter()
+            facts = self.one(job, tell.progress)
+            tell("end", seconds=time.perf_counter() - began + shared, **facts)
+
+    def together(self, fleet: Fleet, tell: _Teller) -> None:
+        """Trains those that are not trained yet; what cannot be trained so is left to its own run, which says why."""
+        from ltr.runs import train_fleet
+
+        with contextlib.suppress(Exception):  # data that cannot be read, which every run will say for itself
+            configs, folders = [job.config for job in fleet], [self.setting.out / job.folder for job in fleet]
+            train_fleet(configs, folders, progress=tell.progress, task=self.task(fleet[0]), device=self.setting.device)
+
+    def one(self, job: Job, progress) -> dict[str, Any]:
         from ltr.runs import execute, read_record
         from ltr.runs.environment import peak_memory
 
         folder = self.setting.out / job.folder
-        self.warm_up(job)
         try:
             # A finished run needs no data: resuming a suite opens nothing.
             found = read_record(folder)
@@ -195,7 +223,7 @@ class _Pool:
         self.setting, self.context = setting, multiprocessing.get_context("spawn")
         self.workers, self.started = workers, 0
         self.alive: dict[Any, tuple[int, Any]] = {}  # our end of the pipe -> (number, process)
-        self.holding: dict[Any, tuple[Job, float]] = {}
+        self.holding: dict[Any, tuple[list[Job], float]] = {}  # what has not ended yet of a pipe's fleet
 
     def close(self, orderly: bool) -> None:
         for pipe, (_, process) in self.alive.items():
@@ -229,35 +257,40 @@ class _Pool:
         self.alive[ours] = (number, process)
         return ours
 
-    def work(self, jobs: deque[Job], tell: Callable[[Event], None]) -> None:
-        while len(self.alive) < min(self.workers, len(jobs)):
+    def work(self, fleets: deque[Fleet], tell: Callable[[Event], None]) -> None:
+        while len(self.alive) < min(self.workers, len(fleets)):
             self._start()
         for pipe in list(self.alive):
-            self._hand(pipe, jobs)
+            self._hand(pipe, fleets)
         while self.holding:
             for pipe in multiprocessing.connection.wait(list(self.holding)):
                 try:
                     event = pipe.recv()
                 except (EOFError, OSError):
-                    event = self._bury(pipe)
-                    if jobs:
-                        pipe = self._start()
+                    for lost in self._bury(pipe):
+                        tell(lost)
+                    if fleets:
+                        self._hand(self._start(), fleets)
+                    continue
                 tell(event)
                 if event.kind == "end":
-                    self.holding.pop(pipe, None)
-                    self._hand(pipe, jobs)
+                    left, _ = self.holding[pipe]
+                    left[:] = [job for job in left if job.folder != event.job.folder]
+                    if not left:
+                        del self.holding[pipe]
+                        self._hand(pipe, fleets)
 
-    def _hand(self, pipe, jobs: deque[Job]) -> None:
-        if jobs:
-            job = jobs.popleft()
-            self.holding[pipe] = (job, time.perf_counter())
+    def _hand(self, pipe, fleets: deque[Fleet]) -> None:
+        if fleets:
+            fleet = fleets.popleft()
+            self.holding[pipe] = (list(fleet), time.perf_counter())
             with contextlib.suppress(OSError):  # died meanwhile: its end of the pipe says so in the next wait
-                pipe.send(job)
+                pipe.send(fleet)
 
-    def _bury(self, pipe) -> Event:
-        """The end of the run a dead worker held."""
+    def _bury(self, pipe) -> list[Event]:
+        """The ends of the runs a dead worker held."""
         number, process = self.alive.pop(pipe)
-        job, began = self.holding.pop(pipe)
+        jobs, began = self.holding.pop(pipe)
         pipe.close()
         process.join(10)
         code = process.exitcode
@@ -267,14 +300,9 @@ class _Pool:
             else f"exit code {code}"
         )
         hint = "; out of memory? fewer workers may help" if code == -signal.SIGKILL else ""
-        return Event(
-            "end",
-            number,
-            job,
-            status="failed",
-            reason=f"the worker process died: {why}{hint}",
-            seconds=time.perf_counter() - began,
-        )
+        seconds = (time.perf_counter() - began) / len(jobs)
+        reason = f"the worker process died: {why}{hint}"
+        return [Event("end", number, job, status="failed", reason=reason, seconds=seconds) for job in jobs]
 
 
 def _worker(number: int, pipe, setting: Setting) -> None:
@@ -282,7 +310,5 @@ def _worker(number: int, pipe, setting: Setting) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runner = _Runner(setting)
     with contextlib.suppress(EOFError, BrokenPipeError), runner.thread_limit():  # the parent is gone: so are we
-        while (job := pipe.recv()) is not None:
-            tell = _Teller(number, job, pipe.send)
-            tell("start")
-            tell("end", **runner(job, tell.progress))
+        while (fleet := pipe.recv()) is not None:
+            runner(fleet, _Teller(number, pipe.send))

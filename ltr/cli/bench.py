@@ -26,6 +26,8 @@ class Run:
         only: systems to run, by label or its beginning.
         seeds: instead of the suite's.
         device: where it is computed.
+        fleet: train the seeds of a system together, and its candidates, whatever the suite says: the same numbers.
+        no_fleet: train every run by itself.
         dry_run: print the plan with an estimate of time and memory, and run nothing.
         quiet: no progress and no leaderboard.
     """
@@ -38,6 +40,8 @@ class Run:
     only: tuple[str, ...] = option((), metavar="LABEL")
     seeds: tuple[int, ...] = ()
     device: Device = "auto"
+    fleet: bool = False
+    no_fleet: bool = False
     dry_run: bool = False
     quiet: bool = option(False, short="-q")
 
@@ -158,7 +162,10 @@ def run(options: Run) -> int:
 
     data = _places(options.data)
     out = options.out or Path("runs") / Path(options.suite).stem
-    return _ended(run_suite(options.suite, out, data=data, **_given(options)))
+    if options.fleet and options.no_fleet:
+        raise InputError("--fleet and --no-fleet exclude each other")
+    fleet = options.fleet if options.fleet or options.no_fleet else None
+    return _ended(run_suite(options.suite, out, data=data, fleet=fleet, **_given(options)))
 
 
 def _places(pairs: tuple[str, ...]) -> dict[str, str]:
