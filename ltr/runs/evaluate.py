@@ -167,23 +167,39 @@ def per_query(
         `query, objective, preference, documents, blank` (no document has a positive label) and one float64 column a
         measure, null where the query does not count or the measure is another objective's.
     """
-    from ..metrics import evaluate
-    from ..metrics.judgements import Judgements
+    from ..metrics import Judgements
 
     asked = _asked(measures, objectives or split.objectives[:1])
     names = list(dict.fromkeys(name for own in asked.values() for name in own))
     # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
     judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, device=device) for o in asked}
     rows = _Rows(split, asked, names)
-    tables, last, values = [], None, {}
-    for preference, aligned in join(split, scores):
-        if last is None or not np.array_equal(aligned, last):  # methods that no preference steers repeat themselves
-            values = {objective: evaluate(list(own), aligned, judged[objective]) for objective, own in asked.items()}
-            last = aligned
+    rankings = join(split, scores)
+    tables = []
+    for (preference, _), values in zip(
+        rankings, _values([aligned for _, aligned in rankings], asked, judged), strict=True
+    ):
         for objective in asked:
             there = {name: found[rows.there] for name, found in values[objective].items()}
             tables.append(rows.table(objective, preference, there))
     return pa.concat_tables(tables)
+
+
+def _values(rankings: list[np.ndarray], asked: Mapping[str, Sequence[str]], judged: Mapping[str, Any]) -> list[dict]:
+    """Of each ranking: objective -> measure -> value of every query, float64 `[queries]`."""
+    from ..metrics import evaluate, evaluate_rankings
+
+    # Methods that no preference steers repeat themselves.
+    fresh = [i == 0 or not np.array_equal(each, rankings[i - 1]) for i, each in enumerate(rankings)]
+    distinct = [each for each, new in zip(rankings, fresh, strict=True) if new]
+    if len(distinct) > 1 and all(len(own) == 1 for own in asked.values()):  # a front: one sort for its objectives
+        names = [name for (name,) in asked.values()]
+        found = evaluate_rankings(names, np.stack(distinct), list(judged.values()))
+        found = found if isinstance(found, np.ndarray) else found.cpu().numpy()
+        each = [{o: {names[k]: row[:, k]} for k, o in enumerate(asked)} for row in found]
+    else:
+        each = [{o: evaluate(list(own), one, judged[o]) for o, own in asked.items()} for one in distinct]
+    return [each[i] for i in np.cumsum(fresh) - 1]
 
 
 def table_of(
