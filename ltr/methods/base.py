@@ -297,7 +297,9 @@ class Method:
         """Array or tensor as a float32 tensor on the device of the models, which are nets."""
         import torch
 
-        return torch.as_tensor(scores, dtype=torch.float32, device=self.models[0].device)
+        if isinstance(scores, np.ndarray):  # copied: a column of a memory map is read-only, which torch warns of
+            return torch.tensor(scores, dtype=torch.float32, device=self.models[0].device)
+        return scores.to(self.models[0].device, torch.float32)
 
 
 def on_host(scores) -> np.ndarray:
