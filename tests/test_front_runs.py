@@ -589,8 +589,9 @@ def test_front_prints_writes_and_draws(run, capsys):
     np.testing.assert_array_equal(table[["test_relevance", "test_quality"]], read_record(run).points())
     with open("f.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
-    code, out, _ = told(capsys, "front", run, "--json", "--data", DATA)
+    code, out, err = told(capsys, "front", run, "--json", "--data", DATA)
     rows = json.loads(out)
+    assert "scored anew on the " in err and "score " in err and "measure " in err
     assert [r["test_relevance"] for r in rows] == read_record(run).points()[:, 0].tolist()
     code, out, _ = told(capsys, "front", run / "method", "--data", DATA, "--split", "train", "--csv")
     assert code == 0 and out.startswith("preference,w_relevance") and "train_quality" in out.splitlines()[0]

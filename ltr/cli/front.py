@@ -81,7 +81,7 @@ def front(options: Front) -> int:
 
 
 def _points(options: Front):
-    from ..runs.front import front_of_run, front_on, labelling_of_run
+    from ..runs.front import chain_on, front_of_run, labelling_of_run
     from ..runs.tasks import relabelled
     from ..runs.trained import is_method
 
@@ -102,7 +102,11 @@ def _points(options: Front):
     measures = [o.measure() for o in labelling.objectives] if config is None else config["measures"]
     splits = {name: task.split(name) for name in dict.fromkeys(("vali", options.split))}
     partition = options.preferences or (config and config["preferences"])
-    return front_on(folder, splits, measures, partition=partition, device=options.device)
+    found = chain_on(folder, splits, measures, partition=partition, device=options.device)
+    if not options.quiet:
+        took = ", ".join(f"{stage} {seconds:.3g} s" for stage, seconds in found.seconds.items())
+        show.remark(f"scored anew on the {'CPU' if found.on == 'host' else found.on}: {took}")
+    return found.front
 
 
 def _draw(found, split: str, path: Path) -> None:

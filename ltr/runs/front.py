@@ -1,7 +1,8 @@
 """The front of a method: a point a preference, from a finished run or by scoring data anew, and a choice on it.
 
 front_of_run(record)                    the points a run left, chosen on validation and reported on test
-front_on(folder, source, ...)           the points on other data, or on another lattice, in one pass of scoring
+front_on(folder, splits, measures)      the points on other data, or on another lattice, in one pass of scoring
+chain_on(folder, splits, measures)      the same with measures of every query, resamples, and seconds by stage
 choose(points, objectives, ...)         the preference that meets bounds and is best in one objective
 """
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from ..objectives import Labelling
     from ..types import Split
+    from .chain import Chain
     from .record import Record
 
-__all__ = ["Choice", "Front", "choose", "front_of_run", "front_on", "labelling_of_run"]
+__all__ = ["Choice", "Front", "chain_on", "choose", "front_of_run", "front_on", "labelling_of_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,25 +115,29 @@ def front_of_run(record: Record, split: str = "test") -> Front:
     return Front(names, tuple(record.config["measures"]), preferences, points, "vali")
 
 
-def front_on(
+def front_on(folder: Path | str, splits: Mapping[str, Split], measures: Sequence[str], **options) -> Front:
+    """The points of a kept method on labelled lists, all preferences scored in one pass; arguments as `chain_on`."""
+    return chain_on(folder, splits, measures, **options).front
+
+
+def chain_on(
     folder: Path | str,
     splits: Mapping[str, Split],
     measures: Sequence[str],
     *,
     partition: int | None = None,
     device: str = "auto",
-    tensors: bool | None = None,
-) -> Front:
-    """The points of a kept method on labelled lists, all preferences scored in one pass.
-
-    On a GPU scores and measures stay there (`chain`), and only the points come to the host.
+    **options,
+) -> Chain:
+    """`chain` for a kept method: on a GPU scores and measures stay there, and only the points come to the host.
 
     Args:
         folder: of the method, as a run keeps it.
         splits: name -> lists with the method's labels; "vali" says which points make the front where it is there.
         measures: one an objective.
         partition: H of the lattice; by default the protocol's, or the preferences it has models for.
-        device, tensors: where it is computed, see `home_of` of chain.py.
+        device: where it is computed.
+        options: of `ltr.runs.chain.chain`: reference, draws, seed, tensors.
     """
     from ..objectives import lattice
     from .chain import chain
@@ -143,7 +149,7 @@ def front_on(
         preferences = np.asarray(method.preferences, np.float64)
     else:
         preferences = lattice(len(names), partition)
-    return chain(method, splits, measures, preferences, device=device, tensors=tensors).front
+    return chain(method, splits, measures, preferences, device=device, **options)
 
 
 @dataclass(frozen=True)
