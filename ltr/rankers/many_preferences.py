@@ -227,10 +227,12 @@ def _prompted(net, x: Tensor, where: Tensor, w: Tensor, room: int) -> tuple[Fini
         real = where[lists, :longest]
         q = q * (whole // heads) ** -0.5
         logits = (q @ key.mT).masked_fill_(~attention_mask(real), -torch.inf)
-        top, p = logits.amax(-1), logits.softmax(-1)
-        lse = top - p.amax(-1).log()  # the largest share of n is 1/n at least
+        top = logits.amax(-1, keepdim=True)
+        e = logits.sub_(top).exp_()
+        every = e.sum(-1, keepdim=True)
+        lse = (top + every.log()).squeeze(-1)
         queries.append(torch.cat([q.transpose(1, 2).flatten(2)[real], -lse.mT[real]], 1))
-        own.append((p @ value).transpose(1, 2)[real])
+        own.append(((e @ value) / every).transpose(1, 2)[real])
     queries, own = torch.cat(queries), torch.einsum("nhs,dhs->hnd", torch.cat(own), out).contiguous()
     base = _centred(x[where] + attend.out.bias)
 
@@ -243,9 +245,11 @@ def _prompted(net, x: Tensor, where: Tensor, w: Tensor, room: int) -> tuple[Fini
     keys = torch.cat([keys, mine[:, None].expand(len(w), -1, net.config.prompts, -1)], -1)
     values = torch.einsum("khps,dhs->khpd", value, out).flatten(1, 2).contiguous()
 
-    wide, narrow, activate = block.wide, block.narrow, _in_place(block.activation)
-    widen, wider = (wide.weight * block.norm2.weight).mT.contiguous(), wide.bias + wide.weight @ block.norm2.bias
-    narrowing, narrower = (narrow.weight - narrow.weight.mean(0)).mT.contiguous(), _centred(narrow.bias)
+    wide, narrow = block.wide, block.narrow
+    widen = (wide.weight * block.norm2.weight).mT.contiguous()
+    activate, missing = _shifted_activation(block.activation, wide.bias + wide.weight @ block.norm2.bias)
+    narrowing = (narrow.weight - narrow.weight.mean(0)).mT.contiguous()
+    narrower = _centred(narrow.bias) + missing @ narrowing
     last, bound = inner.head.linear, inner.head.bound
     v, constant = last.weight[0] * inner.norm.weight, last.bias + last.weight[0] @ inner.norm.bias
 
@@ -265,7 +269,7 @@ def _prompted(net, x: Tensor, where: Tensor, w: Tensor, room: int) -> tuple[Fini
         for h in range(heads):
             y = torch.addcmul(y, documents[:, h].unsqueeze(-1), own[h, n])
         y = y.baddbmm_(t.flatten(1, 2).mT, values[k]).flatten(0, 1)
-        u = activate(torch.addmm(wider, y * by_spread(y, block.norm2.eps).unsqueeze(-1), widen))
+        u = activate((y * by_spread(y, block.norm2.eps).unsqueeze(-1)) @ widen)
         y = y.addmm_(u, narrowing).add_(narrower)
         return bound(y.mv(v).mul_(by_spread(y, inner.norm.eps)).add_(constant)).view(-1, n.stop - n.start)
 
@@ -289,6 +293,15 @@ def _in_place(activation: nn.Module) -> Callable[[Tensor], Tensor]:
     if isinstance(activation, nn.Tanh):
         return torch.tanh_
     return activation
+
+
+def _shifted_activation(activation: nn.Module, bias: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """activation(z + bias) in place but for a constant, and the constant: relu(z + b) is max(z, -b) + b, one pass."""
+    if isinstance(activation, nn.ReLU):
+        low = -bias
+        return lambda z: torch.maximum(z, low, out=z), bias
+    activate = _in_place(activation)
+    return lambda z: activate(z.add_(bias)), torch.zeros_like(bias)
 
 
 # --------------------------------------------------------------------------------------------------- whole lists
