@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.errors import InputError
-from ltr.metrics import Judgements, evaluate, measure, evaluate_rankings
+from ltr.metrics import Judgements, evaluate, evaluate_rankings, measure
 from ltr.metrics.ragged import Torch
-from ltr.metrics.rankings import Copies
+from ltr.metrics.rankings import Copies, _rankings_at_once
 
 EVERY = [
     "nDCG@10", "nDCG@1", "nDCG", "nDCG(gain=linear,empty=0)@3", "nDCG(empty=1)@5", "nDCG(short=0,discount=letor)@4",
@@ -148,3 +148,21 @@ def test_what_does_not_fit_is_said(where):
     scores[2, 1] = np.nan
     with pytest.raises(InputError, match="document 0 of query 1, ranking 2 of 4"):
         evaluate_rankings(["AP"], scores, [other])
+
+
+@pytest.mark.parametrize("queries", [1, 700, 6306, 1 << 20])
+@pytest.mark.parametrize("longest", [1, 900, 1 << 20])
+def test_no_block_is_too_large_for_the_keys_of_one_sort(queries, longest):
+    class Shape:
+        size = queries * longest
+
+        def __len__(self):
+            return queries
+
+    lists = Shape()
+    lists.longest = longest
+    for documents in (1, 1 << 23, 1 << 60):
+        times = _rankings_at_once(lists, documents)
+        bits = (times * queries).bit_length() + longest.bit_length() + 32
+        assert times == 1 or (bits <= 63 and times * lists.size <= documents)
+    assert times > 1 or queries * longest >= 1 << 29, "memory is no reason here, and the keys have room"
