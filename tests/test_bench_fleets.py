@@ -95,8 +95,13 @@ def test_the_numbers_are_those_of_training_one_by_one(suite, alone, tmp_path):
     assert all(size == 3 for name, size in sizes.items() if "mlp" in name or "tuning" in name)
     assert all(size is None for name, size in sizes.items() if "/trees/" in name or "/feature/" in name)
     assert all("fleet" not in record.cost for record in records(alone[0]).values())
-    environment = json.loads((tmp_path / "report" / "environment.json").read_text())
-    assert "fleet" not in environment["command"]  # the suite says it
+    commands = [
+        json.loads((out / "report" / "environment.json").read_text())["command"] for out in (tmp_path, alone[0])
+    ]
+    assert ["--fleet" in command or "--no-fleet" in command for command in commands] == [False, True]
+    notes = [dict(zip(table.system, table.note, strict=True)) for table in (ours, theirs)]
+    assert "3 trained together; times are shares" in notes[0]["MLP ranknet"]
+    assert not notes[0]["Trees"] and not any(notes[1].values())
     shares = [r.cost["fit_seconds"] for n, r in records(tmp_path).items() if "runs/" in n and "mlp-ranknet" in n]
     assert len(shares) == 3 and len(set(shares)) == 1
 

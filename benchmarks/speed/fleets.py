@@ -6,6 +6,10 @@ The MSLR-shaped synthetic task (136 features), 11 or 4 preferences between two o
 scalarisation of ListNet, whole fits of the same epochs: reading the lists, labels, Lightning, validation and all.
 "A step" is the median step of those fits, its share a member. One thread, processor time (wall time on a GPU), rounds
 interleaved. Every contestant ends with the same nets; `tests/test_fleets.py` holds the members to that.
+
+Seeds of a leaderboard have their own orders of the lists and go through their nets one by one (bit for bit what they
+are alone), or share the order of the first. "A leaderboard" is a whole suite, `ltr bench run` with and without --fleet:
+linear and MLP, five seeds, with reading, scoring, measuring, records and pages.
 """
 
 from __future__ import annotations
@@ -14,10 +18,15 @@ from .measure import Timing, arguments, one_thread, race, row, write
 
 one_thread()
 
+import tempfile  # noqa: E402
 import warnings  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
+from ltr.bench import run_suite  # noqa: E402
+from ltr.bench.matrix import Suite, System, check  # noqa: E402
 from ltr.datasets import load  # noqa: E402
 from ltr.losses import loss  # noqa: E402
 from ltr.losses.preference import preference_loss  # noqa: E402
@@ -88,7 +97,7 @@ class Contest:
 
 
 def seeds(task, number: int, epochs: int, accelerator: str):
-    """Seeds of a leaderboard: plain rankers of one objective."""
+    """Seeds of a leaderboard, plain rankers of one objective: alone, together, and together in one order."""
 
     def rankers():
         training = TrainingConfig(epochs=epochs, patience=0)
@@ -98,7 +107,27 @@ def seeds(task, number: int, epochs: int, accelerator: str):
         for ranker in rankers():
             ranker.fit(task.train, task.vali, accelerator=accelerator)
 
-    return alone, lambda: fit_fleet(rankers(), task.train, task.vali, accelerator=accelerator)
+    def together(order: str) -> Callable[[], Any]:
+        return lambda: fit_fleet(rankers(), task.train, task.vali, order=order, accelerator=accelerator)
+
+    return alone, together("own"), together("first")
+
+
+def board(queries: int, epochs: int, device: str) -> tuple[dict[str, Callable[[], None]], int]:
+    """A small leaderboard as one suite: the two ways to run it, and how many runs it is."""
+    data = f"synthetic:queries={queries},objectives=1"
+    systems = (System("Linear", "linear", losses=("listnet",)), System("MLP", "mlp", losses=("lambdarank",)))
+    training = {"epochs": epochs, "patience": 0}
+    suite = check(Suite("Speed", (data,), systems, name="speed", seeds=tuple(range(5)), training=training))
+
+    def run(fleet: bool) -> Callable[[], None]:
+        def step() -> None:
+            with tempfile.TemporaryDirectory() as out:
+                run_suite(suite, out, workers=1, threads=1, device=device, fleet=fleet, progress=False)
+
+        return step
+
+    return {"one after another": run(False), "fleet": run(True)}, len(systems) * len(suite.seeds)
 
 
 def main() -> None:
@@ -136,10 +165,17 @@ def main() -> None:
         found = race({"one after another": contest.score_alone, "fleet": contest.score_together}, rounds)
         rows.append(beside(f"score {members} members: {name}", found, task.test.n_documents * members, None))
     number = 4 if args.quick else 8
-    alone, together = seeds(task, number, epochs, accelerator)
-    found = race({"one after another": alone, "fleet": together}, rounds)
-    rows.append(beside(f"fit {number} seeds of lambdarank: mlp 64-32", found,
-                       task.train.n_documents * epochs * number, None))  # fmt: skip
+    alone, own, first = seeds(task, number, epochs, accelerator)
+    found = race({"one after another": alone, "fleet": own, "first": first}, rounds)
+    trained = task.train.n_documents * epochs * number
+    rows.append(beside(f"fit {number} seeds of lambdarank: mlp 64-32", found, trained, None))
+    found["fleet"] = found["first"]
+    rows.append(beside(f"fit {number} seeds of lambdarank in one order: mlp 64-32", found, trained, None))
+    suites, runs = board(queries, 5 if args.quick else 20, args.device)
+    took = {name: seconds(timing) for name, timing in race(suites, rounds).items()}
+    peer = {"one after another": took["one after another"] / runs}
+    case = "a run of a leaderboard: linear and mlp, 5 seeds"
+    rows.append(row(case, f"s{clock}", took["fleet"] / runs, peer, lower=True, **common))
     write("fleets", rows, args.quick)
 
 

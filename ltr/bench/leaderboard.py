@@ -326,10 +326,11 @@ def _complete(runs: pd.DataFrame) -> bool:
 
 
 def _note(runs: pd.DataFrame) -> str:
-    """What did not work, in a few words: the count and the first reason."""
+    """What did not work, in a few words: the count and the first reason. Else, whether it was trained in fleets."""
     lost = runs[~runs.status.isin(["done", "truth"])]
     if not len(lost):
-        return ""
+        fleet = runs["fleet"].max() if "fleet" in runs else np.nan
+        return f"up to {fleet:.0f} trained together; times are shares" if fleet > 1 else ""
     counts = ", ".join(f"{n} {status}" for status, n in lost.status.value_counts(sort=False).items())
     reason = next((r for r in lost.reason if isinstance(r, str) and r), "")
     return f"{counts}: {reason}" if reason else counts

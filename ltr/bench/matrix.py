@@ -23,6 +23,15 @@ of the same label too), so that several suites share one list of systems.
     folds = ["Fold1"]
     seeds = [0]
 
+Where what counts is the numbers and not the cost of a single training, the seeds of a system (on one fold, with one
+architecture) and those of its candidates that differ in learning rate, weight decay, loss or seed train as one program:
+
+    [limits]
+    fleet = true                             # or: ltr bench run SUITE --fleet, --no-fleet
+
+Every run ends in its own folder with the numbers it has alone, bit for bit on a CPU; its record says `fleet = N`, and
+its seconds of training are an N-th of the fleet's. Nets only; what no fleet can train is trained one by one.
+
 `losses = "all"` is every registered loss; the suite that lies beside results has their names. Where a loss must know
 the grades of a dataset, `[loss_params.NAME]` says so once for all systems.
 

@@ -35,6 +35,8 @@ __all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_front_r
 
 _FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
 
+_COST = (*COST, "fleet")  # of a run that trained with others, how many they were: its seconds are a share
+
 
 @dataclass(frozen=True, eq=False)
 class Results:
@@ -93,7 +95,7 @@ def load_results(folder: Path | str) -> Results:
         )
     folder = tidy_folder(folder, _FILES)
     frames = [read_frame(folder / name) for name in _FILES[:4]]
-    frames[1][[c for c in COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
+    frames[1][[c for c in _COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
     suite, chosen, environment = read_facts(folder)
     return Results(suite, *frames, chosen, environment)
 
@@ -123,7 +125,7 @@ def collect(
     out = Path(out)
     kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
     values, runs, tables, curves = [], [], [], []
-    for found in find_runs(out, jobs, COST, ended or {}):
+    for found in find_runs(out, jobs, _COST, ended or {}):
         runs.append(found.row)
         if found.record is None:
             continue
@@ -149,13 +151,13 @@ def collect(
                 "reason",
                 "test_queries",
                 "test_blank",
-                *COST,
+                *_COST,
                 "selected",
                 "config_hash",
                 "store_hash",
                 "command",
             ],
-        ).astype(dict.fromkeys(COST, "float64")),
+        ).astype(dict.fromkeys(_COST, "float64")),
         pd.concat(tables, ignore_index=True)[[*KEYS, "query", *kept]]
         if tables
         else pd.DataFrame(columns=[*KEYS, "query", *kept]),
