@@ -170,7 +170,10 @@ def test_python_dash_m(tmp_path):
         ("bench run nothing.toml", "no such suite file"),
         ("bench run nothing --workers 0", "--workers is out of range"),
         ("bench run nothing --data mq2008", "expected NAME=PATH"),
-        ("bench report nothing", "no results"),
+        ("bench report nothing", "no results of a suite here"),
+        ("bench run my/sute.tml", "my/sute.tml: no such suite file"),
+        ("bench run quikstart", "Did you mean 'quickstart'?"),
+        ("front nothing --preferences 0", "--preferences is out of range"),
         ("bench losses --results nothing", "no results"),
     ],
 )  # fmt: skip
@@ -181,6 +184,13 @@ def test_a_mistake_is_one_message_and_exit_code_2(capsys, tmp_path, line, says):
     assert says in err
     assert "Traceback" not in err and err.startswith("ltr: ") and err.count("\n") == 1
     assert not list((tmp_path / "work").iterdir()), "a mistake leaves no folder"
+
+
+def test_a_folder_that_cannot_be_is_named_without_numbers(capsys, tmp_path):
+    """A file stands where the folder should go."""
+    (tmp_path / "file").touch()
+    code, err = told(capsys, "bench", "run", "quickstart", "--out", tmp_path / "file", "-q")
+    assert code == 2 and err == f"ltr: {tmp_path / 'file'}: File exists\n"
 
 
 def test_a_broken_config_names_file_and_line(capsys, tmp_path):

@@ -85,10 +85,13 @@ def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
     if not (folder / files[0]).is_file() and (folder / "report" / files[0]).is_file():
         folder = folder / "report"
     missing = [name for name in files if not (folder / name).is_file()]
-    if missing:
+    if len(missing) == len(files):
         raise InputError(
-            "no results of a suite here", file=folder, expected=", ".join(files), do=f"Missing: {', '.join(missing)}"
-        )
+            "no results of a suite here", file=folder, expected="the folder of a suite that ran, or of its results",
+            do="Run one: ltr bench run SUITE --out FOLDER",
+        )  # fmt: skip
+    if missing:
+        raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
     return folder
 
 

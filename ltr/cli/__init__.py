@@ -40,5 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # no such folder, no permission, disk full: the machine's answer, not our mistake
         if debug:
             raise
-        print(f"ltr: {error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"ltr: {where}{error.strerror or error}", file=sys.stderr)
         return 2

@@ -65,6 +65,8 @@ def front(options: Front) -> int:
         raise InputError("no such format", file=options.out, expected=".csv, .tsv or .parquet")
     if options.picture is not None and options.picture.suffix not in (".png", ".svg", ".pdf"):
         raise InputError("no such format", file=options.picture, expected=".png, .svg or .pdf")
+    if options.preferences is not None and options.preferences < 1:
+        raise InputError("--preferences is out of range", expected="1 or more", came=options.preferences)
     found = _points(options)
     if options.out is not None:
         show.write_table(options.out, found.table())

@@ -187,7 +187,7 @@ def _parsers(
         "Learning-to-rank benchmark suite: data, rankers, methods, runs, leaderboards, fronts.",
         usage="ltr [--version] COMMAND ...",
         epilog="`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.\n"
-        "The two-minute tour: ltr bench quickstart",
+        "The tour, minutes on a laptop: ltr bench quickstart",
     )
     root.add_argument("--version", action="version", version=f"ltr {__version__}")
     below = {(): root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")}
