@@ -128,6 +128,7 @@ class Leaderboard:
     def to_rich(self, width: int = 80) -> Table:
         """The table for a terminal of `width` columns; what there is no room for is left to the report."""
         from rich import box
+        from rich.markup import escape
         from rich.table import Table
 
         rows = self.rows()
@@ -152,7 +153,8 @@ class Leaderboard:
             left = column in ("system", "group", "note")
             table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
         for row, facts in zip(rows, self.table.itertuples(), strict=True):
-            table.add_row(*(row[c] for c in columns), style="dim" if facts.baseline or facts.yardstick else None)
+            cells = [escape(row[c]) for c in columns]  # "ltr[trees]" in a note is no style
+            table.add_row(*cells, style="dim" if facts.baseline or facts.yardstick else None)
         return table
 
 

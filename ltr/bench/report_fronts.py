@@ -105,6 +105,7 @@ def _pictures(drawn: Drawn, systems: Sequence[dict[str, Any]], to: Path) -> list
 def print_section(section: dict[str, Any], console: Console) -> None:
     """The table on a terminal, with the columns there is room for."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=section["dataset"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
@@ -116,7 +117,7 @@ def print_section(section: dict[str, Any], console: Console) -> None:
     for column in columns:
         table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=column != "note")
     for row in section["rows"]:
-        table.add_row(*(row["text"][c] for c in columns))
+        table.add_row(*(escape(row["text"][c]) for c in columns))
     console.print(table)
     console.print(section["caption"], style="dim")
 
