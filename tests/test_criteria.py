@@ -171,3 +171,17 @@ def test_what_a_batch_cannot_be_scalarised_with(lists):
         Scalarised(dpo("listnet"), None, scalarisation("chebyshev", 2))(scores, labels, where, by_list)
     with pytest.raises(InputError, match="one preference"):
         Aggregated(dpo("listnet"), None, aggregator("mgda", 2))(scores, labels, where, W)
+
+
+def test_a_batch_below_the_ideal_point_still_learns(lists):
+    """The value is floored, for those that need positive losses; the gradient is that of the loss without a floor."""
+    scores, labels, where, _ = lists
+    gradients = []
+    for ideal in ((0.0, 0.0), (9.0, 9.0)):
+        s = scores.clone().requires_grad_()
+        f = Scalarised(dpo("listnet"), None, scalarisation("linear", 2), ideal=ideal, spread=(1.0, 2.0))
+        value = f(s, labels, where, W)
+        gradients.append(torch.autograd.grad(value, s)[0])
+    assert value.item() == pytest.approx(1e-3)  # weights sum to 1
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients)

@@ -63,7 +63,7 @@ def fit(name, task, base, seed=0, preferences=W, **params):
     claims = METHODS[name].claims
     asked = preferences if claims["steers"] == "fitted" else None
     settings = TREES if name in BOOSTED else ONE_SHOT if name in SHOTS else NET
-    method = make_method(name, seed=seed, **settings, **params)
+    method = make_method(name, seed=seed, **{**settings, **params})
     return method.fit(task, base if claims["base"] else None, preferences=asked)
 
 
@@ -305,7 +305,8 @@ def test_hyperdpo_in_its_forms(task, base, params):
 @pytest.mark.parametrize(
     ("name", "params"),
     [
-        ("phn", {"inner": "epo"}), ("phn", {"sampled": 3}), ("cosmos", {"rule": {"penalty": 1.0}, "sampled": 2}),
+        ("phn", {"inner": "epo", "training": {**TRAINING, "epochs": 30}}), ("phn", {"sampled": 3}),
+        ("cosmos", {"rule": {"penalty": 1.0}, "sampled": 2}),
         ("yoto", {"conditioning": {"kind": "concat", "start": "scratch"}}), ("psl", {"rule": {"mu": 0.5}}),
     ],
     ids=str,
@@ -422,3 +423,41 @@ def test_what_cannot_be_is_said(task, base, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="will not be overwritten"):
         fit("free", task, None).save(tmp_path)
+
+
+NORMALISED = {
+    "chebyshev": {}, "smooth-chebyshev": {}, "epsilon-constraint": {}, "epo": {}, "wc-mgda": {}, "psl": {},
+    "phn": {"inner": "epo"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_cut_lists_are_measured_from_the_ideal_point_of_cut_lists(name):
+    """The softmax loss of n documents is about log n: the ideal point of whole lists lies above what cut ones can lose,
+    and nothing would be learned."""
+    task = load("synthetic:queries=40,objectives=2,features=50")
+    assert np.log(task.train.lengths).mean() > np.log(10) + 0.5
+    training = {**TRAINING, "epochs": 2, "list_size": 10, "lists": 4}
+    method = make_method(name, ranker_params={"hidden": [8]}, training=training, **NORMALISED[name])
+    method.fit(task, preferences=W, seed=1)
+    assert (np.array(method.memory["ideal"]) < np.log(10)).all()
+
+
+def test_a_payoff_table_is_the_mean_loss_of_single_objective_models(task):
+    """Lists that training does not cut: the table, list by list, of LS at the corners with the same seed."""
+    net = {**NET, "training": {**TRAINING, "list_size": int(task.train.lengths.max())}}
+    method = make_method("chebyshev", **net)
+    method.fit(task, preferences=W, seed=1)
+    alone = make_method("ls", **net)
+    alone.fit(task, preferences=np.eye(2), seed=1)
+    loss, scores, train = alone._loss(), alone.score(task.train, np.eye(2)), task.train
+    lists = list(zip(train.offsets, train.offsets[1:], strict=False))
+    counts = np.array([[train.labels[a:b, k].max() > 0 for k in range(2)] for a, b in lists])
+    table = np.zeros((2, 2))
+    for model in range(2):
+        for (a, b), heard in zip(lists, counts, strict=True):
+            for k in np.flatnonzero(heard):
+                s, y = torch.from_numpy(scores[model, a:b]), torch.from_numpy(train.labels[a:b, k].copy())
+                table[model, k] += loss(s, y).item() / counts.any(1).sum()
+    np.testing.assert_allclose(method.memory["ideal"], table.min(0), rtol=1e-4)
+    np.testing.assert_allclose(method.memory["spread"], table.max(0) - table.min(0), rtol=1e-3)

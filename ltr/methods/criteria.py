@@ -235,8 +235,9 @@ class Scalarised(Criterion):
         if self.ideal is None:
             return losses
         scaled = (losses - losses.new_tensor(self.ideal)) / losses.new_tensor(self.spread)
-        # A batch may do better than the ideal of the whole split; what needs positive losses must not see that.
-        return scaled.clamp(min=1e-3)
+        # A batch may do better than the ideal of the whole split. What needs positive losses must not see that, and it
+        # must not stop learning either: the gradient of a clamped loss is 0 for good where all batches lie below.
+        return scaled.where(scaled > 1e-3, 1e-3 + (scaled - scaled.detach()))
 
     def objectives(self, *given, **options) -> Tensor:
         return self.normalised(super().objectives(*given, **options))

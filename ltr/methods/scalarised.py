@@ -14,7 +14,7 @@ the targets) would drown what a preference for balance asks for. Those m trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +22,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..rankers.fleet import fleet_scores
-from ..types import Split
+from ..types import Batch, Split
 from .base import METHODS, Method, MethodConfig, Work
 from .reference import ReferenceConfig, ReferenceMethod, train_each
 
 __all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "model_of", "payoff"]
+
+_EPOCHS = 8  # of drawn documents in a mean loss; nothing is trained or scored for them
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=Non
 
 
 def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
-    """Ideal point and spread of the training losses, `[objective]` each, from one model an objective."""
+    """Ideal point and spread of the training losses, `[objective]` each, from one model an objective.
+
+    On lists cut as training cuts them: the loss of a list grows with its length, and an ideal point of whole lists
+    would lie above everything that training sees.
+    """
     import torch
 
     from ..losses.preference import preference_loss
@@ -83,7 +89,7 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
     for ranker, w in zip(alone, corners, strict=True):
         total, number = 0.0, 0
         scores = torch.from_numpy(np.append(ranker.score(work.train, w[None])[0], np.float32(0)))
-        for batch in _batches(work.train):
+        for batch in _batches(work.train, c.training.list_size, work.seed):
             values, heard = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
             total = total + values.squeeze(1).where(heard, 0.0).sum(0).double()
             number += int(heard.any(-1).sum())
@@ -95,13 +101,17 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
     return ideal, spread
 
 
-def _batches(split: Split):
+def _batches(split: Split, list_size: int | None, seed: int) -> Iterator[Batch]:
+    """Labels only (the features were scored already), of as many epochs as make the sampled documents no matter."""
     from dataclasses import replace
 
     from ..datasets.module import Batches
 
-    # Labels only: the features were scored already.
-    return Batches(replace(split, features=np.zeros((split.n_documents, 1), np.float32)))
+    bare = replace(split, features=np.zeros((split.n_documents, 1), np.float32))
+    batches = Batches(bare, list_size=list_size, seed=seed)
+    for epoch in range(_EPOCHS if list_size is not None and (split.lengths > list_size).any() else 1):
+        batches.set_epoch(epoch)
+        yield from batches
 
 
 class OneEach(Method):
