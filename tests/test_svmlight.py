@@ -372,6 +372,27 @@ def test_chunks_and_threads_change_nothing(write, packed):
             np.testing.assert_array_equal(getattr(split, name), getattr(whole, name), err_msg=name)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("packed", [False, True])
+def test_lines_much_shorter_than_the_first(write, packed, threads):
+    """Room is made for lines as long as those before: more of them come, and the last one is wrong."""
+    long = "".join(f"{k % 3} qid:{k} " + " ".join(f"{i}:{k + i}" for i in range(1, 60)) + "\n" for k in range(20))
+    short = "".join(f"{k % 2} qid:s{k // 7} 3:{k}\n" for k in range(900))
+    content = (long + short).encode()
+    path = write(gzip.compress(content) if packed else content, "a.txt")
+    split = Gathered().read(svmlight.blocks(path, chunk=3000, threads=threads)).split()
+    assert (split.n_documents, split.n_features, split.n_queries) == (920, 59, 20 + 129)
+    assert split.features[20:, 2].tolist() == list(range(900)) and split.features[19, 58] == 19 + 59
+    assert split.labels[20:, 0].tolist() == [k % 2 for k in range(900)]
+    assert split.features.base is None  # one array, trimmed to what it holds
+
+    content += b"0 qid:9 1:x\n"
+    path = write(gzip.compress(content) if packed else content, "b.txt")
+    with pytest.raises(InputError, match="not a number") as error:
+        list(svmlight.blocks(path, chunk=3000, threads=threads))
+    assert error.value.line == 921
+
+
 def test_a_spool_changes_nothing(write, tmp_path):
     path = write(messy(np.random.default_rng(1)))
     whole = read_svmlight(path)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["chunks", "opened", "told"]
+__all__ = ["chunks", "line_feeds", "lines_before", "opened", "plain_size", "told"]
 
 
 @contextlib.contextmanager
@@ -51,29 +51,62 @@ def told(path, line: Callable[[], int] | None = None):
 def chunks(path: Path, size: int, progress: Callable[[int], None] | None) -> Iterator[np.ndarray]:
     """The text as uint8 arrays that end after a line feed (the last one where the file ends)."""
     lines = 1
-    rest = b""
+    rest = np.zeros(0, np.uint8)
     with opened(path) as (file, raw):
         start = True
         while True:
-            text = bytearray(len(rest) + size)
+            # Of a gzip stream that breaks, what came is told by its line feeds: nothing else may stand there.
+            text = (np.empty if file is raw else np.zeros)(len(rest) + size, np.uint8)
             text[: len(rest)] = rest
-            with told(path, lambda text=text, lines=lines: lines + text.count(b"\n")):
+            with told(path, lambda text=text, lines=lines: lines + line_feeds(text)):
                 got = _fill(file, memoryview(text)[len(rest) :])
             if progress:
                 progress(raw.tell())
+            filled = len(rest) + got
             if start:
                 start = False
-                if text.startswith(b"\xef\xbb\xbf"):
-                    text[:3] = b"   "
-            filled = len(rest) + got
-            whole = filled if got < size else text.rfind(b"\n", 0, filled) + 1
-            rest = text[whole:filled]
+                if text[:3].tobytes() == b"\xef\xbb\xbf":
+                    text[:3] = ord(" ")
+            whole = filled if got < size else _last_line(text, filled)
+            rest = text[whole:filled].copy()
             if whole:
-                if file is not raw:  # only a gzip stream breaks in the middle, and then says in which line
-                    lines += text.count(b"\n", 0, whole)
-                yield np.frombuffer(text, np.uint8)[:whole]
+                if file is not raw:
+                    lines += line_feeds(text[:whole])
+                yield text[:whole]
             if got < size:
                 return
+
+
+def lines_before(path: Path, at: int) -> int:
+    """Line feeds in the first `at` bytes of the text: read again, because only an error asks."""
+    found = 0
+    with opened(path) as (file, _):
+        while at > 0 and (text := file.read(min(at, 1 << 20))):
+            found += text.count(b"\n")
+            at -= len(text)
+    return found
+
+
+def plain_size(path: Path) -> int:
+    """Bytes of the text; 0 for gzip, which does not tell."""
+    with opened(path) as (file, raw):
+        return path.stat().st_size if file is raw else 0
+
+
+def line_feeds(text: np.ndarray) -> int:
+    """How many; numpy's comparison and count are vectorised, a compiled loop is not."""
+    return int(np.count_nonzero(text == 10))
+
+
+def _last_line(text: np.ndarray, end: int) -> int:
+    """Where the last, unfinished line of text[:end] begins."""
+    step = 1 << 12
+    while True:
+        first = max(0, end - step)
+        at = text[first:end].tobytes().rfind(b"\n")
+        if at >= 0 or first == 0:
+            return first + at + 1
+        step *= 16
 
 
 def _fill(file, view: memoryview) -> int:

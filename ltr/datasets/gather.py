@@ -31,6 +31,7 @@ class Block:
         run_ids: query id of each run.
         docs: the rows' document ids as Arrow lays out strings, (offsets int64 `[rows + 1]`, bytes), or None.
         run_parts: what the source says each run belongs to ("train", ...), or None.
+        done: share of the source that is read with this block; 0 where nobody knows.
     """
 
     features: np.ndarray
@@ -40,6 +41,7 @@ class Block:
     run_ids: list[str]
     docs: tuple[np.ndarray, np.ndarray] | None = None
     run_parts: list[str] | None = None
+    done: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,34 @@ class Layout:
         return None if self.target is None else np.argsort(self.target)
 
 
+class _Grown:
+    """Rows in one array that grows in place: the system moves its pages, and nothing is held twice.
+
+    Attributes:
+        values: float32 `[rows, column]`, after `trim`.
+    """
+
+    def __init__(self, columns: int):
+        self.values, self._rows = np.empty((0, columns), np.float32), 0
+
+    def add(self, rows: np.ndarray, done: float) -> None:
+        """Takes rows; `done` as `Block` has it, so that there is room for all of them from the first time on."""
+        total = self._rows + len(rows)
+        room = max(total, int(1.02 * total / done) if done else 5 * len(self.values) // 4)
+        if not self._rows:
+            self.values = np.empty((room, rows.shape[1]), np.float32)  # what is not written to is not there
+        elif total > len(self.values):
+            self._resize(room)
+        self.values[self._rows : total] = rows
+        self._rows = total
+
+    def trim(self) -> None:
+        self._resize(self._rows)
+
+    def _resize(self, rows: int) -> None:
+        self.values.resize((rows, self.values.shape[1]), refcheck=False)  # no view of it exists before `trim`
+
+
 class Gathered:
     """Everything read from one source.
 
@@ -91,7 +121,7 @@ class Gathered:
         self.labels = np.zeros((0, 1), np.float32)
         self.documents = 0
         self._index: dict[str, int] = {}
-        self._blocks: list[tuple[np.ndarray, int]] = []
+        self._grown: list[_Grown] = []  # one a segment
         self._labels: list[np.ndarray] = []
         self._docs: list[tuple[int, tuple[np.ndarray, np.ndarray] | None]] = []
         self._runs: list[int] = []
@@ -109,6 +139,8 @@ class Gathered:
         finally:
             if file is not None:
                 file.close()
+        for grown in self._grown:
+            grown.trim()
         self._run_query = np.array(self._runs, np.int64)
         starts = np.concatenate([*self._starts, [self.documents]]).astype(np.int64)
         self._run_start, self._run_length = starts[:-1], np.diff(starts)
@@ -127,7 +159,9 @@ class Gathered:
         else:
             self.segments.append((rows, columns, block.base))
         if file is None:
-            self._blocks.append((block.features, block.base))
+            if len(self._grown) < len(self.segments):
+                self._grown.append(_Grown(columns))
+            self._grown[-1].add(block.features, block.done)
         else:
             file.write(memoryview(np.ascontiguousarray(block.features)).cast("B"))
         self._labels.append(block.labels)
@@ -188,9 +222,9 @@ class Gathered:
         """(first source row, features `[rows, column]`, base) in source order, at most about `most` cells each."""
         row = 0
         if self.spool is None:
-            for features, base in self._blocks:
-                yield row, features, base
-                row += len(features)
+            for grown, (rows, _, base) in zip(self._grown, self.segments, strict=True):
+                yield row, grown.values, base
+                row += rows
             return
         at = self.header
         for rows, columns, base in self.segments:
@@ -263,8 +297,8 @@ class Gathered:
         """Everything in memory as one split."""
         layout, base = self.layout(), self.base
         width = self.top(base) if n_features is None else n_features
-        if layout.target is None and len(self._blocks) == 1 and self._blocks[0][0].shape[1] == width:
-            features = self._blocks[0][0]
+        if layout.target is None and len(self._grown) == 1 and self._grown[0].values.shape[1] == width:
+            features = self._grown[0].values
         else:
             features = np.zeros((self.documents, width), np.float32)
             self.fill(features, layout, base)

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import Split
-from .chunks import chunks, opened, told
+from .chunks import chunks, line_feeds, lines_before, opened, plain_size, told
 from .crew import Crew
 from .gather import Block, Gathered
 
@@ -172,10 +172,11 @@ def _first_document(file, path) -> tuple[int, bytes]:
 
 @dataclass
 class _Shape:
-    """What the chunks read so far have taught: columns and base to start the next chunk with."""
+    """What the chunks read so far have taught: columns and base to start the next chunk with, bytes of a line."""
 
     columns: int = 0
     base: int = 1
+    line: float = 0.0
 
 
 class _Wrong(Exception):
@@ -217,34 +218,35 @@ def blocks(
     def parse(text: np.ndarray):
         return _parse(text, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
 
-    documents, lines = 0, 0
-    for parsed, n_lines, wrong in (crew or Crew(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
+    documents, at, size = 0, 0, plain_size(path)
+    for parsed, length, wrong in (crew or Crew(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
         for block in parsed:
             documents += len(block.labels)
+            block.done = (at + length) / size if size else 0.0
             yield block
         if wrong is not None:
-            raise InputError(
-                wrong.what, file=path, line=lines + wrong.line, expected=wrong.expected, came=wrong.came, do=wrong.do
-            )
-        lines += n_lines
+            line = lines_before(path, at) + wrong.line
+            raise InputError(wrong.what, file=path, line=line, expected=wrong.expected, came=wrong.came, do=wrong.do)
+        at += length
     if documents == 0:
         raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
 
 
 def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):
-    """One chunk: (blocks, lines, `_Wrong` or None)."""
+    """One chunk: (blocks, its bytes, `_Wrong` or None)."""
     from . import svmlight_kernel as kernel
 
-    end, pos = len(text), 0
-    lines = kernel.count_lines(text, 0, end)
+    end, pos, documents = len(text), 0, 0
+    if not shape.line:
+        shape.line = end / (line_feeds(text) + 1)
     found: list[Block] = []
     columns, base = shape.columns, shape.base
     if not columns:
         columns = _grown(kernel, text, 0, base, 1)
-    left = lines + 1
     hard = [np.empty(_HARD, np.int64) for _ in range(4)]
     while True:
-        most = max(1, min(left, _MOST_CELLS // columns))
+        # Room for a few lines more than their usual length promises; should it not suffice, another block follows.
+        most = max(1, min(int(1.03 * (end - pos) / shape.line) + 8, _MOST_CELLS // columns))
         features = np.zeros((most, columns), np.float32)
         labels = np.empty(most, np.float32)
         query_at, query_length, doc_at, doc_length = (np.empty(most, np.int64) for _ in range(4))
@@ -284,7 +286,7 @@ def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid
             if (doc_length[:rows] > 0).any():
                 docs = kernel.pack_spans(text, doc_at, doc_length, rows)
             found.append(Block(features[:rows], base, labels[:rows, None], run_rows, run_ids if qid else [""], docs))
-            left -= rows
+            documents += rows
         if reason == kernel.END:
             break
         if reason == kernel.HARD and not rows:  # one line with more hard numbers than there was room for
@@ -295,14 +297,15 @@ def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid
             if columns >= MOST_FEATURES:
                 wrong = _wrong(kernel, kernel.INDEX_OVER, text, pos, at, MOST_FEATURES, base)
                 wrong.do = "Every feature becomes a column; declare n_features to allow more"
-                return found, lines, wrong
+                return found, end, wrong
             columns = _grown(kernel, text, pos, base, columns)
         elif reason >= kernel.LABEL_MISSING:
-            return found, lines, _wrong(kernel, reason, text, pos, at, declared, base)
+            return found, end, _wrong(kernel, reason, text, pos, at, declared, base)
     # Chunks in flight may each learn something; it only grows, and blocks of different shape are reconciled later.
     shape.base = min(shape.base, base)
     shape.columns = declared or max(shape.columns, columns)
-    return found, lines, None
+    shape.line = end / documents if documents else shape.line
+    return found, end, None
 
 
 def _grown(kernel, text, pos, base, columns) -> int:
@@ -340,4 +343,4 @@ def _wrong(kernel, reason: int, text: np.ndarray, line: int, at: int, limit: int
         kernel.INDEX_REPEATED: ("feature index stands twice in the line", "every index once", ""),
         kernel.VALUE_NOT_FINITE: ("the feature is not finite", "a finite number", "non_finite='keep' lets it in"),
     }[reason]
-    return _Wrong(kernel.count_lines(text, 0, line) + 1, what, expected, word, do)
+    return _Wrong(line_feeds(text[:line]) + 1, what, expected, word, do)

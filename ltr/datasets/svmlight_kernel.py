@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["count_lines", "pack_spans", "parse", "new_spans", "widest"]
+__all__ = ["pack_spans", "parse", "new_spans", "widest"]
 
 # Why the kernel stopped. Up to HARD the caller goes on, from LABEL_MISSING on the line is wrong.
 END, FULL, WIDE, ZERO, HARD = 0, 1, 2, 3, 4
@@ -393,11 +393,6 @@ def widest(text, pos, end):
         while pos < end and (_is_blank(text[pos]) or text[pos] == _LF):
             pos += 1
     return top
-
-
-def count_lines(text, pos, end):
-    """Line feeds in `text[pos:end]`; numpy's comparison and count are vectorised, a compiled loop is not."""
-    return int(np.count_nonzero(text[pos:end] == _LF))
 
 
 @_compiled()
