@@ -331,6 +331,23 @@ def test_the_overview_says_who_is_not_below(page):
     assert table["HyperDPO"][column].endswith("**\\*") and not table["LS"][column].startswith("**")
     assert table["DPO-LS"][column].startswith("**") and table["Soup"][column] == "" == table["Soup"]["mean place"]
     assert list(table)[-1] == "Soup"
+    assert {r["tasks"] for r in table.values()} == {"2"} and "Not every" not in page.read_text()
+    assert "One seed was run" not in page.read_text()
+
+
+def test_the_overview_says_who_ran_on_fewer_tasks_and_where_one_seed_was_run(folders, tmp_path):
+    results = load_front_results(folders[0])
+    suite = replace(results.suite, seeds=(0,), systems=results.suite.systems[:3])
+    fewer = {name: getattr(results, name) for name in ("fronts", "per_query", "runs")}
+    kept = {v.label for v in suite.variants()}
+    fewer = {name: t[(t.seed == 0) & t.system.isin(kept)] for name, t in fewer.items()}
+    replace(results, suite=suite, **fewer).save(tmp_path / "one")
+    points = folders[0].parent / "points.toml"
+    text = fronts_page([tmp_path / "one", folders[1]], tmp_path, draws=20, points=points).read_text()
+    table = {r["system"]: r for r in rows(text, "All at once")}
+    assert all(r["tasks"] == ("2" if system in kept else "1") for system, r in table.items()) and len(table) > 3
+    assert "Not every\nsystem ran on every task" in text
+    assert "One seed was run on made-data, m = 2: intervals" in text
 
 
 def test_the_page_answers_from_the_intervals(page):

@@ -72,8 +72,9 @@ def fronts_page(
             tasks.append(_task(results, mine[-1], to))
         suites.append(_was_run(results, mine))
         boards += mine
+    systems = {s for board in boards for s in board.cube.systems}
     context = {
-        "systems": len({s for board in boards for s in board.cube.systems}),
+        "systems": len(systems),
         "suites": suites,
         "systems_lines": list(dict.fromkeys(line for text in suites for line in text["systems"])),
         "machines": list(dict.fromkeys(machine(text["environment"]) for text in suites)),
@@ -81,6 +82,8 @@ def fronts_page(
         "targets": _targets(boards),
         "questions": [_question(question, boards) for question in QUESTIONS],
         "tasks": tasks,
+        "fewer": len({sum(s in board.cube.systems for board in boards) for s in systems}) > 1,
+        "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
         "draws": f"{draws:,}",
         "level": f"{boards[0].level:.0%}",
         "command": "ltr bench fronts",
@@ -116,7 +119,8 @@ def _overview_rows(boards: Sequence[Frontboard]) -> list[dict[str, str]]:
     methods = {row.system: row.method for board in boards for row in board.table.itertuples()}
     rows = []
     for system, values in means.iterrows():
-        row = {"system": system, "method": methods[system], "mean place": number(values["place"], 2)}
+        on = sum(system in board.cube.systems for board in boards)
+        row = {"system": system, "method": methods[system], "mean place": number(values["place"], 2), "tasks": str(on)}
         for i, board in enumerate(boards):
             text = number(values[i], 4)
             gap = board.difference(system, board.yardstick) if board.yardstick and text else None
