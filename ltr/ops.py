@@ -179,12 +179,9 @@ def count_lower(labels: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 def _before_softmax(scores: Tensor, where: Tensor | None) -> Tensor:
-    """Pads at -inf; a list of pads only stays at 0, where softmax and its gradient are numbers."""
+    """Pads so low that their exponential is 0, yet finite: in a list of pads only, softmax and its gradient exist."""
     scores = exact(scores)
-    if where is None:
-        return scores
-    fill = torch.zeros_like(scores[..., :1]).masked_fill(some(where, keepdim=True), -math.inf)
-    return torch.where(where, scores, fill)
+    return scores if where is None else torch.where(where, scores, torch.finfo(scores.dtype).min / 4)
 
 
 def softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:
@@ -311,13 +308,15 @@ def list_target(
     if not temperature > 0 or (temperature != 1 and kind != "soft"):
         came = {"target": kind, "temperature": temperature}
         raise InputError("temperature belongs to the soft target and is above 0", came=came)
-    real = _mask(labels, where)
-    labels = exact(labels).masked_fill(~real, 0.0)
-    blank = ~(labels > 0).any(-1, keepdim=True)
+    labels = _real(exact(labels), where)
+    counted = some(labels > 0, keepdim=True)
     if kind == "soft":
-        return softmax(labels / temperature, where).masked_fill(blank, 0.0)
-    worth = (gains(labels, "linear" if kind == "lin" else gain) + eps).masked_fill(~real, 0.0)
-    return (worth / worth.sum(-1, keepdim=True).masked_fill(blank, 1.0)).masked_fill(blank, 0.0)
+        tempered = labels if temperature == 1 else labels / temperature
+        return torch.softmax(_before_softmax(tempered, where), -1) * counted
+    worth = gains(labels, "linear" if kind == "lin" else gain)
+    if eps:
+        worth = _real(worth + eps, where)
+    return worth * (counted / worth.sum(-1, keepdim=True).where(counted, 1.0))
 
 
 # ----------------------------------------------------------------------------------------------------------- pairs

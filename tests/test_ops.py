@@ -249,3 +249,21 @@ def test_gumbel_noise():
     assert noise.isfinite().all()
     assert noise.mean().item() == pytest.approx(0.5772, abs=0.01)  # Euler's constant
     assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.03)
+
+
+@pytest.mark.parametrize("options", [{"kind": "soft"}, {"kind": "soft", "temperature": 0.5}, {"kind": "lin"},
+                                     {"kind": "gain"}, {"kind": "gain", "eps": 0.1}])  # fmt: skip
+def test_no_mask_is_a_mask_of_documents_only(options):
+    """Without a mask the passes that apply one are left out: the same numbers, and pads in front of none."""
+    labels = torch.tensor([[1.0, 3.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0], [4.0, 0.0, 0.0, 1.0]])
+    every = torch.ones_like(labels, dtype=torch.bool)
+    bare = ops.list_target(labels, **options)
+    assert torch.equal(bare, ops.list_target(labels, every, **options))
+    assert not bare[1].any(), "nothing to aim at"
+    wide = torch.cat([torch.full((3, 2), float("nan")), labels], -1)
+    where = torch.cat([torch.zeros_like(every[:, :2]), every], -1)
+    padded = ops.list_target(wide, where, **options)
+    torch.testing.assert_close(padded[:, 2:], bare)
+    assert not padded[:, :2].any()
+    torch.testing.assert_close(ops.log_softmax(wide, where)[:, 2:], ops.log_softmax(labels))
+    assert torch.equal(ops.log_softmax(labels, every), ops.log_softmax(labels))

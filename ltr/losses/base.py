@@ -54,11 +54,11 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
     >>> counts(torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), needs="pair")
     tensor([False, False,  True])
     """
+    if needs == "gain":
+        return some(labels > 0 if where is None else (labels > 0) & where)
     where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
     if needs == "document":
         return some(where)
-    if needs == "gain":
-        return some((labels > 0) & where)
     if needs == "contrast":
         return some((labels > 0) & where) & some((labels <= 0) & where)
     if needs == "pair":

@@ -14,7 +14,9 @@ from .base import LOSSES, choice, counts, require_gains
 __all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 
 
-def _target(loss: str, labels: Tensor, where: Tensor, target: ops.Target, gain: ops.Gain | None, **options) -> Tensor:
+def _target(
+    loss: str, labels: Tensor, where: Tensor | None, target: ops.Target, gain: ops.Gain | None, **options
+) -> Tensor:
     choice("target", target, ("gain", "lin", "soft"))
     if gain is not None and target != "gain":
         raise InputError(f"{loss}: gain belongs to the gain target", came={"target": target, "gain": gain})
@@ -64,7 +66,8 @@ def listnet(
     >>> [round(listnet(s, y, target=t).item(), 5) for t in ("gain", "lin", "soft")]
     [2.22278, 2.2046, 2.15261]
     """
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+    scores, labels, real, weights = ops.lists(scores, labels, where, weights)
+    where = None if where is None else real  # without pads, no passes to mask them
     z = _target("listnet", labels, where, target, gain, eps=eps, temperature=temperature)
     if weights is not None:
         z = z * weights
@@ -106,7 +109,8 @@ def polysoftmax(
     """
     if not eps >= -1:
         raise InputError("polysoftmax needs eps >= -1", came=eps)
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+    scores, labels, real, weights = ops.lists(scores, labels, where, weights)
+    where = None if where is None else real
     z = _target("polysoftmax", labels, where, target, gain)
     if weights is not None:
         z = z * weights
