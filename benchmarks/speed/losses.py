@@ -1,11 +1,11 @@
 """Losses, forward and backward: ours beside allRank's and rax's, in time and memory.
 
-    python -m benchmarks.speed.losses [--quick] [--rounds 5] [--device cuda]
+    python -m benchmarks.speed.losses [--quick] [--rounds 5] [--device cuda] [--only LOSS ...]
 
 64 lists x 240 documents (a GPU: 256 x 1,251), float32, labels 0-4 skewed, scores N(0, 1). One process a library, one
 thread, all on the same core. Numbers are medians of processor time (of wall time on a GPU, where there is no memory
-and no curve); rax is compiled before the first round. Memory is what the first step adds to the peak of a fresh
-process.
+and no curve); a round repeats a step for about 20 ms, because a single short one measures how a process wakes up; rax
+is compiled before the first round. Memory is what the first step adds to the peak of a fresh process.
 
 Where the peers are: LTR_PEER_ALLRANK, a checkout of allegro/allRank (else `import allrank`), and LTR_PEER_RAX_PYTHON,
 an interpreter with jax and rax (else this one). A peer that is not there leaves a sentence.
@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
-from .measure import Side, Timing, arguments, peak, race_sides, row, serve, versions, write
+from .measure import RESULTS, Side, Timing, arguments, once, peak, race_sides, read, row, serve, versions, write
 
 # Ours (name, parameters), and what the peers call it. "asked" is what issue "Every ranking loss of the field" wants.
 CASES = (
@@ -140,7 +140,7 @@ def make(library: str, device: str) -> Callable:
 
     def step(name: str, params: dict, lists: int, n: int, memory: bool = False) -> Callable:
         if not memory:
-            return build(name, params, lists, n)
+            return steady(build(name, params, lists, n), device != "cpu")
         build(name, params, 2, 8)()  # what a first call costs once
         run, before = build(name, params, lists, n), peak()
 
@@ -151,6 +151,25 @@ def make(library: str, device: str) -> Callable:
         return measured
 
     return step
+
+
+def steady(run: Callable[[], None], waits: bool, seconds: float = 0.02) -> Callable[[], dict]:
+    """As many steps as take so long, at least one, decided by the first call; tells the seconds of one.
+
+    Args:
+        waits: for a device, so that the wall clock counts; on a shared CPU it counts the turns of others.
+    """
+    count, clock = 0, 0 if waits else 1
+
+    def steps() -> dict:
+        nonlocal count
+        if not count:
+            run()  # compiled, if it must be
+            count = max(1, min(200, int(seconds / min(once(run)[clock] for _ in range(2)))))
+        wall, cpu, _ = once(lambda: [run() for _ in range(count)])
+        return {"a_wall": wall / count, "a_cpu": cpu / count}
+
+    return steps
 
 
 # -------------------------------------------------------------------------------------------------------- the driver
@@ -185,7 +204,7 @@ class Sides:
                 if isinstance(answer, str):
                     found[library] = answer
                 elif not isinstance(found.setdefault(library, Timing()), str):
-                    found[library].add(answer.walls[0], answer.cpus[0])
+                    found[library].add(answer.fact("a_wall"), answer.fact("a_cpu"))
         return {library: self.ms(timing) for library, timing in found.items()}
 
     def first(self, library: str, called: str, params: dict, lists: int, n: int) -> tuple[float | str, float | str]:
@@ -205,9 +224,11 @@ class Sides:
         return row(case, unit, mine, peers, lower=True, packages=self.packages, on=self.device, **options)
 
 
-def table(sides: Sides, lists: int, n: int) -> list[dict]:
+def table(sides: Sides, lists: int, n: int, only: Container[str] = ()) -> list[dict]:
     rows = []
     for name, params, peers, asked in CASES:
+        if only and name not in only:
+            continue
         names, case = {"ltr": name, **peers}, name + (f"({', '.join(f'{k}={v}' for k, v in params.items())})")
         case = f"{case if params else name}, {lists} x {n}"
         rounds = 2 if SLOW & set(peers.values()) else 0
@@ -249,6 +270,8 @@ def curve(sides: Sides, lengths: tuple[int, ...]) -> list[dict]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--device", default="cpu", help="where ours and allRank run")
+    parser.add_argument("--only", nargs="+", default=(), metavar="LOSS",
+                        help="these of the table alone; their rows take the place of those in the file")  # fmt: skip
     args = parser.parse_args()
     if args.serve:
         device = os.environ["LTR_SPEED_DEVICE"]
@@ -259,12 +282,17 @@ def main() -> None:
     sides = Sides(args.device, args.rounds or (2 if args.quick else 5))
     if args.quick:
         lists = 16
-    rows = table(sides, lists, n) + every(sides, lists, n)
-    if args.device == "cpu":
+    rows = table(sides, lists, n, args.only) + ([] if args.only else every(sides, lists, n))
+    if args.device == "cpu" and not args.only:
         rows += curve(sides, LENGTHS[:2] if args.quick else LENGTHS)
     for each in sides.all.values():
         each.close()
-    write("losses" if args.device == "cpu" else f"losses-{args.device.split(':')[0]}", rows, args.quick)
+    name = "losses" if args.device == "cpu" else f"losses-{args.device.split(':')[0]}"
+    if args.only:
+        new = {(each["case"], each["unit"]): each for each in rows}
+        kept = read((RESULTS / "quick" if args.quick else RESULTS) / f"{name}.json")
+        rows = [new.pop((each["case"], each["unit"]), each) for each in kept] + list(new.values())
+    write(name, rows, args.quick)
 
 
 if __name__ == "__main__":
