@@ -5,7 +5,8 @@
 Padding is never looked at: it is masked out of attention and of batch statistics, and its scores are 0. All nets are
 permutation equivariant: shuffling the documents of a list shuffles their scores alike. `Linear` and `MLP` score a
 document by itself; `ListTransformer` and `DASALC` see the whole list, and on a CPU work on the documents alone, put
-one after another. (On a GPU that would wait for the device: how many there are, only it knows.)
+one after another. (On a GPU that would wait for the device: how many there are, only it knows; and a graph that is
+exported or compiled has no number there.)
 
 The last layer runs in float32 under mixed precision too: bfloat16 has 8 bits of mantissa, and the scores of a list
 would tie.
@@ -69,7 +70,7 @@ class ListWise(nn.Module):
         raise NotImplementedError
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        if features.device.type != "cpu":
+        if features.device.type != "cpu" or torch.compiler.is_compiling():
             return self.scores(features, where, attention_mask(where)).masked_fill(~where, 0.0)
         cells = where.flatten().nonzero().squeeze(1)
         x = features.flatten(-3, -2).index_select(-2, cells)
