@@ -331,7 +331,7 @@ def test_the_overview_says_who_is_not_below(page):
     assert table["HyperDPO"][column].endswith("**\\*") and not table["LS"][column].startswith("**")
     assert table["DPO-LS"][column].startswith("**") and table["Soup"][column] == "" == table["Soup"]["mean place"]
     assert list(table)[-1] == "Soup"
-    assert {r["tasks"] for r in table.values()} == {"2"} and "Not every" not in page.read_text()
+    assert {r["tasks"] for r in table.values()} == {"2"}
     assert "One seed was run" not in page.read_text()
 
 
@@ -346,7 +346,8 @@ def test_the_overview_says_who_ran_on_fewer_tasks_and_where_one_seed_was_run(fol
     text = fronts_page([tmp_path / "one", folders[1]], tmp_path, draws=20, points=points).read_text()
     table = {r["system"]: r for r in rows(text, "All at once")}
     assert all(r["tasks"] == ("2" if system in kept else "1") for system, r in table.items()) and len(table) > 3
-    assert "Not every\nsystem ran on every task" in text
+    # A task of few systems decides no order; of the others, who missed one comes last.
+    assert [r["tasks"] for r in table.values() if r["mean place"]][: len(kept) - 1] == ["2"] * (len(kept) - 1)
     assert "One seed was run on made-data, m = 2: intervals" in text
 
 

@@ -82,7 +82,6 @@ def fronts_page(
         "targets": _targets(boards),
         "questions": [_question(question, boards) for question in QUESTIONS],
         "tasks": tasks,
-        "fewer": len({sum(s in board.cube.systems for board in boards) for s in systems}) > 1,
         "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
         "draws": f"{draws:,}",
         "level": f"{boards[0].level:.0%}",
@@ -96,10 +95,11 @@ def fronts_page(
 
 
 def overview(boards: Sequence[Frontboard]) -> pd.DataFrame:
-    """Normalised hypervolume, a row a system and a column a board, best mean place first; "place" is that mean.
+    """Normalised hypervolume, a row a system and a column a board, and "place", the mean place; best first.
 
-    A place is the share of the board's systems with a larger hypervolume, 0 for the best. A system that is on some
-    boards only has the mean over those; one without numbers on a board that it ran on stands last.
+    A place is the share of the board's systems with a larger hypervolume, 0 for the best. The mean is over boards that
+    at least half of all systems ran on: a place among five compares with nothing. Those that missed one of these boards
+    come after those that ran on all; a system without numbers on a board that it ran on stands last.
     """
     import pandas as pd
 
@@ -108,9 +108,11 @@ def overview(boards: Sequence[Frontboard]) -> pd.DataFrame:
     ran = pd.DataFrame({i: pd.Series(True, index=list(board.cube.systems)) for i, board in enumerate(boards)})
     ran = ran.reindex(means.index).notna()
     places_ = (means.rank(ascending=False) - 1) / (means.count() - 1).clip(lower=1)
+    broad = ran.columns[ran.sum() >= len(ran) / 2]
     lost = (ran & means.isna()).any(axis=1)
-    means["place"] = places_.mean(axis=1).where(~lost)
-    return means.sort_values("place", kind="stable", na_position="last")
+    means["place"] = places_[broad].mean(axis=1).where(~lost)
+    means["missed"] = (~ran[broad]).sum(axis=1).where(~lost, len(boards))
+    return means.sort_values(["missed", "place"], kind="stable", na_position="last").drop(columns="missed")
 
 
 def _overview_rows(boards: Sequence[Frontboard]) -> list[dict[str, str]]:
