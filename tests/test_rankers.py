@@ -27,6 +27,7 @@ SMALL = {
     "dasalc": {
         "hidden": (16,), "blocks": 1, "head_size": 8, "noise": 0.1, "dropout": 0.1, "epochs": 12, "learning_rate": 0.02
     },
+    "bagged": {"members": 3, "base_params": {"hidden": (16,), "dropout": 0.1}, "epochs": 12, "learning_rate": 0.02},
     "lightgbm": {"rounds": 30, "min_data_in_leaf": 5},
     "xgboost": {"rounds": 30, "depth": 3},
     "catboost": {"rounds": 30, "depth": 3},

@@ -17,13 +17,14 @@ from typing import Any
 
 from ..strict import bind, to_dict
 from . import baselines, neural, trees  # noqa: F401  (they register their rankers)
+from .bagged import BaggedRanker
 from .base import RANKERS, FittedRanker, Progress, load_ranker
 from .config import HEADLINE, TrainingConfig
 from .fleet import fit_fleet, score_fleet
 
 __all__ = [
-    "HEADLINE", "RANKERS", "FittedRanker", "Progress", "TrainingConfig", "fit_fleet", "load_ranker", "make_ranker",
-    "resolve_params", "score_fleet",
+    "HEADLINE", "RANKERS", "BaggedRanker", "FittedRanker", "Progress", "TrainingConfig", "fit_fleet", "load_ranker",
+    "make_ranker", "resolve_params", "score_fleet",
 ]  # fmt: skip
 
 
@@ -34,8 +35,8 @@ def make_ranker(
     """A ranker that is not fitted yet.
 
     Args:
-        name: linear, mlp, transformer or dasalc (neural, need a loss); lightgbm, xgboost or catboost; feature, random
-            or constant.
+        name: linear, mlp, transformer, dasalc or bagged (neural, need a loss); lightgbm, xgboost or catboost; feature,
+            random or constant.
         loss: default of `fit(loss=...)`, for rankers that need one.
         seed: default of `fit(seed=...)`.
         training: settings of the training; rankers that have none leave them alone.

@@ -67,6 +67,7 @@ def fit_fleet(
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     controls: Sequence[float] = (1.0,),
     weights: Any = None,
+    times: np.ndarray | None = None,
     order: Literal["own", "first"] = "own",
     folder: Path | str | None = None,
     progress: Callable[[Progress], Any] | None = None,
@@ -82,6 +83,8 @@ def fit_fleet(
         objective, select: of plain rankers, as in `FittedRanker.fit`.
         measures, quality, references, controls, weights: of conditioned rankers, as in `ConditionedRanker.fit`.
         preferences: `[member, objective]`, what the selection of each conditioned ranker looks at.
+        times: `[member, query]`, of plain rankers: how often each training list counts for each member, as if it stood
+            there so many times (0: it adds nothing to the loss). None: all count once.
         order: of the lists of plain rankers: each member's "own", or that of the "first", as conditioned rankers have.
         folder: a checkpoint is left there after each epoch; a second call with the same folder continues.
         progress: hears a `Progress` after each epoch: the means over the members that still train.
@@ -108,10 +111,13 @@ def fit_fleet(
         losses = [ranker._check_loss(ranker.loss) for ranker in rankers]
         criterion = ListLosses(losses, column)
         selection = None if vali is None else Selection(select, vali, column)
+        times = _times(times, len(rankers), train)
         judge = lambda scores, members: selection(scores)  # noqa: E731
         facts = {"losses": [loss_name(each) for each in losses], "objective": column, "select": select}
-        arrays = ()
+        arrays = () if times is None else (times,)
     else:
+        if times is not None:
+            raise InputError("times are of plain rankers", do="Leave them out")
         shown = _preferences(preferences, len(rankers), len(train.objectives))
         jobs = _conditioned_jobs(train, vali, shown, measures, quality, references, controls, accelerator)
         facts = {
@@ -143,7 +149,7 @@ def fit_fleet(
         train, vali, column, criterion, select, first.seed, folder, progress, 1, accelerator,
         judge=judge, seeds=tuple(ranker.seed for ranker in rankers),
         rates=tuple(ranker.training.learning_rate for ranker in rankers),
-        references=references, orders=orders, trainings=trainings,
+        references=references, orders=orders, trainings=trainings, times=times,
     )  # fmt: skip
     facts |= {
         "fleet": first.name, "config": to_dict(first.config), "training": to_dict(settings), "seeds": job.seeds,
@@ -282,6 +288,15 @@ def _inner(ranker):
 def _judged(jobs: list, scores: np.ndarray, members: Sequence[int]) -> list[float]:
     values = jobs[0].values(scores)  # of all members at once; what they select by differs in their preferences only
     return [jobs[i].judged(values[:, j : j + 1]) for j, i in enumerate(members)]
+
+
+def _times(times, members: int, train: Split) -> np.ndarray | None:
+    if times is None:
+        return None
+    times, shape = np.asarray(times, dtype=np.float32), (members, train.n_queries)
+    if times.shape != shape or not (np.isfinite(times).all() and (times >= 0).all()):
+        raise InputError("times are numbers of 0 and more", expected=f"[member, query] of {shape}", came=times.shape)
+    return times
 
 
 def _preferences(preferences, members: int, m: int) -> np.ndarray:

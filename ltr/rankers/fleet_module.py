@@ -49,6 +49,7 @@ class FleetJob(Job):
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
         orders: which of the batches of a `SideBySide` each member meets; empty where all meet the one there is, and go
             through the stacked net together.
+        times: float32 `[member, query]`, how often each training list counts for each plain ranker; None: once.
         trainings: of plain rankers, the settings of each; squads hold members of one rate and decay.
     """
 
@@ -58,6 +59,7 @@ class FleetJob(Job):
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     orders: tuple[int, ...] = ()
     trainings: tuple[TrainingConfig, ...] = ()
+    times: np.ndarray | None = None
 
 
 class SideBySide:
@@ -140,6 +142,7 @@ class FleetModule(ListModule):
         pad = lambda flat: None if flat is None else torch.from_numpy(np.append(flat, np.float32(0))).to(self.device)  # noqa: E731
         self.references = [pad(each) for each in self.job.references]  # padding carries row -1, the last one
         self.generators = [torch.Generator(self.device) for _ in self.job.seeds]
+        self.times = None if self.job.times is None else torch.from_numpy(self.job.times).to(self.device)
         self._count()
 
     def _count(self) -> None:
@@ -166,6 +169,10 @@ class FleetModule(ListModule):
         self.total = torch.zeros(len(self.job.seeds), device=self.device)
         self.epoch_began = self._clock()
 
+    def _drawn(self, batch: Batch, members: Tensor | int) -> dict[str, Tensor]:
+        """What a criterion is told besides where the lists of a batch do not count alike; `[member, batch]`."""
+        return {} if self.times is None else {"times": self.times[members, batch.query]}
+
     def _noise(self) -> Tensor:
         """Where the stream stands that dropout draws from."""
         return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
@@ -190,8 +197,9 @@ class FleetModule(ListModule):
                     self.noise[i] = self._noise()
                 with torch.autocast(self.device.type, enabled=False):
                     loss = self.net.criterion(
-                        scores.unsqueeze(1), batch.labels, batch.where, [i], generators=[self.generators[i]]
-                    )
+                        scores.unsqueeze(1), batch.labels, batch.where, [i], generators=[self.generators[i]],
+                        **self._drawn(batch, torch.tensor([[i]])),
+                    )  # fmt: skip
                     loss.sum().backward()
                 losses.append(loss.detach())
             self.total.index_add_(0, rows, torch.cat(losses))
@@ -209,7 +217,7 @@ class FleetModule(ListModule):
             with torch.autocast(self.device.type, enabled=False):
                 losses = self.net.criterion(
                     scores, batch.labels, batch.where, squad.members, reference=reference,
-                    generators=[self.generators[i] for i in squad.members],
+                    generators=[self.generators[i] for i in squad.members], **self._drawn(batch, rows.unsqueeze(1)),
                 )  # fmt: skip
                 losses.sum().backward()
             self.total.index_add_(0, rows, losses.detach())
@@ -309,12 +317,18 @@ class ListLosses(nn.Module):
         super().__init__()
         self.losses, self.column = losses, column
 
-    def forward(self, scores, labels, where, members, *, reference=None, generators) -> Tensor:
-        y = labels[..., self.column]
-        return torch.stack([
-            self.losses[i].reduce(self.losses[i](scores[:, j], y, where, generator=generators[j]), y, where)
-            for j, i in enumerate(members)
-        ])  # fmt: skip
+    def forward(self, scores, labels, where, members, *, reference=None, generators, times=None) -> Tensor:
+        """`times` `[member, batch]`: a list that counts c times is c lists of the mean; with c = 0 it is none."""
+        y, means = labels[..., self.column], []
+        for j, i in enumerate(members):
+            reduce, values = self.losses[i].reduce, self.losses[i](scores[:, j], y, where, generator=generators[j])
+            if times is None:
+                means.append(reduce(values, y, where))
+                continue
+            # Both are means over the lists that count for the loss, so their number cancels, whatever `reduce` counts.
+            number = reduce(times[j], y, where)
+            means.append(reduce(times[j] * values, y, where) / number.where(number > 0, 1.0))
+        return torch.stack(means)
 
     def update(self, members: Sequence[int]) -> None:
         """Losses remember nothing."""

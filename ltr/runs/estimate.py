@@ -147,8 +147,10 @@ def _net(config: RunConfig, train: Split, data: int) -> dict[str, Any]:
     whole = Batches(train, **shape, resident=False)
     cells = round(whole.n_documents / (1 - whole.padding)) if whole.n_documents else 0
     with torch.random.fork_rng(devices=[]):
-        net = build(make_ranker(config.ranker.name, training=settings, **config.ranker.params).config, train.n_features)
-    parameters = sum(p.numel() for p in net.parameters())
+        chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
+        members = getattr(chosen, "members", 1)  # of a bag, whose members are trained and kept alike
+        net = build(getattr(chosen, "net", chosen), train.n_features)
+    parameters = members * sum(p.numel() for p in net.parameters())
     probe = Batches(train.take(np.arange(min(train.n_queries, _PROBE))), **{**shape, "shuffle": False}, resident=False)
     batch = next(iter(probe), None)
     if batch is None:
@@ -178,5 +180,5 @@ def _net(config: RunConfig, train: Split, data: int) -> dict[str, Any]:
         "epochs": settings.epochs,
         "parameters": parameters,
         "memory_bytes": int(data + 16 * parameters + activations),
-        "seconds": seconds / probed * cells * settings.epochs,
+        "seconds": members * seconds / probed * cells * settings.epochs,
     }

@@ -60,8 +60,12 @@ def fit(
 
 def fleet_key(config: RunConfig) -> str | None:
     """Equal for resolved configs whose nets one fleet can train: they differ in seed, learning rate, weight decay or
-    loss. None where there is no net, or the method has fleets of its own (`fleet` of its parameters)."""
+    loss. None where there is no net, or the method or ensemble has fleets of its own (`fleet` of its parameters)."""
+    from ..rankers import RANKERS
+
     if config.method is not None or config.training is None or config.loss is None:
+        return None
+    if RANKERS[config.ranker.name].claims["kind"] != "neural":
         return None
     training = replace(config.training, learning_rate=1.0, weight_decay=0.0)
     return json.dumps(to_dict(replace(config, training=training, loss=None, seed=0, repetition=0)), sort_keys=True)
