@@ -160,7 +160,7 @@ def test_other_measures_and_unknown_ones(values):
 def test_missing_results_are_named(tmp_path):
     made_results(three_systems(6)).save(tmp_path)
     (tmp_path / "runs.parquet").unlink()
-    with pytest.raises(InputError, match=r"Missing: runs\.parquet"):
+    with pytest.raises(InputError, match=r"no runs\.parquet"):
         load_results(tmp_path)
 
 
