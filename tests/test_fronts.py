@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as arrays
 from ltr import fronts
 from ltr.errors import InputError
 from ltr.fronts.sweeps import SWEEPS
+from ltr.style import FAINT
 
 
 def some(n, d, seed=0, batch=()):
@@ -661,3 +662,23 @@ def test_pictures_leave_no_window_behind():
 
     fronts.front_picture(drawn(2), ["x", "y"])
     assert not _pylab_helpers.Gcf.figs
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_grey_lines_behind_are_drawn_in_the_order_of_the_systems(objectives):
+    """In the order of a set, which Python shuffles from call to call, pictures would differ where lines cross."""
+    draw = np.random.default_rng(0)
+    made = {f"system {i}": [draw.random((4, objectives)) for _ in range(2)] for i in range(6)}
+    figure = fronts.front_picture(made, [f"objective {k}" for k in range(objectives)])
+    panels = [ax for ax in figure.axes if ax.get_visible()][:: 3 if objectives == 3 else 1]
+    alone = {}  # system -> its grey outline, as the first panel that has it behind draws it
+    orders = []
+    for ax in panels:
+        faint = [tuple(map(tuple, line.get_xydata())) for line in ax.lines if line.get_color() == FAINT]
+        assert len(faint) == 5
+        orders.append(faint)
+    for own, order in enumerate(orders):
+        for i, outline in enumerate(order):
+            system = i if i < own else i + 1
+            assert alone.setdefault(system, outline) == outline
+    assert len(set(alone.values())) == 6

@@ -78,7 +78,7 @@ def plane_picture(
             if named is None:
                 ax.set_visible(False)
                 continue
-            for other in systems.keys() - set(named):
+            for other in (name for name in systems if name not in named):
                 ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
             for name in named:
                 _front(ax, systems[name], low, numbers[name], name)
@@ -128,7 +128,7 @@ def pairs_picture(
             for ax, pair in zip(axes[row], pairs, strict=True):
                 flat = {name: [seed[:, pair] for seed in seeds] for name, seeds in systems.items()}
                 corner = low[list(pair)]
-                for other in systems.keys() - set(named):
+                for other in (name for name in systems if name not in named):
                     ax.plot(*_median(flat[other], corner).T, color=FAINT, linewidth=0.7, zorder=1)
                 for name in named:
                     _front(ax, flat[name], corner, numbers[name], name, band=False)
