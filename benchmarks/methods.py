@@ -18,10 +18,11 @@ from typing import Any
 
 import docstring_parser
 
-from ltr.bench.losses_page import family
+from ltr.atomic import whole_file
+from ltr.bench.pages.losses_page import family
 from ltr.catalogue import Entry
 from ltr.losses import PREFERENCE_LOSSES, describe
-from ltr.losses.preference import own_parameters
+from ltr.losses.preference.base import own_parameters
 from ltr.methods import METHODS
 from ltr.methods.base import MethodConfig
 from ltr.metrics import MEASURES, measure
@@ -29,7 +30,6 @@ from ltr.objectives import AGGREGATORS, SCALARISATIONS
 from ltr.objectives import parameters as objective_parameters
 from ltr.rankers import RANKERS, TrainingConfig
 from ltr.rankers.config import ConditioningConfig
-from ltr.runs.files import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

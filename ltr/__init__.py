@@ -14,7 +14,7 @@ _HOME = {
     "load": "datasets",
     "loss": "losses",
     "make_ranker": "rankers",
-    "RankingEstimator": "methods",
+    "RankingEstimator": "sklearn",
     "measure": "metrics",
     "evaluate": "metrics",
     "mean": "metrics",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
-__all__ = ["InputError", "MissingExtra", "near_miss", "unknown_name"]
+__all__ = ["InputError", "MissingExtra", "near_miss", "renamed", "unknown_name"]
+
+_SAID: set[tuple[str, str]] = set()
 
 
 class InputError(ValueError):
@@ -75,3 +78,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, file=None) -> In
         file=file,
         do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
     )
+
+
+def renamed(kind: str, old: str, new: str) -> None:
+    """Says, once a process, that a name a user typed has a new one; the old one works for this version."""
+    if (kind, old) not in _SAID:
+        _SAID.add((kind, old))
+        print(f"ltr: {kind} {old!r} is called {new!r} now; the old name works until the next version", file=sys.stderr)

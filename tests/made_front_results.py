@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ltr.bench.matrix import Suite, System, check
-from ltr.bench.reference_points import TaskPoints
-from ltr.bench.results import FrontResults
+from ltr.bench.analysis.reference_points import TaskPoints
+from ltr.bench.analysis.results import FrontResults
+from ltr.bench.suite.suite import Suite, System, check
 from ltr.objectives import lattice
 
 NDCG = "nDCG(gain=exp2,empty=skip)@10"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ltr.bench.front_results import FRONT_COST, FrontResults
-from ltr.bench.matrix import Suite, System, check
-from ltr.bench.samples import Sample, best_documents
+from ltr.bench.analysis.front_results import FRONT_COST, FrontResults
+from ltr.bench.analysis.samples import Sample, best_documents
+from ltr.bench.suite.suite import Suite, System, check
 from ltr.objectives import lattice
 
 OBJECTIVES = ("relevance", "freshness", "clicks", "margin", "trust", "diversity")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ltr.bench.matrix import Suite, System, Tuning, check
-from ltr.bench.results import COST, KEYS, Results
+from ltr.bench.analysis.results import COST, KEYS, Results
+from ltr.bench.suite.suite import Suite, System, Tuning, check
 
 NDCG, AP, LETOR = "nDCG(gain=exp2,empty=skip)@10", "AP(empty=skip)", "AP(empty=0,ties=order)"
 

@@ -12,8 +12,8 @@ from scipy.optimize import LinearConstraint, minimize
 
 from ltr.errors import InputError
 from ltr.objectives import AGGREGATORS, aggregator, backward, gramian_of, lattice, solvers
-from ltr.objectives.spaces import separate_gradients
-from ltr.objectives.steered import nonuniformity
+from ltr.objectives.multi_backward import separate_gradients
+from ltr.objectives.preference_aggregators import nonuniformity
 
 NAMES = AGGREGATORS.names()
 GRAM = [n for n in NAMES if not AGGREGATORS[n].claims.get("direction")]

@@ -12,9 +12,9 @@ from toy_lists import Jittered, SoftmaxCE, toy
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
-from ltr.rankers.bagged import drawn
 from ltr.rankers.base import RANKERS
-from ltr.rankers.fleet import fit_fleet
+from ltr.rankers.ensembles.bagged import drawn
+from ltr.rankers.ensembles.stacked import fit_fleet
 
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 SETTINGS = {"epochs": 4, "learning_rate": 0.02, "lists": 8, "patience": 2}
@@ -182,8 +182,8 @@ def test_a_fleet_refuses_times_that_do_not_fit():
 def test_a_bag_runs_and_is_estimated(tmp_path):
     from ltr.runs.config import read_config
     from ltr.runs.estimate import estimate
-    from ltr.runs.run import execute
-    from ltr.runs.trained import fleet_key
+    from ltr.runs.execute import execute
+    from ltr.runs.systems import fleet_key
 
     given = {
         "data.name": "synthetic:queries=30", "ranker.name": "bagged", "loss.name": "listnet", "training.epochs": 2,

@@ -14,19 +14,19 @@ import pytest
 
 from ltr import datasets
 from ltr.bench import load_results, load_suite, run_suite
-from ltr.bench.display import Display
-from ltr.bench.grids import grid_points
-from ltr.bench.launch import dataset_folds
-from ltr.bench.matrix import Suite, System, Tuning, check, suite_names
-from ltr.bench.plan import SHARED, Job, candidates, choose, chosen_table, main_jobs, read_chosen, tuning_jobs
-from ltr.bench.results import collect
-from ltr.bench.truth import BEST_POSSIBLE
-from ltr.bench.workers import Crew, Setting
+from ltr.bench.analysis.oracle import BEST_POSSIBLE
+from ltr.bench.analysis.results import collect
+from ltr.bench.execution.display import Display
+from ltr.bench.execution.launch import dataset_folds
+from ltr.bench.execution.workers import Crew, Setting
+from ltr.bench.suite.grids import grid_points
+from ltr.bench.suite.plan import SHARED, Job, candidates, choose, chosen_table, main_jobs, read_chosen, tuning_jobs
+from ltr.bench.suite.suite import Suite, System, Tuning, check, suite_names
 from ltr.datasets import synthetic
-from ltr.datasets.card import load_card
+from ltr.datasets.cards.card import load_card
 from ltr.errors import InputError
 from ltr.runs import execute, read_record
-from ltr.strict import read_toml
+from ltr.schema import read_toml
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
 SYSTEMS = """
@@ -105,7 +105,7 @@ def test_every_system_gets_the_same_budget():
 @pytest.mark.parametrize("name", suite_names())
 def test_suites_that_travel_with_the_package(name):
     """They load, every name in them exists, and whoever is tuned gets the same number of points."""
-    from ltr.bench.launch import _check_jobs
+    from ltr.bench.execution.launch import _check_jobs
 
     suite = load_suite(name)
     folds = dict.fromkeys(suite.datasets, suite.folds if suite.folds != ("all",) else ("Fold1",))
@@ -236,8 +236,8 @@ def test_choice_is_written_with_all_candidates(finished):
 
 
 def main_folder(system, seed=0):
-    from ltr.bench.matrix import slug
-    from ltr.bench.plan import dataset_slug
+    from ltr.bench.suite.plan import dataset_slug
+    from ltr.bench.suite.suite import slug
 
     return f"runs/{dataset_slug(DATA)}/{slug(system)}/fold1/seed{seed}"
 
@@ -388,7 +388,7 @@ def test_the_death_of_a_worker_costs_one_run(suite, finished, tmp_path):
 
 
 def test_only_and_seeds_narrow_a_suite(suite, tmp_path):
-    from ltr.bench.launch import _narrowed
+    from ltr.bench.execution.launch import _narrowed
 
     narrow = _narrowed(suite, ["linear list", "feat"], [1])
     assert [v.label for v in narrow.variants()] == ["Linear listnet", "Feature"]
@@ -422,7 +422,7 @@ def test_dry_run_counts_and_trains_nothing(suite, tmp_path, capsys):
 
 
 def test_an_absent_dataset_is_estimated_from_its_card(tmp_path, monkeypatch):
-    from ltr.bench.estimate import plan, stand_in
+    from ltr.bench.execution.estimate import plan, stand_in
 
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
     card = load_card("mq2008")
@@ -438,7 +438,7 @@ def test_an_absent_dataset_is_estimated_from_its_card(tmp_path, monkeypatch):
 
 def test_an_estimate_grows_with_epochs_and_documents(tmp_path, monkeypatch):
     """The arithmetic alone, with probes that take what they are told: a second, and a tenth more an epoch."""
-    from ltr.bench import estimate
+    from ltr.bench.execution import estimate
 
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from ltr.bench import load_suite, run_suite
-from ltr.bench.display import Display
-from ltr.bench.leaderboard import leaderboard
-from ltr.bench.matrix import Limits, Suite, System, Tuning, check
-from ltr.bench.plan import fleets, main_jobs, tuning_jobs
-from ltr.bench.workers import Crew, Setting
+from ltr.bench.analysis.leaderboard import leaderboard
+from ltr.bench.execution.display import Display
+from ltr.bench.execution.workers import Crew, Setting
+from ltr.bench.suite.plan import fleets, main_jobs, tuning_jobs
+from ltr.bench.suite.suite import Limits, Suite, System, Tuning, check
 from ltr.runs import read_record
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
@@ -116,7 +116,7 @@ def test_ctrl_c_in_a_fleet(suite, alone, tmp_path, monkeypatch, workers):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Display, "__call__", stop)
-    monkeypatch.setattr("ltr.bench.workers._TELL_EVERY", 0.0)
+    monkeypatch.setattr("ltr.bench.execution.workers._TELL_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite, tmp_path, workers=workers)
     stopped = records(tmp_path, "runs/**/record.json")

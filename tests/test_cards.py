@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ltr.datasets.card import card_hash, cards, load_card, parse_card
-from ltr.datasets.card_page import page
-from ltr.datasets.fetch import sha256_of
+from ltr.datasets.cards.card import card_hash, cards, load_card, parse_card
+from ltr.datasets.cards.fetch import sha256_of
+from ltr.datasets.cards.page import page
 from ltr.errors import InputError
 
 # card -> folder of the real files in the shared data

@@ -16,9 +16,9 @@ from ltr.fronts import hypervolume, nondominated, paired_hypervolumes
 from ltr.methods import load_method
 from ltr.objectives import lattice
 from ltr.runs import execute, load_task, read_config, read_record, read_scores, verify
-from ltr.runs.chain import STAGES, chain, home_of, measured, points_of
-from ltr.runs.evaluate import per_query, read_per_query, table_of
 from ltr.runs.front import front_on
+from ltr.runs.front_pipeline import STAGES, chain, home_of, measured, points_of
+from ltr.runs.per_query import per_query, read_per_query, table_of
 from ltr.runs.scores import scores_table
 from ltr.types import Split
 

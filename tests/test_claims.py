@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ltr.datasets import synthetic
 from ltr.fronts import hypervolume
-from ltr.losses.preference import dpo, preference_loss
+from ltr.losses.preference.base import dpo, preference_loss
 from ltr.methods.criteria import Fixed, Importance, Margins
 from ltr.objectives import arithmetic_mix, geometric_mix, lattice, list_targets, oracle_scores
 from ltr.ops import gains, ideal_dcg

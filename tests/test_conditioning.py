@@ -9,12 +9,12 @@ import torch
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.rankers import many_preferences
-from ltr.rankers.conditioned import ConditionedRanker
-from ltr.rankers.conditioning import Conditioned, mixture
+from ltr.rankers.conditional import many_preferences
+from ltr.rankers.conditional.nets import Conditioned, mixture
+from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
 from ltr.rankers.nets import MaskedBatchNorm, build
-from ltr.strict import bind, to_dict
+from ltr.schema import bind, to_dict
 
 FEATURES, OBJECTIVES = 5, 3
 NETS = {

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ltr.datasets.crew import Crew
+from ltr.datasets.readers.thread_pool import Crew
 from ltr.errors import InputError
 
 SOON = 10  # seconds no wait here should ever take

@@ -9,7 +9,7 @@ import torch
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.preference import dpo, preference_loss
+from ltr.losses.preference.base import dpo, preference_loss
 from ltr.methods.criteria import (
     Aggregated,
     Dirichlet,

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ParameterGrid
 
+from ltr import RankingEstimator
 from ltr.errors import InputError
-from ltr.methods import RankingEstimator
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ltr.bench.expected import Row, Table, compare, load_expected, verdict, verdict_rows
-from ltr.bench.matrix import Suite, System, check, load_suite
-from ltr.bench.results import Results
-from ltr.datasets.card import load_card
+from ltr.bench.analysis.published import Row, Table, compare, load_expected, verdict, verdict_rows
+from ltr.bench.analysis.results import Results
+from ltr.bench.suite.suite import Suite, System, check, load_suite
+from ltr.datasets.cards.card import load_card
 from ltr.errors import InputError
 from ltr.metrics import measure
 
@@ -185,7 +185,7 @@ def test_other_datasets_and_measures_are_left_out():
 
 
 def test_rows_as_the_report_prints_them(monkeypatch):
-    monkeypatch.setattr("ltr.bench.expected.load_expected", lambda: (replace(BASE, certainties=("2nd", "recalled")),))
+    monkeypatch.setattr("ltr.bench.analysis.published.load_expected", lambda: (replace(BASE, certainties=("2nd", "recalled")),))
     rows = verdict_rows(results({"X": 0.6}), "mq2008")
     assert rows[0] == {
         "measure": NDCG,
@@ -238,7 +238,7 @@ def test_the_file_is_strict(tmp_path):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_suites_resolve_to_the_last_parameter(name):
     """Rankers, losses, parameters and measures exist under these names; the published numbers stand in them."""
-    from ltr.bench.plan import candidates, main_jobs
+    from ltr.bench.suite.plan import candidates, main_jobs
     from ltr.runs import resolve
 
     suite = load_suite(name)

@@ -11,11 +11,12 @@ from chromium import Browser, find
 from made_fronts import made_fronts, made_samples
 from made_results import NDCG, made_results, three_systems
 
-from ltr.bench import leaderboard, report
-from ltr.bench.explorer import SCALE, drill, front, unpack
-from ltr.bench.front_pictures import fronts_picture
-from ltr.bench.report_fronts import _rows, front_section
-from ltr.bench.samples import best_documents, collect, pick
+from ltr.bench.analysis import leaderboard
+from ltr.bench.analysis.samples import best_documents, collect, pick
+from ltr.bench.pages import report
+from ltr.bench.pages.explorer import SCALE, drill, front, unpack
+from ltr.bench.pages.front_pictures import fronts_picture
+from ltr.bench.pages.report_fronts import _rows, front_section
 
 # ---------------------------------------------------------------------------------------------------- what is embedded
 
@@ -105,7 +106,7 @@ def test_sample_queries_are_always_among_those_shown():
 
 def test_twenty_methods_at_66_preferences_fit_in_three_megabytes(tmp_path):
     """The whole page: tables, pictures as SVG, and values of so many queries that a sample is shown."""
-    pages = importlib.import_module("ltr.bench.report")
+    pages = importlib.import_module("ltr.bench.pages.report")
     results = made_fronts(systems=20, objectives=3, queries=160, seeds=(0, 1, 2, 3, 4))
     samples = made_samples(results, count=5, documents=120)
     section = front_section(results, "made-data", samples, to=tmp_path, draws=10)
@@ -138,8 +139,8 @@ def test_queries_that_change_most_are_picked():
 
 def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_path):
     """With the task's ideal and nadir it is the frontboard's; without them hypervolumes at 0, which are said to be."""
-    from ltr.bench import reference_points
-    from ltr.bench.frontboard import frontboard
+    from ltr.bench.analysis import reference_points
+    from ltr.bench.analysis.front_leaderboard import frontboard
 
     results = made_fronts(systems=3, objectives=2)
     plain = front_section(results, "made-data", to=tmp_path, draws=50)
@@ -216,10 +217,10 @@ def test_samples_come_from_run_folders_and_the_data(tmp_path):
     """Scores of the runs, labels of the data; without run folders the page is written all the same."""
     import ltr
     from ltr.bench import run_suite
-    from ltr.bench.results import load_front_results
+    from ltr.bench.analysis.results import load_front_results
     from ltr.runs import load_task
     from ltr.runs.config import RunConfig
-    from ltr.strict import bind, read_toml
+    from ltr.schema import bind, read_toml
 
     task = ltr.load("synthetic:queries=24,objectives=2")
     (tmp_path / "two.toml").write_text(SUITE.replace('["relevance", "freshness"]', str(list(task.objectives))))
@@ -262,7 +263,7 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pages of made fronts over two, three and five objectives, and of a suite of rankers; and their payloads."""
-    pages = importlib.import_module("ltr.bench.report")
+    pages = importlib.import_module("ltr.bench.pages.report")
     folder = tmp_path_factory.mktemp("pages")
     for m, systems in ((2, 3), (3, 4), (5, 10)):
         results = made_fronts(systems=systems, objectives=m)
@@ -412,7 +413,7 @@ def test_the_mouse_reads_values_and_chooses_points(fronts):
 def test_systems_look_alike_in_the_explorer_and_in_the_pictures(fronts):
     """Colour and marker by a system's number, for more systems than there are colours."""
     from ltr.fronts.pictures import _marker
-    from ltr.style import MARKERS, PALETTE
+    from ltr.plot_style import MARKERS, PALETTE
 
     assert fronts.run("[...Array(60).keys()].map(shapeOf)") == [MARKERS.index(_marker(n)) for n in range(60)]
     assert fronts.run("[...Array(60).keys()].map(colour)") == [f"var(--c{n % len(PALETTE)})" for n in range(60)]

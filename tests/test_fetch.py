@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ltr.datasets.card import Card, Download, Files, Fold, Licence, Manual, Objective, load_card
-from ltr.datasets.download import Resuming, retrieve
-from ltr.datasets.fetch import fetch, raw_folder, sha256_of, verify
+from ltr.datasets.cards.card import Card, Download, Files, Fold, Licence, Manual, Objective, load_card
+from ltr.datasets.cards.download import Resuming, retrieve
+from ltr.datasets.cards.fetch import fetch, raw_folder, sha256_of, verify
 from ltr.errors import InputError
 
 TEXT = {f"Fold1/{s}.txt": f"1 qid:{i} 1:0.5\n".encode() * (50_000 + i) for i, s in enumerate(("train", "vali", "test"))}

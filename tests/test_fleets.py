@@ -11,16 +11,16 @@ import torch
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.losses import loss
-from ltr.losses.preference import dpo, preference_loss
+from ltr.losses.preference.base import dpo, preference_loss
 from ltr.methods import load_method, make_method
 from ltr.methods.criteria import Aggregated, Fixed, Importance, Margins, OneLabel, Scalarised
-from ltr.methods.fleets import Together, fits_a_fleet
+from ltr.methods.stacked import Together, fits_a_fleet
 from ltr.objectives import aggregator, lattice, scalarisation
 from ltr.rankers import make_ranker
-from ltr.rankers.conditioned import ConditionedRanker
+from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, MLPConfig, TrainingConfig, TransformerConfig
-from ltr.rankers.fleet import fit_fleet, score_fleet
-from ltr.rankers.fleet_nets import Squad, member_of, stack
+from ltr.rankers.ensembles.net_stack import Squad, member_of, stack
+from ltr.rankers.ensembles.stacked import fit_fleet, score_fleet
 from ltr.rankers.nets import build
 
 W = lattice(2, 4)
@@ -39,7 +39,7 @@ def task():
 @pytest.fixture(scope="module", autouse=True)
 def small_squads():
     """Two members a squad, so that there are several squads here."""
-    from ltr.rankers import fleet_module
+    from ltr.rankers.ensembles import training as fleet_module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet_module, "_WIDTH", {"cpu": 16})

@@ -15,10 +15,10 @@ import pytest
 
 from ltr import metrics
 from ltr.bench import load_results, load_suite
-from ltr.bench.launch import _narrowed, run_suite
-from ltr.bench.matrix import Suite, System, Tuning, check
-from ltr.bench.plan import main_jobs, tuning_jobs
-from ltr.bench.results import collect_fronts, load_front_results
+from ltr.bench.analysis.results import collect_fronts, load_front_results
+from ltr.bench.execution.launch import _narrowed, run_suite
+from ltr.bench.suite.plan import main_jobs, tuning_jobs
+from ltr.bench.suite.suite import Suite, System, Tuning, check
 from ltr.cli import main
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, nondominated
@@ -27,11 +27,11 @@ from ltr.objectives import lattice
 from ltr.rankers import load_ranker
 from ltr.runs import config_hash, execute, load_task, read_config, read_record, read_scores, summarise, verify
 from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, command, differences, resolve
-from ltr.runs.evaluate import join, join_preference, per_query, read_per_query
 from ltr.runs.front import choose, front_of_run, front_on, labelling_of_run
+from ltr.runs.per_query import join, join_preference, per_query, read_per_query
 from ltr.runs.scores import scores_table, write_scores
-from ltr.runs.trained import reference_folder
-from ltr.strict import read_toml, to_dict
+from ltr.runs.systems import reference_folder
+from ltr.schema import read_toml, to_dict
 from ltr.types import Split
 
 DATA = "synthetic:queries=30,features=50,objectives=3"
@@ -216,7 +216,7 @@ def test_other_kinds_of_methods_run_the_same_way(name, task, tmp_path):
 
 
 def test_a_finished_run_is_a_no_op(finished, config, monkeypatch):
-    monkeypatch.setattr("ltr.runs.run.load_task", _never)
+    monkeypatch.setattr("ltr.runs.execute.load_task", _never)
     monkeypatch.setattr("ltr.methods.base.Method.fit", _never)
     assert execute(config, finished) == read_record(finished)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from made_front_results import made_front_results, made_points, made_suite
 
-from ltr import places
-from ltr.bench.front_page import fronts_page
-from ltr.bench.front_questions import QUESTIONS, Comparison, ask, tally, targets
-from ltr.bench.frontboard import Difference, _resampled, frontboard
-from ltr.bench.matrix import load_suite, suite_names
-from ltr.bench.reference_points import TaskPoints, make_points, points_of, read_points, update_points
-from ltr.bench.results import load_front_results
+from ltr import paths as places
+from ltr.bench.analysis.front_leaderboard import Difference, _resampled, frontboard
+from ltr.bench.analysis.front_questions import QUESTIONS, Comparison, ask, tally, targets
+from ltr.bench.analysis.reference_points import TaskPoints, make_points, points_of, read_points, update_points
+from ltr.bench.analysis.results import load_front_results
+from ltr.bench.pages.front_page import fronts_page
+from ltr.bench.suite.suite import load_suite, suite_names
 from ltr.cli import main
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, paired_hypervolumes
@@ -373,7 +373,7 @@ def test_the_page_says_what_was_run(page):
 
 
 def test_written_again_it_is_the_same(page, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltr.bench.reference_points._path", lambda file: folders[0].parent / "points.toml")
+    monkeypatch.setattr("ltr.bench.analysis.reference_points._path", lambda file: folders[0].parent / "points.toml")
     assert main(["bench", "fronts", "--results", *map(str, folders), "--to", str(tmp_path), "--draws", "100"]) == 0
     for path in page.parent.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 
 from ltr import fronts
 from ltr.errors import InputError
-from ltr.fronts.sweeps import SWEEPS
-from ltr.style import FAINT
+from ltr.fronts.hypervolume_batched import SWEEPS
+from ltr.plot_style import FAINT
 
 
 def some(n, d, seed=0, batch=()):
@@ -310,7 +310,7 @@ def test_spearman_is_scipys():
 
 def test_nonuniformity_is_the_aggregators():
     """0 where all w_k l_k are equal, and what EPO descends elsewhere."""
-    from ltr.objectives.steered import nonuniformity
+    from ltr.objectives.preference_aggregators import nonuniformity
 
     rng = np.random.default_rng(0)
     w, losses = rng.dirichlet(np.ones(3), 20), rng.uniform(0.1, 1, (20, 3))
@@ -365,7 +365,7 @@ def test_reference_points_say_what_is_wrong():
 
 
 def test_reference_points_are_a_table_of_toml():
-    from ltr.strict import bind, to_dict
+    from ltr.schema import bind, to_dict
 
     assert bind(fronts.ReferencePoints, to_dict(a_task())) == a_task()
 
@@ -620,7 +620,7 @@ def test_the_plane_shows_the_median_and_the_band():
 def test_pairs_are_all_pairs_and_systems_keep_their_looks():
     figure = fronts.pairs_picture(drawn(3, 2), list("xyz"), numbers={"system 1": 4, "system 0": 9})
     assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes] == [("x", "y"), ("x", "z"), ("y", "z")]
-    from ltr.style import PALETTE
+    from ltr.plot_style import PALETTE
 
     lines = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     assert lines["system 1"].get_color() == PALETTE[4] and lines["system 0"].get_color() == PALETTE[1]

@@ -91,7 +91,7 @@ def test_methods_know_the_gains_of_their_task(task, name, monkeypatch):
 
 
 def test_validation_measures_by_the_gain_of_each_objective(task, monkeypatch):
-    from ltr.methods import front
+    from ltr.methods import quality as front
 
     seen = []
     whole = front.measured

@@ -15,14 +15,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Ground floor first; a room imports only from its own floor or below (design: arrows only point down).
 FLOORS = [
-    {"errors", "types", "catalogue", "seeds", "places", "strict", "lazy", "style"},
+    {"atomic", "catalogue", "errors", "lazy", "paths", "plot_style", "schema", "seeds", "types"},
     {"ops", "datasets"},
     {"metrics", "fronts"},
     {"losses", "rankers", "objectives"},
     {"methods"},
     {"runs"},
     {"bench"},
-    {"cli", "__main__"},
+    {"cli", "sklearn", "__main__"},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 LIGHTNING_ROOMS = {"datasets", "rankers"}

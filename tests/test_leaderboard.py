@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from made_results import AP, NDCG, made_results, made_suite, three_systems
 
-from ltr.bench import leaderboard, load_results
-from ltr.bench.leaderboard import short_names
-from ltr.bench.truth import BEST_POSSIBLE
+from ltr.bench import load_results
+from ltr.bench.analysis import leaderboard
+from ltr.bench.analysis.leaderboard import short_names
+from ltr.bench.analysis.oracle import BEST_POSSIBLE
 from ltr.errors import InputError
 
 
@@ -86,7 +87,7 @@ def test_many_systems_can_still_differ():
 
 def test_letters_that_are_runs_say_so(monkeypatch):
     """A chain in which only the ends differ needs as many groups as it has pairs that do not."""
-    module = importlib.import_module("ltr.bench.leaderboard")  # whose name in its package is that of its function
+    module = importlib.import_module("ltr.bench.analysis.leaderboard")  # whose name in its package is that of its function
     monkeypatch.setattr(module, "_MOST_LETTERS", 2)
     apart = np.array([[1, 1, 0.01, 1], [1, 1, 1, 0.01], [0.01, 1, 1, 1], [1, 0.01, 1, 1]])
     monkeypatch.setattr("ltr.metrics.significance.paired_randomisation", lambda *_, **__: apart)

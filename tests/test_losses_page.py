@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from made_results import NDCG, made_results, made_suite
 
-from ltr import places
-from ltr.bench import leaderboard
-from ltr.bench.losses_page import cells_of, family, losses_page, overview
-from ltr.bench.matrix import System
+from ltr import paths as places
+from ltr.bench.analysis import leaderboard
+from ltr.bench.pages.losses_page import cells_of, family, losses_page, overview
+from ltr.bench.suite.suite import System
 from ltr.cli import main
 from ltr.errors import InputError
 

@@ -12,7 +12,7 @@ import torch
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import METHODS, load_method, make_method
-from ltr.methods.front import measured, weighted_mean
+from ltr.methods.quality import measured, weighted_mean
 from ltr.objectives import lattice
 from ltr.rankers import HEADLINE, make_ranker
 from ltr.types import Split
@@ -30,7 +30,8 @@ MEASURES = (HEADLINE, HEADLINE)
 @pytest.fixture(scope="module", autouse=True)
 def on_the_test_device():
     """accelerator="auto" means the device of the tests here."""
-    from ltr.rankers import conditioned, neural
+    from ltr.rankers import neural
+    from ltr.rankers.conditional import ranker as conditioned
 
     pick, device = neural.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
     with pytest.MonkeyPatch.context() as patch:
@@ -259,7 +260,7 @@ def test_the_first_round_of_spo_is_dpo_on_its_objective(task, base):
 def test_spo_is_its_loss(task, base, alpha):
     """The loss of a round is `spo-list` given all rounds before it, written out."""
     from ltr.losses import preference_loss
-    from ltr.methods.sequential import next_reference
+    from ltr.methods.spo import next_reference
 
     draw = torch.Generator().manual_seed(0)
     earlier, s = torch.randn(4, 6, 3, generator=draw), torch.randn(4, 6, generator=draw)

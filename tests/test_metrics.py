@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 from ltr.metrics import MEASURES, PRESETS, Judgements, count, count_blank, evaluate, mean, measure
-from ltr.metrics.ragged import Lists, Numpy, Torch
+from ltr.metrics.backends import Lists, Numpy, Torch
 
 HAND = ([1.2, 0.4, 1.9, -0.3], [1, 3, 0, 2], [0, 4])
 

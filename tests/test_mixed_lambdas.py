@@ -13,10 +13,10 @@ from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.losses import loss
 from ltr.methods import make_method
-from ltr.methods.front import measured
+from ltr.methods.quality import measured
 from ltr.rankers import make_ranker
-from ltr.rankers.lambda_gradients import inverse_ideals, mixed_gradients
-from ltr.rankers.mixed_trees import label_gains
+from ltr.rankers.trees.lambda_gradients import inverse_ideals, mixed_gradients
+from ltr.rankers.trees.mixed_lambdas import label_gains
 
 lightgbm = pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
 

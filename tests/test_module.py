@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.datasets import transforms
-from ltr.datasets.module import Batches, flatten
-from ltr.datasets.order import cuts, plan, sample
+from ltr.datasets.batching.batches import Batches, flatten
+from ltr.datasets.batching.bucketing import cuts, plan, sample
 from ltr.errors import InputError
 from ltr.types import Split
 
@@ -232,7 +232,7 @@ def test_empty_splits_have_no_batches():
 def test_resident_auto_weighs_free_memory(monkeypatch):
     split = split_of([10, 10], features=4)  # 320 bytes
     for free, expected in ((641, True), (640, False)):
-        monkeypatch.setattr("ltr.datasets.module.free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr("ltr.datasets.batching.batches.free_bytes", lambda device, free=free: free)
         assert Batches(split).resident is expected
         assert Batches(split, resident=not expected).resident is not expected
 
@@ -263,7 +263,7 @@ def test_settings_out_of_range(bad, message):
 
 
 def test_batches_need_no_lightning():
-    code = "import sys, ltr.datasets.module, ltr.datasets.transforms; assert 'lightning' not in sys.modules"
+    code = "import sys, ltr.datasets.batching.batches, ltr.datasets.transforms; assert 'lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -276,7 +276,7 @@ class TestLightning:
     def fit(self, tmp_path, epochs, *, checkpoint=None, keep=False):
         import lightning
 
-        from ltr.datasets.lightning_data import ListDataModule
+        from ltr.datasets.batching.datamodule import ListDataModule
 
         class Net(lightning.LightningModule):
             def __init__(self):
@@ -323,7 +323,7 @@ class TestLightning:
         assert len({len(e) for e in epochs}) == 1
 
     def test_validation_sees_whole_lists(self):
-        from ltr.datasets.lightning_data import ListDataModule
+        from ltr.datasets.batching.datamodule import ListDataModule
 
         split = split_of([5, 6])
         for wrong in ({"shuffle": True}, {"list_size": 3}):

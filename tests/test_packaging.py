@@ -38,7 +38,7 @@ def test_wheel_carries_facts_and_no_data(tmp_path):
 
     # The unpacked wheel finds its cards and suites without the checkout.
     code = (
-        "from ltr.datasets.card import cards; from ltr.bench.matrix import suite_names; print(*cards(), *suite_names())"
+        "from ltr.datasets.cards.card import cards; from ltr.bench.suite.suite import suite_names; print(*cards(), *suite_names())"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     out = subprocess.run(

@@ -20,10 +20,10 @@ import torch
 from ltr import ops
 from ltr.errors import InputError
 from ltr.losses import LOSSES, PREFERENCE_LOSSES, dpo, implicit_rewards, loss, preference_loss, preference_losses
-from ltr.losses.dispersion import dispersion_index, label_entropy, reference_entropy
-from ltr.losses.mallows import kendall_link, log_normaliser
-from ltr.losses.margins import log_targets, margin_rewards, standardise
-from ltr.losses.sequential import earlier_rewards
+from ltr.losses.preference.dispersion import dispersion_index, label_entropy, reference_entropy
+from ltr.losses.preference.mallows import kendall_link, log_normaliser
+from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
+from ltr.losses.preference.spo import earlier_rewards
 
 GOLDEN = Path(__file__).with_name("golden")
 REF, BETA = torch.tensor([0.5, 0.5, 1.0, 0.0], dtype=torch.float64), 2.0

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ltr.bench import run_suite
-from ltr.bench.matrix import Tuning, load_suite
-from ltr.datasets.card import load_card
+from ltr.bench.suite.suite import Tuning, load_suite
+from ltr.datasets.cards.card import load_card
 from ltr.seeds import seed_of
 
 

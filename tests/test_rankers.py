@@ -366,16 +366,16 @@ def test_stops_early_and_keeps_the_best_epoch():
 
 def test_data_order_does_not_know_the_ranker(monkeypatch):
     """All rankers of a seed meet the same batches; two epochs meet different ones."""
-    from ltr.rankers import lightning_module
+    from ltr.rankers.training import loop
 
     seen = []
-    step = lightning_module.ListModule.training_step
+    step = loop.ListModule.training_step
 
     def spy(self, batch, batch_idx):
         seen[-1].append(batch.document.clone())
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(lightning_module.ListModule, "training_step", spy)
+    monkeypatch.setattr(loop.ListModule, "training_step", spy)
     for name in ("linear", "transformer"):
         seen.append([])
         make(name, epochs=2, list_size=6).fit(TRAIN, VALI, seed=3)

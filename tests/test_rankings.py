@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 from ltr.metrics import Judgements, evaluate, evaluate_rankings, measure
-from ltr.metrics.ragged import Torch
+from ltr.metrics.backends import Torch
 from ltr.metrics.rankings import Copies, _rankings_at_once
 
 EVERY = [

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
 
-from ltr.bench import leaderboard, report
-from ltr.bench.matrix import System
-from ltr.bench.pictures import PALETTE, pictures
+from ltr.bench.analysis import leaderboard
+from ltr.bench.pages import report
+from ltr.bench.pages.pictures import PALETTE, pictures
+from ltr.bench.suite.suite import System
 from ltr.errors import InputError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -189,8 +190,8 @@ def test_curves_of_more_losses_than_colours():
 
 def test_published_numbers_stand_beside_ours(tmp_path):
     """MQ2008 results get a verdict for each published measure they report, once they are of all its test queries."""
-    from ltr.bench.expected import load_expected
-    from ltr.datasets.card import load_card
+    from ltr.bench.analysis.published import load_expected
+    from ltr.datasets.cards.card import load_card
 
     table = next(t for t in load_expected() if t.dataset == "mq2008")
     suite = made_suite(datasets=("mq2008",), measures=(NDCG, *table.measures))

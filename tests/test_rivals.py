@@ -13,9 +13,9 @@ from ltr.errors import InputError
 from ltr.methods import load_method, make_method
 from ltr.methods.levels import Levels
 from ltr.methods.ric import desired_levels
+from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.config import ConditioningConfig, MLPConfig
 from ltr.rankers.nets import build
-from ltr.rankers.weight_mix import WeightMix
 
 TRAINING = {"epochs": 2, "learning_rate": 0.02, "lists": 8, "patience": 0}
 SCRATCH = ConditioningConfig(kind="none", start="scratch")

@@ -10,8 +10,18 @@ import pytest
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.rankers.config import TrainingConfig
-from ltr.runs import DataConfig, LossChoice, RankerChoice, RunConfig, execute, read_record, resolve, train_fleet, verify
-from ltr.runs.trained import fleet_key
+from ltr.runs import (
+    DataConfig,
+    LossChoice,
+    RankerChoice,
+    RunConfig,
+    execute,
+    read_record,
+    resolve,
+    train_fleet,
+    verify,
+)
+from ltr.runs.systems import fleet_key
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
 BASE = RunConfig(

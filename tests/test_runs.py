@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ltr import metrics
+from ltr.atomic import lock, whole_file, whole_folder
 from ltr.cli import main
 from ltr.datasets import synthetic
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, per_query, read_config, read_record, read_scores, seeds, summarise, verify
 from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, command, differences, resolve
-from ltr.runs.evaluate import join, read_per_query, to_frame
-from ltr.runs.files import lock, whole_file, whole_folder
+from ltr.runs.per_query import join, read_per_query, to_frame
 from ltr.runs.scores import scores_table, write_scores
-from ltr.strict import read_toml, write_toml
+from ltr.schema import read_toml, write_toml
 from ltr.types import Split
 
 DATA = "synthetic:queries=30,features=50,objectives=2"
@@ -237,7 +237,7 @@ def test_a_finished_run_is_a_no_op(run, config, monkeypatch):
 
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     monkeypatch.setattr(FittedRanker, "fit", _never)
-    monkeypatch.setattr("ltr.runs.run.load_task", _never)
+    monkeypatch.setattr("ltr.runs.execute.load_task", _never)
     assert execute(config, run) == read_record(run)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()} == before
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ltr.datasets import load
-from ltr.datasets.module import Batches
+from ltr.datasets.batching.batches import Batches
 from ltr.errors import InputError
 from ltr.methods import load_method, make_method
-from ltr.methods.ship import fixed, ship
+from ltr.methods.export import fixed, ship
 from ltr.rankers import make_ranker
 
 TRAINING = {"epochs": 2, "learning_rate": 0.02, "lists": 8, "patience": 0, "transform": "log1p-standardise"}

@@ -17,10 +17,11 @@ import pytest
 
 from ltr import datasets
 from ltr.cli import main
-from ltr.datasets import folder as folders
-from ltr.datasets import parts, svmlight
-from ltr.datasets.store import Objective, Store, convert_folder
-from ltr.datasets.svmlight import read_svmlight
+from ltr.datasets.readers import folder as folders
+from ltr.datasets.readers import svmlight
+from ltr.datasets.readers.svmlight import read_svmlight
+from ltr.datasets.store import shard as parts
+from ltr.datasets.store.store import Objective, Store, convert_folder
 from ltr.errors import InputError
 
 SPLITS = ("train", "vali", "test")
@@ -596,7 +597,7 @@ def test_load_by_name_says_what_to_run(home):
 
 def test_importing_datasets_is_light():
     heavy = "torch numba pandas pyarrow lightning sklearn matplotlib".split()
-    code = f"import sys, ltr.datasets.store, ltr.datasets.svmlight; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, ltr.datasets.store.store, ltr.datasets.readers.svmlight; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -641,7 +642,7 @@ def test_real_sets_convert_with_one_call(real_data, tmp_path, name, folds, featu
 
 @pytest.mark.data
 def test_a_card_converts_its_set(real_data, tmp_path):
-    from ltr.datasets.card import load_card
+    from ltr.datasets.cards.card import load_card
 
     store = convert_folder(real_data / "MQ2008", tmp_path / "store", card=load_card("mq2008"))
     assert (store.name, len(store.folds), store.objectives) == ("mq2008", 5, ("relevance",))

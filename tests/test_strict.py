@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ltr.errors import InputError
-from ltr.strict import bind, override, parse_value, read_toml, to_dict, write_toml
+from ltr.schema import bind, override, parse_value, read_toml, to_dict, write_toml
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,6 @@ def test_any_table_binds_or_is_an_input_error(table):
 
 
 def test_importing_it_loads_nothing_heavy():
-    code = "import sys, ltr.strict; print([m for m in ('torch', 'pandas', 'numpy', 'lightning') if m in sys.modules])"
+    code = "import sys, ltr.schema; print([m for m in ('torch', 'pandas', 'numpy', 'lightning') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltr.datasets import svmlight
-from ltr.datasets.gather import Gathered
-from ltr.datasets.svmlight import read_svmlight
+from ltr.datasets.readers import svmlight
+from ltr.datasets.readers.query_grouping import Gathered
+from ltr.datasets.readers.svmlight import read_svmlight
 from ltr.errors import InputError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ltr.datasets import synthetic
-from ltr.datasets.truth import GAIN, _ideal
-from ltr.datasets.world import OBJECTIVES, the_world
+from ltr.datasets.synthetic.generator import OBJECTIVES, the_world
+from ltr.datasets.synthetic.oracle import GAIN, _ideal
 from ltr.errors import InputError
 from ltr.types import Split
 

@@ -7,8 +7,8 @@ import gzip
 import numpy as np
 import pytest
 
-from ltr.datasets import table
-from ltr.datasets.table import read_table
+from ltr.datasets.readers import tables as table
+from ltr.datasets.readers.tables import read_table
 from ltr.errors import InputError
 
 pa = pytest.importorskip("pyarrow")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ltr import datasets
-from ltr.datasets import card as cards
-from ltr.datasets.card import load_card
-from ltr.datasets.convert import convert_folder
+from ltr.datasets.cards import card as cards
+from ltr.datasets.cards.card import load_card
+from ltr.datasets.store.convert import convert_folder
 from ltr.errors import InputError
 from ltr.objectives import Objective, blank_lists, load_multi, task_objectives
 from ltr.objectives.label_transforms import NAMES

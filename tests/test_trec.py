@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 from ltr.runs import per_query, read_qrels, read_run, write_qrels, write_run
-from ltr.runs.evaluate import join
+from ltr.runs.per_query import join
 from ltr.runs.scores import scores_table
 from ltr.runs.trec import document_names, looks_like_run, scores_of_run
 from ltr.types import Split

@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 
-from .measure import RESULTS, ROOT
-from .page import NAMES, PAGE, page
+from benchmarks.speed.measure import RESULTS, ROOT
+from benchmarks.speed.page import NAMES, PAGE, page
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ makes the same step in parameter space where it is installed. "x plain" is ours 
 
 from __future__ import annotations
 
-from .measure import arguments, one_thread, race, row, write
+from benchmarks.speed.measure import arguments, one_thread, race, row, write
 
 one_thread()
 

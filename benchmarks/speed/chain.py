@@ -5,14 +5,14 @@
 A HyperDPO net (MLP 64-32) is scored for every preference of the lattice on MSLR-shaped synthetic test lists (136
 features). Rankings of that shape, each between noisy opinions of the objectives, are measured by every objective's
 nDCG@10 on every query; the points that are not dominated make the front; its hypervolume is taken for 1,000 resamples
-of the queries. Stages are those of `ltr.runs.chain`, which a run and `ltr front` use. Ours: tensors on a GPU, arrays on
+of the queries. Stages are those of `ltr.runs.front_pipeline`, which a run and `ltr front` use. Ours: tensors on a GPU, arrays on
 a CPU. "One at a time" sorts each ranking for each objective. All must say the same to 1e-9 from the same scores before
 anything is timed. Processor time of one thread; wall time on a GPU, whose peers are arrays on the CPU.
 """
 
 from __future__ import annotations
 
-from .measure import Timing, arguments, one_thread, race, row, write
+from benchmarks.speed.measure import Timing, arguments, one_thread, race, row, write
 
 one_thread()
 
@@ -27,7 +27,7 @@ from ltr.fronts import hypervolumes, nondominated, paired_hypervolumes  # noqa: 
 from ltr.methods import make_method  # noqa: E402
 from ltr.metrics import Judgements, evaluate  # noqa: E402
 from ltr.objectives import lattice  # noqa: E402
-from ltr.runs.chain import Clock, home_of, measured, points_of, scored  # noqa: E402
+from ltr.runs.front_pipeline import Clock, home_of, measured, points_of, scored  # noqa: E402
 
 PACKAGES = ("torch", "numpy", "moocore")
 MEASURE = "nDCG(gain=exp2,empty=skip)@10"

@@ -14,7 +14,7 @@ linear and MLP, five seeds, with reading, scoring, measuring, records and pages.
 
 from __future__ import annotations
 
-from .measure import Timing, arguments, one_thread, race, row, write
+from benchmarks.speed.measure import Timing, arguments, one_thread, race, row, write
 
 one_thread()
 
@@ -26,14 +26,14 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from ltr.bench import run_suite  # noqa: E402
-from ltr.bench.matrix import Suite, System, check  # noqa: E402
+from ltr.bench.suite.suite import Suite, System, check  # noqa: E402
 from ltr.datasets import load  # noqa: E402
 from ltr.losses import loss  # noqa: E402
-from ltr.losses.preference import preference_loss  # noqa: E402
+from ltr.losses.preference.base import preference_loss  # noqa: E402
 from ltr.rankers import make_ranker  # noqa: E402
-from ltr.rankers.conditioned import ConditionedRanker  # noqa: E402
+from ltr.rankers.conditional.ranker import ConditionedRanker  # noqa: E402
 from ltr.rankers.config import ConditioningConfig, TrainingConfig  # noqa: E402
-from ltr.rankers.fleet import fit_fleet, score_fleet  # noqa: E402
+from ltr.rankers.ensembles.stacked import fit_fleet, score_fleet  # noqa: E402
 
 NETS = (  # name, config, the ratio to one after another that is asked for
     ("linear", {}, 1.5),
@@ -80,7 +80,7 @@ class Contest:
         return {"step": self.one_by_one[-1].cost["step_seconds"]}
 
     def together(self) -> dict[str, float]:
-        from ltr.methods.fleets import Together
+        from ltr.methods.stacked import Together
 
         self.fleet = fit_fleet(
             self._rankers(), self.task.train, self.task.vali, criterion=Together(self._criteria()),

@@ -12,7 +12,7 @@ One thread, processor time (wall time on a GPU), rounds interleaved.
 
 from __future__ import annotations
 
-from .measure import Timing, arguments, one_thread, race, row, write
+from benchmarks.speed.measure import Timing, arguments, one_thread, race, row, write
 
 one_thread()
 

@@ -10,7 +10,7 @@ Processor time, except where threads are the point.
 
 from __future__ import annotations
 
-from .measure import arguments, one_thread, race, row, write
+from benchmarks.speed.measure import arguments, one_thread, race, row, write
 
 one_thread()
 

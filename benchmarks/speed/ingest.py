@@ -15,7 +15,7 @@ Targets: 100 MB/s of a core, twice that with two threads on five files; 8 times 
 
 from __future__ import annotations
 
-from .measure import Side, Timing, arguments, one_thread, peak, row, serve, versions, write
+from benchmarks.speed.measure import Side, Timing, arguments, one_thread, peak, row, serve, versions, write
 
 one_thread()
 
@@ -95,7 +95,7 @@ def load(loader: str, path: str, small: str) -> None:
 
         read_svmlight(path, threads=int(threads))
     elif what in OURS:
-        from ltr.datasets.store import convert
+        from ltr.datasets.store.store import convert
 
         sources = {"": {"train": path, "vali": small, "test": small}}
         if Path(path).is_dir():

@@ -18,7 +18,20 @@ import sys
 import types
 from collections.abc import Callable, Container
 
-from .measure import RESULTS, Side, Timing, arguments, once, peak, race_sides, read, row, serve, versions, write
+from benchmarks.speed.measure import (
+    RESULTS,
+    Side,
+    Timing,
+    arguments,
+    once,
+    peak,
+    race_sides,
+    read,
+    row,
+    serve,
+    versions,
+    write,
+)
 
 # Ours (name, parameters), and what the peers call it. "asked" is what issue "Every ranking loss of the field" wants.
 CASES = (

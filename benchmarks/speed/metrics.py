@@ -9,7 +9,7 @@ before it is timed. Queries per second of processor time (of wall time on an acc
 
 from __future__ import annotations
 
-from .measure import Timing, arguments, one_thread, race, row, write
+from benchmarks.speed.measure import Timing, arguments, one_thread, race, row, write
 
 one_thread()
 

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from .measure import RESULTS, read
+from benchmarks.speed.measure import RESULTS, read
 
 PAGE = Path(__file__).resolve().parents[1] / "SPEED.md"
 NAMES = (

@@ -19,7 +19,7 @@ holds one size at a time (at most 9 GB) and goes. Also draws results/scale.png.
 
 from __future__ import annotations
 
-from .measure import RESULTS, Side, arguments, one_thread, private, row, serve, versions, write
+from benchmarks.speed.measure import RESULTS, Side, arguments, one_thread, private, row, serve, versions, write
 
 one_thread()
 
@@ -104,7 +104,7 @@ def watched() -> Iterator[dict[str, float]]:
 
 def converting(folder: Path) -> dict:
     """Text to a store, all of it; the store stays."""
-    from ltr.datasets.store import convert_folder
+    from ltr.datasets.store.store import convert_folder
 
     with watched() as found:
         convert_folder(folder / "text", folder / "store", threads=1, overwrite=True)
@@ -113,7 +113,7 @@ def converting(folder: Path) -> dict:
 
 def opening(folder: Path) -> dict:
     """Open, take every split, read the first and the last list of each."""
-    from ltr.datasets.store import Store
+    from ltr.datasets.store.store import Store
 
     with watched() as found:
         task = Store.open(folder / "store").task()
@@ -127,13 +127,13 @@ def training(folder: Path) -> dict:
     """One training epoch of the MLP, features read from the memory map."""
     import torch
 
-    from ltr.datasets.module import Batches
-    from ltr.datasets.store import Store
+    from ltr.datasets.batching.batches import Batches
+    from ltr.datasets.store.store import Store
     from ltr.losses import loss
     from ltr.rankers.base import Job
     from ltr.rankers.config import MLPConfig, TrainingConfig
-    from ltr.rankers.lightning_module import train
     from ltr.rankers.nets import build
+    from ltr.rankers.training.loop import train
 
     torch.set_num_threads(1)
     split, settings = Store.open(folder / "store").task().train, TrainingConfig(epochs=1)
@@ -149,8 +149,8 @@ def scoring(folder: Path) -> dict:
     """Scores of every document of train by the MLP, whole lists."""
     import torch
 
-    from ltr.datasets.module import Batches
-    from ltr.datasets.store import Store
+    from ltr.datasets.batching.batches import Batches
+    from ltr.datasets.store.store import Store
     from ltr.rankers.config import MLPConfig
     from ltr.rankers.nets import build, score_batch
 
@@ -196,7 +196,7 @@ def ask(what: str, folder: Path, rounds: int) -> dict[str, float]:
 
 def measured(root: Path, sizes: tuple[int, ...], rounds: int | None, keep: bool) -> dict:
     """pass -> documents of the set -> facts."""
-    from ltr.datasets.store import convert_folder
+    from ltr.datasets.store.store import convert_folder
 
     found: dict[str, dict[int, dict[str, float]]] = {what: {} for what in PASSES}
     for documents in (IMPORTS, WARM):
@@ -251,7 +251,7 @@ def rows_of(found: dict, packages: dict[str, str]) -> list[dict]:
 
 def picture(found: dict, path: Path) -> None:
     """Seconds and private memory against documents; straight lines of slope 1 are linear."""
-    from ltr.style import FAINT, MARKERS, PALETTE, canvas
+    from ltr.plot_style import FAINT, MARKERS, PALETTE, canvas
 
     with canvas(9, 3.8, columns=2) as (figure, panels):
         ((left, right),) = panels

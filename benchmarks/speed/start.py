@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from .measure import Timing, arguments, once, row, versions, write
+from benchmarks.speed.measure import Timing, arguments, once, row, versions, write
 
 STARTS = {
     "python -c pass": ["-c", "pass"],

@@ -16,7 +16,18 @@ PyTorch: fixed slates of 240, explicit attention weights, pair losses on [240, 2
 
 from __future__ import annotations
 
-from .measure import Side, Timing, arguments, one_thread, race, race_sides, row, serve, versions, write
+from benchmarks.speed.measure import (
+    Side,
+    Timing,
+    arguments,
+    one_thread,
+    race,
+    race_sides,
+    row,
+    serve,
+    versions,
+    write,
+)
 
 one_thread()
 
@@ -54,7 +65,7 @@ class Ours:
     def __init__(self, config, loss: str, params: dict | None = None, lists: int = LISTS):
         import torch
 
-        from ltr.datasets.module import Batches
+        from ltr.datasets.batching.batches import Batches
         from ltr.losses import loss as make_loss
         from ltr.rankers.base import Job
         from ltr.rankers.config import TrainingConfig
@@ -70,7 +81,7 @@ class Ours:
 
     def epoch(self) -> dict:
         """One epoch of the library's training; the steps only, not the setting up of a trainer."""
-        from ltr.rankers.lightning_module import train
+        from ltr.rankers.training.loop import train
 
         state, _ = train(self.net, self.job, self.settings, self.batches, None, "speed")
         self.net.train()

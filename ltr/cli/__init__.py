@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = ["main"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError
+from ltr.errors import InputError
+
 from . import show
 from .options import Command, Device, option
 
@@ -158,7 +159,7 @@ class List:
 
 
 def run(options: Run) -> int:
-    from ..bench import run_suite
+    from ltr.bench import run_suite
 
     data = _places(options.data)
     out = options.out or Path("runs") / Path(options.suite).stem
@@ -180,7 +181,7 @@ def _places(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def quickstart(options: Quickstart) -> int:
-    from ..bench import quickstart
+    from ltr.bench import quickstart
 
     return _ended(quickstart(options.out, **_given(options)))
 
@@ -208,7 +209,7 @@ def _ended(results) -> int:
 
 
 def report(options: Report) -> int:
-    from ..bench import report
+    from ltr.bench.pages import report
 
     console = None if options.quiet else show.console()
     page = report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
@@ -217,21 +218,21 @@ def report(options: Report) -> int:
 
 
 def losses(options: Losses) -> int:
-    from ..bench.losses_page import losses_page
+    from ltr.bench.pages.losses_page import losses_page
 
     show.remark(f"wrote {losses_page(options.results, options.to, draws=options.draws)}")
     return 0
 
 
 def fronts(options: Fronts) -> int:
-    from ..bench.front_page import fronts_page
+    from ltr.bench.pages.front_page import fronts_page
 
     show.remark(f"wrote {fronts_page(options.results, options.to, draws=options.draws)}")
     return 0
 
 
 def reference_points(options: ReferencePoints) -> int:
-    from ..bench.reference_points import make_all
+    from ltr.bench.analysis.reference_points import make_all
 
     said = make_all(options.results, options.file, data=_places(options.data), new_version=options.new_version)
     for task, words in said.items():
@@ -240,7 +241,7 @@ def reference_points(options: ReferencePoints) -> int:
 
 
 def names(options: List) -> int:
-    from ..bench.matrix import load_suite, suite_names
+    from ltr.bench.suite.suite import load_suite, suite_names
 
     rows = []
     for name in suite_names():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError, near_miss
+from ltr.errors import InputError, near_miss
+
 from . import show
 from .options import Command, option
 
@@ -116,7 +117,7 @@ class Verify:
 
 
 def names(options: List) -> int:
-    from ..datasets.card import cards, load_card
+    from ltr.datasets.cards.card import cards, load_card
 
     rows = []
     for name in cards():
@@ -141,7 +142,7 @@ def names(options: List) -> int:
 
 def _here(card) -> str:
     """What of the dataset is on this machine."""
-    from ..datasets.fetch import raw_folder
+    from ltr.datasets.cards.fetch import raw_folder
 
     if card.format == "generated":
         return "made on demand"
@@ -153,19 +154,19 @@ def _here(card) -> str:
 
 def _store_folder(name: str) -> Path | None:
     """The store a name or path stands for, where there is one."""
-    from .. import places
+    from ltr import paths
 
-    for folder in (Path(name), places.data_root() / name / "store"):
+    for folder in (Path(name), paths.data_root() / name / "store"):
         if (folder / "manifest.json").is_file():
             return folder
     return None
 
 
 def info(options: Info) -> int:
-    from ..datasets.card import cards, load_card
-    from ..datasets.card_page import page
-    from ..datasets.store import Store
-    from ..strict import to_dict
+    from ltr.datasets.cards.card import cards, load_card
+    from ltr.datasets.cards.page import page
+    from ltr.datasets.store.store import Store
+    from ltr.schema import to_dict
 
     name, found = options.name, _store_folder(options.name)
     card = None if found is not None and found == Path(name) else load_card(name)
@@ -216,8 +217,8 @@ def _show_store(store) -> None:
 
 
 def fetch(options: Fetch) -> int:
-    from ..datasets.card import load_card
-    from ..datasets.fetch import fetch
+    from ltr.datasets.cards.card import load_card
+    from ltr.datasets.cards.fetch import fetch
 
     card = load_card(options.name)
     raw = fetch(card, source=options.source, progress=not options.quiet, accept=options.accept_licence)
@@ -227,9 +228,9 @@ def fetch(options: Fetch) -> int:
 
 
 def convert(options: Convert) -> int:
-    from ..datasets.card import cards, load_card
-    from ..datasets.fetch import raw_folder
-    from ..datasets.store import convert_folder
+    from ltr.datasets.cards.card import cards, load_card
+    from ltr.datasets.cards.fetch import raw_folder
+    from ltr.datasets.store.store import convert_folder
 
     name, target = options.source, options.to
     columns = {role: value for role in ("query", "document", "labels", "features") if (value := getattr(options, role))}
@@ -274,9 +275,9 @@ def _bytes_progress(quiet: bool):
 
 
 def verify(options: Verify) -> int:
-    from ..datasets.card import load_card
-    from ..datasets.fetch import raw_folder, verify
-    from ..datasets.store import Store
+    from ltr.datasets.cards.card import load_card
+    from ltr.datasets.cards.fetch import raw_folder, verify
+    from ltr.datasets.store.store import Store
 
     name, found = options.name, _store_folder(options.name)
     rows = []

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError, unknown_name
+from ltr.errors import InputError, unknown_name
+
 from . import show
 from .options import Command, option
 
@@ -48,8 +49,8 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> int:
     """Joins scores and labels, and prints the means."""
-    from ..runs import per_query, summarise
-    from ..runs.config import RunConfig
+    from ltr.runs import per_query, summarise
+    from ltr.runs.config import RunConfig
 
     if options.run.is_dir():
         config = finished(options.run).config
@@ -77,7 +78,7 @@ def evaluate(options: Evaluate) -> int:
 
 
 def _of_run(options: Evaluate, config: dict[str, Any]):
-    from ..runs import read_scores
+    from ltr.runs import read_scores
 
     if options.split == "train":
         raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
@@ -87,7 +88,7 @@ def _of_run(options: Evaluate, config: dict[str, Any]):
 
 
 def _of_file(options: Evaluate):
-    from ..runs.trec import read_run, scores_of_run
+    from ltr.runs.trec import read_run, scores_of_run
 
     task = open_task(options.data, options.fold, options.objective, {})
     split, run = task.split(options.split), read_run(options.run)
@@ -97,7 +98,7 @@ def _of_file(options: Evaluate):
 
 def finished(folder: Path):
     """The record of a finished run."""
-    from ..runs import read_record
+    from ltr.runs import read_record
 
     record = read_record(folder)
     if record is None:
@@ -111,9 +112,9 @@ def open_task(
     data: str | None, fold: str | None, objective: str | None, config: dict[str, Any], run: Path | None = None
 ):
     """The data named on the command line, or the run's own; with the labels of the method in the folder `run`."""
-    from ..datasets import load
-    from ..runs.front import labelling_of_run
-    from ..runs.tasks import relabelled
+    from ltr.datasets import load
+    from ltr.runs.front import labelling_of_run
+    from ltr.runs.load import relabelled
 
     own = config.get("data", {})
     name = data or own.get("name")

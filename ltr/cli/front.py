@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError, unknown_name
+from ltr.errors import InputError, unknown_name
+
 from . import show
 from .evaluate import finished
 from .options import Command, Device, option
@@ -83,9 +84,9 @@ def front(options: Front) -> int:
 
 
 def _points(options: Front):
-    from ..runs.front import chain_on, front_of_run, labelling_of_run
-    from ..runs.tasks import relabelled
-    from ..runs.trained import is_method
+    from ltr.runs.front import chain_on, front_of_run, labelling_of_run
+    from ltr.runs.load import relabelled
+    from ltr.runs.systems import is_method
 
     folder, config = options.run, None
     if not is_method(folder):
@@ -113,8 +114,8 @@ def _points(options: Front):
 
 def _draw(found, split: str, path: Path) -> None:
     """The points that make the front, on the split that is reported."""
-    from ..fronts.pictures import front_picture
-    from ..runs.files import whole_file
+    from ltr.atomic import whole_file
+    from ltr.fronts.pictures import front_picture
 
     points = found.points[split][found.member]
     measured = f", {found.measures[0]}" if len(set(found.measures)) == 1 else ""
@@ -144,7 +145,7 @@ class Choose:
 
 def choose(options: Choose) -> int:
     """Prints one preference with its values."""
-    from ..runs.front import choose, front_of_run
+    from ltr.runs.front import choose, front_of_run
 
     record = finished(options.run)
     found = front_of_run(record)
@@ -193,8 +194,8 @@ def _on_test(record, found, index: int, k: int) -> dict[str, Any]:
     import numpy as np
     import pyarrow.compute as pc
 
-    from ..metrics.significance import bootstrap_interval
-    from ..runs.evaluate import join_preference, read_per_query
+    from ltr.metrics.significance import bootstrap_interval
+    from ltr.runs.per_query import join_preference, read_per_query
 
     table = read_per_query(record.folder / "per_query" / "test.parquet")
     table = table.filter(pc.equal(table["objective"], found.objectives[k]))

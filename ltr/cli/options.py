@@ -31,9 +31,9 @@ from typing import Any, Literal
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from .. import __version__
-from ..errors import InputError, near_miss
-from ..strict import parse_value
+from ltr import __version__
+from ltr.errors import InputError, near_miss
+from ltr.schema import parse_value
 
 __all__ = ["Command", "Device", "option", "parse"]
 

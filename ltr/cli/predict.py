@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import InputError
+from ltr.errors import InputError
+
 from . import show
 from .evaluate import finished, open_task
 from .options import Command, Device, option
@@ -44,10 +45,10 @@ def predict(options: Predict) -> int:
     """Writes one score a row."""
     import numpy as np
 
-    from ..runs import trained
-    from ..runs.inputs import read_lists
-    from ..runs.scores import scores_table
-    from ..runs.trec import write_run
+    from ltr.runs import systems as trained
+    from ltr.runs.input_columns import read_lists
+    from ltr.runs.scores import scores_table
+    from ltr.runs.trec import write_run
 
     out, folder = options.out, options.run
     if out is not None and out.suffix not in (".csv", ".tsv", ".parquet", ".run"):
@@ -113,8 +114,8 @@ class Export:
 
 def export(options: Export) -> int:
     """Writes one file."""
-    from ..runs import read_scores, write_qrels, write_run
-    from ..runs.evaluate import join
+    from ltr.runs import read_scores, write_qrels, write_run
+    from ltr.runs.per_query import join
 
     record = finished(options.run)
     scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
@@ -138,7 +139,7 @@ def _ranking(options: Export, config: dict, rankings: list):
     """The scores that were asked for: the only ones, or those of a preference of the run's lattice."""
     import numpy as np
 
-    from ..objectives import check_preference
+    from ltr.objectives import check_preference
 
     if "method" not in config:
         if options.preference:

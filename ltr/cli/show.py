@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = [
     "console", "front", "machine", "means", "number", "remark", "size", "table", "training_progress", "write_table",
@@ -105,7 +105,7 @@ def write_table(path: Path, table, suffix: str | None = None) -> None:
     """An Arrow table as .parquet, .csv or .tsv, whole or not at all."""
     import pyarrow.parquet as pq
 
-    from ..runs.files import whole_file
+    from ltr.atomic import whole_file
 
     suffix = suffix or path.suffix
     if suffix not in (".parquet", ".csv", ".tsv"):

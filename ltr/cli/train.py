@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ltr.errors import InputError
+
 from . import show
 from .options import Command, Device, option
 
 if TYPE_CHECKING:
-    from ..runs.config import RunConfig
+    from ltr.runs.config import RunConfig
 
 _EXAMPLES = """\
 examples:
@@ -51,7 +52,7 @@ class Train:
 
 def train(options: Train, keys: dict[str, Any]) -> int:
     """Runs the config that the file and the keys make."""
-    from ..runs import execute, load_task, read_config, read_record
+    from ltr.runs import execute, load_task, read_config, read_record
 
     if options.config is None and ("data.name" not in keys or not {"ranker.name", "method.name"} & set(keys)):
         raise InputError(
@@ -89,7 +90,7 @@ def train(options: Train, keys: dict[str, Any]) -> int:
 
 def default_folder(config: RunConfig) -> Path:
     """runs/DATA/FOLD/RANKER-LOSS-HASH or METHOD-HASH: equal configs meet in one folder, others never."""
-    from ..runs import config_hash
+    from ltr.runs import config_hash
 
     parts = [choice.name for choice in (config.ranker, config.method, config.loss) if choice is not None]
     parts.append(config_hash(config)[:8])
@@ -132,7 +133,7 @@ def _show(record, again: bool) -> None:
 
 def _show_front(record, title: str) -> None:
     """Validation and test side by side, of the preferences that make the front where there are many."""
-    from ..runs.front import front_of_run
+    from ltr.runs.front import front_of_run
 
     front = front_of_run(record)
     print(title)
@@ -148,8 +149,8 @@ def _dry_run(config: RunConfig, json: bool) -> int:
     """The resolved config as TOML, its size in comments: what is printed is a config."""
     import tomli_w
 
-    from ..runs.estimate import estimate
-    from ..strict import to_dict
+    from ltr.runs.estimate import estimate
+    from ltr.schema import to_dict
 
     found = estimate(config)
     if json:
@@ -163,8 +164,8 @@ def _dry_run(config: RunConfig, json: bool) -> int:
 
 def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     """The parts of a run's config, group by group."""
-    from ..rankers.config import TrainingConfig
-    from ..runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
+    from ltr.rankers.config import TrainingConfig
+    from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 
     return {
         "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),

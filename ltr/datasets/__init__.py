@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import places
-from ..errors import InputError, unknown_name
-from ..lazy import lazily
+from ltr import paths
+from ltr.errors import InputError, unknown_name
+from ltr.lazy import lazily
 
 if TYPE_CHECKING:
-    from ..types import Task
-    from .store import Store
+    from ltr.types import Task
+
+    from .store.store import Store
 
 __all__ = ["Store", "load", "open_store", "read_svmlight", "read_table"]
 
-_HOME = {"Store": "store", "read_svmlight": "svmlight", "read_table": "table"}
+_HOME = {"Store": "store.store", "read_svmlight": "readers.svmlight", "read_table": "readers.tables"}
 
 
 __getattr__ = lazily(__name__, _HOME)
@@ -35,7 +36,7 @@ def load(
 
     Args:
         name_or_path: "synthetic" (options after a colon, see `synthetic.from_name`); the name of a card, whose store or
-            raw files lie under `places.data_root()`; the folder of a store; a folder of raw files, or one file, which
+            raw files lie under `paths.data_root()`; the folder of a store; a folder of raw files, or one file, which
             is converted once into `data_root()/stores`.
         fold: the first by default.
         objectives: which label columns, the first is the main one. Names, or for raw files also the mapping that
@@ -59,12 +60,12 @@ def open_store(
     name_or_path, objectives: Sequence[str] | Mapping[str, Any] | None = None, *, exact: bool = False
 ) -> Store:
     """The store behind a name or path, converting raw files on the first call. Arguments as `load`."""
-    from .store import Store
+    from .store.store import Store
 
     path = Path(name_or_path)
     looks_like_path = isinstance(name_or_path, Path) or len(path.parts) > 1 or path.suffix != ""
     if not looks_like_path:
-        from . import card as cards
+        from .cards import card as cards
 
         if str(name_or_path) in cards.cards():
             return _of_card(cards.load_card(str(name_or_path)), objectives, exact)
@@ -80,9 +81,9 @@ def open_store(
 
 
 def _of_card(card, objectives, exact: bool) -> Store:
-    from .store import Store
+    from .store.store import Store
 
-    home = places.data_root() / card.name
+    home = paths.data_root() / card.name
     named = objectives is not None and not isinstance(objectives, Mapping)
     if (home / "store" / "manifest.json").is_file():
         store = Store.open(home / "store")
@@ -132,7 +133,7 @@ def _known(store: Store, objectives) -> None:
 
 def _cached(path: Path, card, objectives) -> Store:
     """The store of raw files in `data_root()/stores`, made when it is not there for these very files and objectives."""
-    from .store import SCHEMA, Store, convert_folder
+    from .store.store import SCHEMA, Store, convert_folder
 
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     # List sizes lie beside a file that is given by itself.
@@ -146,7 +147,7 @@ def _cached(path: Path, card, objectives) -> Store:
     shape = ("name", "index_base", "n_features", "folds", "table", "feature_names")
     of_card = card and [*(getattr(card, key) for key in shape), columns]
     key = json.dumps([SCHEMA, str(path.resolve()), of_card, spec, facts], default=str)
-    target = places.data_root() / "stores" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    target = paths.data_root() / "stores" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (target / "manifest.json").is_file():
         try:
             convert_folder(path, target, card=card, objectives=objectives)

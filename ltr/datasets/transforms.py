@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
-from ..seeds import seed_of
+from ltr.errors import InputError, unknown_name
+from ltr.seeds import seed_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,10 +1,10 @@
 """Fronts: sets of points, one a preference, judged together. Everything is maximised.
 
     dominance.py    who dominates whom; what points must be
-    volume.py       exact hypervolume, of one front and of many at once
-    sweeps.py       the batched form for two and three objectives, on any device
+    hypervolume.py  exact hypervolume, of one front and of many at once
+    hypervolume_batched.py  the batched form for two and three objectives, on any device
     indicators.py   IGD+, additive epsilon, R2, spread, knee; whether preferences are obeyed
-    protocol.py     reference points of a task, normalisation, three hypervolumes, choice on validation
+    normalisation.py  reference points of a task, normalisation, three hypervolumes, choice on validation
     bootstrap.py    hypervolumes of resampled queries, and intervals of their differences
     attainment.py   what share of seeds attains a point
     pictures.py     fronts drawn: two objectives, three, more
@@ -14,17 +14,17 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-from ..lazy import lazily
+from ltr.lazy import lazily
 
 # name -> module that defines it
 _HOME = {
     "n_outside": "dominance", "nondominated": "dominance",
-    "hypervolume": "volume", "hypervolumes": "volume",
+    "hypervolume": "hypervolume", "hypervolumes": "hypervolume",
     "Control": "indicators", "control": "indicators", "epsilon": "indicators", "igd_plus": "indicators",
     "knee": "indicators", "r2": "indicators", "spread": "indicators", "union_front": "indicators",
-    "Payoff": "protocol", "ReferencePoints": "protocol", "ThreeHypervolumes": "protocol", "chosen": "protocol",
-    "normalise": "protocol", "payoff": "protocol", "rank_flips": "protocol", "reference": "protocol",
-    "three_hypervolumes": "protocol",
+    "Payoff": "normalisation", "ReferencePoints": "normalisation", "ThreeHypervolumes": "normalisation", "chosen": "normalisation",
+    "normalise": "normalisation", "payoff": "normalisation", "rank_flips": "normalisation", "reference": "normalisation",
+    "three_hypervolumes": "normalisation",
     "cost_picture": "pictures", "front_picture": "pictures", "pairs_picture": "pictures",
     "parallel_picture": "pictures", "plane_picture": "pictures",
     "attained": "attainment", "attainment_surface": "attainment", "staircase": "attainment",

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ltr.errors import InputError
+
 from .dominance import as_points, nondominated
 
 __all__ = ["attained", "attainment_surface", "staircase"]

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..metrics.significance import Interval
+from ltr.errors import InputError
+from ltr.metrics.significance import Interval
+
 from .dominance import as_reference, is_tensor
-from .volume import hypervolumes
+from .hypervolume import hypervolumes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ltr.errors import InputError
+
 from .dominance import as_points, nondominated
 
 __all__ = ["Control", "control", "epsilon", "igd_plus", "knee", "r2", "spread", "union_front"]

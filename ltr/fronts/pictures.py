@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, canvas
+from ltr.errors import InputError
+from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, canvas
+
 from .attainment import attainment_surface, staircase
 from .dominance import as_points, nondominated
 from .indicators import knee

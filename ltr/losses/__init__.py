@@ -18,12 +18,22 @@ _PREFERENCE = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards",
 def __getattr__(name: str):
     if name in __all__:
         # The families register themselves.
-        from . import base, lambdas, listwise, neuralsort, pairwise, plackett, pointwise, smooth, sortnet  # noqa: F401
+        from . import (  # noqa: F401
+            base,
+            lambdas,
+            listwise,
+            neuralsort,
+            pairwise,
+            plackett,
+            pointwise,
+            smooth,
+            sortnet,
+        )
 
         globals().update({each: getattr(base, each) for each in __all__})
         return globals()[name]
     if name in _PREFERENCE:
-        from . import preference
+        from .preference import base as preference
 
         preference.fill()
         globals().update({each: getattr(preference, each) for each in _PREFERENCE})

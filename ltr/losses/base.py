@@ -38,9 +38,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..catalogue import Catalogue, Entry
-from ..errors import InputError, near_miss, unknown_name
-from ..ops import exact, some
+from ltr.catalogue import Catalogue, Entry
+from ltr.errors import InputError, near_miss, unknown_name
+from ltr.ops import exact, some
 
 __all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
 

@@ -28,8 +28,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
+
 from .base import LOSSES, choice, require_gains
 from .pairs import logistic, sum_by_label, sum_by_score
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .. import ops
+from ltr import ops
 
 __all__ = ["PairLoss", "logistic", "sum_by_label", "sum_by_score"]
 

@@ -22,8 +22,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
+
 from .base import LOSSES, choice, require_gains
 from .pairs import PairLoss, sum_by_label, sum_by_score
 from .pairs import logistic as logistic_pair

@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
+
 from .base import LOSSES, choice, counts, require_gains
 
 __all__ = ["listmle", "plackettluce", "plistmle", "plrank"]

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
+
 from .base import LOSSES, require_gains
 
 __all__ = ["bce", "gradedce", "huber", "mae", "mse", "ordinal"]

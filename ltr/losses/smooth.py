@@ -20,8 +20,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
+
 from .base import LOSSES, choice, counts, require_gains
 from .base import loss as by_name
 

@@ -2,14 +2,14 @@
 
     single.py       one objective with one loss
     hyperdpo.py     one net for every preference, from a reference ranker
-    one_shot.py     one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
+    preference_conditioned.py  one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
     scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
-    margin.py       MODPO, the others as margins
-    sequential.py   SPO, one objective after another
-    adaptive.py     EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
+    modpo.py        MODPO, the others as margins
+    spo.py          SPO, one objective after another
+    gradient_methods.py  EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
     mixing.py       LightGBM on labels mixed by the preference, one model each
-    boosted.py      LightGBM on mixed lambdas, or on one label a list and round
-    merged.py       one model an objective, merged after training: soups, MOD
+    boosted_trees.py  LightGBM on mixed lambdas, or on one label a list and round
+    soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
@@ -20,12 +20,12 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-from ..lazy import lazily
+from ltr.lazy import lazily
 
 _HOME = {
     "METHODS": "catalogue", "load_method": "catalogue", "make_method": "catalogue", "Method": "base",
-    "loss_params": "choices", "takes_loss": "choices",
-    "RankingEstimator": "estimator", "TrainingLog": "single", "train": "single",
+    "loss_params": "loss_config", "takes_loss": "loss_config",
+    "TrainingLog": "single", "train": "single",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 

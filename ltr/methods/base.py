@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import Catalogue
-from ..errors import InputError
-from ..rankers.config import TrainingConfig
-from ..rankers.folder import whole_folder
-from ..strict import bind, to_dict
-from ..types import Ranker, Split, Task
+from ltr.catalogue import Catalogue
+from ltr.errors import InputError
+from ltr.rankers.config import TrainingConfig
+from ltr.rankers.folder import whole_folder
+from ltr.schema import bind, to_dict
+from ltr.types import Ranker, Split, Task
 
 __all__ = ["METHODS", "Method", "MethodConfig", "Work"]
 
@@ -152,7 +152,7 @@ class Method:
         Raises:
             InputError: one objective only, an invalid preference, a base for a method that takes none.
         """
-        from ..objectives import check_preference
+        from ltr.objectives import check_preference
 
         start = time.perf_counter()
         self.seed = self.seed if seed is None else seed
@@ -210,7 +210,7 @@ class Method:
         return torch.as_tensor(scores, dtype=torch.float32).contiguous()
 
     def _checked(self, preferences) -> np.ndarray:
-        from ..objectives import check_preference
+        from ltr.objectives import check_preference
 
         if not self.models:
             raise InputError(f"method {self.name!r} is not fitted", do="Call fit, or load one that was saved")
@@ -236,7 +236,7 @@ class Method:
 
     def _asked(self, m: int) -> np.ndarray:
         """The preferences of a `fit` that was given none."""
-        from ..objectives import lattice
+        from ltr.objectives import lattice
 
         # Few are enough to choose an epoch by; a model for each is what the protocol asks for.
         return lattice(m) if self.claims["steers"] == "fitted" else lattice(m, 4 if m == 2 else 2)
@@ -250,13 +250,14 @@ class Method:
         raise NotImplementedError
 
     def _load_model(self, folder: Path):
-        from ..rankers.conditioned import ConditionedRanker
+        from ltr.rankers.conditional.ranker import ConditionedRanker
 
         return ConditionedRanker.load(folder)
 
     def _train_base(self, train, vali, measure, folder, progress, accelerator):
         """The ranker of the first objective: the method's own net and loss."""
-        from ..losses.preference import preference_loss
+        from ltr.losses.preference.base import preference_loss
+
         from .single import train as single
 
         c = self.config
@@ -277,7 +278,7 @@ class Method:
 
     def _weights(self, base):
         """Weights of the base to start from: only those of the net that is trained here, on the same inputs."""
-        from ..rankers.neural import NeuralRanker
+        from ltr.rankers.neural import NeuralRanker
 
         if not isinstance(base, NeuralRanker) or base.name != getattr(self.config, "ranker", None):
             return None

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..rankers.base import load_ranker
-from ..rankers.folder import read_facts
-from ..strict import bind
+from ltr.rankers.base import load_ranker
+from ltr.rankers.folder import read_facts
+from ltr.schema import bind
+
 from . import (  # noqa: F401  (they register their methods)
-    adaptive,
-    boosted,
+    boosted_trees,
+    gradient_methods,
     hyperdpo,
-    margin,
-    merged,
     mixing,
-    one_shot,
+    modpo,
     pamal,
+    preference_conditioned,
     ric,
     scalarised,
-    sequential,
+    soups,
+    spo,
 )
 from .base import FORMAT, MARK, METHODS, Method
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..losses.base import counts
-from ..losses.margins import log_targets, margin_rewards, standardise
-from ..losses.preference import PreferenceLoss, own_parameters
-from ..objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
+from ltr.errors import InputError
+from ltr.losses.base import counts
+from ltr.losses.preference.base import PreferenceLoss, own_parameters
+from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
+from ltr.objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
 
 __all__ = ["Aggregated", "Criterion", "Dirichlet", "Fixed", "Importance", "LogUniform", "Margins", "ObjectiveLoss",
            "OneLabel", "Scalarised", "by_gain", "loss_of", "objective_values"]  # fmt: skip

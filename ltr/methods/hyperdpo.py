@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InputError
-from ..rankers.conditioned import ConditionedRanker
-from ..rankers.config import ConditioningConfig, check
-from ..types import Split
+from ltr.errors import InputError
+from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.config import ConditioningConfig, check
+from ltr.types import Split
+
 from .base import METHODS, Work
 from .reference import ReferenceConfig, ReferenceMethod
 
@@ -70,7 +71,8 @@ class HyperDPO(ReferenceMethod):
         return self.config.temperature is not None
 
     def _train(self, work: Work) -> int:
-        from ..losses.preference import dpo
+        from ltr.losses.preference.base import dpo
+
         from .criteria import Dirichlet, Importance
 
         c = self.config

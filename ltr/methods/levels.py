@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..objectives import counting, list_targets
+from ltr import ops
+from ltr.objectives import counting, list_targets
+
 from .criteria import Criterion
 
 __all__ = ["Levels"]

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
-from ..rankers.mixed_trees import label_gains
-from ..types import Split
+from ltr.errors import InputError
+from ltr.rankers.trees.mixed_lambdas import label_gains
+from ltr.types import Split
+
 from .base import METHODS, Work
-from .boosted import Boosted
+from .boosted_trees import Boosted
 
 __all__ = ["LabelMixing", "MixingConfig", "mixed_gains"]
 
@@ -67,7 +68,7 @@ class LabelMixing(Boosted):
     config: MixingConfig
 
     def _one(self, work: Work, w: np.ndarray):
-        from ..rankers import make_ranker
+        from ltr.rankers import make_ranker
 
         c = self.config
         gain = c.gain or self.gains

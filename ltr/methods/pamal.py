@@ -3,7 +3,7 @@
     minimise  E_{w ~ Dir(alpha)}  mean over lists of  sum_k w_k l_k(theta(w)),      theta(w) = sum_k w_k theta_k
 
 Every step descends the weighted loss at the mixed weights, so that it is the mix that learns to be good; a soup
-(merged.py) trains its corners alone and hopes. One training, m times the parameters, one plain net a preference. All
+(soups.py) trains its corners alone and hopes. One training, m times the parameters, one plain net a preference. All
 corners start from the same weights (the paper's start, and its balancing of gradients, are not verified here).
 """
 
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..rankers.config import ConditioningConfig, check
-from ..rankers.weight_mix import WeightMixRanker
-from ..types import Split
+from ltr.rankers.conditional.weight_mix import WeightMixRanker
+from ltr.rankers.config import ConditioningConfig, check
+from ltr.types import Split
+
 from .base import METHODS, Method, MethodConfig, Work
 
 __all__ = ["PaMaL", "PaMaLConfig"]
@@ -44,7 +45,8 @@ class PaMaL(Method):
     config: PaMaLConfig
 
     def _fit(self, work: Work) -> int:
-        from ..losses.preference import preference_loss
+        from ltr.losses.preference.base import preference_loss
+
         from .criteria import Dirichlet, Importance
 
         c = self.config

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..rankers.conditioned import ConditionedRanker
-from ..rankers.config import ConditioningConfig, check
-from ..rankers.fleet import fit_fleet
-from ..types import Split
+from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.ensembles.stacked import fit_fleet
+from ltr.types import Split
+
 from .base import Method, MethodConfig, Work, on_host
-from .front import weighted_mean
+from .quality import weighted_mean
 
 __all__ = ["ReferenceConfig", "ReferenceMethod", "train_each", "train_plain"]
 
@@ -104,7 +105,7 @@ def train_each(
     """A plain net for each criterion and preference `[objective]`: as a fleet where the method's config and the
     criteria allow it, else one `train_plain` after another.
     """
-    from .fleets import Together, fits_a_fleet
+    from .stacked import Together, fits_a_fleet
 
     if not (method.config.fleet and fits_a_fleet(criteria)):
         return [

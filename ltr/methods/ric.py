@@ -17,10 +17,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
-from ..rankers.conditioned import ConditionedRanker
-from ..rankers.config import ConditioningConfig, check
-from ..types import Split
+from ltr.errors import InputError
+from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.config import ConditioningConfig, check
+from ltr.types import Split
+
 from .base import METHODS, Method, MethodConfig, Work
 
 __all__ = ["RiC", "RiCConfig", "desired_levels"]

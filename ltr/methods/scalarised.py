@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..rankers.fleet import fleet_scores
-from ..types import Batch, Split
+from ltr.errors import InputError
+from ltr.rankers.ensembles.stacked import fleet_scores
+from ltr.types import Batch, Split
+
 from .base import METHODS, Method, MethodConfig, Work
 from .reference import ReferenceConfig, ReferenceMethod, train_each
 
@@ -79,7 +80,8 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
     """
     import torch
 
-    from ..losses.preference import preference_loss
+    from ltr.losses.preference.base import preference_loss
+
     from .criteria import Fixed, Importance, objective_values
 
     c, m = method.config, len(work.objectives)
@@ -105,7 +107,7 @@ def _batches(split: Split, list_size: int | None, seed: int) -> Iterator[Batch]:
     """Labels only (the features were scored already), of as many epochs as make the sampled documents no matter."""
     from dataclasses import replace
 
-    from ..datasets.module import Batches
+    from ltr.datasets.batching.batches import Batches
 
     bare = replace(split, features=np.zeros((split.n_documents, 1), np.float32))
     batches = Batches(bare, list_size=list_size, seed=seed)
@@ -140,7 +142,7 @@ class OneEach(Method):
         return _score_each(self, split, preferences)
 
     def _loss(self):
-        from ..losses.preference import preference_loss
+        from ltr.losses.preference.base import preference_loss
 
         return self._by_gain(preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params))
 
@@ -172,7 +174,8 @@ class Chebyshev(OneEach):
     judge = staticmethod(balance)
 
     def make(self, work: Work, w: np.ndarray):
-        from ..objectives import scalarisation
+        from ltr.objectives import scalarisation
+
         from .criteria import Fixed, Scalarised
 
         function = scalarisation(self.name, len(w), **self.config.rule)
@@ -185,7 +188,8 @@ class EpsilonConstraint(OneEach):
     normalised = True
 
     def make(self, work: Work, w: np.ndarray):
-        from ..objectives import scalarisation
+        from ltr.objectives import scalarisation
+
         from .criteria import Fixed, Scalarised
 
         bounds = tuple(float(max(1 - each, 0.01)) for each in w[1:])
@@ -204,7 +208,8 @@ class DPOLS(ReferenceMethod):
         return len(self.models)
 
     def _criterion(self, source):
-        from ..losses.preference import dpo
+        from ltr.losses.preference.base import dpo
+
         from .criteria import Importance
 
         loss = dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from ..rankers.base import FittedRanker
-    from ..rankers.config import TrainingConfig
-    from ..types import Ranker, Split
+    from ltr.rankers.base import FittedRanker
+    from ltr.rankers.config import TrainingConfig
+    from ltr.types import Ranker, Split
 
 __all__ = ["TrainingLog", "heard", "log_of", "ranker_of", "train"]
 
@@ -95,8 +95,8 @@ def ranker_of(
     seed: int,
 ) -> FittedRanker:
     """The ranker that `train` trains, not fitted yet; arguments as there."""
-    from .. import losses
-    from ..rankers import make_ranker
+    from ltr import losses
+    from ltr.rankers import make_ranker
 
     bound = None if loss is None else losses.loss(loss, **(loss_params or {}))
     settings = {} if training is None else {"training": training}

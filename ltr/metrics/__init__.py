@@ -10,7 +10,7 @@ Names are imported when they are first used; numpy is all they need on a CPU.
 
 from __future__ import annotations
 
-from ..lazy import lazily
+from ltr.lazy import lazily
 
 # Not lazy: the submodule has the name of its function, and the function must win whatever is imported first.
 from .measure import Measure as Measure
@@ -18,7 +18,7 @@ from .measure import measure as measure
 
 # name -> module that defines it
 _HOME = {
-    "MEASURES": "kernels",
+    "MEASURES": "measures",
     "PRESETS": "presets",
     "Preset": "presets",
     "Judgements": "judgements",

@@ -10,8 +10,8 @@ import numpy as np
 
 from ltr.errors import InputError
 
-from .kernels import discount
-from .ragged import Lists, Numpy, Torch
+from .backends import Lists, Numpy, Torch
+from .measures import discount
 
 __all__ = ["Judgements"]
 

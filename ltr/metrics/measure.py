@@ -31,7 +31,7 @@ from dataclasses import dataclass, fields, replace
 
 from ltr.errors import InputError, near_miss, unknown_name
 
-from .kernels import MEASURES
+from .measures import MEASURES
 
 __all__ = ["Measure", "measure"]
 

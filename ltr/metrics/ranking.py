@@ -15,10 +15,10 @@ import numpy as np
 
 from ltr.errors import InputError
 
+from .backends import Lists, Numpy
 from .judgements import Judgements, device_of, shaped, to_numpy
-from .kernels import MEASURES
 from .measure import Measure, measure
-from .ragged import Lists, Numpy
+from .measures import MEASURES
 
 __all__ = ["Order", "count", "count_blank", "evaluate", "mean"]
 

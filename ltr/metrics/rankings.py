@@ -17,9 +17,9 @@ import numpy as np
 
 from ltr.errors import InputError
 
+from .backends import Lists, Numpy
 from .judgements import Judgements
 from .measure import Measure, measure
-from .ragged import Lists, Numpy
 from .ranking import Order, _scores, value_of
 
 __all__ = ["Copies", "evaluate_rankings"]

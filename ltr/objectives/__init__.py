@@ -6,12 +6,12 @@
     targets.py           list targets z^k, blank objectives, mixes, the oracle ranking
     preferences.py       the lattice, Dirichlet draws, validation of what a user typed
     scalarisations.py    losses and a preference -> one number to descend (`SCALARISATIONS`)
-    adaptive.py          those that remember: epsilon-constraint, UW, DWA, FAMO
+    loss_weighting.py    those that remember: epsilon-constraint, UW, DWA, FAMO
     solvers.py           small exact problems over the simplex and the dual cone, m <= 6
     aggregators.py       Gramian of the gradients -> coefficients of one step (`AGGREGATORS`)
-    directions.py        MGDA and its relatives: one point a run
-    steered.py           EPO and WC-MGDA: a point a preference
-    spaces.py            one step: gradients in the space of scores or of parameters, combined and written to `.grad`
+    gradient_aggregators.py  MGDA and its relatives: one point a run
+    preference_aggregators.py  EPO and WC-MGDA: a point a preference
+    multi_backward.py    one step: gradients in the space of scores or of parameters, combined and written to `.grad`
 
 Names are imported when they are first used (torch takes seconds).
 """
@@ -27,7 +27,7 @@ _HOME = {
     "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
     "SCALARISATIONS": "scalarisations", "coefficients": "scalarisations", "scalarisation": "scalarisations",
     "AGGREGATORS": "aggregators", "aggregator": "aggregators",
-    "backward": "spaces", "gramian_of": "spaces",
+    "backward": "multi_backward", "gramian_of": "multi_backward",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 

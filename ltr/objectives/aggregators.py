@@ -33,8 +33,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..catalogue import Catalogue, Entry
-from ..errors import InputError
+from ltr.catalogue import Catalogue, Entry
+from ltr.errors import InputError
+
 from .parameters import refuse_unknown
 
 __all__ = ["AGGREGATORS", "Aggregator", "aggregator"]
@@ -146,7 +147,10 @@ def aggregator(name: str, objectives: int, **params) -> Aggregator:
     >>> aggregator("mgda", 2)(torch.tensor([[1.0, -0.5], [-0.5, 1.0]]))
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    from . import directions, steered  # noqa: F401  they register themselves, also in a worker that imported only this
+    from . import (  # noqa: F401  they register themselves, also in a worker that imported only this
+        gradient_aggregators,
+        preference_aggregators,
+    )
 
     entry = AGGREGATORS[name]
     if objectives < 1:

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
+from ltr.errors import InputError, unknown_name
 
 __all__ = ["NAMES", "Direction", "LabelTransform", "Name", "Rule", "fit"]
 

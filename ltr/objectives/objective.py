@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import strict
-from ..errors import InputError, unknown_name
-from ..types import Split, Task
+from ltr import schema as strict
+from ltr.errors import InputError, unknown_name
+from ltr.types import Split, Task
+
 from . import label_transforms
 from .label_transforms import Direction, LabelTransform, Name
 

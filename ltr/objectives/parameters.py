@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..catalogue import Entry
-from ..errors import InputError, near_miss
+from ltr.catalogue import Entry
+from ltr.errors import InputError, near_miss
 
 __all__ = ["at_least", "own_parameters", "refuse_unknown", "vector"]
 

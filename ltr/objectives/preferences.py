@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = ["PARTITIONS", "check_preference", "dirichlet", "lattice"]
 

@@ -3,7 +3,7 @@
 A registered function is `f(losses, preference, **params) -> value`, or `f(losses, **params)` where a preference has no
 place. Shapes: losses `[..., objective]`, preference `[objective]` or `[..., objective]`, value `[...]`. Its gradient
 with respect to the losses is the vector of coefficients a_k of the step sum_k a_k g_k; `coefficients` returns it for
-models without autograd (trees take the same mix of lambdas). Those that remember something stand in `adaptive.py`.
+models without autograd (trees take the same mix of lambdas). Those that remember something stand in `loss_weighting.py`.
 
     cheb = scalarisation("chebyshev", 2)
     cheb(losses, preference).backward()
@@ -30,8 +30,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..catalogue import Catalogue, Entry
-from ..errors import InputError
+from ltr.catalogue import Catalogue, Entry
+from ltr.errors import InputError
+
 from .parameters import at_least, refuse_unknown, vector
 
 __all__ = ["EPSILON", "SCALARISATIONS", "Scalarisation", "coefficients", "positive", "scalarisation"]
@@ -260,7 +261,7 @@ def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
     >>> f(torch.tensor([3.0, 1.0]), torch.tensor([0.25, 0.75]))
     tensor(0.7500)
     """
-    from . import adaptive  # noqa: F401  its classes register themselves, also in a worker that imported only this
+    from . import loss_weighting  # noqa: F401  its classes register themselves, also in a worker that imported only this
 
     entry = SCALARISATIONS[name]
     if objectives < 1:

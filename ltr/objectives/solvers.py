@@ -16,7 +16,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = ["cone_on_simplex", "dual_cone", "min_norm", "nash", "onto_simplex", "unit_scaled"]
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import ops
-from ..errors import InputError
+from ltr import ops
+from ltr.errors import InputError
 
 __all__ = [
     "arithmetic_mix", "counting", "geometric_mix", "list_targets", "mean_losses", "oracle_scores", "weighted_sum",

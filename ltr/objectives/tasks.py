@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
-from ..types import Split, Task
+from ltr.errors import InputError, unknown_name
+from ltr.types import Split, Task
+
 from .label_transforms import NAMES
 from .objective import Labelling, Objective, label_objectives
 
@@ -59,8 +60,8 @@ def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = Non
     Raises:
         InputError: unknown names, a dataset that is not here, or a column its transform cannot take.
     """
-    from ..datasets import load
-    from ..datasets.labels import Objective as Column
+    from ltr.datasets import load
+    from ltr.datasets.store.label_columns import Objective as Column
 
     objectives = task_objectives(dataset, names)
     columns = list(dict.fromkeys(o.column for o in objectives))
@@ -87,20 +88,20 @@ def blank_lists(split: Split) -> dict[str, int]:
 
 def _named(dataset: str) -> bool:
     """Whether it is the name of a card, or of the synthetic task."""
-    from ..datasets.card import cards
+    from ltr.datasets.cards.card import cards
 
     return dataset.partition(":")[0] == "synthetic" or dataset in cards()
 
 
 def _card(dataset: str):
     """The card of a dataset, or of the dataset a store was made from; None where there is none."""
-    from ..datasets.card import cards, load_card
+    from ltr.datasets.cards.card import cards, load_card
 
     name = dataset
     if dataset.partition(":")[0] == "synthetic":
         name = "synthetic"
     elif dataset not in cards() and (Path(dataset) / "manifest.json").is_file():
-        from ..datasets import open_store
+        from ltr.datasets import open_store
 
         name = (open_store(dataset).manifest.get("card") or {}).get("name", "")
     return load_card(name) if name in cards() else None

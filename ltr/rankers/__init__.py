@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..strict import bind, to_dict
-from . import baselines, neural, trees  # noqa: F401  (they register their rankers)
-from .bagged import BaggedRanker
+from ltr.schema import bind, to_dict
+
+from . import baselines, neural  # noqa: F401  (they register their rankers)
 from .base import RANKERS, FittedRanker, Progress, load_ranker
 from .config import HEADLINE, TrainingConfig
-from .fleet import fit_fleet, score_fleet
+from .ensembles.bagged import BaggedRanker
+from .ensembles.stacked import fit_fleet, score_fleet
+from .trees import boosters  # noqa: F401  (they register their rankers)
 
 __all__ = [
     "HEADLINE", "RANKERS", "BaggedRanker", "FittedRanker", "Progress", "TrainingConfig", "fit_fleet", "load_ranker",

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..catalogue import Catalogue
-from ..errors import InputError
-from ..strict import bind, to_dict
-from ..types import Split
+from ltr.catalogue import Catalogue
+from ltr.errors import InputError
+from ltr.schema import bind, to_dict
+from ltr.types import Split
+
 from .config import HEADLINE
 
 __all__ = ["RANKERS", "FittedRanker", "Job", "Progress", "load_ranker", "peak_memory", "thread_count"]
@@ -80,7 +81,7 @@ class Job:
 
 def measure_split(select: str, scores: np.ndarray, split: Split, objective: int) -> float:
     """One measure of flat scores, its mean over the lists of a split that count."""
-    from .. import metrics
+    from ltr import metrics
 
     values = metrics.evaluate([select], scores, split.labels[:, objective], split.offsets)
     return float(metrics.mean(next(iter(values.values()))))
@@ -320,7 +321,7 @@ def _check_replaceable(folder: Path) -> None:
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
-    from .. import __version__
+    from ltr import __version__
 
     used = {"torch": "torch", "lightgbm": "lightgbm", "catboost": "catboost", "numpy": "numpy"}
     found = {"ltr": __version__, "python": ".".join(map(str, sys.version_info[:3]))}

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
-from ..seeds import seed_of
-from ..types import Split
+from ltr.errors import InputError, unknown_name
+from ltr.seeds import seed_of
+from ltr.types import Split
+
 from .base import RANKERS, FittedRanker, Job, measure_split
 from .config import check
 

@@ -1,6 +1,6 @@
 """Settings of the neural rankers and of their training, as typed values. No torch here: the command line reads them.
 
-The dataclass is the schema (`ltr.strict` binds it): its fields are the only keys, its defaults the only defaults.
+The dataclass is the schema (`ltr.schema` binds it): its fields are the only keys, its defaults the only defaults.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = [
     "HEADLINE", "ConditioningConfig", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ltr.errors import InputError
 
 __all__ = ["read_facts", "whole_folder"]
 

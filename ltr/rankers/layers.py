@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..ops import no_autocast
+from ltr.ops import no_autocast
 
 __all__ = ["Dropout", "Keys", "attend", "attention_mask"]
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..types import Batch
+from ltr.types import Batch
+
 from .config import DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
 from .layers import Dropout, Keys, attend, attention_mask
 

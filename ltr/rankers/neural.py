@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
-from ..seeds import seed_of
-from ..strict import to_dict
-from ..types import Split
+from ltr.errors import InputError, unknown_name
+from ltr.schema import to_dict
+from ltr.seeds import seed_of
+from ltr.types import Split
+
 from .base import RANKERS, FittedRanker, Job
 from .config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, TransformerConfig
 
@@ -51,15 +52,16 @@ class NeuralRanker(FittedRanker):
         return self
 
     def _ready(self) -> None:
-        from . import lightning_module  # noqa: F401  (seconds, the first time)
+        from .training import loop  # noqa: F401  (seconds, the first time)
 
     def _fit(self, job: Job) -> int:
         import torch
 
-        from ..datasets import transforms
-        from ..datasets.module import Batches
-        from .lightning_module import train
+        from ltr.datasets import transforms
+        from ltr.datasets.batching.batches import Batches
+
         from .nets import build
+        from .training.loop import train
 
         settings, device = self.training, pick_device(job.accelerator)
         if device.type == "cuda":
@@ -98,7 +100,8 @@ class NeuralRanker(FittedRanker):
     def _gathered(self, split: Split):
         import torch
 
-        from ..datasets.module import Batches
+        from ltr.datasets.batching.batches import Batches
+
         from .nets import score_batch
 
         batches = Batches(split, device=self.device, transform=self.transform)
@@ -115,7 +118,8 @@ class NeuralRanker(FittedRanker):
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         import torch
 
-        from ..datasets.transforms import Transform
+        from ltr.datasets.transforms import Transform
+
         from .nets import build
 
         with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten at once

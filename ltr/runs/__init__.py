@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ..lazy import lazily
+from ltr.lazy import lazily
 
 _HOME = {
     "DataConfig": "config", "LossChoice": "config", "MethodChoice": "config", "RankerChoice": "config",
     "RunConfig": "config",
     "config_hash": "config", "read_config": "config", "resolve": "config", "seeds": "config",
-    "Record": "record", "execute": "run", "load_task": "tasks", "read_record": "record", "verify": "record",
-    "train_fleet": "fleet",
-    "join": "evaluate", "per_query": "evaluate", "to_frame": "evaluate", "summarise": "evaluate",
+    "Record": "record", "execute": "execute", "load_task": "load", "read_record": "record", "verify": "record",
+    "train_fleet": "stacked",
+    "join": "per_query", "per_query": "per_query", "to_frame": "per_query", "summarise": "per_query",
     "read_scores": "scores", "write_scores": "scores",
     "read_qrels": "trec", "read_run": "trec", "write_qrels": "trec", "write_run": "trec",
 }  # fmt: skip

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..rankers.config import HEADLINE, TrainingConfig
-from ..seeds import seed_of
-from ..strict import bind, override, read_toml, to_dict
+from ltr.errors import InputError
+from ltr.rankers.config import HEADLINE, TrainingConfig
+from ltr.schema import bind, override, read_toml, to_dict
+from ltr.seeds import seed_of
 
 __all__ = [
     "HEADLINE", "HYPERVOLUME", "DataConfig", "LossChoice", "MethodChoice", "RankerChoice", "RunConfig", "command",
@@ -188,9 +188,9 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def _with_ranker(config: RunConfig) -> RunConfig:
-    from ..methods.choices import loss_params, takes_loss
-    from ..metrics import measure
-    from ..rankers import RANKERS, resolve_params
+    from ltr.methods.loss_config import loss_params, takes_loss
+    from ltr.metrics import measure
+    from ltr.rankers import RANKERS, resolve_params
 
     name = config.ranker.name
     ranker = RankerChoice(name, resolve_params(name, config.ranker.params))
@@ -214,11 +214,12 @@ def _with_ranker(config: RunConfig) -> RunConfig:
 
 
 def _with_method(config: RunConfig) -> RunConfig:
-    from ..losses import LOSSES
-    from ..methods import METHODS
-    from ..metrics import measure
-    from ..rankers import resolve_params
-    from .tasks import own_measures
+    from ltr.losses import LOSSES
+    from ltr.methods import METHODS
+    from ltr.metrics import measure
+    from ltr.rankers import resolve_params
+
+    from .load import own_measures
 
     entry, data = METHODS[config.method.name], config.data
     what = f"method {entry.name!r}"
@@ -256,7 +257,7 @@ def _with_method(config: RunConfig) -> RunConfig:
 
 def _partition(asked: int | None, m: int) -> int:
     """H of the lattice; the protocol's where nothing was asked."""
-    from ..objectives.preferences import PARTITIONS
+    from ltr.objectives.preferences import PARTITIONS
 
     if asked is None and m not in PARTITIONS:
         raise InputError(

@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, places
+from ltr import __version__, paths
 
 if TYPE_CHECKING:
-    from ..types import Split, Task
+    from ltr.types import Split, Task
 
 __all__ = ["code", "data_hashes", "environment", "peak_memory", "reset_peak_memory"]
 
@@ -42,7 +42,7 @@ def code() -> dict:
     for path in sorted(_PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     found = {"version": __version__, "sources": digest.hexdigest()}
-    root = places.checkout()
+    root = paths.checkout()
     if root and (root / ".git").exists() and shutil.which("git"):
         commit = _git(root, "rev-parse", "HEAD")
         if commit:
@@ -107,7 +107,7 @@ def environment(device: str = "auto") -> dict:
 def _device(asked: str) -> str:
     import torch
 
-    from ..rankers.neural import pick_device
+    from ltr.rankers.neural import pick_device
 
     device = pick_device(asked)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..rankers.config import TrainingConfig
-from ..strict import bind
+from ltr.rankers.config import TrainingConfig
+from ltr.schema import bind
+
 from .config import LossChoice, RankerChoice, RunConfig, resolve
-from .tasks import load_task
+from .load import load_task
 
 if TYPE_CHECKING:
-    from ..types import Split, Task
+    from ltr.types import Split, Task
 
 __all__ = ["Estimate", "estimate"]
 
@@ -116,8 +117,8 @@ def estimate(config: RunConfig, task: Task | None = None) -> Estimate:
 
 def _trainings(config: RunConfig) -> int:
     """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
-    from ..methods import METHODS
-    from ..objectives import lattice
+    from ltr.methods import METHODS
+    from ltr.objectives import lattice
 
     claims = METHODS[config.method.name].claims
     models = len(lattice(len(config.data.objectives), config.preferences)) if claims["steers"] == "fitted" else 1
@@ -137,10 +138,10 @@ def _alone(config: RunConfig) -> RunConfig:
 def _net(config: RunConfig, train: Split, data: int) -> dict[str, Any]:
     import torch
 
-    from .. import losses
-    from ..datasets.module import Batches
-    from ..rankers import make_ranker
-    from ..rankers.nets import build
+    from ltr import losses
+    from ltr.datasets.batching.batches import Batches
+    from ltr.rankers import make_ranker
+    from ltr.rankers.nets import build
 
     settings = config.training
     shape = {"cells": settings.cells, "lists": settings.lists, "list_size": settings.list_size or None, "shuffle": True}

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, unknown_name
+from ltr.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..objectives import Labelling
-    from ..types import Split
-    from .chain import Chain
+    from ltr.objectives import Labelling
+    from ltr.types import Split
+
+    from .front_pipeline import Chain
     from .record import Record
 
 __all__ = ["Choice", "Front", "chain_on", "choose", "front_of_run", "front_on", "labelling_of_run"]
@@ -49,7 +50,7 @@ class Front:
     @property
     def member(self) -> np.ndarray:
         """bool `[preference]`: not dominated on the judging split; none where it has a point that is no number."""
-        from ..fronts import nondominated
+        from ltr.fronts import nondominated
 
         points = self.points[self.judge]
         if not np.isfinite(points).all():
@@ -58,7 +59,7 @@ class Front:
 
     def hypervolume(self, split: str) -> float:
         """Of the front's points on a split, seen from the origin; NaN where one is no number."""
-        from ..fronts import hypervolume
+        from ltr.fronts import hypervolume
 
         points = self.points[split][self.member]
         if len(points) == 0 or not np.isfinite(points).all():
@@ -93,7 +94,7 @@ class Front:
 
 def labelling_of_run(run: Path | str) -> Labelling:
     """How the labels of a run of a method were made; of a method's folder too."""
-    from ..objectives import Labelling
+    from ltr.objectives import Labelling
 
     folder = Path(run)
     folder = folder / "method" if (folder / "method").is_dir() else folder
@@ -105,7 +106,7 @@ def labelling_of_run(run: Path | str) -> Labelling:
 
 def front_of_run(record: Record, split: str = "test") -> Front:
     """The points of a finished run, those of validation among them: they say which make the front."""
-    from ..objectives import lattice
+    from ltr.objectives import lattice
 
     if "method" not in record.config:
         raise InputError("this run trained a ranker, which has no front", file=record.folder)
@@ -137,11 +138,12 @@ def chain_on(
         measures: one an objective.
         partition: H of the lattice; by default the protocol's, or the preferences it has models for.
         device: where it is computed.
-        options: of `ltr.runs.chain.chain`: reference, draws, seed, tensors.
+        options: of `ltr.runs.front_pipeline.chain`: reference, draws, seed, tensors.
     """
-    from ..objectives import lattice
-    from .chain import chain
-    from .trained import load
+    from ltr.objectives import lattice
+
+    from .front_pipeline import chain
+    from .systems import load
 
     method = load(folder, device)
     names = tuple(method.objectives)

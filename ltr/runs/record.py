@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from .files import fingerprints, sha256, whole_file
+from ltr.atomic import fingerprints, sha256, whole_file
+from ltr.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,7 @@ class Record:
 
     def mean(self, measure: str, split: str = "test", objective: str | None = None) -> float:
         """The mean of one measure; of the trained objective by default. NaN where no query counts."""
-        from ..metrics import measure as parse
+        from ltr.metrics import measure as parse
 
         name = repr(parse(measure))
         objective = objective or self.measures[0]["objective"]

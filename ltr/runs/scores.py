@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
-from .files import whole_file
+from ltr.atomic import whole_file
+from ltr.errors import InputError
 
 if TYPE_CHECKING:
-    from ..types import Split
+    from ltr.types import Split
 
 __all__ = ["SCHEMA", "check_scores", "read_scores", "scores_table", "source_rows", "write_scores"]
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
-from ..errors import InputError
-from .files import whole_file
+from ltr.atomic import whole_file
+from ltr.errors import InputError
+
 from .scores import check_scores, scores_table, source_rows
 
 if TYPE_CHECKING:
-    from ..types import Split
+    from ltr.types import Split
 
 __all__ = ["document_names", "looks_like_run", "read_qrels", "read_run", "scores_of_run", "write_qrels", "write_run"]
 

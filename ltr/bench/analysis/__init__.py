@@ -1,0 +1,1 @@
+"""What came out: results, leaderboards, fronts, published numbers."""

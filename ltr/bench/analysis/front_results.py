@@ -1,0 +1,188 @@
+"""Results of a suite of methods as a few tidy files; every front, interval and picture is computed from them.
+
+    fronts.parquet             a row a run x split x preference x objective: measure, mean, queries counted, left out
+    per_query_fronts.parquet   a row a run x test query x preference: a float32 column an objective, NaN where blank
+    runs.parquet               a row a run: status and reason, cost, selection, hashes; failed and missing runs too
+    suite.toml, chosen.toml, environment.json     as of any suite, see results.py
+
+A preference is its row in `ltr.objectives.lattice(m, suite.preferences)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.bench.suite.plan import Job
+from ltr.bench.suite.suite import Suite
+from ltr.errors import InputError
+
+from .results_io import COST, KEYS, find_runs, read_facts, read_frame, tidy_folder, write_facts, write_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["FRONT_COST", "FrontResults", "collect_fronts", "holds_fronts", "lattice_rows", "load_front_results"]
+
+FRONT_COST = (*COST, "models_trained", "seconds_a_point")
+_FILES = ("fronts.parquet", "per_query_fronts.parquet", "runs.parquet", "suite.toml", "environment.json")
+_POINT = ("split", "preference", "objective", "measure", "mean", "queries", "blank")
+
+
+@dataclass(frozen=True, eq=False)
+class FrontResults:
+    """What a suite of methods found.
+
+    Attributes:
+        suite: as it was run.
+        fronts: columns dataset, system, fold, seed, split ("vali" or "test"), preference (int16), objective, measure,
+            mean (NaN where no query counts), queries, blank.
+        per_query: columns dataset, system, fold, seed, query, preference and a float32 column an objective; test only.
+        runs: columns dataset, system, fold, seed, status, reason, test_queries, the cost columns with models_trained
+            and seconds_a_point, selected (hypervolume on validation, seen from the origin), config_hash, store_hash,
+            command.
+        chosen: the table of chosen.toml; empty where nothing was tuned.
+        environment: machine, versions, wall time, command.
+    """
+
+    suite: Suite
+    fronts: pd.DataFrame
+    per_query: pd.DataFrame
+    runs: pd.DataFrame
+    chosen: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lattice(self) -> np.ndarray:
+        """float64 `[preference, objective]`."""
+        from ltr.objectives import lattice
+
+        return lattice(len(self.suite.objectives), self.suite.preferences)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Runs without numbers, with the reason."""
+        return self.runs[self.runs.status != "done"]
+
+    @property
+    def systems(self) -> list[str]:
+        """Labels in the order of the suite."""
+        return [v.label for v in self.suite.variants()]
+
+    def points(self, dataset: str, system: str, fold: str, seed: int, split: str = "test") -> np.ndarray:
+        """The front of one run, float64 `[preference, objective]`; NaN where there is none."""
+        f = self.fronts
+        keys = (f.dataset == dataset) & (f.system == system) & (f.fold == fold) & (f.seed == seed) & (f.split == split)
+        table = f[keys].pivot(index="preference", columns="objective", values="mean")
+        return table.reindex(index=range(len(self.lattice)), columns=list(self.suite.objectives)).to_numpy(np.float64)
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the tidy files into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        write_frame(self.fronts, folder / "fronts.parquet")
+        # Values do not repeat: split into bytes they compress, as a dictionary they do not.
+        values = list(self.suite.objectives)
+        names = [c for c in self.per_query.columns if c not in values]
+        encoding = {"use_dictionary": names, "column_encoding": dict.fromkeys(values, "BYTE_STREAM_SPLIT")}
+        write_frame(self.per_query, folder / "per_query_fronts.parquet", **encoding)
+        write_frame(self.runs, folder / "runs.parquet")
+        write_facts(folder, self.suite, self.chosen, self.environment)
+        return folder
+
+
+def holds_fronts(folder: Path | str) -> bool:
+    """Whether results of methods lie in a folder, or in its `report` folder."""
+    return any((Path(folder) / inner / _FILES[0]).is_file() for inner in ("", "report"))
+
+
+def load_front_results(folder: Path | str) -> FrontResults:
+    """The results in a folder, or in its `report` folder.
+
+    Raises:
+        InputError: no results there, naming the files that are missing.
+    """
+    folder = tidy_folder(folder, _FILES)
+    suite, chosen, environment = read_facts(folder)
+    return FrontResults(suite, *(read_frame(folder / name) for name in _FILES[:3]), chosen, environment)
+
+
+def lattice_rows(preferences, lattice: np.ndarray) -> np.ndarray:
+    """int16 row of the lattice of each preference `[..., objective]`, given with float32 precision or better.
+
+    Raises:
+        InputError: one that is not on the lattice.
+    """
+    w = np.asarray(preferences, np.float64)
+    if w.shape[-1] != lattice.shape[1]:
+        raise InputError("preferences of another number of objectives", expected=f"{lattice.shape[1]}", came=w.shape)
+    distance = np.abs(w[..., None, :] - lattice).max(-1)
+    found = distance.argmin(-1)
+    off = np.take_along_axis(distance, found[..., None], -1)[..., 0] > 1e-5
+    if off.any():
+        raise InputError("a preference that is not on the lattice", came=w[off][0].tolist())
+    return found.astype(np.int16)
+
+
+def collect_fronts(
+    suite: Suite,
+    out: Path | str,
+    jobs: Iterable[Job],
+    *,
+    chosen: dict | None = None,
+    environment: dict | None = None,
+    ended: Mapping[str, tuple[str, str]] | None = None,
+) -> FrontResults:
+    """Reads the run folders of `jobs` below `out`; arguments and rules as `ltr.bench.analysis.results.collect`."""
+    import pandas as pd
+
+    from ltr.objectives import lattice as lattice_of
+    from ltr.runs.per_query import read_per_query
+
+    out, names = Path(out), list(suite.objectives)
+    lattice = lattice_of(len(names), suite.preferences)
+    fronts, runs, tables = [], [], []
+    for found in find_runs(out, jobs, FRONT_COST, ended or {}):
+        runs.append(found.row)
+        if found.record is None:
+            continue
+        rows = found.record.measures
+        at = lattice_rows([m["preference"] for m in rows], lattice)
+        for m, preference in zip(rows, at, strict=True):
+            mean = math.nan if m["mean"] is None else m["mean"]
+            fronts.append({**found.key, **m, "preference": preference, "mean": mean})
+        table = read_per_query(out / found.job.folder / "per_query" / "test.parquet")
+        measures = {m["objective"]: m["measure"] for m in rows}
+        tables.append(_wide(table, measures, names, lattice).assign(**found.key))
+        found.row["test_queries"] = tables[-1]["query"].nunique()
+    columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
+    columns += ["selected", "config_hash", "store_hash", "command"]
+    wide = [*KEYS, "query", "preference", *names]
+    return FrontResults(
+        suite,
+        pd.DataFrame(fronts, columns=[*KEYS, *_POINT]).astype({"preference": "int16", "mean": "float64"}),
+        pd.concat(tables, ignore_index=True)[wide] if tables else pd.DataFrame(columns=wide),
+        pd.DataFrame(runs, columns=columns).astype(dict.fromkeys(FRONT_COST, "float64")),
+        chosen or {},
+        environment or {},
+    )
+
+
+def _wide(table: pa.Table, measures: Mapping[str, str], names: list[str], lattice: np.ndarray) -> pd.DataFrame:
+    """A per-query table with a column an objective."""
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    parts = {name: table.filter(pc.equal(table["objective"], name)) for name in names}
+    first = parts[names[0]]
+    weights = first["preference"].combine_chunks().flatten().to_numpy().reshape(-1, len(names))
+    columns = {"query": first["query"].to_pandas(), "preference": lattice_rows(weights, lattice)}
+    for name, part in parts.items():
+        # Rows of an objective stand in the same order, preference by preference and query by query.
+        columns[name] = part[measures[name]].to_numpy().astype(np.float32)
+    return pd.DataFrame(columns)

@@ -1,0 +1,380 @@
+"""The leaderboard: who is better on the test queries, by how much, how surely, and at what cost.
+
+What the numbers are, for one dataset and one measure:
+
+    mean        rule "queries": over all test queries of all folds (with official folds every query is tested once),
+                each query's value averaged over seeds first; queries the measure leaves out do not count.
+                rule "folds": the mean of the folds' means, as the LETOR scripts and most papers report it.
+    interval    percentile bootstrap over queries of the seed-averaged values
+    letters     systems that share a letter do not differ: paired sign-flip randomisation test of every pair on the
+                same queries, Holm-corrected over all pairs
+    seed sd     standard deviation, over seeds, of the mean
+    regret      mean of the best possible ranker less that of the system, where the truth of the task is known
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ltr.errors import InputError, unknown_name
+from ltr.seeds import seed_of
+
+from .oracle import BEST_POSSIBLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from .results import Results
+
+__all__ = ["Leaderboard", "leaderboard", "markdown_table", "number", "per_query_values", "short_names"]
+
+Rule = Literal["queries", "folds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """One dataset's table.
+
+    Attributes:
+        dataset, measure, rule: what is ranked by.
+        table: a row a system, best first: system, baseline, mean, low, high, letters, seed_sd, regret, fit_seconds,
+            step_seconds, documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over
+            runs (of memory the largest).
+        all_measures: a row a system, a column a measure, by the same rule.
+        p: Holm-corrected p value of every pair of complete systems.
+        queries: test queries; counted: those in the mean; blank: those without a relevant document.
+        draws: of the bootstrap; patterns: draws of the randomisation test.
+        exact: systems that share no letter do differ; with many systems letters are runs of neighbours, see
+            `ltr.metrics.group_letters`.
+    """
+
+    dataset: str
+    measure: str
+    rule: Rule
+    table: pd.DataFrame
+    all_measures: pd.DataFrame
+    p: pd.DataFrame
+    queries: int
+    counted: int
+    blank: int
+    draws: int
+    patterns: int
+    level: float = 0.95
+    alpha: float = 0.05
+    exact: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def caption(self) -> str:
+        """What stands in the table, in a sentence or three."""
+        over = "over all test queries" if self.rule == "queries" else "over folds of the mean over their queries"
+        runs = (
+            " There are too many groups for a letter each: letters mark runs of neighbours none of which differ, and "
+            "systems that share none need not differ either."
+        )
+        return (
+            f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant "
+            f"document, {self.queries - self.counted or 'none'} left out by the measure. "
+            f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ "
+            f"significantly (paired randomisation, {self.patterns:,} draws, Holm over all pairs, alpha = "
+            f"{self.alpha:g})."
+        ) + ("" if self.exact else runs)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The table as text, one dictionary a row, for every page and terminal alike."""
+        regret = self.table.regret.notna().any()
+        rows = []
+        place = 0
+        for row in self.table.itertuples():
+            ranked = bool(np.isfinite(row.mean)) and not row.yardstick
+            place += ranked
+            text = {
+                "#": str(place) if ranked else "",
+                "system": row.system,
+                "mean": number(row.mean, 4),
+                "interval": f"{number(row.low, 4)} – {number(row.high, 4)}" if np.isfinite(row.low) else "",
+                "group": row.letters,
+                "seed sd": number(row.seed_sd, 4),
+                "regret": number(row.regret, 4),
+                "fit s": number(row.fit_seconds, 1),
+                "docs/s": _thousands(row.documents_per_second),
+                "parameters": _thousands(row.parameters),
+                "peak MiB": _thousands(row.peak_memory_bytes / 2**20),
+                "runs": f"{row.done}/{row.planned}" if row.planned else "",
+                "note": row.note,
+            }
+            rows.append(text if regret else {k: v for k, v in text.items() if k != "regret"})
+        return rows
+
+    def to_markdown(self) -> str:
+        """A Markdown table with its caption."""
+        return f"{markdown_table(self.rows(), left=('system', 'note', 'group'))}\n\n{self.caption()}\n"
+
+    def measures_markdown(self) -> str:
+        """Every measure, with a legend of the conventions behind the short names."""
+        short, legend = short_names(list(self.all_measures.columns))
+        rows = [
+            {"system": s, **{short[m]: number(v, 4) for m, v in values.items()}}
+            for s, values in self.all_measures.iterrows()
+        ]
+        return f"{markdown_table(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
+
+    def to_rich(self, width: int = 80) -> Table:
+        """The table for a terminal of `width` columns; what there is no room for is left to the report."""
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        rows = self.rows()
+        for row in rows:  # three digits of an interval say as much as four
+            row["interval"] = re.sub(r"(\d\.\d{3})\d", r"\1", row["interval"]).replace(" ", "")
+        taken, columns = 2, []
+        for column in ("#", "system", "mean", "interval", "group", "note", "regret", "fit s", *_WIDE):
+            longest = max((len(row.get(column, "")) for row in rows), default=0)
+            if longest and (column in _NEEDED or taken + max(longest, len(column)) + 3 <= width):
+                taken += min(max(longest, len(column)), 30) + 3
+                columns.append(column)
+        if "note" in columns:
+            columns.append(columns.pop(columns.index("note")))
+        table = Table(
+            title=f"{self.dataset}: {self.measure}",
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+        )
+        for column in columns:
+            left = column in ("system", "group", "note")
+            table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
+        for row, facts in zip(rows, self.table.itertuples(), strict=True):
+            cells = [escape(row[c]) for c in columns]  # "ltr[trees]" in a note is no style
+            table.add_row(*cells, style="dim" if facts.baseline or facts.yardstick else None)
+        return table
+
+
+_MOST_LETTERS = 26  # more cannot be read
+
+# Columns of the terminal's table: these always, those where it is wide.
+_NEEDED = ("#", "system", "mean", "interval", "group", "note")
+_WIDE = ("parameters", "seed sd", "docs/s", "peak MiB", "runs")
+
+
+def leaderboard(
+    results: Results,
+    dataset: str | None = None,
+    measure: str | None = None,
+    *,
+    systems: Sequence[str] | None = None,
+    rule: Rule = "queries",
+    draws: int = 10_000,
+    level: float = 0.95,
+    alpha: float = 0.05,
+) -> Leaderboard:
+    """The leaderboard of one dataset.
+
+    Args:
+        results: from `run_suite` or `load_results`.
+        dataset: the suite's first by default.
+        measure: what to rank by; the suite's headline by default. Intervals and letters need a measure whose values
+            a query were kept (the headline and the suite's `per_query`).
+        systems: labels to compare, all by default. Holm's correction is for the pairs of these.
+        rule: "queries" or "folds"; see the module. The interval and the tests are over queries either way.
+        draws: of the bootstrap and the randomisation test. The test takes more where the smallest p there can be would
+            not survive Holm's correction for that many pairs.
+        level: of the interval.
+        alpha: family-wise error rate of the letters.
+
+    Raises:
+        InputError: an unknown dataset or measure.
+    """
+    import pandas as pd
+
+    from ltr.metrics import measure as parse
+
+    dataset = dataset or results.suite.datasets[0]
+    measure = repr(parse(measure)) if measure else results.suite.headline
+    if dataset not in results.suite.datasets:
+        raise unknown_name("dataset of the results", dataset, results.suite.datasets)
+    if rule not in ("queries", "folds"):
+        raise InputError("unknown rule for the mean", expected="'queries' or 'folds'", came=rule)
+    wanted = list(results.systems if systems is None else systems)
+    values = results.values[(results.values.dataset == dataset) & (results.values.split == "test")]
+    values = values[values.system.isin(wanted)]
+    runs = results.runs[(results.runs.dataset == dataset) & results.runs.system.isin(wanted)]
+    known = list(dict.fromkeys(values.measure)) or list(results.suite.measures)
+    if measure not in known:
+        raise unknown_name("measure of the results", measure, known)
+
+    means = _means(values, rule)
+    labels = [s for s in results.systems if s in set(runs.system)]
+    matrix = per_query_values(results, dataset, measure, wanted)
+    variants = {v.label: v for v in results.suite.variants()}
+    rows = []
+    for label in labels:
+        mine = runs[runs.system == label]
+        done = mine[mine.status == "done"]
+        row = {
+            "system": label,
+            "baseline": label in variants and variants[label].baseline,
+            "yardstick": label == BEST_POSSIBLE,
+        }
+        row["mean"] = means.get((label, measure), np.nan)
+        row["low"], row["high"] = _interval(matrix.get(label), draws, level, dataset)
+        row["seed_sd"] = _seed_sd(values[(values.system == label) & (values.measure == measure)], rule)
+        row["regret"] = means.get((BEST_POSSIBLE, measure), np.nan) - row["mean"]
+        row |= {
+            "fit_seconds": done.fit_seconds.mean(), "step_seconds": done.train_step_seconds.mean(),
+            "documents_per_second": done.score_documents_per_second.mean(), "parameters": done.parameters.mean(),
+            "peak_memory_bytes": done.peak_memory_bytes.max(),
+            "done": len(done), "planned": 0 if row["yardstick"] else len(mine), "note": _note(mine),
+        }  # fmt: skip
+        rows.append(row)
+    complete = [s for s in labels if _complete(runs[runs.system == s]) and s in matrix and s != BEST_POSSIBLE]
+    pairs = len(complete) * (len(complete) - 1) // 2
+    patterns = max(draws, math.ceil(2 * pairs / alpha))
+    p, letters = _groups(matrix, complete, patterns, alpha, dataset)
+    exact = all(bool(set(letters[a]) & set(letters[b])) == (p.loc[a, b] >= alpha) for a in letters for b in letters)
+    table = pd.DataFrame(rows)
+    table["letters"] = [letters.get(s, "") for s in table.system]
+    table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)
+    ordered = [m for m in results.suite.measures if m in known]
+    everything = pd.DataFrame(
+        {m: [means.get((s, m), np.nan) for s in table.system] for m in ordered}, index=list(table.system)
+    )
+    counts = runs[runs.status == "done"].drop_duplicates("fold") if len(runs) else runs
+    counted = values[values.measure == measure].drop_duplicates("fold").queries.sum()
+    return Leaderboard(
+        dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted),
+        int(counts.test_blank.sum()), draws, patterns, level, alpha, exact,
+    )  # fmt: skip
+
+
+def _means(values: pd.DataFrame, rule: Rule) -> dict[tuple[str, str], float]:
+    """(system, measure) -> mean. Which queries count depends on labels alone, so the mean over a fold's queries of
+    seed-averaged values is the mean over seeds of the fold's means, weighted by the queries that count."""
+    folds = (
+        values.groupby(["system", "measure", "fold"], sort=False)
+        .agg(mean=("mean", "mean"), queries=("queries", "first"))
+        .reset_index()
+    )
+    found = {}
+    for key, part in folds.groupby(["system", "measure"], sort=False):
+        part = part[part["mean"].notna()]
+        weights = part.queries if rule == "queries" else None
+        found[key] = float(np.average(part["mean"], weights=weights)) if len(part) else float("nan")
+    return found
+
+
+def _seed_sd(values: pd.DataFrame, rule: Rule) -> float:
+    """Spread of the mean over the seeds that finished every fold."""
+    folds = values.fold.nunique()
+    whole = [part for _, part in values.groupby("seed") if len(part) == folds]
+    means = [_means(part, rule).popitem()[1] for part in whole]
+    return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
+
+def per_query_values(
+    results: Results, dataset: str, measure: str, systems: Sequence[str] | None = None
+) -> dict[str, pd.Series]:
+    """System -> seed-averaged value of each (fold, query) that counts; empty where values a query were not kept."""
+    table = results.per_query
+    if measure not in table.columns:
+        return {}
+    table = table[table.dataset == dataset]
+    if systems is not None:
+        table = table[table.system.isin(systems)]
+    found = {}
+    for label, mine in table.groupby("system", sort=False):
+        series = mine.astype({measure: "float64"}).groupby(["fold", "query"], sort=True)[measure].mean().dropna()
+        if len(series):
+            found[label] = series
+    return found
+
+
+def _interval(series, draws: int, level: float, dataset: str) -> tuple[float, float]:
+    from ltr.metrics.significance import bootstrap_interval
+
+    if series is None or len(series) < 2:
+        return float("nan"), float("nan")
+    # One seed for all systems: they are resampled alike, so intervals differ for what the systems do.
+    low, high = bootstrap_interval(series.to_numpy(), level=level, draws=draws, seed=seed_of("bootstrap", dataset))
+    return float(low), float(high)
+
+
+def _groups(matrix, complete: list[str], draws: int, alpha: float, dataset: str):
+    """Holm-corrected p values and the letters of the systems that were measured on the same queries."""
+    import pandas as pd
+
+    from ltr.metrics.significance import group_letters, holm, paired_randomisation
+
+    common = [s for s in complete if matrix[s].index.equals(matrix[complete[0]].index)]
+    if len(common) < 2:
+        return pd.DataFrame(np.ones((len(common),) * 2), index=common, columns=common), {}
+    values = np.stack([matrix[s].to_numpy() for s in common])
+    adjusted = holm(paired_randomisation(values, draws=draws, seed=seed_of("randomisation", dataset)))
+    letters = group_letters(values.mean(1), adjusted, alpha=alpha, most=_MOST_LETTERS)
+    return pd.DataFrame(adjusted, index=common, columns=common), dict(zip(common, letters, strict=True))
+
+
+def _complete(runs: pd.DataFrame) -> bool:
+    """Every fold has a finished run, so the system was tested on every query."""
+    return set(runs[runs.status == "done"].fold) == set(runs.fold)
+
+
+def _note(runs: pd.DataFrame) -> str:
+    """What did not work, in a few words: the count and the first reason. Else, whether it was trained in fleets."""
+    lost = runs[~runs.status.isin(["done", "truth"])]
+    if not len(lost):
+        fleet = runs["fleet"].max() if "fleet" in runs else np.nan
+        return f"up to {fleet:.0f} trained together; times are shares" if fleet > 1 else ""
+    counts = ", ".join(f"{n} {status}" for status, n in lost.status.value_counts(sort=False).items())
+    reason = next((r for r in lost.reason if isinstance(r, str) and r), "")
+    return f"{counts}: {reason}" if reason else counts
+
+
+_NAME = re.compile(r"(?P<name>\w+)(?:\((?P<convention>.*)\))?(?:@(?P<cut>\d+))?$")
+
+
+def short_names(measures: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Short column heads for measures, and the legend that gives each convention back.
+
+    >>> short, legend = short_names(["nDCG(gain=exp2,empty=skip)@5", "RR(empty=0)"])
+    >>> short["RR(empty=0)"], legend[1]
+    ('RR [2]', '[2] `RR(empty=0)`')
+    """
+    conventions: dict[tuple[str, str], list[str]] = {}
+    for text in measures:
+        match = _NAME.match(text)
+        key = (match["name"], match["convention"] or "") if match else (text, "")
+        conventions.setdefault(key, []).append(text)
+    short, legend = {}, []
+    for number, ((name, convention), members) in enumerate(conventions.items(), start=1):
+        for text in members:
+            cut = f"@{_NAME.match(text)['cut']}" if _NAME.match(text) and _NAME.match(text)["cut"] else ""
+            short[text] = f"{name}{cut} [{number}]"
+        legend.append(f"[{number}] `{name}({convention})`" if convention else f"[{number}] `{name}`")
+    return short, legend
+
+
+def number(value, digits: int) -> str:
+    """A number for a table; nothing where there is none."""
+    return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else ""
+
+
+def _thousands(value) -> str:
+    return f"{value:,.0f}" if value is not None and np.isfinite(value) else ""
+
+
+def markdown_table(rows: list[dict[str, str]], left: tuple[str, ...]) -> str:
+    if not rows:
+        return "(no systems)"
+    columns = [c for c in rows[0] if any(r[c] for r in rows)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(":--" if c in left else "--:" for c in columns) + "|"]
+    lines += ["| " + " | ".join(str(r[c]).replace("|", "\\|").replace("\n", " ") for c in columns) + " |" for r in rows]
+    return "\n".join(lines)

@@ -1,0 +1,178 @@
+"""Results as a few tidy files: everything a page says is computed from them, without the run folders.
+
+    results.parquet      a row a run x split x measure: mean, queries that count, queries left out
+    runs.parquet         a row a run: status and reason, cost, selection, hashes; failed and missing runs too
+    per_query.parquet    a row a run x test query: a float32 column for each measure that is kept
+    curves.parquet       a row a run x epoch or iteration: the select measure on validation
+    suite.toml           the suite with every default written out
+    chosen.toml          what tuning tried and chose
+    environment.json     machine, versions, wall time, the command
+
+Names are dictionary-encoded and the files compressed: 300 runs over 784 queries take about 1 MB. Those of a suite of
+methods: front_results.py; what the two share: results_io.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltr.bench.suite.plan import Job
+from ltr.bench.suite.suite import Suite
+from ltr.errors import InputError
+
+from .front_results import FrontResults, collect_fronts, holds_fronts, load_front_results
+from .results_io import COST, KEYS, find_runs, read_facts, read_frame, tidy_folder, write_facts, write_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_front_results", "load_results"]
+
+_FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
+
+_COST = (*COST, "fleet")  # of a run that trained with others, how many they were: its seconds are a share
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a suite found.
+
+    Attributes:
+        suite: as it was run.
+        values: columns dataset, system, fold, seed, split, measure, mean, queries, blank.
+        runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, the cost columns, selected
+            (value on validation), config_hash, store_hash, command.
+        per_query: columns dataset, system, fold, seed, query and a column a measure; NaN where a query is left out.
+        curves: columns dataset, system, fold, seed, step, value.
+        chosen: the table of chosen.toml; empty where nothing was tuned.
+        environment: machine, versions, wall time, command.
+    """
+
+    suite: Suite
+    values: pd.DataFrame
+    runs: pd.DataFrame
+    per_query: pd.DataFrame
+    curves: pd.DataFrame
+    chosen: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Runs without numbers, with the reason."""
+        return self.runs[self.runs.status != "done"]
+
+    @property
+    def systems(self) -> list[str]:
+        """Labels in the order of the suite; what the suite does not name (the best possible ranker) comes last."""
+        named = [v.label for v in self.suite.variants()]
+        return [*named, *(s for s in dict.fromkeys(self.values.system) if s not in named)]
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the tidy files into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        write_frame(self.values, folder / "results.parquet")
+        write_frame(self.runs, folder / "runs.parquet")
+        write_frame(self.per_query, folder / "per_query.parquet")
+        write_frame(self.curves, folder / "curves.parquet")
+        write_facts(folder, self.suite, self.chosen, self.environment)
+        return folder
+
+
+def load_results(folder: Path | str) -> Results:
+    """The results in a folder, or in its `report` folder.
+
+    Raises:
+        InputError: no results there, naming the files that are missing.
+    """
+    if holds_fronts(folder):
+        raise InputError(
+            "these are results of methods for several objectives", file=folder, do="Read them with load_front_results"
+        )
+    folder = tidy_folder(folder, _FILES)
+    frames = [read_frame(folder / name) for name in _FILES[:4]]
+    frames[1][[c for c in _COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
+    suite, chosen, environment = read_facts(folder)
+    return Results(suite, *frames, chosen, environment)
+
+
+def collect(
+    suite: Suite,
+    out: Path | str,
+    jobs: Iterable[Job],
+    *,
+    chosen: dict | None = None,
+    environment: dict | None = None,
+    ended: Mapping[str, tuple[str, str]] | None = None,
+) -> Results:
+    """Reads the run folders of `jobs` below `out`.
+
+    Args:
+        ended: folder of a job -> (status, reason) as the launcher saw it end; says more than the folder where a worker
+            died or nothing was written.
+
+    A job without a folder is a row with status "missing"; a folder that holds a run of another config (the suite was
+    edited since) is "stale" and none of its numbers are taken.
+    """
+    import pandas as pd
+
+    from ltr.runs.per_query import read_per_query, to_frame
+
+    out = Path(out)
+    kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
+    values, runs, tables, curves = [], [], [], []
+    for found in find_runs(out, jobs, _COST, ended or {}):
+        runs.append(found.row)
+        if found.record is None:
+            continue
+        key, job, record = found.key, found.job, found.record
+        main = job.config.data.objective or record.measures[0]["objective"]
+        for m in record.measures:
+            if m["objective"] == main:
+                mean = math.nan if m["mean"] is None else m["mean"]
+                values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
+        table = to_frame(read_per_query(out / job.folder / "per_query" / "test.parquet"))
+        table = table[(table.objective == main) & table.preference.isna()]
+        found.row.update(test_queries=len(table), test_blank=int(table.blank.sum()))
+        tables.append(table[["query", *kept]].astype(dict.fromkeys(kept, "float32")).assign(**key))
+        curves += [{**key, "step": step, "value": value} for step, value in _curve(out / job.folder)]
+    return Results(
+        suite,
+        pd.DataFrame(values, columns=[*KEYS, "split", "measure", "mean", "queries", "blank"]),
+        pd.DataFrame(
+            runs,
+            columns=[
+                *KEYS,
+                "status",
+                "reason",
+                "test_queries",
+                "test_blank",
+                *_COST,
+                "selected",
+                "config_hash",
+                "store_hash",
+                "command",
+            ],
+        ).astype(dict.fromkeys(_COST, "float64")),
+        pd.concat(tables, ignore_index=True)[[*KEYS, "query", *kept]]
+        if tables
+        else pd.DataFrame(columns=[*KEYS, "query", *kept]),
+        pd.DataFrame(curves, columns=[*KEYS, "step", "value"]),
+        chosen or {},
+        environment or {},
+    )
+
+
+def _curve(folder: Path) -> list[tuple[int, float]]:
+    """(epoch or iteration, select measure on validation) of a run, as its ranker left it; empty for baselines."""
+    path = folder / "ranker" / "training.json"
+    history = json.loads(path.read_text()).get("history", []) if path.is_file() else []
+    return [
+        (int(h.get("epoch", h.get("iteration", i))), float(h["vali"]))
+        for i, h in enumerate(history)
+        if h.get("vali") is not None
+    ]

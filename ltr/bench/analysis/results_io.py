@@ -1,0 +1,126 @@
+"""What results of rankers and of methods share: run folders read one by one, frames and facts written and read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltr import schema
+from ltr.atomic import whole_file
+from ltr.bench.suite.plan import Job
+from ltr.bench.suite.suite import Suite, check
+from ltr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ltr.runs import Record
+
+__all__ = [
+    "COST", "KEYS", "FoundRun", "find_runs", "read_facts", "read_frame", "tidy_folder", "write_facts", "write_frame",
+]  # fmt: skip
+
+KEYS = ("dataset", "system", "fold", "seed")
+COST = (
+    "fit_seconds",
+    "score_seconds",
+    "score_documents_per_second",
+    "train_documents_per_second",
+    "train_step_seconds",
+    "parameters",
+    "peak_memory_bytes",
+)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A job and what its folder holds.
+
+    Attributes:
+        key: dataset, system, fold, seed.
+        row: of the table of runs: the key, status, reason, the cost columns, selected, hashes, command.
+        record: of a finished run; None for one without numbers.
+    """
+
+    job: Job
+    key: dict[str, Any]
+    row: dict[str, Any]
+    record: Record | None
+
+
+def find_runs(
+    out: Path, jobs: Iterable[Job], cost: Sequence[str], ended: Mapping[str, tuple[str, str]]
+) -> Iterator[FoundRun]:
+    """Every job with its row. Arguments as `collect`; `cost` are the columns taken from the record's cost."""
+    from ltr.runs import config_hash, read_record, resolve
+
+    for job in jobs:
+        key = {"dataset": job.dataset, "system": job.system, "fold": job.fold, "seed": job.seed}
+        record = read_record(out / job.folder)
+        if record is None or not record.done and job.folder in ended:
+            status, reason = ended.get(job.folder, ("missing", "not run yet"))
+            yield FoundRun(job, key, {**key, "status": status, "reason": reason}, None)
+        elif record.config_hash != config_hash(resolve(job.config)):
+            reason = "the folder holds a run of another config"
+            yield FoundRun(job, key, {**key, "status": "stale", "reason": reason}, None)
+        else:
+            row = {**key, "status": record.status, "reason": record.reason}
+            row |= {name: record.cost.get(name) for name in cost}
+            row |= {"selected": record.selection.get("value"), "config_hash": record.config_hash}
+            row |= {"store_hash": record.hashes.get("store"), "command": record.command}
+            yield FoundRun(job, key, row, record if record.done else None)
+
+
+def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
+    """The folder that holds the tidy files: this one, or its `report`.
+
+    Raises:
+        InputError: no results there, naming the files that are missing.
+    """
+    folder = Path(folder)
+    if not (folder / files[0]).is_file() and (folder / "report" / files[0]).is_file():
+        folder = folder / "report"
+    missing = [name for name in files if not (folder / name).is_file()]
+    if len(missing) == len(files):
+        raise InputError(
+            "no results of a suite here", file=folder, expected="the folder of a suite that ran, or of its results",
+            do="Run one: ltr bench run SUITE --out FOLDER",
+        )  # fmt: skip
+    if missing:
+        raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
+    return folder
+
+
+def write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    """suite.toml, chosen.toml where something was tuned, environment.json."""
+    schema.write_toml(folder / "suite.toml", suite)
+    if chosen:
+        schema.write_toml(folder / "chosen.toml", chosen)
+    with whole_file(folder / "environment.json") as path:
+        path.write_text(json.dumps(environment, indent=1, sort_keys=True) + "\n")
+
+
+def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
+    """What `write_facts` wrote: suite, chosen, environment."""
+    suite = check(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
+    chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
+    return suite, chosen, json.loads((folder / "environment.json").read_text())
+
+
+def write_frame(frame: pd.DataFrame, path: Path, **encoding) -> None:
+    """A frame as Parquet, whole or not at all; `encoding` as pyarrow takes it."""
+    # Names become dictionaries (a system's name is stored once, not a row), numbers keep their type.
+    names = {c: "category" for c in frame.columns if frame[c].dtype == object or str(frame[c].dtype).startswith("str")}
+    with whole_file(path) as beside:
+        frame.astype(names).to_parquet(beside, index=False, compression="zstd", **encoding)
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """What `write_frame` wrote, names as text."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    return frame.astype({c: "str" for c in frame.columns if str(frame[c].dtype) == "category"})

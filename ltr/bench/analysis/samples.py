@@ -1,0 +1,204 @@
+"""A few test queries and the ten documents each method ranks first at each preference, read from the run folders.
+
+The tidy results do not carry scores, so pages written from them alone show no documents. Labels come from the data, as
+they do for every measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.seeds import seed_of
+
+if TYPE_CHECKING:
+    from ltr.types import Split
+
+    from .results import FrontResults
+
+__all__ = ["Sample", "best_documents", "collect", "pick"]
+
+BEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One query and who ranks what first.
+
+    Attributes:
+        fold, query: which; seed: of the runs that ranked it.
+        documents: a name each.
+        labels: `[document, objective]`.
+        best: system -> `[preference, place]` numbers of documents.
+        values: system -> `[preference, objective]` measures of this ranking, NaN where the query does not count.
+    """
+
+    fold: str
+    query: str
+    seed: int
+    documents: Sequence[str]
+    labels: np.ndarray
+    best: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+
+    def payload(self, systems: Sequence[str]) -> dict[str, Any]:
+        """Plain lists, with the documents somebody ranks among the best; a system without scores is None."""
+        from ltr.bench.pages.explorer import _whole
+
+        shown = np.unique(np.concatenate([self.best[s].ravel() for s in systems if s in self.best]))
+        number = np.full(len(self.documents), -1)
+        number[shown] = np.arange(len(shown))
+        return {
+            "fold": self.fold,
+            "query": self.query,
+            "seed": self.seed,
+            "of": len(self.documents),
+            "documents": [str(self.documents[d]) for d in shown],
+            "labels": [[round(float(v), 3) for v in self.labels[d]] for d in shown],
+            "best": [number[self.best[s]].tolist() if s in self.best else None for s in systems],
+            "values": [_whole(self.values[s]) if s in self.values else None for s in systems],
+        }
+
+
+def collect(results: FrontResults, folder: Path | str, dataset: str, count: int = 5) -> list[Sample]:
+    """Sample queries of one dataset, from the fold and seed that most systems finished.
+
+    Args:
+        results: of the suite that ran into `folder`.
+        folder: the suite's, with its `runs`.
+        count: queries.
+
+    Returns:
+        Nothing where no run folder is there.
+
+    Raises:
+        InputError: the data of a run cannot be opened any more, or its scores are not of this data.
+    """
+    from ltr.runs import load_task
+    from ltr.runs.config import RunConfig
+    from ltr.runs.per_query import join
+    from ltr.runs.scores import read_scores
+    from ltr.schema import bind, read_toml
+
+    places = _places(results, Path(folder), dataset)
+    if not places:
+        return []
+    objectives = list(results.suite.objectives)
+    weights = results.lattice
+    first = next(iter(places.values()))
+    split = load_task(bind(RunConfig, read_toml(first / "config.toml"), file=first / "config.toml")).test
+    numbers = candidates(split)
+    scores: dict[str, list[np.ndarray]] = {}
+    for system, place in places.items():
+        joined = join(split, read_scores(place / "scores" / "test.parquet"))
+        found = {_key(weight): aligned for weight, aligned in joined if weight is not None}
+        if all(_key(w) in found for w in weights):
+            whole = [found[_key(w)] for w in weights]
+            scores[system] = [np.stack([s[_span(split, q)] for s in whole]) for q in numbers]
+    if not scores:
+        return []
+    best = {system: [best_documents(each) for each in mine] for system, mine in scores.items()}
+    measures = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective")
+    measures = dict(zip(measures.objective, measures.measure, strict=True))
+    fold, seed = _most(results, dataset)
+    samples = []
+    for c in pick(best, count):
+        span = _span(split, numbers[c])
+        labels = np.stack([split.label(o)[span] for o in objectives], axis=-1)
+        names = [f"row {r}" for r in range(span.start, span.stop)] if split.doc_ids is None else split.doc_ids[span]
+        values = {s: _values(mine[c], labels, [measures[o] for o in objectives]) for s, mine in scores.items()}
+        query = str(split.query_ids[numbers[c]])
+        samples.append(Sample(fold, query, seed, names, labels, {s: b[c] for s, b in best.items()}, values))
+    return samples
+
+
+def _most(results: FrontResults, dataset: str) -> tuple[str, int]:
+    """Fold and seed that most systems finished, the first of equals."""
+    runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
+    counts = runs.groupby(["fold", "seed"], sort=False).size()
+    fold, seed = counts.index[int(counts.to_numpy().argmax())]
+    return str(fold), int(seed)
+
+
+def _places(results: FrontResults, folder: Path, dataset: str) -> dict[str, Path]:
+    """Run folder of each system for the fold and seed of the samples."""
+    from ltr.bench.suite.plan import dataset_slug
+    from ltr.bench.suite.suite import slug
+
+    runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
+    if not len(runs):
+        return {}
+    fold, seed = _most(results, dataset)
+    slugs = {v.label: v.slug for v in results.suite.variants()}
+    found = {}
+    for system in runs[(runs.fold == fold) & (runs.seed == seed)].system:
+        place = folder / "runs" / dataset_slug(dataset) / slugs.get(system, slug(system)) / slug(fold) / f"seed{seed}"
+        if (place / "scores" / "test.parquet").is_file() and (place / "config.toml").is_file():
+            found[system] = place
+    return found
+
+
+def _key(weights) -> tuple[int, ...]:
+    """Preferences by value: finer than any lattice, coarser than float32."""
+    return tuple(np.rint(np.asarray(weights, float) * 10_000).astype(int).tolist())
+
+
+def _span(split: Split, number: int) -> slice:
+    return slice(int(split.offsets[number]), int(split.offsets[number + 1]))
+
+
+def _values(scores: np.ndarray, labels: np.ndarray, measures: Sequence[str]) -> np.ndarray:
+    """Measures of one list, `[preference, objective]`, from scores `[preference, document]`."""
+    from ltr.metrics import evaluate
+
+    n = len(labels)
+    offsets = np.arange(len(scores) + 1) * n  # every preference's ranking of it is a list
+    flat = np.ascontiguousarray(scores).ravel()
+    repeated = np.tile(labels, (len(scores), 1))
+    found = [evaluate([m], flat, repeated[:, k], offsets)[m] for k, m in enumerate(measures)]
+    return np.stack(found, axis=-1)
+
+
+def best_documents(scores: np.ndarray, best: int = BEST) -> np.ndarray:
+    """Numbers of the documents that rank first, best first; equal scores keep their order. `[..., document]` ->
+    `[..., place]`.
+
+    >>> best_documents(np.array([1.2, 0.4, 1.9, -0.3]), 3).tolist()
+    [2, 0, 1]
+    """
+    return np.argsort(-np.asarray(scores), axis=-1, kind="stable")[..., :best]
+
+
+def candidates(split: Split, most: int = 200) -> np.ndarray:
+    """Lists worth showing: more documents than the page shows, and a positive label of every objective; if no list is
+    like that, the longest."""
+    positive = np.stack(
+        [[part.max(initial=0) > 0 for part in np.split(split.label(o), split.offsets[1:-1])] for o in split.objectives]
+    )
+    good = np.flatnonzero(positive.all(0) & (split.lengths > BEST))
+    if not len(good):
+        return np.argsort(-split.lengths, kind="stable")[:most]
+    generator = np.random.default_rng(seed_of("sample queries", split.name))
+    return np.sort(generator.choice(good, most, replace=False)) if len(good) > most else good
+
+
+def pick(best: Mapping[str, Sequence[np.ndarray]], count: int) -> list[int]:
+    """Numbers of the queries whose best documents change most with the preference, over all systems.
+
+    Args:
+        best: system -> `[preference, place]` of each query.
+        count: how many.
+    """
+    change = np.mean([[_changed(each) for each in queries] for queries in best.values()], axis=0)
+    return np.argsort(-change, kind="stable")[:count].tolist()
+
+
+def _changed(best: np.ndarray) -> float:
+    """Share of documents somewhere among the best that are not there at every preference."""
+    sets = [set(row) for row in best.tolist()]
+    somewhere = set.union(*sets)
+    return 1 - len(set.intersection(*sets)) / len(somewhere)

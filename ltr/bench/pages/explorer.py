@@ -1,0 +1,249 @@
+"""What the pages let a reader play with, as plain data: values a query for the drill-down, points for the explorer.
+
+A payload is nested lists and dictionaries of strings and whole numbers (measures in ten-thousandths, preferences in
+parts of the lattice, None where there is no value), so that a test reads it as the page does. `pack` makes it the text
+that is embedded: JSON, deflated, base64. Twenty methods at 66 preferences over three objectives take about 2 MB.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.seeds import seed_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ltr.bench.analysis.leaderboard import Leaderboard
+    from ltr.bench.analysis.results import FrontResults, Results
+    from ltr.bench.analysis.samples import Sample
+
+__all__ = ["SCALE", "drill", "front", "pack", "unpack"]
+
+SCALE = 10_000  # measures are embedded as whole numbers of this fraction: the four digits that tables print
+# Values a query that a page embeds. Above it the drill-down shows a seeded sample of the queries, and says so.
+MOST_VALUES = 600_000
+
+
+def pack(payload: Any) -> str:
+    """The text a page embeds; the browser inflates it."""
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode("ascii"), 9)).decode("ascii")
+
+
+def unpack(text: str) -> Any:
+    """The payload of `pack`.
+
+    >>> unpack(pack({"preference": [7, 3], "mean": None}))
+    {'preference': [7, 3], 'mean': None}
+    """
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def drill(results: Results, board: Leaderboard, most: int = MOST_VALUES) -> dict[str, Any] | None:
+    """Values a query of every ranked system, for the comparison of any two of them; None with fewer than two.
+
+    Args:
+        results, board: a suite of rankers and the leaderboard of one of its datasets.
+        most: values to embed at most.
+
+    Returns:
+        kind "single", measure, scale, systems (in the leaderboard's order), start (the two compared first: the best,
+        and the next of another ranker), queries (see `_queries`), values `[system][query]`, averaged over seeds, p
+        `[system][system]`, of the leaderboard's test, None for systems it left out.
+    """
+    from ltr.bench.analysis.leaderboard import per_query_values
+
+    values = per_query_values(results, board.dataset, board.measure)
+    systems = [row.system for row in board.table.itertuples() if row.system in values and not row.yardstick]
+    if len(systems) < 2:
+        return None
+    index = values[systems[0]].index
+    for system in systems[1:]:
+        index = index.union(values[system].index)
+    kept = _sample(len(index), len(systems), most, board.dataset)
+    ranker = {v.label: v.ranker for v in results.suite.variants()}
+    others = (i for i, s in enumerate(systems) if ranker.get(s) != ranker.get(systems[0]))
+    return {
+        "kind": "single",
+        "measure": board.measure,
+        "scale": SCALE,
+        "systems": systems,
+        "start": [0, next(others, 1)],
+        "queries": _queries(index[kept], len(index)),
+        "values": [_whole(values[s].reindex(index).to_numpy()[kept]) for s in systems],
+        "p": _whole(board.p.reindex(index=systems, columns=systems).to_numpy()),
+    }
+
+
+def front(
+    results: FrontResults,
+    dataset: str,
+    *,
+    systems: Sequence[str] = (),
+    samples: Sequence[Sample] = (),
+    most: int = MOST_VALUES,
+) -> dict[str, Any] | None:
+    """The points of every system at every preference, and its values a query; None without finished runs.
+
+    A point is the mean over all queries of all folds, seeds averaged first.
+
+    Args:
+        results: a suite of methods.
+        dataset: one of its datasets.
+        systems: labels in the order of the page; as the results have them by default.
+        samples: queries whose best documents are shown.
+        most: values a query to embed at most.
+
+    Returns:
+        kind "front", dataset, scale, objectives, measures (one an objective), partition H, lattice
+        `[preference][objective]` in parts of H, systems: name, points {vali, test} `[preference][objective]`, sd over
+        seeds of the test points (None with one seed), front (1 where the validation point is non-dominated among the
+        system's own); start (the two compared first), queries, values `[system][preference][objective][query]`,
+        samples (see `Sample.payload`).
+    """
+    from ltr.fronts import nondominated
+
+    table = results.fronts[results.fronts.dataset == dataset]
+    if not len(table):
+        return None
+    objectives = list(results.suite.objectives)
+    named = [s for s in dict.fromkeys(table.system) if s not in systems]
+    systems = [s for s in systems if s in set(table.system)] + named
+    weights, partition = results.lattice, results.suite.preferences
+    measures = table.drop_duplicates("objective").set_index("objective").measure
+    shape = (len(weights), len(objectives))
+    described = []
+    for system in systems:
+        mine = table[table.system == system]
+        means = {split: _points(mine[mine.split == split], objectives, shape) for split in ("vali", "test")}
+        judged = means["vali"].mean
+        finite = np.isfinite(judged).all(1)
+        member = np.zeros(len(judged), bool)
+        member[finite] = nondominated(judged[finite])
+        described.append(
+            {
+                "name": system,
+                "points": {split: _whole(found.mean) for split, found in means.items()},
+                "sd": _whole(means["test"].sd) if means["test"].seeds > 1 else None,
+                "seeds": means["test"].seeds,
+                "front": member.astype(int).tolist(),
+            }
+        )
+    queries, values = _front_values(results, dataset, systems, objectives, len(weights), samples, most)
+    return {
+        "kind": "front",
+        "dataset": dataset,
+        "scale": SCALE,
+        "objectives": objectives,
+        "measures": [str(measures[o]) for o in objectives],
+        "partition": partition,
+        "lattice": np.rint(weights * partition).astype(int).tolist(),
+        "systems": described,
+        "start": [0, min(1, len(systems) - 1)],
+        "queries": queries,
+        "values": values,
+        "samples": [sample.payload(systems) for sample in samples],
+    }
+
+
+class _Means:
+    """Points of one system on one split: `mean` and `sd` over seeds, float64 `[preference, objective]`."""
+
+    def __init__(self, mean: np.ndarray, sd: np.ndarray, seeds: int):
+        self.mean, self.sd, self.seeds = mean, sd, seeds
+
+
+def _points(rows: pd.DataFrame, objectives: Sequence[str], shape: tuple[int, int]) -> _Means:
+    # A seed's point is the mean over folds, weighted by the queries that count: the mean over all test queries.
+    rows = rows[rows["mean"].notna() & (rows.queries > 0)]
+    seeds = list(dict.fromkeys(rows.seed))
+    column = rows.objective.map({o: k for k, o in enumerate(objectives)}).to_numpy(int)
+    place = (rows.seed.map({s: i for i, s in enumerate(seeds)}).to_numpy(int), rows.preference.to_numpy(int), column)
+    total, count = np.zeros((len(seeds), *shape)), np.zeros((len(seeds), *shape))
+    np.add.at(total, place, (rows["mean"] * rows.queries).to_numpy(float))
+    np.add.at(count, place, rows.queries.to_numpy(float))
+    cube = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    there = np.isfinite(cube)
+    n = there.sum(0)
+    filled = np.where(there, cube, 0.0)
+    mean = np.divide(filled.sum(0), n, out=np.full(shape, np.nan), where=n > 0)
+    square = np.where(there, (cube - mean) ** 2, 0.0).sum(0)
+    sd = np.sqrt(np.divide(square, n - 1, out=np.full(shape, np.nan), where=n > 1))
+    return _Means(mean, sd, len(seeds))
+
+
+def _front_values(
+    results: FrontResults,
+    dataset: str,
+    systems: Sequence[str],
+    objectives: Sequence[str],
+    points: int,
+    samples: Sequence[Sample],
+    most: int,
+) -> tuple[dict[str, Any], list]:
+    """The queries that are shown and their values `[system][preference][objective][query]`, averaged over seeds."""
+    import pandas as pd
+
+    table = results.per_query
+    table = table[(table.dataset == dataset) & table.system.isin(systems)]
+    groups = table.groupby(["fold", "query"], sort=True)
+    number = groups.ngroup().to_numpy()
+    index = pd.MultiIndex.from_tuples(list(groups.groups), names=["fold", "query"])
+    kept = _sample(len(index), len(systems) * points * len(objectives), most, dataset)
+    wanted = [key for key in ((s.fold, s.query) for s in samples) if key in index]
+    kept = np.union1d(kept, index.get_indexer(wanted)) if wanted else kept
+    place = np.full(len(index), -1)
+    place[kept] = np.arange(len(kept))
+    row = place[number]
+    table, row = table[row >= 0], row[row >= 0]
+    total, count = np.zeros((2, len(systems), points, len(objectives), len(kept)))
+    number = table.system.map({s: i for i, s in enumerate(systems)}).to_numpy(int)
+    preference = table.preference.to_numpy(int)
+    for k, objective in enumerate(objectives):
+        values = table[objective].to_numpy(float)
+        there = np.isfinite(values)
+        place_of = (number[there], preference[there], k, row[there])
+        np.add.at(total, place_of, values[there])
+        np.add.at(count, place_of, 1.0)
+    values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return _queries(index[kept], len(index)), _whole(values)
+
+
+def _sample(queries: int, values_a_query: int, most: int, name: str) -> np.ndarray:
+    """Which queries are shown, ascending: all of them where there is room."""
+    room = max(1, most // values_a_query)
+    if queries <= room:
+        return np.arange(queries)
+    chosen = np.random.default_rng(seed_of("drill", name)).choice(queries, room, replace=False)
+    return np.sort(chosen)
+
+
+def _queries(index: pd.MultiIndex, of: int) -> dict[str, Any]:
+    """Names of the queries that are shown: ids, folds, fold (its number, a query) and how many there are in all."""
+    folds = list(dict.fromkeys(index.get_level_values("fold").astype(str)))
+    number: Mapping[str, int] = {f: i for i, f in enumerate(folds)}
+    return {
+        "ids": [str(q) for q in index.get_level_values("query")],
+        "folds": folds,
+        "fold": [number[str(f)] for f in index.get_level_values("fold")],
+        "of": of,
+    }
+
+
+def _whole(values: np.ndarray) -> list:
+    """Nested lists of whole numbers, None where there is no value."""
+    found = np.rint(np.asarray(values, float) * SCALE)
+    return _lists(found)
+
+
+def _lists(found: np.ndarray) -> list:
+    if found.ndim > 1:
+        return [_lists(part) for part in found]
+    return [int(v) if np.isfinite(v) else None for v in found]

@@ -1,0 +1,331 @@
+"""The page on fronts: every method for several objectives on every task, and what they say to the field's questions.
+
+Written from the results of suites of methods (`benchmarks/suites/fronts-*.toml`) and the reference points beside them:
+an overview, the questions with their paired intervals, two tables and two pictures a task. Like a report it comes from
+committed files alone and is the same, byte for byte, when it is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr import paths as places
+from ltr.bench.analysis.front_leaderboard import Frontboard, frontboard
+from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally, targets
+from ltr.bench.analysis.leaderboard import markdown_table, number
+from ltr.bench.analysis.reference_points import COMMAND, points_of
+from ltr.bench.analysis.results import FrontResults, load_front_results
+from ltr.bench.execution.display import duration
+from ltr.bench.suite.plan import dataset_slug
+from ltr.errors import InputError
+
+from .front_pictures import cost_picture, fronts_picture, of_board
+from .report import write_page
+from .text import count, machine, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["fronts_page", "overview"]
+
+# Drawn in pictures of fronts; a table names all.
+SHOWN = ("DPO-LS", "HyperDPO", "HyperDPO mixture", "MODPO", "Soup", "MOD", "COSMOS", "EPO")
+
+
+def fronts_page(
+    folders: Sequence[Path | str] = (),
+    to: Path | str | None = None,
+    *,
+    draws: int = 1000,
+    points: Path | str | None = None,
+) -> Path:
+    """Writes FRONTS.md and its pictures, and returns the path of the page.
+
+    Args:
+        folders: results of suites; those that were committed as `benchmarks/results/fronts-*` by default.
+        to: folder of the page; `benchmarks` of the checkout by default.
+        draws: of the paired bootstrap.
+        points: file of reference points; benchmarks/reference_points.toml by default.
+
+    Raises:
+        InputError: no results, or no reference points for one of their tasks.
+    """
+    from ltr.bench.analysis.front_leaderboard import measures_of
+
+    folders = [Path(f) for f in folders] or sorted(places.suites().glob("results/fronts-*"))
+    if not folders:
+        raise InputError(
+            "no results of fronts here", file=places.suites() / "results", expected="folders fronts-*",
+            do="Run the suites (ltr bench run fronts-synthetic2, ...) and name their folders",
+        )  # fmt: skip
+    to = places.suites() if to is None else Path(to)
+    suites, tasks, boards = [], [], []
+    for results in (load_front_results(folder) for folder in folders):
+        mine = []
+        for dataset in results.suite.datasets:
+            task = points_of(dataset, results.suite.objectives, measures_of(results, dataset), points)
+            mine.append(frontboard(results, dataset, task, draws=draws))
+            tasks.append(_task(results, mine[-1], to))
+        suites.append(_was_run(results, mine))
+        boards += mine
+    systems = {s for board in boards for s in board.cube.systems}
+    context = {
+        "systems": len(systems),
+        "suites": suites,
+        "systems_lines": list(dict.fromkeys(line for text in suites for line in text["systems"])),
+        "machines": list(dict.fromkeys(machine(text["environment"]) for text in suites)),
+        "overview": markdown_table(_overview_rows(boards), left=("system", "method")),
+        "targets": _targets(boards),
+        "questions": [_question(question, boards) for question in QUESTIONS],
+        "tasks": tasks,
+        "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
+        "draws": f"{draws:,}",
+        "level": f"{boards[0].level:.0%}",
+        "command": "ltr bench fronts",
+        "points_command": COMMAND,
+    }
+    return write_page(to / "FRONTS.md", "fronts.md.j2", context)
+
+
+# ------------------------------------------------------------------------------------------------------ the overview
+
+
+def overview(boards: Sequence[Frontboard]) -> pd.DataFrame:
+    """Normalised hypervolume, a row a system and a column a board, and "place", the mean place; best first.
+
+    A place is the share of the board's systems with a larger hypervolume, 0 for the best. The mean is over boards that
+    at least half of all systems ran on: a place among five compares with nothing. Those that missed one of these boards
+    come after those that ran on all; a system without numbers on a board that it ran on stands last.
+    """
+    import pandas as pd
+
+    columns = {i: board.table.set_index("system").normalised for i, board in enumerate(boards)}
+    means = pd.DataFrame(columns)
+    ran = pd.DataFrame({i: pd.Series(True, index=list(board.cube.systems)) for i, board in enumerate(boards)})
+    ran = ran.reindex(means.index).notna()
+    places_ = (means.rank(ascending=False) - 1) / (means.count() - 1).clip(lower=1)
+    broad = ran.columns[ran.sum() >= len(ran) / 2]
+    lost = (ran & means.isna()).any(axis=1)
+    means["place"] = places_[broad].mean(axis=1).where(~lost)
+    means["missed"] = (~ran[broad]).sum(axis=1).where(~lost, len(boards))
+    return means.sort_values(["missed", "place"], kind="stable", na_position="last").drop(columns="missed")
+
+
+def _overview_rows(boards: Sequence[Frontboard]) -> list[dict[str, str]]:
+    """Bold: not below the yardstick, as far as the interval can tell; a star: above it."""
+    means = overview(boards)
+    methods = {row.system: row.method for board in boards for row in board.table.itertuples()}
+    rows = []
+    for system, values in means.iterrows():
+        on = sum(system in board.cube.systems for board in boards)
+        row = {"system": system, "method": methods[system], "mean place": number(values["place"], 2), "tasks": str(on)}
+        for i, board in enumerate(boards):
+            text = number(values[i], 4)
+            gap = board.difference(system, board.yardstick) if board.yardstick and text else None
+            if gap is not None and gap.high >= 0:
+                text = f"**{text}**" + ("\\*" if gap.low > 0 else "")
+            row[_title(board)] = text
+        rows.append(row)
+    return rows
+
+
+def _title(board: Frontboard) -> str:
+    return f"{dataset_slug(board.dataset)}, m = {len(board.objectives)}"
+
+
+# ----------------------------------------------------------------------------------------------------- the questions
+
+
+def _question(question, boards: Sequence[Frontboard]) -> dict[str, Any]:
+    """Title, text, a sentence of verdicts a comparison, and the table behind them."""
+    found = ask(question, boards)
+    groups: dict[Any, list[Found]] = {}
+    for each in found:
+        groups.setdefault(each.comparison, []).append(each)
+    titles = {board.dataset: _title(board) for board in boards}
+    rows = []
+    for comparison, members in groups.items():
+        row = {"is ... ?": comparison.text, "said by": comparison.claim}
+        row |= {titles[board.dataset]: "" for board in boards}
+        row |= {titles[each.dataset]: f"{each.verdict}: {each.text}" for each in members}
+        rows.append(row)
+    answers = [f"{comparison.text}: {tally(members)}." for comparison, members in groups.items()]
+    return {
+        "title": question.title, "text": question.text, "answers": answers,
+        "table": markdown_table(rows, left=("is ... ?", "said by", *titles.values())) if rows else "",
+    }  # fmt: skip
+
+
+def _targets(boards: Sequence[Frontboard]) -> str:
+    rows = [{**row, "task": _title(board)} for board in boards for row in targets(board)]
+    return markdown_table(rows, left=("task", "system", "what", "goal", "came", "reached")) if rows else ""
+
+
+# -------------------------------------------------------------------------------------------------------- a task
+
+
+def _task(results: FrontResults, board: Frontboard, to: Path) -> dict[str, Any]:
+    name = f"fronts-{results.suite.name.removeprefix('fronts-')}"
+    if len(results.suite.datasets) > 1:
+        name += f"-{dataset_slug(board.dataset)}"
+    drawn, numbers = of_board(board, _title(board)), _colours(board)
+    pictures = [
+        fronts_picture(drawn, f"{name}-front", SHOWN, numbers),
+        cost_picture(drawn, f"{name}-cost", SHOWN, numbers),
+    ]
+    measures = list(dict.fromkeys(board.measures))
+    return {
+        "title": _title(board),
+        "what": results.suite.title,
+        "objectives": ", ".join(board.objectives),
+        "measures": measures,
+        "quality": _quality(board),
+        "control": _control_table(board),
+        "caption": _caption(board),
+        "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures if p is not None],
+    }
+
+
+def _colours(board: Frontboard) -> dict[str, int]:
+    """A system has its colour and marker on every picture: those of SHOWN first."""
+    return {s: i for i, s in enumerate([*SHOWN, *(s for s in board.cube.systems if s not in SHOWN)])}
+
+
+def _quality(board: Frontboard) -> str:
+    rows, place = [], 0
+    for row in board.table.itertuples():
+        ranked = bool(np.isfinite(row.normalised))
+        place += ranked
+        gap = board.difference(row.system, board.yardstick) if ranked and board.yardstick else None
+        yardstick = row.system == board.yardstick
+        text = {
+            "#": str(place) if ranked else "",
+            "system": row.system,
+            "hypervolume": number(row.normalised, 4),
+            "seed sd": number(row.seed_sd, 4),
+            f"less {board.yardstick or 'yardstick'}": "" if gap is None or yardstick else f"{gap.value:+.4f}",
+            "interval": "" if gap is None or yardstick else f"{gap.low:+.4f} – {gap.high:+.4f}",
+            "above 0": number(row.zero, 4),
+            "above base": number(row.base, 4),
+            "flips": str(row.flips) if ranked and row.flips else "",
+        }
+        if board.truth:
+            text["of true, above 0"] = f"{row.share_zero:.1%}" if ranked else ""
+            text["of true"] = f"{row.share_normalised:.1%}" if ranked else ""
+        text |= {
+            "IGD+": number(row.igd, 4), "epsilon": number(row.epsilon, 4), "front": number(row.front, 1),
+            "outside": number(row.outside, 1), "note": row.note,
+        }  # fmt: skip
+        rows.append(text)
+    return markdown_table(rows, left=("system", "note"))
+
+
+def _control_table(board: Frontboard) -> str:
+    rows = []
+    for row in board.table.itertuples():
+        text = {
+            "system": row.system,
+            "w asks for": row.asks,
+            board.objectives[0]: number(row.main, 4),
+            "wanted": number(row.wanted, 4),
+            "worst of list": number(row.worst, 4),
+            "Spearman": number(row.spearman, 2),
+            "switching": number(row.switching, 3),
+            "regret": number(row.regret, 3),
+            "nonuniformity": number(row.nonuniformity, 3),
+            "models": number(row.models_trained, 0),
+            "train s": number(row.fit_seconds, 1),
+            "s/point": number(row.seconds_a_point, 2),
+            "parameters": f"{row.parameters:,.0f}" if np.isfinite(row.parameters) else "",
+            "runs": f"{row.done}/{row.planned}",
+        }
+        rows.append(text)
+    return markdown_table(rows, left=("system", "w asks for"))
+
+
+def _caption(board: Frontboard) -> str:
+    points = board.points
+    blank = ", ".join(f"{n} for {name}" for name, n in board.blank.items() if n) or "none"
+    lines = [
+        f"{count(len(board.lattice), 'preference')} (H = {board.partition}), {count(len(board.cube.seeds), 'seed')}, "
+        f"{board.queries} test queries; left out because no document is worth anything: {blank}.",
+        f"Reference points, version {points.version}, from {points.source}: ideal {_numbers(points.ideal)}, nadir "
+        f"{_numbers(points.nadir)}, base model {_numbers(points.payoff[0])}, random rankings "
+        f"{_numbers(points.random)}.",
+    ]
+    if board.truth:
+        lines.append(
+            f"The best possible ranker's front on the same queries and preferences has {board.truth['normalised']:.4f} "
+            f"normalised, {board.truth['zero']:.4f} above 0."
+        )
+    flipped = [row.system for row in board.table.itertuples() if row.flips]
+    total = int(board.table.flips.sum()) // 2
+    if total:
+        lines.append(
+            f"{count(total, 'pair')} of systems, of {len(flipped)} systems, change{'s' * (total == 1)} places with the "
+            "reference point: their order is one of reference points."
+        )
+    return " ".join(lines)
+
+
+def _numbers(values) -> str:
+    return f"({', '.join(f'{v:.3f}' for v in values)})"
+
+
+# --------------------------------------------------------------------------------------------- what was run
+
+
+def _was_run(results: FrontResults, boards: Sequence[Frontboard]) -> dict[str, Any]:
+    """One suite in words and numbers, all of them from its files."""
+    suite, environment, runs = results.suite, results.environment, results.runs
+    sizes = [
+        f"{board.dataset}: {', '.join(board.objectives)}; {count(len(board.lattice), 'preference')}; "
+        f"{board.queries} test queries, {count(runs[runs.dataset == board.dataset].fold.nunique(), 'fold')}"
+        for board in boards
+    ]
+    budget = results.chosen.get("budget")
+    tuned = "nothing was tuned"
+    if budget:
+        who = "each fold for itself" if tuple(budget["folds"]) == ("each",) else ", ".join(budget["folds"])
+        grids = " or ".join(dict.fromkeys(settings(v.grid) for v in suite.variants() if v.grid))
+        tuned = (
+            f"{count(budget['points'], 'point')} a system of {grids}, seed {', '.join(map(str, budget['seeds']))}, by "
+            f"the hypervolume of validation points above 0, {who}"
+        )
+    facts = {
+        "title": suite.title,
+        "description": " ".join(suite.description.split()),
+        "what": "; ".join(sizes),
+        "seeds": ", ".join(map(str, suite.seeds)),
+        "training": settings(suite.training) or "as the defaults say",
+        "tuning": tuned,
+        "systems": _systems(suite),
+        "runs": f"{int((runs.status == 'done').sum())} of {len(runs)} runs finished",
+        "command": environment.get("command", f"ltr bench run {suite.name}"),
+        "environment": environment,
+    }
+    if environment.get("wall_seconds"):
+        crew = f"{count(environment['workers'], 'worker')} of {count(environment['threads'], 'thread')}"
+        facts["runs"] += f", {duration(environment['wall_seconds'])} with {crew}"
+    return facts
+
+
+def _systems(suite) -> list[str]:
+    """What all nets share, then every system with what it has for itself."""
+    nets = [v for v in suite.variants() if "ranker_params" in v.params]
+    shared = {}
+    if nets:
+        first = nets[0].params["ranker_params"]
+        shared = {k: v for k, v in first.items() if all(n.params["ranker_params"].get(k) == v for n in nets)}
+    lines = [f"all nets: `{nets[0].params.get('ranker', 'mlp')}` with {settings(shared)}"] if shared else []
+    for variant in suite.variants():
+        own = dict(variant.params)
+        if "ranker_params" in own:
+            own["ranker_params"] = {k: v for k, v in own["ranker_params"].items() if k not in shared}
+        said = settings(own)
+        lines.append(f"{variant.label}: `{variant.method}`" + (f" with {said}" if said else ""))
+    return lines

@@ -1,0 +1,276 @@
+"""The report of a suite: Markdown with pictures, and one HTML page that needs nothing but itself.
+
+Both are written from the tidy files alone (see `results`), say nothing that is not in them, and come out byte for byte
+the same when they are written again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.bench.analysis.front_results import holds_fronts
+from ltr.bench.analysis.leaderboard import Leaderboard, leaderboard, short_names
+from ltr.bench.analysis.published import verdict_rows
+from ltr.bench.analysis.results import FrontResults, Results, load_front_results, load_results
+from ltr.bench.suite.plan import dataset_slug
+from ltr.errors import InputError
+
+from .explorer import drill, pack
+from .report_fronts import HEADS as FRONT_HEADS
+from .report_fronts import front_section, print_section
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ltr.bench.analysis.samples import Sample
+
+__all__ = ["report", "write_page"]
+
+# What a head means; the table's columns stay short.
+HEADS = {
+    "#": "place",
+    "mean": "mean of the measure",
+    "interval": "bootstrap interval over queries",
+    "group": "systems that share a letter do not differ significantly",
+    "seed sd": "standard deviation of the mean over seeds",
+    "regret": "mean of the best possible ranker less this one",
+    "fit s": "seconds of training, mean over runs",
+    "docs/s": "documents scored a second, mean over runs",
+    "parameters": "learned numbers, mean over runs",
+    "peak MiB": "largest resident memory of a process that trained it",
+    "runs": "finished / planned runs",
+    "note": "what did not work",
+}
+
+
+def report(
+    folder: Path | str,
+    to: Path | str | None = None,
+    *,
+    rule: str = "queries",
+    draws: int = 10_000,
+    console: Console | None = None,
+) -> Path:
+    """Writes report.md, its pictures and report.html, and returns the path of report.md.
+
+    Args:
+        folder: a suite's folder or a folder of tidy results.
+        to: where the pages and a copy of the tidy files go; beside the tidy files by default.
+        rule: "queries" or "folds"; see `ltr.bench.analysis.leaderboard`.
+        draws: of the bootstrap and the randomisation test; a tenth of them for hypervolumes, which are dear.
+        console: prints the leaderboards on it.
+
+    Raises:
+        InputError: no results in `folder`.
+    """
+    folder = _tidy(Path(folder))
+    fronts = holds_fronts(folder)
+    results = load_front_results(folder) if fronts else load_results(folder)
+    to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
+    if fronts:
+        sections = [
+            front_section(
+                results,
+                d,
+                _samples(results, folder, d),
+                to=to,
+                draws=draws // 10,
+                tuning=tuning_rows(results.chosen, d),
+            )
+            for d in results.suite.datasets
+        ]
+        for section in sections if console is not None else ():
+            print_section(section, console)
+    else:
+        boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
+        for board in boards if console is not None else ():
+            console.print(board.to_rich(console.width))
+            console.print(board.caption(), style="dim")
+        sections = [_section(results, board, Path(to)) for board in boards]
+    context = _context(results, sections)
+    write_page(Path(to) / "report.html", "report.html.j2", context)
+    return write_page(Path(to) / "report.md", "report.md.j2", context)
+
+
+def _tidy(folder: Path) -> Path:
+    """Where the tidy files lie: in `folder`, or in its `report`."""
+    here = any((folder / name).is_file() for name in ("results.parquet", "fronts.parquet"))
+    return folder if here or not (folder / "report").is_dir() else folder / "report"
+
+
+def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
+    """Sample queries with their best documents, where the run folders lie beside the tidy files."""
+    from ltr.bench.analysis.samples import collect
+
+    try:
+        return collect(results, folder.parent, dataset)
+    except InputError:  # the data is elsewhere now: a page without documents is a page
+        return []
+
+
+def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
+    """Fills a template of `templates/` in and puts it at `path`, whole or not at all."""
+    import jinja2
+
+    from ltr.atomic import whole_file
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=".html" in template,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    with whole_file(path) as beside:
+        beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
+    return path
+
+
+def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]]:
+    from .pictures import pictures
+
+    drawn = []
+    for picture in pictures(results, board, dataset_slug(board.dataset)):
+        drawn.append(
+            {"title": picture.title, "text": picture.text, "file": picture.save_png(to).name, "svg": picture.svg()}
+        )
+    return drawn
+
+
+def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Everything the templates say, as text: they hold no arithmetic."""
+    from ltr import __version__
+
+    suite = results.suite
+    done = int((results.runs.status == "done").sum())
+    planned = int((results.runs.status != "truth").sum())
+    return {
+        "title": suite.title,
+        "description": suite.description.strip(),
+        "command": results.environment.get("command", f"ltr bench run {suite.name}"),
+        "summary": _summary(results, done, planned),
+        "heads": HEADS | FRONT_HEADS,
+        "sections": sections,
+        "failures": [
+            {
+                **{k: str(getattr(r, k)) for k in ("dataset", "system", "fold", "seed", "status")},
+                "reason": str(r.reason),
+            }
+            for r in results.runs[~results.runs.status.isin(("done", "truth"))].itertuples()
+        ],
+        "environment": _environment(results.environment),
+        "version": __version__,
+        "select": suite.select,
+        "budget": _budget(results.chosen.get("budget")),
+    }
+
+
+def _budget(budget: dict[str, Any] | None) -> str:
+    if not budget:
+        return ""
+    named = {"first": "the first fold", "each": "each fold for itself"}
+    folds = ", ".join(named.get(fold, fold) for fold in budget["folds"])
+    return (
+        f"{budget['points']} grid points a system, judged by {budget['measure']} on validation queries, {folds}, "
+        f"seed {', '.join(map(str, budget['seeds']))}."
+    )
+
+
+def _summary(results: Results, done: int, planned: int) -> list[str]:
+    suite = results.suite
+    counts = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
+    folds = ", ".join(f"{d}: {n} fold{'s' * (n != 1)}" for d, n in counts.items())
+    seeds = ", ".join(map(str, suite.seeds))
+    lines = [
+        f"{len(suite.variants())} systems; {folds}; seeds {seeds}; {done} of {planned} runs finished.",
+        f"Epochs and hyperparameters are chosen by {suite.select} on validation; test queries are only reported.",
+    ]
+    budget = _budget(results.chosen.get("budget"))
+    lines.append(f"Tuning: {budget}" if budget else "Nothing was tuned: every system ran as written in the suite.")
+    return lines
+
+
+def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
+    short, legend = short_names(list(board.all_measures.columns))
+    span = board.table[["mean", "low", "high"]].to_numpy(float)
+    finite = span[np.isfinite(span)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+    def at(value: float) -> float | None:
+        """Place in the span of the table's little interval pictures, per cent."""
+        return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
+
+    compared = drill(results, board)
+    rows = []
+    for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
+        bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
+        rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.yardstick)})
+    return {
+        "dataset": board.dataset,
+        "id": dataset_slug(board.dataset),
+        "of": [board.measure],
+        "ranked_by": "mean",
+        "bar": {"after": "mean", "head": "mean and interval"},
+        "heads": {},
+        "caption": board.caption(),
+        "columns": [c for c in (rows[0]["text"] if rows else {}) if any(r["text"][c] for r in rows)],
+        "rows": rows,
+        "markdown": board.to_markdown(),
+        "measures_markdown": board.measures_markdown(),
+        "measures_title": "All measures",
+        "measures": {
+            "heads": [(m, short[m]) for m in board.all_measures.columns],
+            "rows": [
+                (s, [f"{v:.4f}" if np.isfinite(v) else "" for v in values])
+                for s, values in board.all_measures.iterrows()
+            ],
+            "legend": legend,
+        },
+        "verdicts": verdict_rows(results, board.dataset),
+        "tuning": tuning_rows(results.chosen, board.dataset),
+        "pictures": _draw(results, board, to),
+        "explorer": False,
+        "payload": "" if compared is None else pack(compared),
+        "drill_text": "Any two systems on the same queries, each query's value averaged over seeds.",
+    }
+
+
+def tuning_rows(chosen: dict[str, Any], dataset: str) -> list[dict[str, str]]:
+    """A row a system: what was chosen (how often, where folds chose), the mean validation value of best and worst."""
+    rows = []
+    for system, scopes in chosen.get("systems", {}).get(dataset, {}).items():
+        entries = list(scopes.values())
+        values = [[c["vali"] for c in e["candidates"] if "vali" in c] for e in entries]
+        finished = [v for v in values if v]
+        reasons = (c["reason"] for e in entries for c in e["candidates"] if c.get("reason"))
+        row = {"system": system, "tried": str(max(len(e["candidates"]) for e in entries))}
+        row["chosen"] = _choices([e["chosen"] for e in entries])
+        row["vali"] = f"{np.mean([max(v) for v in finished]):.4f}" if finished else ""
+        row["worst"] = f"{np.mean([min(v) for v in finished]):.4f}" if finished else ""
+        row["note"] = next(reasons, "")
+        rows.append(row)
+    return rows
+
+
+def _choices(chosen: list[dict[str, Any]]) -> str:
+    """`learning_rate = 0.1 (3), 0.2 (2)`; counts only where several folds chose."""
+    parts = []
+    for key in dict.fromkeys(k for c in chosen for k in c):
+        counts = Counter(str(c[key]) for c in chosen if key in c)
+        shown = [value if len(chosen) == 1 else f"{value} ({n})" for value, n in counts.most_common()]
+        parts.append(f"{key} = {', '.join(shown)}")
+    return "; ".join(parts) or "as written"
+
+
+def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Key and text, nested tables on one line."""
+    rows = []
+    for key, value in environment.items():
+        if key == "command" or value in (None, ""):
+            continue
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        rows.append((key.replace("_", " ").replace("gib", "GiB"), text))
+    return rows

@@ -1,0 +1,282 @@
+"""The section of a report that shows one dataset of a suite of methods: its table, the explorer, the drill-down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.bench.analysis.leaderboard import markdown_table, number
+from ltr.bench.suite.plan import dataset_slug
+from ltr.errors import InputError
+
+from .explorer import front, pack
+from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
+from .text import count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from ltr.bench.analysis.results import FrontResults
+    from ltr.bench.analysis.samples import Sample
+
+__all__ = ["HEADS", "front_section"]
+
+# What a head means; the table's columns stay short.
+HEADS = {
+    "hypervolume": "of the points chosen on validation, measured on test; mean over seeds",
+    "HV at 0": "the same with reference point 0",
+    "HV at nadir": "the same with the task's nadir as reference point",
+    "IGD+": "how far the best points of all systems lie from its own, normalised; less is better",
+    "epsilon": "by how much the best points of all systems beat its own at most, normalised; less is better",
+    "front": "points chosen on validation, mean over seeds",
+    "outside": "of those, how many are not above the reference point in every objective",
+    "control": "rank correlation of a preference's weight with the measure it asks for, mean over objectives",
+    "first objective": "the first objective's measure where the preference asks for nothing else",
+    "models": "trained for the whole front, mean over runs",
+    "fit s": "seconds of training, mean over runs",
+    "s/point": "seconds of training, a point of the front",
+}
+_LEFT = ("system", "method", "note")
+
+
+def front_section(
+    results: FrontResults,
+    dataset: str,
+    samples: Sequence[Sample] = (),
+    *,
+    to: Path | str,
+    draws: int = 1000,
+    tuning: Sequence[dict] = (),
+) -> dict[str, Any]:
+    """What the templates say about one dataset; tables as text, tools as packed payloads. Writes its pictures.
+
+    Args:
+        samples: queries whose best documents are shown.
+        to: folder of the pictures.
+        draws: of the paired bootstrap.
+        tuning: rows of its table.
+    """
+    rows, against, caption, drawn = _rows(results, dataset, draws)
+    data = front(results, dataset, systems=[row["text"]["system"] for row in rows], samples=samples)
+    text = [row["text"] for row in rows]
+    measures = _per_objective(data) if data else None
+    return {
+        "dataset": dataset,
+        "id": dataset_slug(dataset),
+        "of": _of(data) if data else [],
+        "caption": caption,
+        "ranked_by": "hypervolume",
+        "bar": {"after": f"less {against}", "head": "difference and interval"},
+        "heads": {f"less {against}": "difference in hypervolume to the suite's yardstick"},
+        "columns": [c for c in (text[0] if text else {}) if any(r[c] for r in text)],
+        "rows": rows,
+        "markdown": f"{markdown_table(text, left=_LEFT)}\n\n{caption}\n",
+        "measures": measures,
+        "measures_markdown": _objectives_markdown(measures) if measures else "",
+        "measures_title": "Best of each objective",
+        "verdicts": [],
+        "tuning": tuning,
+        "pictures": _pictures(drawn, data["systems"] if data else (), Path(to)),
+        "explorer": bool(data),
+        "explorer_text": (
+            "Every point is one preference, scored on all test queries, seeds averaged. Filled points are not "
+            "dominated on validation within their system. Sliders move in steps of the lattice, their sum stays 1; a "
+            "click on a point chooses it. As asked: the sum of preference times measure."
+        ),
+        "payload": pack(data) if data else "",
+        "drill_text": "Two systems at the preference chosen above, each query's value averaged over seeds.",
+    }
+
+
+def _pictures(drawn: Drawn, systems: Sequence[dict[str, Any]], to: Path) -> list[dict[str, str]]:
+    """Of the fronts and of their cost; a system's colour and marker are those it has in the explorer."""
+    numbers = {system["name"]: i for i, system in enumerate(systems)}
+    name = dataset_slug(drawn.title)
+    found = [fronts_picture(drawn, f"fronts-{name}", (), numbers), cost_picture(drawn, f"cost-{name}", (), numbers)]
+    return [
+        {"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in found if p is not None
+    ]
+
+
+def print_section(section: dict[str, Any], console: Console) -> None:
+    """The table on a terminal, with the columns there is room for."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=section["dataset"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    taken, columns = 0, []
+    for column in section["columns"]:
+        width = max(len(column), *(min(30, len(row["text"][column])) for row in section["rows"])) + 3
+        if column in ("#", "system", "hypervolume") or taken + width <= console.width:
+            taken, columns = taken + width, [*columns, column]
+    for column in columns:
+        table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=column != "note")
+    for row in section["rows"]:
+        table.add_row(*(escape(row["text"][c]) for c in columns))
+    console.print(table)
+    console.print(section["caption"], style="dim")
+
+
+def _of(data: dict[str, Any]) -> list[str]:
+    """What is measured: a line a measure, with the objectives that it judges."""
+    names: dict[str, list[str]] = {}
+    for objective, measure in zip(data["objectives"], data["measures"], strict=True):
+        names.setdefault(measure, []).append(objective)
+    return [f"{', '.join(objectives)}: {measure}" for measure, objectives in names.items()]
+
+
+def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn]:
+    """Rows of the table, whom it compares all with, its caption, and what pictures show of it."""
+    from ltr.bench.analysis.front_leaderboard import frontboard
+
+    try:
+        board = frontboard(results, dataset, draws=draws)
+    except InputError:  # no reference points of this task, or a system without a whole front
+        return _plain_rows(results, dataset)
+    table = board.table
+    span = table[["difference", "low", "high"]].to_numpy(float)
+    finite = np.append(span[np.isfinite(span)], 0.0)  # the little pictures show where no difference is
+    low, high = float(finite.min()), float(finite.max())
+
+    def at(value: float) -> float | None:
+        return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
+
+    rows, place = [], 0
+    for row in table.itertuples():
+        place += bool(np.isfinite(row.normalised))
+        gap = row.system != board.yardstick and np.isfinite(row.difference)
+        text = {
+            "#": str(place) if np.isfinite(row.normalised) else "",
+            "system": row.system,
+            "method": row.method,
+            "hypervolume": number(row.normalised, 4),
+            f"less {board.yardstick}": f"{row.difference:+.4f}" if gap else "",
+            "interval": f"{row.low:+.4f} to {row.high:+.4f}" if gap else "",
+            "seed sd": number(row.seed_sd, 4),
+            "HV at 0": number(row.zero, 4),
+            "HV at nadir": number(row.nadir, 4),
+            "IGD+": number(row.igd, 4),
+            "epsilon": number(row.epsilon, 4),
+            "front": number(row.front, 1),
+            "outside": number(row.outside, 1),
+            "control": number(row.spearman, 2),
+            "first objective": number(row.main, 4),
+            **_cost(row),
+        }
+        bar = {name: at(getattr(row, name)) if gap else None for name in ("low", "high")}
+        bar |= {"mean": at(row.difference) if gap else None, "nought": at(0.0)}
+        rows.append({"text": text, "bar": bar, "faint": False})
+    yardstick = f" The yardstick is {board.yardstick}." if board.yardstick else ""
+    caption = (
+        f"Normalised hypervolume, reference point -1/{board.partition}, of the points that are not dominated on "
+        f"validation; {board.queries} test queries, {count(len(board.cube.seeds), 'seed')}.{yardstick} Interval: "
+        f"{board.level:.0%} paired bootstrap over queries and seeds of the difference, {draws:,} draws."
+    )
+    return rows, board.yardstick, caption, of_board(board, dataset)
+
+
+def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn]:
+    """A task without committed ideal and nadir points: hypervolumes at 0, no normalised numbers."""
+    from ltr.fronts import hypervolume
+
+    points, first = _whole_fronts(results, dataset)
+    volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
+    ranked = sorted(points, key=lambda s: -volumes[s].mean())
+    every = results.runs[results.runs.dataset == dataset]
+    rows, seconds = [], {}
+    for system in [*ranked, *(s for s in dict.fromkeys(every.system) if s not in points)]:
+        runs = every[every.system == system]
+        done = runs[runs.status == "done"]
+        costs = {c: done[c].mean() for c in ("models_trained", "fit_seconds", "seconds_a_point") if c in done}
+        seconds[system] = costs.get("fit_seconds", np.nan)
+        reasons = [str(r) for r in runs[runs.status != "done"].reason if r]
+        cost = _cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else ""))
+        text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", "first objective"), "") | cost
+        text["system"] = system
+        if system in points:
+            sd = volumes[system].std(ddof=1) if len(volumes[system]) > 1 else np.nan
+            text["#"] = str(ranked.index(system) + 1)
+            text["hypervolume"], text["seed sd"] = number(volumes[system].mean(), 4), number(sd, 4)
+            text["front"] = number(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]]), 1)
+            text["first objective"] = number(np.mean(first[system]), 4)
+        rows.append({"text": text, "bar": {"mean": None}, "faint": False})
+    caption = (
+        "Hypervolume at reference point 0 of the points that are not dominated on validation, measured on test; mean "
+        "over seeds. Ideal and nadir of this task are not known here, so nothing is normalised."
+    )
+    table = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective").set_index("objective")
+    measures = [str(table.measure[o]) for o in results.suite.objectives] if len(table) else []
+    drawn = Drawn(
+        dataset, results.suite.objectives, measures, {s: points[s] for s in ranked}, volumes, seconds,
+        "hypervolume above 0", max((len(v) for v in volumes.values()), default=0),
+    )  # fmt: skip
+    return rows, "", caption, drawn
+
+
+def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
+    """Chosen test points of each system's seeds, and its first objective where the preference asks for nothing else.
+
+    As on the frontboard: a seed whose folds are not all there is left out, its queries would be others'.
+    """
+    from ltr.fronts import chosen
+
+    folds = results.runs[results.runs.dataset == dataset].fold.nunique()
+    points, first = {}, {}
+    fronts = results.fronts[results.fronts.dataset == dataset]
+    for (system, _), part in fronts.groupby(["system", "seed"], sort=False):
+        vali, test = (_matrix(part[part.split == split], results.suite.objectives) for split in ("vali", "test"))
+        whole = part.fold.nunique() == folds and len(vali) == len(test) == len(results.lattice)
+        if whole and np.isfinite(vali).all() and np.isfinite(test).all():
+            points.setdefault(system, []).append(test[chosen(vali)])
+            first.setdefault(system, []).append(test[0, 0])
+    return points, first
+
+
+class _Row:
+    """Costs of a system by name; NaN where they were not recorded."""
+
+    models_trained = fit_seconds = seconds_a_point = float("nan")
+
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+def _cost(row) -> dict[str, str]:
+    return {
+        "models": number(row.models_trained, 0),
+        "fit s": number(row.fit_seconds, 1),
+        "s/point": number(row.seconds_a_point, 2),
+        "runs": f"{row.done}/{row.planned}" if row.planned else "",
+        "note": row.note,
+    }
+
+
+def _matrix(part: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
+    """`[preference, objective]` over the queries of all folds."""
+    part = part[part.queries > 0]
+    weighted = (part["mean"] * part.queries).groupby([part.preference, part.objective]).sum()
+    counted = part.queries.groupby([part.preference, part.objective]).sum()
+    return (weighted / counted).unstack().reindex(columns=list(objectives)).to_numpy(float)
+
+
+def _per_objective(data: dict[str, Any]) -> dict[str, Any]:
+    """A row a system: the best test value of each objective at any preference."""
+    rows = []
+    for system in data["systems"]:
+        points = np.array(system["points"]["test"], float) / data["scale"]
+        best = [np.nan if np.isnan(column).all() else np.nanmax(column) for column in points.T]
+        rows.append((system["name"], [number(v, 4) for v in best]))
+    heads = [(m, o) for m, o in zip(data["measures"], data["objectives"], strict=True)]
+    return {"heads": heads, "rows": rows, "legend": ["The largest test mean over all preferences, seeds averaged."]}
+
+
+def _objectives_markdown(measures: dict[str, Any]) -> str:
+    names = [name for _, name in measures["heads"]]
+    rows = [{"system": system, **dict(zip(names, values, strict=True))} for system, values in measures["rows"]]
+    legend = "".join(f"- {line}\n" for line in measures["legend"])
+    return f"{markdown_table(rows, left=('system',))}\n\n{legend}"

@@ -1,0 +1,1 @@
+"""What to run: a suite file, its grids and the runs it stands for."""

@@ -1,0 +1,265 @@
+"""The runs a suite stands for, and what tuning chose for each system.
+
+A run's folder is named by what it is, so that a suite that grows (a seed, a system) finds what it already has:
+
+    runs/<dataset>/<system>/<fold>/seed<k>                     what is reported
+    tuning/<dataset>/<system>/point<i>/<fold>/seed<k>          the candidates, judged on validation only
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ltr import schema
+from ltr.errors import InputError, unknown_name
+from ltr.rankers.config import TrainingConfig
+from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
+
+from .grids import grid_points
+from .suite import Suite, Variant, slug
+
+__all__ = [
+    "Candidate", "Job", "candidates", "choose", "dataset_slug", "fleets", "folds_of", "main_jobs", "tuning_jobs",
+]  # fmt: skip
+
+
+SHARED = "shared"  # one choice for all folds
+Chosen = dict[tuple[str, str, str], dict[str, Any]]  # (dataset, system, scope) -> grid point
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    Attributes:
+        system: label of the competitor.
+        dataset, fold, seed: on what, with which seed.
+        folder: where, relative to the suite's folder.
+        config: the whole of it; equal configs give equal numbers.
+        point: number of the grid point, None for a main run.
+        values: what the point changes, `{"training.learning_rate": 0.001}`; empty for a main run.
+    """
+
+    system: str
+    dataset: str
+    fold: str
+    seed: int
+    folder: str
+    config: RunConfig
+    point: int | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A grid point of one system on one dataset, and how it did on validation.
+
+    Attributes:
+        values: `{"training.learning_rate": 0.001, ...}`.
+        scope: fold it is chosen for; SHARED where one choice is for all folds.
+        vali: mean of the select measure over the tuning folds and seeds; None where a run did not finish.
+        reason: why it has no value.
+    """
+
+    system: str
+    dataset: str
+    point: int
+    values: Mapping[str, Any]
+    scope: str = SHARED
+    vali: float | None = None
+    reason: str = ""
+
+
+def dataset_slug(name: str) -> str:
+    """Folder name of a dataset given by name or path."""
+    return slug(Path(name).name if "/" in name else name)
+
+
+def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The folds of `dataset` the suite asks for, in the dataset's order of folds."""
+    if suite.folds == ("all",):
+        return tuple(known)
+    for fold in suite.folds:
+        if fold not in known:
+            raise unknown_name(f"fold of {dataset}", fold, known)
+    return tuple(f for f in known if f in suite.folds)
+
+
+def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
+    """The run of one competitor on one fold with one seed."""
+    if variant.method:
+        return _method_config(suite, variant, dataset, fold, seed)
+    where = f"training of {variant.label}"
+    return RunConfig(
+        data=DataConfig(dataset, fold=fold, objective=suite.objective or None),
+        ranker=RankerChoice(variant.ranker, dict(variant.params)),
+        loss=LossChoice(variant.loss, dict(variant.loss_params)) if variant.loss else None,
+        training=schema.bind(TrainingConfig, variant.training, where=where),
+        seed=seed,
+        measures=suite.measures,
+        select=suite.select,
+    )
+
+
+def _method_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
+    params = dict(variant.params)
+    for key in ("loss_params", "training"):
+        if getattr(variant, key):
+            params[key] = {**params.get(key, {}), **getattr(variant, key)}
+    if variant.loss:
+        params["loss"] = variant.loss
+    return RunConfig(
+        data=DataConfig(dataset, fold=fold, objectives=suite.objectives),
+        method=MethodChoice(variant.method, params),
+        seed=seed,
+        preferences=suite.preferences,
+        **({"measures": suite.measures} if suite.measures else {}),
+    )
+
+
+def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen | None = None) -> list[Job]:
+    """Every run that is reported: datasets x systems x folds x seeds.
+
+    Args:
+        folds: dataset -> its folds.
+        chosen: the grid points in use, from `choose`.
+    """
+    jobs = []
+    for dataset in suite.datasets:
+        for variant in suite.variants():
+            for fold in folds_of(suite, dataset, folds[dataset]):
+                scope = fold if suite.tuning.folds == ("each",) else SHARED
+                tuned = variant.at((chosen or {}).get((dataset, variant.label, scope), {}))
+                for seed in variant.seeds:
+                    folder = f"runs/{dataset_slug(dataset)}/{variant.slug}/{slug(fold)}/seed{seed}"
+                    config = run_config(suite, tuned, dataset, fold, seed)
+                    jobs.append(Job(variant.label, dataset, fold, seed, folder, config))
+    return jobs
+
+
+def candidates(suite: Suite, dataset: str) -> list[Candidate]:
+    """The grid points every system with a grid gets: `tuning.points` each, no more and no fewer."""
+    return [
+        Candidate(variant.label, dataset, i, point)
+        for variant in suite.variants()
+        for i, point in enumerate(grid_points(variant.grid, suite.tuning.points, suite.tuning.seed))
+    ]
+
+
+def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
+    """Every run that only chooses: datasets x candidates x tuning folds x tuning seeds."""
+    variants = {v.label: v for v in suite.variants()}
+    jobs = []
+    for dataset in suite.datasets:
+        for candidate in candidates(suite, dataset):
+            variant = variants[candidate.system]
+            at_point = variant.at(candidate.values)
+            for fold in _tuned_on(suite, dataset, folds[dataset]):
+                for seed in suite.tuning.seeds:
+                    place = f"{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
+                    config = run_config(suite, at_point, dataset, fold, seed)
+                    jobs.append(
+                        Job(
+                            variant.label,
+                            dataset,
+                            fold,
+                            seed,
+                            f"tuning/{place}",
+                            config,
+                            candidate.point,
+                            candidate.values,
+                        )
+                    )
+    return jobs
+
+
+def fleets(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+    """The jobs in groups that can train together: a system's on one fold whose configs one fleet can train.
+
+    Groups stand where their first job stood; who trains alone is a group of one.
+    """
+    from ltr.runs import resolve
+    from ltr.runs.systems import fleet_key
+
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        key = fleet_key(resolve(job.config))
+        groups.setdefault(job.folder if key is None else (job.system, job.dataset, job.fold, key), []).append(job)
+    return [tuple(group) for group in groups.values()]
+
+
+def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]:
+    """The folds of a dataset whose validation queries choose."""
+    asked = suite.tuning.folds
+    if asked == ("each",):
+        return folds_of(suite, dataset, known)
+    if asked == ("first",):
+        return known[:1]
+    for fold in asked:
+        if fold not in known:
+            raise unknown_name(f"tuning fold of {dataset}", fold, [*known, "first", "each"])
+    return asked
+
+
+def choose(
+    suite: Suite, jobs: Sequence[Job], vali_of: Callable[[Job], tuple[float | None, str]]
+) -> tuple[Chosen, list[Candidate]]:
+    """The point of each system with the best validation mean; the earlier point wins a tie.
+
+    Test numbers are not an argument: `vali_of` gives a run's value of the select measure on validation, or None and
+    the reason. A candidate with an unfinished run has no mean and cannot win; a system none of whose candidates
+    finished keeps the values as written, and its main runs will say what is wrong with it.
+
+    Returns:
+        The choices, and every candidate with its value.
+    """
+    each = suite.tuning.folds == ("each",)
+    runs: dict[tuple[str, str, str, int], list[Job]] = {}
+    for job in jobs:
+        runs.setdefault((job.dataset, job.system, job.fold if each else SHARED, job.point), []).append(job)
+    chosen: Chosen = {}
+    judged, best = [], {}
+    for (dataset, system, scope, point), group in runs.items():
+        found = [vali_of(job) for job in group]
+        reasons = [reason or "no value" for value, reason in found if value is None or math.isnan(value)]
+        vali = None if reasons else sum(value for value, _ in found) / len(found)
+        values = dict(group[0].values)
+        judged.append(Candidate(system, dataset, point, values, scope, vali, reasons[0] if reasons else ""))
+        if vali is not None and vali > best.get((dataset, system, scope), -math.inf):
+            best[dataset, system, scope], chosen[dataset, system, scope] = vali, values
+    return chosen, judged
+
+
+def chosen_table(suite: Suite, chosen: Chosen, judged: Sequence[Candidate]) -> dict[str, Any]:
+    """What goes into chosen.toml: the budget, and dataset.system.scope with all candidates and their values."""
+    systems: dict[str, Any] = {}
+    for c in judged:
+        scopes = systems.setdefault(c.dataset, {}).setdefault(c.system, {})
+        entry = scopes.setdefault(c.scope, {"chosen": chosen.get((c.dataset, c.system, c.scope), {}), "candidates": []})
+        facts = {"point": c.point, "vali": c.vali, "reason": c.reason or None, "values": c.values}
+        entry["candidates"].append({key: value for key, value in facts.items() if value is not None})
+    budget = {
+        "points": suite.tuning.points,
+        "folds": suite.tuning.folds,
+        "seeds": suite.tuning.seeds,
+        "measure": suite.select,
+        "split": "vali",
+    }
+    return {"budget": budget, "systems": systems}
+
+
+def read_chosen(table: Mapping[str, Any]) -> Chosen:
+    """The choices, back from chosen.toml."""
+    if "systems" not in table:
+        raise InputError("not a chosen.toml", expected="a table `systems`", came=list(table))
+    return {
+        (dataset, system, scope): dict(entry["chosen"])
+        for dataset, systems in table["systems"].items()
+        for system, scopes in systems.items()
+        for scope, entry in scopes.items()
+        if entry["chosen"]
+    }

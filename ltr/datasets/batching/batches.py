@@ -1,0 +1,292 @@
+"""Ragged splits to padded batches: length buckets, a budget of cells, and an order that only (seed, epoch) decides.
+
+A padded batch costs what its longest list costs, so lists of like length travel together: sort by length with a
+little jitter (epochs differ in who meets whom), cut where longest x lists would pass the budget, shuffle the batches.
+On web-search list lengths this pads under a tenth of the cells, where random batches pad half.
+
+The Lightning face of this file is `ListDataModule` in lightning_data.py; nothing here needs Lightning.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltr.datasets.transforms import Transform
+from ltr.errors import InputError, unknown_name
+from ltr.seeds import seed_of
+from ltr.types import Batch, Split
+
+from .bucketing import Plan, cuts, plan, sample
+
+__all__ = ["CELLS", "Batches", "flatten"]
+
+CELLS = 8_192  # padded documents of a batch: about 64 lists of 120 documents
+_CHUNK = 32_768  # rows moved to the device at once
+
+
+class Batches:
+    """The lists of a split as padded batches on a device; iterate, once per epoch.
+
+    Lists without documents are left out, every other document comes exactly once per epoch (fewer when `list_size`
+    cuts). The number of batches is the same in every epoch, so step counts and schedules are exact.
+
+    Args:
+        split: the lists. Without labels the labels of a batch are NaN: whoever reads them notices.
+        cells: most padded documents of a batch (batch x longest list); a longer list travels alone. Default `CELLS`,
+            or no limit when `lists` is given. Both given, both hold.
+        lists: most lists of a batch.
+        list_size: most documents of a list; None keeps all (evaluation always does).
+        sampling: which documents stay when a list is longer: "sample" draws without replacement anew each epoch, seeded
+            per (seed, epoch, query); "head" keeps the first ones. Documents keep their order.
+        shuffle: jitter the lengths and shuffle the batches; otherwise longest lists first, always the same.
+        jitter: relative jitter of the lengths when shuffling, in [0, 1).
+        seed: of order and sampling.
+        device: where batches lie.
+        transform: applied to the features; once when resident, per batch otherwise.
+        resident: keep the whole split on the device: True, False, or "auto": when it takes less than `fraction` of the
+            device's free memory.
+        fraction: see `resident`.
+
+    Raises:
+        InputError: settings out of range.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        cells: int | None = None,
+        lists: int | None = None,
+        list_size: int | None = None,
+        sampling: str = "sample",
+        shuffle: bool = False,
+        jitter: float = 0.05,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        transform: Transform | None = None,
+        resident: bool | str = "auto",
+        fraction: float = 0.5,
+    ):
+        for name, value in (("cells", cells), ("lists", lists), ("list_size", list_size)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} of a batch out of range", expected="at least 1", came=value)
+        if sampling not in ("sample", "head"):
+            raise unknown_name("sampling", sampling, ("sample", "head"))
+        if not 0 <= jitter < 1:
+            raise InputError("jitter out of range", expected="0 <= jitter < 1", came=jitter)
+        if resident not in (True, False, "auto"):
+            raise InputError("resident is a switch", expected="True, False or 'auto'", came=resident)
+        self.split, self.seed, self.shuffle, self.jitter = split, seed, shuffle, jitter
+        self.list_size, self.sampling = list_size, sampling
+        self.device, self.transform = torch.device(device), transform
+        self.cells = cells if cells is not None or lists is not None else CELLS
+        self.lists = lists
+        self.epoch = 0
+        full = split.lengths
+        self._query = np.flatnonzero(full > 0)
+        self._length = full[self._query] if list_size is None else np.minimum(full[self._query], list_size)
+        self._full = full[self._query]
+        self._cuts = cuts(self._length, self.cells, self.lists, jitter if shuffle else 0.0)
+        if resident == "auto":
+            resident = 4 * split.n_documents * split.n_features < fraction * free_bytes(self.device)
+        self.resident = bool(resident)
+        self._plan: tuple[int, Plan] | None = None
+        self._held: _Held | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose order and samples the next iteration takes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    def with_seed(self, seed: int) -> Batches:
+        """The same lists in the order and with the samples of another seed; what lies in memory lies there once."""
+        if self._held is None:
+            self._held = self._hold(self.device if self.resident else torch.device("cpu"))
+        other = copy.copy(self)
+        other.seed, other._plan = seed, None
+        return other
+
+    @property
+    def n_lists(self) -> int:
+        """Lists of an epoch."""
+        return len(self._query)
+
+    @property
+    def n_documents(self) -> int:
+        """Documents of an epoch, padding not counted."""
+        return int(self._length.sum())
+
+    @property
+    def padding(self) -> float:
+        """Padded cells of this epoch, as a fraction of all its cells."""
+        cells = int(np.diff(self._cuts) @ np.array(self._planned().width, dtype=np.int64))
+        return 1 - self.n_documents / cells if cells else 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self._planned()
+        # One transfer an epoch: after it batches are cut from tensors of the device without asking the host.
+        home = self.device if self.resident else torch.device("cpu")
+        order = torch.from_numpy(self._query[epoch.order]).to(home)
+        if self._held is None:
+            self._held = self._hold(home)
+        base = seed_of("documents", self.seed, self.epoch)
+        gather = self._resident_batch if self.resident else self._mapped_batch
+
+        def one(i: int) -> Batch:
+            return gather(order[epoch.cut[i] : epoch.cut[i + 1]], epoch.width[i], epoch.longest[i], base)
+
+        if self.resident:
+            for i in epoch.sequence:
+                yield one(i)
+            return
+        # The next batch is read from disk while this one is computed on.
+        with ThreadPoolExecutor(1, thread_name_prefix="ltr-batches") as reader:
+            coming = None
+            for i in epoch.sequence:
+                ready, coming = coming, reader.submit(one, i)
+                if ready is not None:
+                    yield ready.result()
+            if coming is not None:
+                yield coming.result()
+
+    def collect(self, score: Callable[[Batch], Tensor]) -> np.ndarray:
+        """Scores of every document, float32 `[documents]` or `[documents, ...]` in the split's order.
+
+        Args:
+            score: from a batch to scores `[batch, list]` or `[batch, list, ...]`.
+        """
+        out = self.gather(score)
+        return np.zeros(0, np.float32) if out is None else out.cpu().numpy()
+
+    def gather(self, score: Callable[[Batch], Tensor]) -> Tensor | None:
+        """As `collect`, and the scores stay on the device; None where there is no document."""
+        if self.list_size is not None:
+            raise InputError("a cut list leaves documents without a score", do="Score with list_size=None")
+        out: Tensor | None = None
+        for batch in self:
+            scores = score(batch)
+            if out is None:
+                # One row more than documents: padding carries row -1, so what is computed for it lands there.
+                out = scores.new_zeros((self.split.n_documents + 1, *scores.shape[2:]), dtype=torch.float32)
+            out[batch.document] = scores.detach().to(torch.float32)
+        return None if out is None else out[:-1]
+
+    def _planned(self) -> Plan:
+        if self._plan is None or self._plan[0] != self.epoch:
+            jitter = self.jitter if self.shuffle else None
+            self._plan = (self.epoch, plan(self._length, self._full, self._cuts, self.seed, self.epoch, jitter))
+        return self._plan[1]
+
+    # Below: one batch, on the device.
+
+    def _hold(self, home: torch.device) -> _Held:
+        split = self.split
+        offsets = torch.from_numpy(np.array(split.offsets, dtype=np.int64)).to(home)
+        documents, objectives = split.n_documents, len(split.objectives)
+        # The last row is zeros: padded cells point at it, and need no second pass over the batch.
+        labels = torch.zeros((documents + 1, objectives), dtype=torch.float32, device=home)
+        judged = split.labels is not None
+        labels[:documents] = torch.from_numpy(np.array(split.labels, dtype=np.float32)) if judged else torch.nan
+        features = None
+        if self.resident:
+            features = torch.zeros((documents + 1, split.n_features), dtype=torch.float32, device=home)
+            for start in range(0, documents, _CHUNK):
+                rows = torch.from_numpy(np.array(split.features[start : start + _CHUNK], dtype=np.float32)).to(home)
+                features[start : start + len(rows)] = rows if self.transform is None else self.transform.apply(rows)
+        return _Held(offsets, labels, features)
+
+    def _rows(self, query: Tensor, width: int, longest: int, base: int) -> tuple[Tensor, Tensor]:
+        """Rows of the split `[batch, width]` (the last row + 1 where padded) and `where`."""
+        offsets = self._held.offsets
+        first, length = offsets[query], offsets[query + 1] - offsets[query]
+        if longest > width and self.sampling == "sample":
+            position = sample(query, length, width, longest, base)
+        else:
+            position = torch.arange(width, device=query.device).expand(len(query), width)
+        where = position < length[:, None]
+        return torch.where(where, first[:, None] + position, self.split.n_documents), where
+
+    def _resident_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
+        rows, where = self._rows(query, width, longest, base)
+        features = self._held.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        labels = self._held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        return Batch(features, labels, where, query, rows.masked_fill(~where, -1))
+
+    def _mapped_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
+        rows, where = self._rows(query, width, longest, base)
+        pin = self.device.type == "cuda"
+        raw = torch.empty((rows.numel(), self.split.n_features), dtype=torch.float32, pin_memory=pin)
+        # "clip" writes straight into the pinned buffer; the rows beyond the end are padding and become zeros below.
+        np.take(self.split.features, rows.flatten().numpy(), axis=0, out=raw.numpy(), mode="clip")
+        labels = self._held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        move = {"device": self.device, "non_blocking": pin}
+        features, where_here = raw.to(**move), where.to(**move)
+        if self.transform is not None:
+            features = self.transform.apply(features)
+        features = features.view(*rows.shape, -1).masked_fill(~where_here[..., None], 0.0)
+        document = rows.masked_fill(~where, -1)
+        return Batch(features, labels.to(**move), where_here, query.to(**move), document.to(**move))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What stays in memory between batches; features only when resident."""
+
+    offsets: Tensor
+    labels: Tensor
+    features: Tensor | None
+
+
+def flatten(scores, batch: Batch, out):
+    """Writes the scores of a batch to the rows of its documents; padding is dropped.
+
+    Args:
+        scores: `[batch, list]` or `[batch, list, ...]`.
+        batch: whose documents they are.
+        out: `[documents]` or `[documents, ...]`, array or tensor; changed and returned.
+
+    >>> split = Split.from_arrays(np.zeros((3, 1)), group=[1, 2])
+    >>> batch, = Batches(split)
+    >>> flatten(batch.document * 10, batch, np.zeros(3)).tolist()
+    [0.0, 10.0, 20.0]
+    """
+    rows, kept = batch.document[batch.where], scores.detach()[batch.where]
+    if isinstance(out, np.ndarray):
+        out[rows.cpu().numpy()] = kept.cpu().numpy()
+    else:
+        out[rows.to(out.device)] = kept.to(out.device, out.dtype)
+    return out
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory a device can still give, in bytes; for the CPU within the limits of the control group we run in."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = 4 << 30  # where the system does not say
+    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+    if meminfo.is_file():
+        free = _entry(meminfo, "MemAvailable:") << 10
+    try:
+        allowed = (group / "memory.max").read_text().strip()
+        if allowed.isdigit():
+            # File pages the group has cached count as used but give way.
+            taken = int((group / "memory.current").read_text()) - _entry(group / "memory.stat", "inactive_file")
+            free = min(free, max(0, int(allowed) - taken))
+    except OSError:
+        pass  # no control group of version 2
+    return free
+
+
+def _entry(file: Path, name: str) -> int:
+    """The number after `name` in a file of lines `name number`; 0 when it is not there."""
+    return next((int(line.split()[1]) for line in file.read_text().splitlines() if line.split()[:1] == [name]), 0)

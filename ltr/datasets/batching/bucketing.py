@@ -1,0 +1,115 @@
+"""The order of an epoch: which lists share a batch, which batch comes when, which documents of a long list stay.
+
+Pure functions of (seed, epoch): sort lists by length with a little jitter, cut where longest x lists would pass the
+budget, shuffle the batches. Nothing here knows features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltr.seeds import seed_of
+
+__all__ = ["Plan", "cuts", "plan", "sample"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An epoch on the host.
+
+    Attributes:
+        order: int64 `[lists]`, places in the array of lengths; batch b holds `order[cut[b]:cut[b + 1]]`.
+        cut: batches + 1 places in `order`.
+        width: longest list of each batch, after list_size cuts.
+        longest: longest list of each batch, before them.
+        sequence: the batches in the order they come.
+    """
+
+    order: np.ndarray
+    cut: list[int]
+    width: list[int]
+    longest: list[int]
+    sequence: list[int]
+
+
+def cuts(lengths: np.ndarray, cells: int | None, lists: int | None, jitter: float) -> np.ndarray:
+    """Where to cut the sorted lists into batches: int64 `[batches + 1]`, the same in every epoch; no list is empty.
+
+    Jittered keys n (1 + u), |u| <= j, sorted falling, obey key_(i) <= n_(i) (1 + j), so no list at or after place i
+    is longer than n_(i) (1 + j) / (1 - j) in any epoch. Cutting for this bound keeps every batch of every epoch within
+    the budget while the number of batches, and so of training steps, never changes.
+
+    >>> cuts(np.array([5, 3, 3, 2, 1]), cells=6, lists=None, jitter=0.0).tolist()
+    [0, 1, 3, 5]
+    """
+    falling = np.sort(lengths)[::-1]
+    if len(falling) == 0:
+        return np.zeros(1, np.int64)
+    bound = np.minimum(np.floor(falling * (1 + jitter) / (1 - jitter) + 1e-9), falling[0]).astype(np.int64).tolist()
+    cut = [0]
+    while cut[-1] < len(falling):
+        count = len(falling) if cells is None else max(1, cells // bound[cut[-1]])
+        count = count if lists is None else min(count, lists)
+        cut.append(min(cut[-1] + count, len(falling)))
+    return np.array(cut, dtype=np.int64)
+
+
+def plan(lengths: np.ndarray, full: np.ndarray, cut: np.ndarray, seed: int, epoch: int, jitter: float | None) -> Plan:
+    """Draws an epoch.
+
+    Args:
+        lengths: documents of each list that will be used, `[lists]`.
+        full: documents each list has, `[lists]`.
+        cut: from `cuts`, with the same jitter.
+        jitter: relative jitter of the lengths; None keeps longest first, without any shuffling.
+    """
+    sequence = np.arange(len(cut) - 1)
+    if jitter is None:
+        order = np.argsort(-lengths, kind="stable")
+    else:
+        generator = np.random.default_rng(seed_of("order", seed, epoch))
+        key = lengths * (1 + jitter * generator.uniform(-1, 1, len(lengths)))
+        order = np.lexsort((generator.random(len(key)), -key))  # the random second key parts ties of a jitter of 0
+        generator.shuffle(sequence)
+    starts = cut[:-1]
+    width, longest = (np.maximum.reduceat(n[order], starts).tolist() if len(starts) else [] for n in (lengths, full))
+    return Plan(order, cut.tolist(), width, longest, sequence.tolist())
+
+
+def sample(query: Tensor, length: Tensor, width: int, longest: int, base: int) -> Tensor:
+    """Positions of `width` documents of each list, drawn without replacement, rising: int64 `[batch, width]`.
+
+    Lists not longer than `width` keep all; positions from `length` on are padding. The draw depends on `base`, the
+    query and the position only: not on the batch the list travels in, and not on the device.
+
+    Args:
+        query: int64 `[batch]`.
+        length: int64 `[batch]`, documents of the lists.
+        width: how many to keep.
+        longest: the largest of `length`, known to the host without asking the device.
+        base: a seed.
+    """
+    position = torch.arange(longest, device=query.device)
+    key = _hash(query[:, None], position, base)
+    key = key.masked_fill(position >= length[:, None], torch.iinfo(torch.int64).max)
+    return key.topk(width, dim=1, largest=False, sorted=False).indices.sort(dim=1).values
+
+
+def _hash(query: Tensor, position: Tensor, base: int) -> Tensor:
+    """A non-negative int64 for each (base, query, position), alike on every device: splitmix64 (Steele et al. 2014)."""
+    golden = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as int64; products wrap
+    return _logical_shift(_mix(_mix(query * golden + base) + position * golden), 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _logical_shift(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
+    x = (x ^ _logical_shift(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
+    return x ^ _logical_shift(x, 31)
+
+
+def _logical_shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # >> of int64 copies the sign

@@ -1,0 +1,1 @@
+"""Cards: what is known about a dataset, and how its files are fetched."""

@@ -1,0 +1,1 @@
+"""Readers: svmlight text and tables to blocks of rows, rows to query lists."""

@@ -1,0 +1,347 @@
+"""Reader of svmlight/LETOR text: `label qid:q index:value ... # comment`, a line a document.
+
+Rules, all of them:
+
+- Features a line does not name are 0. Values become exactly `np.float32(float(text))`; `nan`, `inf` and numbers beyond
+  float32 among the features are kept (`non_finite="keep"`; the store counts them a column) or refused (`"refuse"`).
+- Indices are 1-based unless index 0 stands anywhere in the source; `index_base` overrules. Lines need not be sorted,
+  but no index may stand twice in one line.
+- Query ids are text ("7" and "07" differ). A query that comes back later is gathered to its first sight, its
+  documents in file order; `Split.row` then says where each came from.
+- A comment keeps the document's id: X of `docid = X`, else its first word.
+- Labels are finite and not negative. Empty lines, lines that are only comments, CRLF, tabs, trailing blanks and a
+  byte-order mark are skipped over. Gzip is recognised by its first bytes, whatever the file's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.types import Split
+
+from .chunks import chunks, line_feeds, lines_before, opened, plain_size, told
+from .query_grouping import Block, Gathered
+from .thread_pool import Crew
+
+__all__ = ["CHUNK", "blocks", "group", "has_qid", "needed_sizes_file", "read_sizes", "read_svmlight", "sizes_file"]
+
+CHUNK = 4 << 20  # bytes of text a worker holds
+MOST_FEATURES = 1 << 16  # rows are dense: an index beyond this is a mistake unless n_features declares it
+_MOST_CELLS = 8 << 20  # of one block of rows, so that a wide sparse file cannot blow up the memory
+_HARD = 4096
+
+
+def read_svmlight(
+    path,
+    n_features: int | None = None,
+    *,
+    index_base: Literal[0, 1] | None = None,
+    objective: str = "relevance",
+    non_finite: Literal["keep", "refuse"] = "keep",
+    threads: int | None = None,
+    name: str = "",
+) -> Split:
+    """Reads a whole file into memory.
+
+    Args:
+        path: text, gzipped or not. Without `qid:` its sizes file must lie beside it (`PATH.query` or `PATH.group`).
+        n_features: columns of the result; the largest index in the file by default. Declared, it is also a limit.
+        index_base: 0 or 1; by default 1 unless index 0 occurs.
+        objective: name of the label column.
+        non_finite: what to do with nan and inf among the features.
+        threads: parser threads; the result does not depend on it. Default: the processor's, at most 4.
+        name: name of the split.
+
+    Returns:
+        `Split` with features float32 `[documents, feature]` and labels float32 `[documents, 1]`.
+
+    Raises:
+        InputError: with file and line, for everything that does not follow the rules above.
+    """
+    path = Path(path)
+    sizes = None if has_qid(path) else read_sizes(needed_sizes_file(path))
+    gathered = Gathered().read(
+        blocks(path, n_features, index_base=index_base, qid=sizes is None, non_finite=non_finite, threads=threads)
+    )
+    if sizes is not None:
+        group(gathered, sizes, path)
+    check_width(gathered, n_features, gathered.base, path)
+    return gathered.split(n_features=n_features, objectives=(objective,), name=name)
+
+
+def check_width(gathered: Gathered, n_features: int | None, base: int, path) -> None:
+    """Refuses what only the whole source shows: index 0 and index `n_features` both occur."""
+    found = gathered.top(base)
+    if n_features is not None and found > n_features and gathered.columns([found - 1], base).any():
+        raise InputError(
+            "feature index out of range",
+            file=path,
+            expected=f"{n_features} features as declared",
+            came=f"indices 0 to {found - 1}",
+            do=f"Declare n_features={found}, or index_base if index 0 is a mistake",
+        )
+
+
+# --- sizes in a second file, as lightgbm and xgboost keep them -------------------------------------------------
+
+
+def sizes_file(path: Path) -> Path | None:
+    """The file of list sizes beside `path`, or None."""
+    bare = path.with_suffix("") if path.suffix == ".gz" else path
+    for one in (path, bare):
+        for ending in (".query", ".group"):
+            if (beside := one.with_name(one.name + ending)).is_file():
+                return beside
+    return None
+
+
+def needed_sizes_file(path: Path) -> Path:
+    """The same where there must be one: the file's lines carry no qid."""
+    if (beside := sizes_file(path)) is not None:
+        return beside
+    with opened(path) as (file, _):
+        number, line = _first_document(file, path)
+    raise InputError(
+        "missing qid",
+        file=path,
+        line=number,
+        expected="label qid:QUERY index:value ...",
+        came=line.decode("utf-8", "replace"),
+        do=f"Add qid: to every line, or write the number of documents of each query, a line each, to {path.name}.query",
+    )
+
+
+def read_sizes(path: Path) -> np.ndarray:
+    """Documents of each query, int64 `[queries]`, from a file with one size a line."""
+    sizes = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        text = line.strip()
+        if not text:
+            continue
+        if not text.isdigit() or int(text) == 0:
+            raise InputError(
+                "not a list size",
+                file=path,
+                line=number,
+                expected="a whole number above 0",
+                came=text.decode("utf-8", "replace"),
+            )
+        sizes.append(int(text))
+    return np.array(sizes, np.int64)
+
+
+def group(gathered: Gathered, sizes: np.ndarray, path) -> None:
+    """Cuts what was read without qid into lists of these sizes."""
+    if sizes.sum() != gathered.documents:
+        raise InputError(
+            "list sizes do not fit the documents",
+            file=sizes_file(Path(path)) or path,
+            expected=f"sizes that sum to the {gathered.documents} documents of {Path(path).name}",
+            came=int(sizes.sum()),
+        )
+    gathered.group(sizes)
+
+
+def has_qid(path) -> bool:
+    """Whether the first document of the file carries `qid:`.
+
+    Raises:
+        InputError: the file holds no document.
+    """
+    with opened(Path(path)) as (file, _):
+        _, line = _first_document(file, path)
+    return any(word.startswith(b"qid:") for word in line.split(b"#", 1)[0].split())
+
+
+def _first_document(file, path) -> tuple[int, bytes]:
+    with told(path):
+        for number, line in enumerate(file, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if line and not line.startswith(b"#"):
+                return number, line
+    raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
+
+
+# --- lines to blocks --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Shape:
+    """What the chunks read so far have taught: columns and base to start the next chunk with, bytes of a line."""
+
+    columns: int = 0
+    base: int = 1
+    line: float = 0.0
+
+
+class _Wrong(Exception):
+    """A wrong line inside a chunk, before its place in the file is known."""
+
+    def __init__(self, line: int, what: str, expected: str, came: str, do: str = ""):
+        self.line, self.what, self.expected, self.came, self.do = line, what, expected, came, do
+
+
+def blocks(
+    path,
+    n_features: int | None = None,
+    *,
+    index_base: Literal[0, 1] | None = None,
+    qid: bool = True,
+    non_finite: Literal["keep", "refuse"] = "keep",
+    threads: int | None = None,
+    crew: Crew | None = None,
+    chunk: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Block]:
+    """Reads a file block by block; memory is a few chunks for each thread, whatever the file's size.
+
+    Args:
+        qid: whether every line must carry `qid:` (False: sizes come from a second file).
+        crew: threads that are shared with other files, in place of `threads` of its own.
+        chunk: bytes of text parsed at a time; `CHUNK` by default.
+        progress: called with the bytes of the file read so far.
+
+    The rest as `read_svmlight`; blocks may differ in width and base, `Gathered` makes them one matrix.
+    """
+    if index_base not in (None, 0, 1):
+        raise InputError("index_base", expected="0, 1 or None", came=index_base)
+    if non_finite not in ("keep", "refuse"):
+        raise InputError("non_finite", expected="'keep' or 'refuse'", came=non_finite)
+    path = Path(path)
+    shape = _Shape(n_features or 0, 1 if index_base is None else index_base)
+
+    def parse(text: np.ndarray):
+        return _parse(text, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
+
+    documents, at, size = 0, 0, plain_size(path)
+    for parsed, length, wrong in (crew or Crew(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
+        for block in parsed:
+            documents += len(block.labels)
+            block.done = (at + length) / size if size else 0.0
+            yield block
+        if wrong is not None:
+            line = lines_before(path, at) + wrong.line
+            raise InputError(wrong.what, file=path, line=line, expected=wrong.expected, came=wrong.came, do=wrong.do)
+        at += length
+    if documents == 0:
+        raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
+
+
+def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):
+    """One chunk: (blocks, its bytes, `_Wrong` or None)."""
+    from . import svmlight_kernel as kernel
+
+    end, pos, documents = len(text), 0, 0
+    if not shape.line:
+        shape.line = end / (line_feeds(text) + 1)
+    found: list[Block] = []
+    columns, base = shape.columns, shape.base
+    if not columns:
+        columns = _grown(kernel, text, 0, base, 1)
+    hard = [np.empty(_HARD, np.int64) for _ in range(4)]
+    while True:
+        # Room for a few lines more than their usual length promises; should it not suffice, another block follows.
+        most = max(1, min(int(1.03 * (end - pos) / shape.line) + 8, _MOST_CELLS // columns))
+        features = np.zeros((most, columns), np.float32)
+        labels = np.empty(most, np.float32)
+        query_at, query_length, doc_at, doc_length = (np.empty(most, np.int64) for _ in range(4))
+        reason, pos, rows, hards, at = kernel.parse(
+            text,
+            pos,
+            end,
+            base,
+            fixed_base,
+            declared,
+            qid,
+            finite,
+            features,
+            labels,
+            query_at,
+            query_length,
+            doc_at,
+            doc_length,
+            *hard,
+            np.full(columns, -1, np.int64),
+        )
+        for start, stop, row, column in zip(*(h[:hards].tolist() for h in hard), strict=True):
+            with np.errstate(over="ignore"):  # beyond float32 is inf, as documented
+                value = np.float32(float(text[start:stop].tobytes()))
+            if column < 0:
+                labels[row] = value
+            else:
+                features[row, column] = value
+        if rows:
+            new = kernel.new_spans(text, query_at, query_length, rows) if qid else np.arange(rows) == 0
+            run_rows = np.flatnonzero(new)
+            run_ids = [
+                text[a : a + n].tobytes().decode("utf-8", "backslashreplace")
+                for a, n in zip(query_at[run_rows].tolist(), query_length[run_rows].tolist(), strict=True)
+            ]
+            docs = None
+            if (doc_length[:rows] > 0).any():
+                docs = kernel.pack_spans(text, doc_at, doc_length, rows)
+            found.append(Block(features[:rows], base, labels[:rows, None], run_rows, run_ids if qid else [""], docs))
+            documents += rows
+        if reason == kernel.END:
+            break
+        if reason == kernel.HARD and not rows:  # one line with more hard numbers than there was room for
+            hard = [np.empty(2 * len(h), np.int64) for h in hard]
+        elif reason == kernel.ZERO:
+            base, columns = 0, declared or columns + 1
+        elif reason == kernel.WIDE:
+            if columns >= MOST_FEATURES:
+                wrong = _wrong(kernel, kernel.INDEX_OVER, text, pos, at, MOST_FEATURES, base)
+                wrong.do = "Every feature becomes a column; declare n_features to allow more"
+                return found, end, wrong
+            columns = _grown(kernel, text, pos, base, columns)
+        elif reason >= kernel.LABEL_MISSING:
+            return found, end, _wrong(kernel, reason, text, pos, at, declared, base)
+    # Chunks in flight may each learn something; it only grows, and blocks of different shape are reconciled later.
+    shape.base = min(shape.base, base)
+    shape.columns = declared or max(shape.columns, columns)
+    shape.line = end / documents if documents else shape.line
+    return found, end, None
+
+
+def _grown(kernel, text, pos, base, columns) -> int:
+    return max(columns, min(kernel.widest(text, pos, len(text)) - base + 1, MOST_FEATURES))
+
+
+def _wrong(kernel, reason: int, text: np.ndarray, line: int, at: int, limit: int, base: int) -> _Wrong:
+    """The message for a wrong line that starts at `line`, its offending word at `at`."""
+    word = text[at : at + 200].tobytes().split(b"\n", 1)[0].split(None, 1)[0].decode("utf-8", "replace")
+    pair = "index:value with a whole index and a number"
+    what, expected, do = {
+        kernel.LABEL_MISSING: ("missing label", "a number before the features", ""),
+        kernel.LABEL_TEXT: ("the label is not a number", "a number", ""),
+        kernel.LABEL_NOT_FINITE: ("the label is not finite", "a finite grade, 0 or more", "Remove unjudged documents"),
+        kernel.LABEL_NEGATIVE: (
+            "negative label",
+            "a grade, 0 or more",
+            "If it means unjudged, remove the line; if grades start below 0, shift them",
+        ),
+        kernel.QID_MISSING: ("missing qid", "label qid:QUERY index:value ...", ""),
+        kernel.QID_REPEATED: ("qid stands twice", "one qid:QUERY a line", ""),
+        kernel.QID_EMPTY: ("empty qid", "qid:QUERY", ""),
+        kernel.PAIR_TEXT: ("not a feature", pair, ""),
+        kernel.VALUE_TEXT: ("the feature's value is not a number", pair, ""),
+        kernel.INDEX_ZERO: (
+            "feature index out of range",
+            "indices from 1",
+            "Declare index_base=0 if the file counts from 0",
+        ),
+        kernel.INDEX_OVER: (
+            "feature index out of range",
+            f"indices from {base} to {limit + base - 1}",
+            f"Correct the line or the declared number of features ({limit})",
+        ),
+        kernel.INDEX_REPEATED: ("feature index stands twice in the line", "every index once", ""),
+        kernel.VALUE_NOT_FINITE: ("the feature is not finite", "a finite number", "non_finite='keep' lets it in"),
+    }[reason]
+    return _Wrong(line_feeds(text[:line]) + 1, what, expected, word, do)

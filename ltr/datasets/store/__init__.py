@@ -1,0 +1,1 @@
+"""The store: raw files converted once, split, described by a manifest, memory-mapped afterwards."""

@@ -1,0 +1,343 @@
+"""Raw files to a store: read once, written beside the target, renamed at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ltr.datasets.readers import folder as folders
+from ltr.datasets.readers import svmlight
+from ltr.datasets.readers import tables as table
+from ltr.datasets.readers.query_grouping import Gathered
+from ltr.datasets.readers.thread_pool import Crew, Stopped
+from ltr.errors import InputError
+
+from . import label_columns as labels
+from . import manifest
+from . import shard as parts
+from .label_columns import Matrix, Objective
+from .splitting import SPLITS, Part, divide
+from .store import Store
+
+if TYPE_CHECKING:
+    from ltr.datasets.cards.card import Card
+
+__all__ = ["convert", "convert_folder"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def convert_folder(path, target, *, name: str | None = None, card: Card | None = None, files=None, **options) -> Store:
+    """Converts a folder of raw files, or one file, found by the card's folds or else by `folder.find`.
+
+    Args:
+        name: of the dataset; the card's, else the folder's.
+        files: split -> file, where names do not speak for themselves (see `folder.find`).
+        **options: as `convert`.
+    """
+    path = Path(path)
+    sources = card.sources(path) if card is not None and card.folds else folders.find(path, files)
+    if name is None:
+        own = path.resolve().name
+        name = card.name if card is not None else own.split(".")[0] if path.is_file() else own
+    return convert(sources, target, name=name, card=card, root=path if path.is_dir() else path.parent, **options)
+
+
+def convert(
+    sources: Mapping[str, Mapping[str, Path]],
+    folder,
+    *,
+    name: str,
+    objectives: Sequence[str | Objective] | Mapping[str, Any] | None = None,
+    drop: Sequence[int | str] = (),
+    card: Card | None = None,
+    root: Path | None = None,
+    n_features: int | None = None,
+    index_base: Literal[0, 1] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    non_finite: Literal["keep", "refuse"] = "keep",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> Store:
+    """Converts raw files into a store.
+
+    A fold without vali gives it 20 % of the queries of its train file; a fold with nothing but the split "all" (one
+    table or text file) becomes five folds by query: S1..S5, fold i tests on S_i, selects on the next and trains on the
+    rest, as LETOR does; or, where a table has a split column, one fold as it says. Both divisions are seeded by the
+    content of the file and stated in the manifest.
+
+    Args:
+        sources: fold -> split (train, vali, test, or only all) -> file: svmlight text, with qid or with a sizes file
+            beside it, gzipped or not; Parquet; CSV.
+        folder: the store to write; its parent is made.
+        name: of the dataset.
+        objectives: label columns, the first is the main one. Names: of the card's objectives, of a table's label
+            columns, of features ("f41"), or a name for the label of svmlight text. Or a mapping, name ->
+            `{"column": ...}` as `Objective` says. Default: the card's main one; "relevance"; a table's label columns.
+        drop: further features that leave the inputs, by index as the file counts or by name.
+        card: gives index base, number and names of features, table columns, and what leaves with an objective.
+        root: paths in the manifest are relative to it.
+        n_features: columns of svmlight text; the largest index of any file by default.
+        index_base: 0 or 1; by default 1 unless an index 0 stands in any file.
+        columns: roles of a table's columns, as `table.roles` takes them.
+        non_finite: whether nan and inf among the features are kept (and listed in the manifest) or refused.
+        threads: how many are ever busy; files are read side by side, and the threads that are left parse chunks of
+            them. The store does not depend on it. Default: the processor's, at most 4.
+        progress: called with (what, bytes done, bytes in all), one call at a time, from any thread.
+        overwrite: replace what lies at `folder` (only a store is ever replaced).
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        InputError: with file and line for bad data (of several bad files: of the first); nothing is left behind.
+    """
+    folder = Path(folder)
+    _check_target(folder, overwrite)
+    _check_sources(sources)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}.partial"
+    wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress)
+    try:
+        work.mkdir()
+        said = _build(sources, work, name, wanted, root, Crew(threads))
+        (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
+        _install(work, folder, overwrite)
+    except BaseException:  # Ctrl-C too: a broken conversion leaves nothing
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return Store.open(folder)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the caller asked for, with what the card fills in."""
+
+    objectives: Any
+    drop: Sequence[int | str]
+    card: Card | None
+    n_features: int | None
+    index_base: int | None
+    columns: Mapping[str, Any]
+    non_finite: str
+    progress: Progress | None
+
+    @property
+    def declared(self) -> int | None:
+        return self.n_features or (self.card.n_features if self.card else None)
+
+    @property
+    def base(self) -> int | None:
+        return self.index_base if self.index_base is not None else self.card.index_base if self.card else None
+
+    def table_columns(self) -> dict[str, Any]:
+        """Roles of a table's columns: the card's, overruled by the caller's."""
+        options: dict[str, Any] = {}
+        if self.card is not None and self.card.table is not None:
+            of_card = self.card.table
+            options = {
+                "query": of_card.query,
+                "document": of_card.document or None,
+                "features": of_card.features or None,
+                "labels": [o.column for o in self.card.objectives if isinstance(o.column, str)] or None,
+            }
+        elif isinstance(self.objectives, Mapping):
+            # What is named as an objective is a label, also where its name says nothing.
+            named = [o.column for o in labels.listed(self.objectives)]
+            options = {"more_labels": [c for c in named if isinstance(c, str)]}
+        return {**options, **self.columns}
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "manifest.json").is_file():
+        raise InputError("the target is there and is no store", file=folder, do="Name a folder that does not exist")
+    if not overwrite:
+        raise InputError("the store is there already", file=folder, do="Remove it, or ask for overwriting")
+
+
+def _check_sources(sources) -> None:
+    if not sources:
+        raise InputError("no folds to convert", expected="fold -> split -> file")
+    for fold, given in sources.items():
+        known = set(given)
+        if known != {"all"} and not {"train", "test"} <= known <= set(SPLITS):
+            raise InputError(
+                f"splits of {fold or 'the source'}",
+                expected="train and test, with or without vali; or only all",
+                came=sorted(known),
+                do="Name the missing file; one file that holds everything is divided when it stands alone",
+            )
+        if "all" in known and len(sources) > 1:
+            raise InputError("one file to divide and folds beside it", came=list(sources))
+        for path in given.values():
+            if not Path(path).is_file():
+                raise InputError("no such file", file=path)
+
+
+def _install(work: Path, folder: Path, overwrite: bool) -> None:
+    old = None
+    if folder.exists():
+        _check_target(folder, overwrite)  # it may have come while we worked
+        old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}.old"
+        os.rename(folder, old)
+    try:
+        os.rename(work, folder)
+    except BaseException:
+        if old is not None:
+            os.rename(old, folder)
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, crew: Crew) -> dict:
+    """Reads everything, writes the parts, returns the manifest."""
+    where = _read(sources, work, wanted, crew)
+    found = list({part.id: part for given in where.values() for part in given.values()}.values())
+    matrix = _matrix(found, wanted)
+    objectives, leaving = labels.choose(wanted.objectives, wanted.drop, wanted.card, matrix)
+    keep = np.setdiff1d(np.arange(matrix.width), leaving)
+    if len(keep) == 0:
+        raise InputError("no features are left", expected="inputs beside objectives and drops", came=matrix.names)
+
+    def finish(part: Part, check) -> parts.FeatureFacts:
+        check()
+        own = labels.values(part.gathered, objectives, matrix, part.path)
+        names = [o.name for o in objectives]
+        width = matrix.width
+        parts.write(part.folder, part.gathered, part.layout, own, names, base=matrix.base, width=width, keep=keep)
+        part.labels = part.layout.reorder(own)
+        part.files, seen = parts.sealed(part.folder, check)
+        return seen
+
+    seen = parts.FeatureFacts.together(crew.each(finish, found, size=lambda part: part.gathered.documents))
+    return manifest.of(name, wanted.card, objectives, matrix, keep, where, seen, root)
+
+
+def _read(sources, work: Path, wanted: _Wanted, crew: Crew) -> dict[str, dict[str, Part]]:
+    """Every raw file once, its features spooled; fold -> split -> part."""
+    paths = list(dict.fromkeys(Path(p) for given in sources.values() for p in given.values()))
+    told = _Told(wanted.progress, {p: p.stat().st_size for p in paths})
+
+    def hashed(path: Path, check) -> str:
+        def tell(at: int) -> None:
+            check()
+            told(f"hash {path.name}", path, at)
+
+        tell(0)
+        return parts.sha256(path, tell)
+
+    def read(part: Part, check) -> None:
+        def tell(at: int) -> None:
+            check()
+            told(f"read {part.path.name}", part.path, told.sizes[part.path] + at)
+
+        part.gathered = _gather(part, wanted, crew, tell)
+        divide(part, divided.get(part.id, "whole"))
+        for path in same[part.id]:
+            told(f"read {path.name}", path, 2 * told.sizes[path])
+
+    by_path: dict[Path, Part] = {}
+    by_id: dict[str, Part] = {}
+    same: dict[str, list[Path]] = {}
+    for path, digest in zip(paths, crew.each(hashed, paths, size=told.sizes.get), strict=True):
+        part = _open(path, digest, work, wanted)
+        by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
+        same.setdefault(part.id, []).append(path)
+    where = {fold: {split: by_path[Path(p)] for split, p in given.items()} for fold, given in sources.items()}
+    divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
+    divided |= {g["all"].id: "all" for g in where.values() if "all" in g}
+    crew.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
+    return where
+
+
+class _Told:
+    """Progress over all files, each counted twice: it is hashed, then read.
+
+    Args:
+        progress: of the caller, or None.
+        sizes: bytes of each file.
+    """
+
+    def __init__(self, progress: Progress | None, sizes: dict[Path, int]):
+        self.progress, self.sizes, self.total = progress, sizes, 2 * sum(sizes.values())
+        self._at = dict.fromkeys(sizes, 0)
+        self._done, self._over, self._lock = 0, False, threading.Lock()
+
+    def __call__(self, what: str, path: Path, at: int) -> None:
+        """So many of the 2 x size bytes of `path` are done."""
+        if self.progress is None:
+            return
+        with self._lock:
+            if self._over:
+                raise Stopped
+            self._done += max(0, at - self._at[path])
+            self._at[path] = max(at, self._at[path])
+            try:
+                self.progress(what, self._done, self.total)
+            except BaseException:  # also how a caller stops us: it is not called again
+                self._over = True
+                raise
+
+
+def _open(path: Path, digest: str, work: Path, wanted: _Wanted) -> Part:
+    identity, sizes, columns = digest, None, None
+    if table.is_table(path):
+        columns = table.roles(path, **wanted.table_columns())
+    elif not svmlight.has_qid(path):
+        sizes = svmlight.needed_sizes_file(path)
+        identity = hashlib.sha256(f"{digest} {parts.sha256(sizes)}".encode()).hexdigest()
+    part = Part(identity[:16], path, digest, work / "parts" / identity[:16], sizes, columns)
+    part.folder.mkdir(parents=True, exist_ok=True)
+    return part
+
+
+def _gather(part: Part, wanted: _Wanted, crew: Crew, progress: Callable[[int], None]) -> Gathered:
+    gathered = Gathered(part.folder / parts.SPOOL, parts.HEADER)
+    if part.columns is not None:
+        return gathered.read(table.blocks(part.path, part.columns, progress=progress))
+    gathered.read(
+        svmlight.blocks(
+            part.path,
+            wanted.declared,
+            index_base=wanted.base,
+            qid=part.sizes is None,
+            non_finite=wanted.non_finite,
+            crew=crew,
+            progress=progress,
+        )
+    )
+    if part.sizes is not None:
+        svmlight.group(gathered, svmlight.read_sizes(part.sizes), part.path)
+    return gathered
+
+
+def _matrix(found: list[Part], wanted: _Wanted) -> Matrix:
+    """One matrix for all parts: the same columns, the same index base."""
+    roles = found[0].columns
+    for part in found[1:]:
+        if (part.columns and (part.columns.labels, part.columns.features)) != (
+            roles and (roles.labels, roles.features)
+        ):
+            raise InputError("the files of the splits differ in their columns", file=part.path, came=found[0].path.name)
+    if roles:
+        return Matrix(roles.features, 1, roles.labels)
+    base = wanted.base if wanted.base is not None else min(part.gathered.base for part in found)
+    for part in found:
+        svmlight.check_width(part.gathered, wanted.declared, base, part.path)
+    width = wanted.declared or max(part.gathered.top(base) for part in found)
+    names = wanted.card.feature_names if wanted.card else ()
+    return Matrix(names if len(names) == width else tuple(f"f{k + base}" for k in range(width)), base)

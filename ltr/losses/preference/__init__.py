@@ -1,0 +1,1 @@
+"""Losses against a reference scorer, one file a family."""

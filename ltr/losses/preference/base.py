@@ -1,0 +1,250 @@
+"""Preference losses: a loss on how far scores have moved from those of a frozen reference scorer.
+
+    u = beta (s - s_ref) - margins        the implicit reward of a document: Rafailov et al., NeurIPS 2023 (DPO)
+
+A constant added to a list cancels in all of them, so the scores of rankers stand where language models have
+log-probabilities. A preference loss sees theta through u alone: at s = s_ref it knows nothing, and scores that are best
+at beta are, at c beta, best with their distance to s_ref divided by c. Its signature is that of a loss and three names:
+
+    f(scores, labels, where=None, *, reference=None, margins=None, weights=None, generator=None, beta=1.0, **params)
+
+    reference   [..., list]  s_ref, a constant; None: 0, the loss without a reference
+    margins     [..., list]  rewards already spoken for (MODPO, SPO), constants; None: 0
+    beta        > 0, a number or one `[...]` a list, a constant: how dear it is to leave the reference. Language models,
+                whose scores are sums over tokens, use .1; the scores of a ranker are logits, hence 1
+
+Every loss of `LOSSES` has such a form: its own value on u, under the name NAME-dpo, here or by `dpo(loss)`. So the list
+losses of the literature need no second copy; the families beside this one register what is new mathematics.
+
+    ListNet-DPO (HyperDPO, 2410.08316; lambda-DPO, 2506.19780)   listnet-dpo, target "lin" for targets given as labels
+    PL-DPO (HyperDPO's Plackett-Luce form; OPO's list_mle)       listmle-dpo, normalise="none"
+    OPO family (2410.04346)                                      any smooth measure of the catalogue, NAME-dpo
+    LiPO-lambda (2402.01878)                                     lipo: lambdarank on u, mean over pairs
+    hinge on u (SLiC, OPO's hinge)                               hinge-dpo
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltr import ops
+from ltr.catalogue import Catalogue, Entry
+from ltr.errors import InputError, near_miss, unknown_name
+from ltr.losses.base import LOSSES, Loss, Needs, parameters, reduce
+
+__all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
+
+PREFERENCE_LOSSES = Catalogue("preference loss")
+_SUFFIX = "-dpo"
+# True of s because true of u; a bound is one on the ranking by u.
+_KEPT = ("needs", "shift_invariant", "convex", "ordinal", "stochastic", "surrogate", "wraps", "memory")
+
+
+def per_list(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
+    """A number above 0, or one `[...]` a list, detached and ready to multiply `like` `[..., list]`."""
+    value = value.detach() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor) and value.ndim:
+        try:
+            fits = torch.broadcast_shapes(value.shape, like.shape[:-1]) == like.shape[:-1]
+        except RuntimeError:
+            fits = False
+        if not fits:
+            expected = f"a number or one a list, [...] = {tuple(like.shape[:-1])}"
+            raise InputError(f"{name} does not fit the lists", expected=expected, came=tuple(value.shape))
+        value = value.to(like.dtype).unsqueeze(-1)
+    on_host = not isinstance(value, Tensor) or value.device.type == "cpu"  # on a GPU a look would wait for the device
+    if on_host and not bool((torch.as_tensor(value) > 0).all()):
+        raise InputError(f"{name} must be above 0", came=value if not isinstance(value, Tensor) else value.tolist())
+    return value
+
+
+def constant(tensor: Tensor | None, like: Tensor, where: Tensor, name: str) -> Tensor | None:
+    """`tensor` `[..., list]` checked, detached, in the type of `like`, pads 0; None stays None."""
+    if tensor is None:
+        return None
+    if tensor.shape != like.shape:
+        expected = f"[..., list] = {tuple(like.shape)} as scores"
+        raise InputError(f"{name} and scores differ in shape", expected=expected, came=tuple(tensor.shape))
+    return tensor.detach().to(like.dtype).masked_fill(~where, 0.0)
+
+
+def implicit_rewards(
+    scores: Tensor,
+    reference: Tensor | None = None,
+    where: Tensor | None = None,
+    *,
+    beta: float | Tensor = 1.0,
+    margins: Tensor | None = None,
+) -> Tensor:
+    """u = beta (s - s_ref) - margins, `[..., list]`, pads 0; the gradient flows through the scores only.
+
+    >>> s, s_ref = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([0.5, 0.5, 1.0, 0.0])
+    >>> implicit_rewards(s, s_ref, beta=2.0)
+    tensor([ 1.4000, -0.2000,  1.8000, -0.6000])
+    """
+    shape = scores.shape
+    scores, _, where_, _ = ops.lists(scores, torch.zeros_like(scores), where)
+    if shape[-1] == 0:
+        return scores[..., :0]
+    u = scores
+    if (reference := constant(reference, scores, where_, "reference")) is not None:
+        u = u - reference
+    u = per_list(beta, scores, "beta") * u
+    if (margins := constant(margins, scores, where_, "margins")) is not None:
+        u = u - margins
+    return u
+
+
+@dataclass(frozen=True)
+class PreferenceLoss:
+    """A preference loss with its parameters bound; `preference_loss(name, **params)` makes one.
+
+    Attributes:
+        name: its name in `PREFERENCE_LOSSES`, or NAME-dpo with NAME in `LOSSES`.
+        params: the parameters that were given (defaults are the function's).
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> Entry:
+        return _entry(self.name)
+
+    @property
+    def needs(self) -> Needs:
+        """Which lists count: "document", "gain" or "pair"."""
+        wraps = self.entry.claims.get("wraps")
+        if wraps in self.params:
+            return fill()[1][self.params[wraps]].claims["needs"]
+        return self.entry.claims["needs"]
+
+    def __call__(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        reference: Tensor | None = None,
+        margins: Tensor | None = None,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **tensors,
+    ) -> Tensor:
+        """One value a list, `[...]`. `tensors`: parameters that change from batch to batch (beta, dispersion, ...)."""
+        options = {"reference": reference, "margins": margins, "weights": weights, "generator": generator}
+        return self.entry.function(scores, labels, where, **options, **{**self.params, **tensors})
+
+    def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
+        """Mean over the lists that count for this loss."""
+        return reduce(values, labels, where, self.needs)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
+
+
+def fill() -> tuple[Catalogue, Catalogue]:
+    """Both catalogues with every family in them, also in a worker process that imported nothing else."""
+    from ltr.losses import LOSSES as losses
+
+    from . import hpo, mallows, modpo, mrpo, pairs, spo  # noqa: F401  they register
+
+    return PREFERENCE_LOSSES, losses
+
+
+def preference_losses() -> list[str]:
+    """Every name `preference_loss` knows: what is registered here, then the losses of the catalogue on u."""
+    preference, losses = fill()
+    return [*preference.names(), *(n + _SUFFIX for n in losses.names() if n + _SUFFIX not in preference)]
+
+
+@functools.cache
+def _entry(name: str) -> Entry:
+    preference, losses = fill()
+    if name in preference:
+        return preference[name]
+    base = name.removesuffix(_SUFFIX)
+    if base == name or base not in losses:
+        raise unknown_name("preference loss", name, preference_losses())
+    return _on_rewards(losses[base])
+
+
+def _on_rewards(base: Entry) -> Entry:
+    """A loss of scores as a loss of implicit rewards."""
+
+    @functools.wraps(base.function)
+    def function(
+        scores, labels, where=None, *, reference=None, margins=None, weights=None, generator=None, beta=1.0, **params
+    ):
+        u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+        return base.function(u, labels, where, weights=weights, generator=generator, **params)
+
+    shared = [p for p in inspect.signature(function, follow_wrapped=False).parameters.values() if p.name != "params"]
+    function.__signature__ = inspect.Signature([*shared, *parameters(base.function).values()])
+    given = {"reference": "Tensor | None", "margins": "Tensor | None", "beta": "float | Tensor"}
+    function.__annotations__ = {**base.function.__annotations__, **given}
+    claims = {k: v for k, v in base.claims.items() if k in _KEPT}
+    formula = f"{base.formula}; s replaced by u = beta (s - s_ref) - margins"
+    return Entry(base.name + _SUFFIX, function, formula, base.source, claims)
+
+
+def own_parameters(name: str) -> dict[str, inspect.Parameter]:
+    """The parameters of a preference loss beyond the vocabulary; tensors such as beta are among them."""
+    shared = ("reference", "margins")
+    return {k: p for k, p in parameters(_entry(name).function).items() if k not in shared}
+
+
+def preference_loss(name: str, **params) -> PreferenceLoss:
+    """The preference loss of that name with these parameters; any loss of `LOSSES` answers to NAME-dpo.
+
+    Raises:
+        InputError: unknown name, unknown parameter (the near miss is named), or a value the loss refuses.
+
+    >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
+    >>> s_ref = torch.tensor([0.5, 0.5, 1.0, 0.0])
+    >>> preference_loss("listnet-dpo", beta=2.0, target="lin")(s, y, reference=s_ref)
+    tensor(2.5066)
+    >>> preference_loss("listmle-dpo", beta=2.0, normalise="none")(s, y, reference=s_ref)
+    tensor(6.5189)
+    """
+    known = own_parameters(name)
+    for key in params:
+        if key not in known:
+            hit = near_miss(key, known)
+            raise InputError(
+                f"preference loss {name!r} has no parameter {key!r}",
+                do=(f"Did you mean {hit!r}? " if hit else "") + f"It has: {', '.join(known)}",
+            )
+    bound = PreferenceLoss(name, dict(params))
+    # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
+    if not any(isinstance(value, Tensor) for value in params.values()):
+        try:
+            bound(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]))
+        except (TypeError, RuntimeError) as problem:
+            raise InputError(
+                f"preference loss {name!r} does not take these parameters: {problem}", came=params
+            ) from problem
+    return bound
+
+
+def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params) -> PreferenceLoss:
+    """Turns a loss of the catalogue into its form with a reference: the same function of beta (s - s_ref) - margins.
+
+    Args:
+        loss: a name in `LOSSES`, or a loss with its parameters.
+        beta: > 0; a number or `[...]`, one a list.
+        params: of the loss; they come before those it carries.
+
+    >>> dpo("listnet", beta=2.0, target="lin")
+    listnet-dpo(beta=2.0, target='lin')
+    """
+    name, bound = (loss.name, loss.params) if isinstance(loss, Loss) else (loss, {})
+    if name not in fill()[1]:
+        raise unknown_name("loss", name, LOSSES.names())
+    return preference_loss(name + _SUFFIX, **{"beta": beta, **bound, **params})

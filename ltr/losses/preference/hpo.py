@@ -1,0 +1,83 @@
+"""HPO: a preference loss with a second cross entropy, toward an auxiliary label, beside it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ltr import ops
+from ltr.errors import InputError
+from ltr.losses.base import choice, counts
+from ltr.losses.listwise import listnet
+
+from .base import PREFERENCE_LOSSES, constant, implicit_rewards
+from .modpo import standardise
+
+__all__ = ["hpo"]
+
+
+@PREFERENCE_LOSSES.register(
+    "hpo",
+    formula="CE(z, softmax(u)) + gamma CE(softmax(A / a), softmax(s)), A the standardised auxiliary label",
+    source="2405.17956, list form [recalled]; the optimum checked",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+)
+def hpo(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    auxiliary: Tensor | None = None,
+    gamma: float = 1.0,
+    spread: float = 1.0,
+    on: Literal["scores", "rewards"] = "scores",
+    beta: float | Tensor = 1.0,
+    target: ops.Target = "gain",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+    gain: ops.Gain | None = None,
+) -> Tensor:
+    """Hybrid preference optimisation: ListNet on implicit rewards plus a cross entropy toward an auxiliary label.
+
+    With q = softmax(A / a), where both terms see the same scores (on="rewards", or no reference and beta 1), the
+    optimum is softmax(u) = (z + gamma q) / (1 + gamma): arithmetic again. The formula is recalled from the paper, not
+    read in it.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        auxiliary: `[..., list]`, any real label; standardised per list ("reward minus value"). A list on which it is
+            constant has no second term; None: nor has any.
+        gamma: >= 0, weight of the second term.
+        spread: a > 0, its temperature.
+        on: what the second term acts on: "scores" as in the formula, "rewards" u.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the terms of their document, in both sums.
+        generator: unused.
+        target, eps, temperature, gain: of the first term, as in `listnet`.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
+    """
+    choice("on", on, ("scores", "rewards"))
+    if not gamma >= 0 or not spread > 0:
+        raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
+    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    value = listnet(u, labels, where, **options)
+    if auxiliary is None or scores.shape[-1] == 0:
+        return value
+    s, labels, where, weights = ops.lists(u if on == "rewards" else scores, labels, where, weights)
+    advantage = standardise(constant(auxiliary, s, where, "auxiliary"), where)
+    q = ops.softmax(advantage / spread, where)
+    heard = counts(labels, where, "gain") & (advantage != 0).any(-1)
+    terms = q * ops.log_softmax(s, where)
+    terms = terms if weights is None else terms * weights
+    return value - gamma * terms.sum(-1) * heard

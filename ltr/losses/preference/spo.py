@@ -1,0 +1,141 @@
+"""SPO: one objective after another, each round from the scores of the last, with what was learned before as margins.
+
+u = beta (s - s_{t-1}) - sum_{i<t} alpha_i beta_i (s_i - s_{i-1})        2405.12739, recalled
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ltr import ops
+from ltr.errors import InputError
+from ltr.losses.listwise import listnet
+
+from .base import PREFERENCE_LOSSES, implicit_rewards
+from .pairs import Normalise, Pairs, pairwise_dpo
+
+__all__ = ["earlier_rewards", "spo", "spo_list"]
+
+
+def earlier_rewards(earlier: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0) -> Tensor:
+    """sum_{i<t} alpha_i beta_i (s_i - s_{i-1}), `[..., list]`: what the rounds before t have learned, for SPO.
+
+    Args:
+        earlier: `[..., list, round]`, scores s_0 (the reference of round 1) to s_{t-1}.
+        alpha, beta: a number or `[round - 1]`, one for each finished round.
+    """
+    steps = earlier.detach().diff(dim=-1)
+    shape = steps.shape[-1:]
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if isinstance(value, Tensor) and value.ndim and value.shape != shape:
+            expected = f"a number or one for each of the {shape[0]} finished rounds"
+            raise InputError(f"{name} does not fit the rounds", expected=expected, came=tuple(value.shape))
+    factor = torch.as_tensor(alpha * beta, dtype=steps.dtype, device=steps.device)
+    return torch.where(factor != 0, steps * factor, 0.0).sum(-1)
+
+
+def _next_round(reference, margins, earlier, alpha, beta_earlier):
+    """Reference and margins of a round: the last scores, and alpha beta times all the steps before them."""
+    if earlier is None:
+        return reference, margins
+    if reference is not None:
+        raise InputError("spo takes its reference from earlier (the last round): give one of the two")
+    learned = earlier_rewards(earlier, alpha, beta_earlier)
+    return earlier[..., -1], learned if margins is None else margins + learned
+
+
+@PREFERENCE_LOSSES.register(
+    "spo",
+    formula="(1/P) sum over pairs of -log sg(u_w - u_l), u = beta Delta^t - sum_{i<t} a_i beta_i Delta^i, "
+    "Delta^i = s_i - s_{i-1}",
+    source="2405.12739: idea from a secondary source, formula [recalled]; sign of the second term after MODPO",
+    needs="pair",
+    shift_invariant=True,
+    convex=True,
+    ordinal=True,
+)
+def spo(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    earlier: Tensor | None = None,
+    alpha: float | Tensor = 1.0,
+    beta_earlier: float | Tensor = 1.0,
+    beta: float | Tensor = 1.0,
+    pairs: Pairs = "all",
+    normalise: Normalise = "pairs",
+) -> Tensor:
+    """Round t of sequential preference optimisation: DPO from the last model, earlier rounds' rewards as margins.
+
+    Pairs on which earlier rounds agree with this label get more gradient, conflicting pairs less. Neither the formula
+    nor the sign of its second term has been read in the paper. alpha = 0 is DPO on the last model.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the objective of this round.
+        earlier: `[..., list, round]`, scores s_0, ..., s_{t-1}; the last is the reference. None: round 1, from
+            `reference`.
+        alpha, beta_earlier: a number or `[round - 1]`; weight and beta of each finished round.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the pairs in which their document is the better one.
+        generator: unused.
+        pairs, normalise: as in preference_pairs.py.
+
+    Returns:
+        `[...]`, one value a list; 0 without an ordered pair.
+    """
+    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
+    options = {"reference": reference, "margins": margins, "beta": beta, "pairs": pairs, "normalise": normalise}
+    return pairwise_dpo(scores, labels, where, weights=weights, **options)
+
+
+@PREFERENCE_LOSSES.register(
+    "spo-list",
+    formula="CE(z^t, softmax(beta Delta^t - sum_{i<t} a_i beta_i Delta^i))",
+    source="list form of 2405.12739, ours",
+    needs="gain",
+    shift_invariant=True,
+    convex=True,
+)
+def spo_list(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    *,
+    reference: Tensor | None = None,
+    margins: Tensor | None = None,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    earlier: Tensor | None = None,
+    alpha: float | Tensor = 1.0,
+    beta_earlier: float | Tensor = 1.0,
+    beta: float | Tensor = 1.0,
+    target: ops.Target = "gain",
+    eps: float = 0.0,
+    temperature: float = 1.0,
+    gain: ops.Gain | None = None,
+) -> Tensor:
+    """ListNet on the bracket of SPO.
+
+    On free scores d_t = beta_t Delta^t ends at log z^t + sum_{i<t} a_i d_i, up to a shift.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels of the objective of this round.
+        earlier, alpha, beta_earlier: as in `spo`.
+        reference, margins, beta: as in preference.py.
+        weights: multiply the term of their document, after the target is normalised.
+        generator: unused.
+        target, eps, temperature, gain: as in `listnet`.
+
+    Returns:
+        `[...]`, one value a list, in nats; 0 for a list blank in this label.
+    """
+    reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
+    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
+    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    return listnet(u, labels, where, **options)

@@ -1,0 +1,228 @@
+"""Shipping a trained net: one module from raw features to scores, its preference fixed, as an ONNX or PyTorch file.
+
+    module = fixed(load_method("run/method"), [0.7, 0.3])
+    module(features, where)                          # float32 [batch, list], as `method.score` on the same lists
+    ship(module, "ranker.onnx")                      # or "ranker.pt2", a torch.export program
+
+Feature transform, reference ranker, control after training and preference are all inside: what serves it needs this
+file and a runtime, not ltr. Lists and batches may be of any size; the file says in its metadata what it was made from.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ltr.errors import InputError, MissingExtra
+from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.neural import NeuralRanker
+
+from .base import Method
+from .gradient_methods import Free
+from .hyperdpo import HyperDPO
+from .preference_conditioned import OneShot
+from .reference import ReferenceMethod
+from .scalarised import DPOLS, OneEach, model_of
+from .soups import MOD, Soup
+
+__all__ = ["FixedRanker", "fixed", "ship"]
+
+FORMS = {".onnx": "ONNX", ".pt2": "torch.export"}
+
+
+class _Plain(nn.Module):
+    """A ranker without preferences, on raw features."""
+
+    def __init__(self, ranker: NeuralRanker):
+        super().__init__()
+        self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
+
+    def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
+        return self.net(self.transform(features), where)
+
+
+class _AtPreference(nn.Module):
+    """A conditioned ranker at one preference, on raw features."""
+
+    def __init__(self, ranker: ConditionedRanker, preference, beta: float | None = None):
+        super().__init__()
+        self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
+        self.register_buffer("preference", torch.as_tensor(np.asarray(preference), dtype=torch.float32)[None])
+        self.register_buffer("beta", None if beta is None else torch.tensor([beta], dtype=torch.float32))
+
+    def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
+        x = self.transform(features)
+        return self.net(x, where, self.preference, beta=self.beta, reference=reference).squeeze(1)
+
+
+class FixedRanker(nn.Module):
+    """forward(features float32 [batch, list, feature] raw, where bool [batch, list]) -> scores float32 [batch, list].
+
+    s_ref + control (sum_i a_i s_i - s_ref), or sum_i a_i s_i without a reference; pads are 0.
+
+    Attributes:
+        facts: where it comes from: method or ranker, objectives, preference, number of features.
+    """
+
+    def __init__(self, parts: list[tuple[float, nn.Module]], facts: dict[str, Any], base=None, control: float = 1.0):
+        super().__init__()
+        self.shares, self.parts = [share for share, _ in parts], nn.ModuleList(part for _, part in parts)
+        self.base, self.control, self.facts = base, control, facts
+        self.augmented = False
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        s_ref = None if self.base is None else self.base(features, where)
+        told = s_ref if self.augmented else None
+        scores = sum(share * part(features, where, told) for share, part in zip(self.shares, self.parts, strict=True))
+        if s_ref is not None:
+            scores = s_ref + self.control * (scores - s_ref)
+        return torch.where(where, scores, 0.0)
+
+
+def fixed(model: Method | NeuralRanker, preference=None) -> FixedRanker:
+    """One module for one preference.
+
+    Args:
+        model: a fitted method, or a neural ranker, which takes no preference.
+        preference: `[objective]`; of a method that trained one model a preference, one of those.
+
+    Raises:
+        InputError: not fitted, an invalid preference, or a model that is no net (a tree is shipped by its own library).
+    """
+    if isinstance(model, NeuralRanker):
+        if preference is not None:
+            raise InputError("this ranker takes no preference", came=preference)
+        if model.net is None:
+            raise InputError("this ranker is not fitted", do="Call fit, or load one that was saved")
+        facts = {"ranker": model.name, "features": model.n_features}
+        return FixedRanker([(1.0, _Plain(model))], facts).eval()
+    if not isinstance(model, Method):
+        raise InputError("only nets are shipped this way", came=type(model).__name__, do=_OWN_LIBRARY)
+    return _method(model, preference)
+
+
+_OWN_LIBRARY = "Trees are shipped by the library that grew them"
+
+
+def _method(method: Method, preference) -> FixedRanker:
+    from ltr.objectives import check_preference
+
+    if not method.models:
+        raise InputError(f"method {method.name!r} is not fitted", do="Call fit, or load one that was saved")
+    if not all(isinstance(each, ConditionedRanker) for each in method.models):
+        raise InputError(f"method {method.name!r} trained no nets", do=_OWN_LIBRARY)
+    if preference is None:
+        raise InputError("a method needs the preference to fix", expected=", ".join(method.objectives))
+    w = np.asarray(check_preference(preference, method.objectives), np.float64)
+    facts = {
+        "method": method.name, "objectives": list(method.objectives), "preference": w.tolist(),
+        "features": method.models[0].n_features,
+    }  # fmt: skip
+    referenced = isinstance(method, ReferenceMethod)
+    base = None
+    if referenced:
+        if not isinstance(method.base, NeuralRanker):
+            raise InputError("the reference ranker is no net", came=method.base.name, do=_OWN_LIBRARY)
+        base = _Plain(method.base)
+    module = FixedRanker(_parts(method, w), facts, base, method.memory["control"] if referenced else 1.0)
+    module.augmented = referenced and method.config.augmented
+    return module.eval()
+
+
+def _parts(method: Method, w: np.ndarray) -> list[tuple[float, nn.Module]]:
+    """Which nets score, and how much each counts."""
+    models = method.models
+    # A net without conditioning ignores its preference; it still wants one of the right length.
+    if isinstance(method, MOD):
+        return [(float(a), _AtPreference(model, w)) for a, model in zip(w, models, strict=True)]
+    if isinstance(method, Soup):
+        states = [model.net.state_dict() for model in models]
+        mixed = copy.copy(models[0])
+        mixed.net = copy.deepcopy(models[0].net)
+        mixed.net.load_state_dict({k: sum(float(a) * s[k] for a, s in zip(w, states, strict=True)) for k in states[0]})
+        return [(1.0, _AtPreference(mixed, w))]
+    if isinstance(method, HyperDPO):
+        return [(1.0, _AtPreference(models[0], w, method.config.beta if method.told else None))]
+    if isinstance(method, OneShot | Free):
+        return [(1.0, _AtPreference(models[0], w))]
+    if isinstance(method, OneEach | DPOLS):
+        return [(1.0, _AtPreference(models[model_of(method, w[None])[0]], w))]
+    raise InputError(f"method {method.name!r} cannot be shipped as one net yet", expected=SHIPPED)
+
+
+SHIPPED = "hyperdpo, a one-shot method, a method of one model a preference, soup or mod"
+
+
+def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] | None = None) -> Path:
+    """Writes a module as a file that runs without ltr: `.onnx` (ONNX) or `.pt2` (torch.export).
+
+    Args:
+        module: from `fixed`.
+        path: its ending says the form. The file appears whole or not at all.
+        example: features and where the net is traced with; made up by default.
+
+    Raises:
+        InputError: another ending.
+        MissingExtra: ONNX without the libraries of the extra `onnx`.
+    """
+    path = Path(path)
+    if path.suffix not in FORMS:
+        raise InputError("no such form", file=path, expected=" or ".join(FORMS))
+    # Sizes of 2 and more: a trace with 1 would take the 1 for a fact of every list.
+    lists, documents, features = 3, 5, module.facts["features"]
+    example = example or (torch.randn(lists, documents, features), torch.ones(lists, documents, dtype=torch.bool))
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("list", min=1)
+    shapes = {"features": {0: batch, 1: length}, "where": {0: batch, 1: length}}
+    with torch.no_grad():
+        program = torch.export.export(module, example, dynamic_shapes=shapes)
+    facts = json.dumps(module.facts)
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if path.suffix == ".pt2":
+            torch.export.save(program, beside, extra_files={"ltr.json": facts})
+        else:
+            _onnx(program, facts).save(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _onnx(program, facts: str):
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(error.name, "onnx", "ONNX files") from None
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
+        # torch's exporter calls a name of torch that torch has deprecated.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+        names = {"input_names": ["features", "where"], "output_names": ["scores"]}
+        made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+    made.model.metadata_props["ltr"] = facts
+    return made
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Loggers of the exporter keep what is no error to themselves: that torchvision is absent is nobody's concern."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,122 @@
+"""Steps made of the gradients of all objectives, by an aggregator.
+
+    epo, wc-mgda     one model a preference, w_k l~_k made equal
+    free             one model in all: MGDA, PCGrad, CAGrad, Nash-MTL, UW, DWA, FAMO ... (`rule`)
+
+Gradients are compared in the space of the scores, which costs 1.05 plain steps at m = 3, or in that of the parameters
+(`space`), which is what the papers mean and costs 2.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ltr.errors import InputError, unknown_name
+from ltr.types import Split
+
+from .base import METHODS, Work
+from .scalarised import EachConfig, OneEach, balance
+
+__all__ = ["AdaptiveConfig", "Aggregating", "Free", "FreeConfig"]
+
+
+@dataclass(frozen=True)
+class AdaptiveConfig(EachConfig):
+    """Settings of one training, repeated for every preference.
+
+    Attributes:
+        space: "scores" or "parameters".
+    """
+
+    space: Literal["scores", "parameters"] = "scores"
+
+
+class Aggregating(OneEach):
+    """EPO and WC-MGDA on normalised losses. For EPO a weight is at least .01: at 0 its balance has no direction."""
+
+    normalised = True
+    judge = staticmethod(balance)
+
+    def make(self, work: Work, w: np.ndarray):
+        from ltr.objectives import aggregator
+
+        from .criteria import Aggregated, Fixed
+
+        function = aggregator(self.name, len(w), **self.config.rule)
+        return Aggregated(self._loss(), Fixed(tuple(w)), function, self.config.space, **self._scale())
+
+
+@dataclass(frozen=True)
+class FreeConfig(AdaptiveConfig):
+    """One training.
+
+    Attributes:
+        by: the rule, a scalarisation or an aggregator that no preference steers, or "linear" for equal weights.
+        rule: its parameters.
+    """
+
+    by: str = "mgda"
+    rule: dict[str, Any] = field(default_factory=dict)
+
+
+class Free(OneEach):
+    """One point: the rule alone decides the trade-off; every preference gets the same scores."""
+
+    config: FreeConfig
+
+    def _asked(self, m: int) -> np.ndarray:
+        return np.full((1, m), 1 / m)
+
+    def _fit(self, work: Work) -> int:
+        m = len(work.objectives)
+        if not np.allclose(work.preferences, 1 / m):
+            raise InputError(f"rule {self.config.by!r} is steered by no preference", do="Leave preferences out.")
+        return super()._fit(work)
+
+    def make(self, work: Work, w: np.ndarray):
+        from ltr.objectives import AGGREGATORS, SCALARISATIONS, aggregator, scalarisation
+
+        from .criteria import Aggregated, Fixed, Importance, Scalarised
+
+        c, m = self.config, len(w)
+        if c.by == "linear":
+            return Importance(self._loss(), Fixed(tuple(w)))
+        unsteered = lambda catalogue: [e.name for e in catalogue if e.claims["preference"] != "steers"]  # noqa: E731
+        rules = [*unsteered(SCALARISATIONS), *unsteered(AGGREGATORS)]
+        if c.by not in rules or c.by == "epsilon-constraint":
+            raise unknown_name("rule that no preference steers", c.by, ["linear", *rules])
+        if c.by in SCALARISATIONS:
+            return Scalarised(self._loss(), Fixed(tuple(w)), scalarisation(c.by, m, **c.rule))
+        return Aggregated(self._loss(), Fixed(tuple(w)), aggregator(c.by, m, **c.rule), c.space)
+
+    def _score(self, split: Split, preferences: np.ndarray):
+        scores = self.models[0].score_tensor(split, self.preferences)
+        return scores.expand(len(preferences), -1)
+
+
+for _name, _formula, _source in (
+    ("epo", "sum_k a_k g_k, a towards equal w_k l~_k", "Mahapatra and Rajan, ICML 2020 and 2108.00597"),
+    ("wc-mgda", "sum_k a_k g_k, a of weighted Chebyshev and MGDA", "Momma et al., ICML 2022"),
+):
+
+    @METHODS.register(
+        _name, formula=_formula, source=_source, config=AdaptiveConfig, steers="fitted", means="balance", base=False
+    )
+    def _make(config: AdaptiveConfig, *, _name: str = _name, **options) -> Aggregating:
+        return Aggregating(_name, config, **options)
+
+
+@METHODS.register(
+    "free",
+    formula="a rule that no preference steers: mgda, pcgrad, cagrad, uw, dwa, famo ...",
+    source="see objectives/",
+    config=FreeConfig,
+    steers="none",
+    means="none",
+    base=False,
+)
+def free(config: FreeConfig, **options) -> Free:
+    return Free("free", config, **options)

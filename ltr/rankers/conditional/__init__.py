@@ -1,0 +1,1 @@
+"""Conditional rankers: one net for every preference between objectives."""

@@ -1,0 +1,342 @@
+"""Nets that score for a preference: one net, every trade-off between the objectives.
+
+    forward(features [batch, list, feature], where [batch, list], preferences [preference, objective])
+        -> scores float32 [batch, preference, list]
+
+Preferences may also differ from list to list, `[batch, preference, objective]`. Where w enters is a setting
+(`ConditioningConfig`); whatever lies before that place is computed once for all K preferences of a list:
+
+    head      everything but K dot products a document
+    mixture   everything but K weighted sums of m numbers a document
+    film      the first layer, or all up to the end of the first block; with only = "last", all up to the activation of
+              the last hidden layer, or all blocks
+    concat    the first product, which is most of an MLP on 136 features
+    prompt    the projection of the documents; with only = "last", all blocks but one, and the documents' part of its
+              attention
+
+`forward` is for training and for few preferences. `score_many` (many_preferences.py) needs no gradients, and takes
+what comes from w into the weights wherever a product can do its work.
+
+"mixture" has w in its output, by a formula. Into all others w goes as m w - 1, which is 0 in the middle of the simplex.
+What comes from w starts at 0 in "film" and "head" (the net is then the same for every w, and learns where it must
+differ), and in "concat" where the net starts from a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ltr import ops
+from ltr.errors import InputError
+from ltr.rankers.config import ConditioningConfig
+from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
+
+from .many_preferences import score_many
+
+__all__ = ["Conditioned", "PreferenceMap", "mixture"]
+
+_LAST = ("none", "head", "mixture")  # kinds in which w meets the net after its last hidden layer
+
+
+def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:
+    """log n sum_k w_k p^k, p^k the softmax of the k-th scores over a list of n: `[batch, preference, list]`, pads 0.
+
+    The factor n makes it 0 where all p^k are uniform.
+
+    Args:
+        scores: `[batch, objective, list]`.
+        where: `[batch, list]`.
+        preferences: `[batch or 1, preference, objective]`.
+
+    >>> s = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 0.0, 2.0]]])
+    >>> mixture(s, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])).round(decimals=2)
+    tensor([[[ 0.8600, -1.1400, -1.1400],
+             [ 0.2900, -1.1400,  0.2900]]])
+    """
+    mask, n = where.unsqueeze(1), where.sum(-1).clamp(min=1).to(scores)
+    apart = ops.log_softmax(scores, mask.expand_as(scores)) + n.log()[:, None, None]
+    log_w = preferences.log()
+    mixed = torch.logsumexp(log_w.unsqueeze(-1) + apart.unsqueeze(1), -2) - torch.logsumexp(log_w, -1).unsqueeze(-1)
+    return mixed.masked_fill(~mask, 0.0)
+
+
+class PreferenceMap(nn.Module):
+    """w -> layers with SiLU -> numbers.
+
+    Args:
+        inputs, hidden, outputs: widths.
+        silent: start at 0 for every w.
+    """
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, silent: bool):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for a, b in zip((inputs, *hidden), hidden, strict=False):
+            layers += [nn.Linear(a, b), nn.SiLU()]
+        last = nn.Linear((inputs, *hidden)[-1], outputs)
+        if silent:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.layers(w)
+
+
+class Conditioned(nn.Module):
+    """A net of `nets.py` and the map from preferences to what they change in it.
+
+    Args:
+        net: config of the net: linear, mlp or transformer.
+        conditioning: where w enters, and how the net starts.
+        n_features, n_objectives: sizes of the inputs.
+        scale: the net's output is multiplied by it; 1 / beta makes it learn implicit rewards in their own units.
+
+    Raises:
+        InputError: a net that cannot be conditioned this way.
+    """
+
+    def __init__(self, net, conditioning: ConditioningConfig, n_features: int, n_objectives: int, scale: float = 1.0):
+        super().__init__()
+        self.config, self.n_objectives, self.scale = conditioning, n_objectives, scale
+        self.net = build(net, n_features)
+        name = type(net).__name__.removesuffix("Config").lower()
+        if not isinstance(self.net, Linear | MLP | ListTransformer):
+            raise InputError(f"a {name} net cannot be conditioned", expected="linear, mlp or transformer")
+        self.listwise = isinstance(self.net, ListTransformer)
+        inputs, kind = n_objectives + conditioning.temperature, conditioning.kind
+        make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
+        layers = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
+        self.entry = max(len(layers) - 1, 0) if conditioning.only == "last" else 0  # the layer or block w enters first
+        self.widths = self._film_widths(n_features)[self.entry :] if kind == "film" else ()
+        if kind == "concat":
+            first = self._first_width()
+            if first is None:
+                raise InputError(
+                    f"concat cannot condition a {name} net without hidden layers: w would add the same to every score",
+                    do="Take film or head.",
+                )
+            self.shift = nn.Linear(inputs, first, bias=False)
+        elif kind == "film":
+            self.film = make(2 * sum(self.widths), True)
+        elif kind == "prompt":
+            if not self.listwise:
+                raise InputError(
+                    f"prompts stand among the documents of a list, and a {name} net sees one document at a time",
+                    do="Take a transformer, or another conditioning.",
+                )
+            self.prompt = make(conditioning.prompts * self.net.project.out_features, False)
+        elif kind == "head":
+            self.head = make(self.net.head.linear.in_features, True)
+        elif kind == "mixture":
+            self.corners = nn.Linear(self.net.head.linear.in_features, n_objectives)
+            nn.init.zeros_(self.corners.weight)
+            nn.init.zeros_(self.corners.bias)
+        self._silence()
+
+    # ------------------------------------------------------------------------------------------------------ scoring
+
+    def forward(
+        self,
+        features: Tensor,
+        where: Tensor,
+        preferences: Tensor,
+        *,
+        beta: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """Scores float32 `[batch, preference, list]`, pads 0.
+
+        Args:
+            features: `[batch, list, feature]`.
+            where: `[batch, list]`.
+            preferences: `[preference, objective]` or `[batch, preference, objective]`.
+            beta: `[preference]` or `[batch, preference]`, for a net with `temperature`.
+            reference: `[batch, list]` s_ref, for a net that is augmented.
+        """
+        shared = self.shared(features, where)
+        w = self._inputs(shared, preferences, beta)
+        scores = self._score(shared, where, w)
+        if scores.shape[1] != w.shape[1]:
+            scores = scores.expand(-1, w.shape[1], -1)
+        if self.scale != 1.0:
+            scores = self.scale * scores
+        if self.config.start != "augmented":
+            return scores
+        return scores + self._asked(reference).float().masked_fill(~where, 0.0).unsqueeze(1)
+
+    @torch.no_grad()
+    def score_many(
+        self,
+        features: Tensor,
+        where: Tensor,
+        preferences: Tensor,
+        *,
+        beta: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """The scores of `forward` for `[preference, objective]`, float32 `[preference, document]` without the pads.
+
+        Without gradients, for a net in evaluation mode; documents in the order of `features[where]`.
+        """
+        if preferences.dim() != 2:
+            raise InputError("many preferences are the same for all lists", came=tuple(preferences.shape))
+        shared = self.shared(features, where)
+        scores = score_many(self, shared, where, self._inputs(shared, preferences, beta)[0])
+        if self.scale != 1.0:
+            scores *= self.scale
+        return scores if self.config.start != "augmented" else scores.add_(self._asked(reference).float()[where])
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes over the weights of a net of the same config; what comes from w, and an augmented head, start at 0."""
+        self.net.load_state_dict(weights)
+        if self.config.kind == "concat":
+            nn.init.zeros_(self.shift.weight)
+        self._silence()
+
+    @staticmethod
+    def _asked(reference: Tensor | None) -> Tensor:
+        if reference is None:
+            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
+        return reference
+
+    def _silence(self) -> None:
+        if self.config.start == "augmented":
+            nn.init.zeros_(self.net.head.linear.weight)
+            nn.init.zeros_(self.net.head.linear.bias)
+        if self.config.frozen:
+            for name, parameter in self.net.named_parameters():
+                parameter.requires_grad_(name.startswith("head."))
+
+    def _inputs(self, like: Tensor, preferences: Tensor, beta: Tensor | None) -> Tensor:
+        """`[batch or 1, preference, input]`."""
+        m = self.n_objectives
+        w = preferences if preferences.dim() == 3 else preferences.unsqueeze(0)
+        if w.dim() != 3 or w.shape[-1] != m or w.shape[0] not in (1, like.shape[0]):
+            expected = f"[preference, {m}] or [{like.shape[0]}, preference, {m}]"
+            raise InputError("preferences do not fit the batch", expected=expected, came=tuple(preferences.shape))
+        if self.config.temperature != (beta is not None):
+            raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
+        # In a formula w stays what it is.
+        w = w.float() if self.config.kind == "mixture" else m * w.to(like) - 1
+        if beta is None:
+            return w
+        beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
+        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, like.shape[0]):
+            raise InputError("beta is one a preference", expected=tuple(w.shape[:2]), came=tuple(beta.shape))
+        lists = max(len(w), len(beta))
+        return torch.cat([w.expand(lists, -1, -1), beta.to(w).log().unsqueeze(-1).expand(lists, -1, -1)], -1)
+
+    # ---------------------------------------------------------------------------------- before and after w has entered
+
+    def shared(self, features: Tensor, where: Tensor) -> Tensor:
+        """All that lies before the place where w enters, `[batch, 1, list, width]`."""
+        kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
+        x = net.noise(features).unsqueeze(1)
+        if isinstance(net, Linear):
+            return x
+        if not self.listwise:
+            if kind in _LAST:
+                return net.tower(x, mask)
+            for i in range(self.entry):
+                x = net.tower.leave(net.tower.layer(i, x, mask))
+            return net.tower.layer(self.entry, x, mask) if len(net.tower.linears) else x
+        if kind == "concat" and len(net.tower.linears):
+            return net.tower.layer(0, x, mask)
+        x = net.project(net.tower(x, mask))
+        before = {"film": self.entry + 1, "prompt": self.entry, "concat": 0}.get(kind, len(net.blocks))
+        for block in net.blocks[:before]:
+            x = self._through(block, x, mask)
+        return net.norm(x) if kind in _LAST else x
+
+    def _score(self, x: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
+        if kind == "head":
+            with torch.autocast(x.device.type, enabled=False):
+                h = x.squeeze(1).float()
+                scores = net.head.linear(h).mT + self.head(w.float()) @ h.mT
+                return net.head.bound(scores).masked_fill(~mask, 0.0)
+        if kind == "mixture":
+            return self._mixed(x.squeeze(1), where, w)
+        if kind == "concat":
+            x = self._concatenated(x, mask, self.shift(w).unsqueeze(-2))
+        elif kind == "film":
+            changes = self.film(w).unsqueeze(-2).split([2 * width for width in self.widths], -1)
+            x = self._modulated(x, mask, [each.chunk(2, -1) for each in changes])
+        elif kind == "prompt":
+            x = self._prompted(x, mask, self.prompt(w).unflatten(-1, (self.config.prompts, -1)))
+        return net.head(x, mask)
+
+    def _mixed(self, h: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        """From what lies before the last layer, `[batch, list, width]`."""
+        with torch.autocast(h.device.type, enabled=False):
+            h, m = h.float(), self.n_objectives
+            scores = self.net.head.bound(self.net.head.linear(h) + self.corners(h)).mT
+            mixed = mixture(scores, where, w[..., :m])
+            # Told beta, it knows what to do with it: the scaling law.
+            return mixed / w[..., m:].exp() if self.config.temperature else mixed
+
+    # What follows takes what comes from w as [batch or 1, preference, 1 (or prompt), width].
+
+    def _concatenated(self, z: Tensor, mask: Tensor, shift: Tensor) -> Tensor:
+        net, z = self.net, z + shift
+        if len(net.tower.linears):
+            z = net.tower.leave(z)
+            for i in range(1, len(net.tower.linears)):
+                z = net.tower.leave(net.tower.layer(i, z, mask))
+            z = net.project(z) if self.listwise else z
+        if not self.listwise:
+            return z
+        for block in net.blocks:
+            z = self._through(block, z, mask)
+        return net.norm(z)
+
+    def _modulated(self, z: Tensor, mask: Tensor, film: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        def modulate(i: int, z: Tensor) -> Tensor:
+            gamma, delta = film[i - self.entry]
+            return torch.addcmul(delta, z, 1 + gamma)
+
+        net, later = self.net, self.entry + 1
+        z = modulate(self.entry, z)
+        if self.listwise:
+            for i, block in enumerate(net.blocks[later:], later):
+                z = modulate(i, self._through(block, z, mask))
+            return net.norm(z)
+        if isinstance(net, Linear) or len(net.tower.linears) == 0:
+            return z
+        z = net.tower.leave(z)
+        for i in range(later, len(net.tower.linears)):
+            z = net.tower.leave(modulate(i, net.tower.layer(i, z, mask)))
+        return z
+
+    def _prompted(self, x: Tensor, mask: Tensor, prompts: Tensor) -> Tensor:
+        net, n = self.net, prompts.shape[-2]
+        prompts = prompts.to(x.dtype).expand(x.shape[0], -1, -1, -1)
+        x = torch.cat([prompts, x.expand(-1, prompts.shape[1], -1, -1)], -2)
+        mask = torch.cat([mask.new_ones(*mask.shape[:-1], n), mask], -1)
+        for block in net.blocks[self.entry :]:
+            x = self._through(block, x, mask)
+        return net.norm(x[..., n:, :])
+
+    @staticmethod
+    def _through(block: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+        """A block of the transformer on lists `[batch, preference, list, width]`."""
+        keys = attention_mask(mask.expand(x.shape[:-1]).flatten(0, 1))
+        return block(x.flatten(0, 1), keys).unflatten(0, x.shape[:2])
+
+    def _first_width(self) -> int | None:
+        if isinstance(self.net, Linear):
+            return None
+        linears = self.net.tower.linears
+        if len(linears):
+            return linears[0].out_features
+        return self.net.project.out_features if self.listwise else None
+
+    def _film_widths(self, n_features: int) -> tuple[int, ...]:
+        if self.listwise:
+            return (self.net.project.out_features,) * max(len(self.net.blocks), 1)
+        linears = () if isinstance(self.net, Linear) else self.net.tower.linears
+        return tuple(each.out_features for each in linears) or (n_features,)

@@ -1,0 +1,1 @@
+"""Ensembles: nets of one shape trained as one, and bagging."""

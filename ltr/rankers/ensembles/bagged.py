@@ -1,0 +1,156 @@
+"""Bagging: small nets, each trained on its own bootstrap sample of the queries, and the mean of their scores.
+
+Queries are drawn, not documents: lists are what is independent. A sample is n draws out of n training queries; member b
+sees query q as often as it was drawn, c_bq times, which is a weight of its loss. So all members share the data in
+memory and train as one fleet (fleet.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.rankers.base import RANKERS, FittedRanker, Job, load_ranker
+from ltr.rankers.config import TrainingConfig, check
+from ltr.rankers.neural import NeuralRanker
+from ltr.schema import bind, to_dict
+from ltr.seeds import seed_of
+from ltr.types import Split
+
+from .stacked import fit_fleet, score_fleet
+
+__all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
+
+
+@dataclass(frozen=True)
+class BaggedConfig:
+    """Bootstrap ensemble of a small net (bagging): the mean of the raw scores of nets trained on resampled queries.
+
+    Members differ in the queries drawn for them (about 63 % of all, some repeatedly), in initial weights, and in all
+    else that follows from a seed. Validation chooses the best epoch of each by itself. Features are transformed by what
+    all training queries say, and a batch norm sees the documents of lists that were not drawn.
+
+    Attributes:
+        members: nets in the ensemble.
+        base: the net: linear, mlp, transformer or dasalc.
+        base_params: its parameters, e.g. `{"hidden": [32]}`.
+        fleet: train the members as one program, each as if it were alone; False: one after another.
+        order: of the lists: each member's "own", or that of the "first" for all, with which a fleet goes through one
+            stacked net: fewer and larger products, half the time for a linear base on a CPU; dropout is then another.
+    """
+
+    members: int = 10
+    base: str = "mlp"
+    base_params: dict[str, Any] = field(default_factory=dict)
+    fleet: bool = True
+    order: Literal["own", "first"] = "own"
+
+    def __post_init__(self):
+        check(
+            self,
+            members=(self.members >= 1, "1 or more"),
+            order=(self.fleet or self.order == "own", '"own" where fleet = false'),
+        )
+        if RANKERS[self.base].claims["kind"] != "neural":
+            nets = [entry.name for entry in RANKERS if entry.claims["kind"] == "neural"]
+            raise InputError("base is no net", expected=", ".join(nets), came=self.base)
+        object.__setattr__(self, "base_params", to_dict(self.net))  # with every default written out
+
+    @property
+    def net(self) -> Any:
+        """Config of a member."""
+        return bind(RANKERS[self.base].claims["config"], self.base_params, where="base_params")
+
+
+# `independent` is a fact of the base, and here of the default one.
+@RANKERS.register(
+    "bagged", formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
+    source="Breiman, Machine Learning 24 (1996), bagging; queries as the units of the bootstrap",
+    config=BaggedConfig, training=TrainingConfig, kind="ensemble", needs_loss=True,
+    stochastic=True, independent=True, equivariant=True, learns=True,
+)  # fmt: skip
+def _bagged(config, **options) -> BaggedRanker:
+    return BaggedRanker("bagged", config, **options)
+
+
+def drawn(queries: int, seed: int) -> np.ndarray:
+    """How often each query is drawn by n draws with replacement out of n, int64 `[query]`; they sum to n."""
+    return np.random.default_rng(seed_of("bootstrap", seed)).multinomial(queries, np.full(queries, 1 / queries))
+
+
+@dataclass(eq=False)
+class BaggedRanker(FittedRanker):
+    """The mean of the members' scores.
+
+    Scores are averaged as they are. One loss on one kind of net gives all members one scale, on which a member that is
+    sure moves the mean further; what a loss leaves free, a constant a list, moves no ranking. Standardising within each
+    list would give the least sure member the same say, and would let a document's score depend on its list. (Losses
+    that ignore the scale of scores leave it to the length of training; members then weigh as they come.)
+
+    `history` has one row: the epochs of the longest training, the mean of the members' last losses, and the measure of
+    the mean scores on validation. Each member's own curve and best epoch are in `models`.
+
+    Attributes:
+        models: the members, ordinary rankers of the base; also in the subfolders `member-0`, ... of a saved folder.
+    """
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    models: list[NeuralRanker] = field(default_factory=list, init=False)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of all members."""
+        return sum(model.n_parameters for model in self.models)
+
+    def to(self, device) -> BaggedRanker:
+        """Moves the nets; returns itself."""
+        for model in self.models:
+            model.to(device)
+        return self
+
+    def _ready(self) -> None:
+        from . import training  # noqa: F401  (seconds, the first time)
+
+    def _fit(self, job: Job) -> int:
+        c, began = self.config, time.perf_counter()
+        seeds = [seed_of("member", job.seed, b) for b in range(c.members)]  # those of few are the first of many
+        models = [NeuralRanker(c.base, c.net, self.training, loss=job.loss, seed=seed) for seed in seeds]
+        times = np.stack([drawn(job.train.n_queries, seed) for seed in seeds])
+        for group in [slice(None)] if c.fleet else [slice(b, b + 1) for b in range(c.members)]:
+            fit_fleet(
+                models[group], job.train, job.vali, objective=job.train.objectives[job.objective], select=job.select,
+                times=times[group], order=c.order, progress=job.progress, accelerator=job.accelerator,
+                folder=job.folder if job.folder is None or c.fleet else _member(job.folder, group.start),
+            )  # fmt: skip
+        self.models = models
+        epoch, loss = max(len(m.history) for m in models), float(np.mean([m.history[-1]["loss"] for m in models]))
+        vali = None if job.vali is None else job.measure(self._score(job.vali))
+        self.best = {"epoch": epoch, "vali": None if vali is None or np.isnan(vali) else vali}
+        self.history = [{"epoch": epoch, "loss": loss, "vali": self.best["vali"]}]
+        spent = sum(model.cost["seconds"] for model in models)  # with what came before a checkpoint
+        self.cost = {
+            "seconds_before": max(0.0, spent - (time.perf_counter() - began)),
+            "peak_memory": max(model.cost["peak_memory"] for model in models),
+        }
+        return round(sum(model.cost["documents_per_second"] * model.cost["seconds"] for model in models))
+
+    def _score(self, split: Split) -> np.ndarray:
+        return score_fleet(self.models, split).mean(0, dtype=np.float64).astype(np.float32)
+
+    def _write(self, folder: Path) -> Mapping[str, Any]:
+        for b, model in enumerate(self.models):
+            model.save(_member(folder, b))
+        return {"n_parameters": self.n_parameters}
+
+    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.models = [load_ranker(_member(folder, b)) for b in range(self.config.members)]
+
+
+def _member(folder: Path, b: int) -> Path:
+    return folder / f"member-{b}"

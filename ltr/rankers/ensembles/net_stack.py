@@ -1,0 +1,250 @@
+"""Many nets of one shape as one net: every leaf holds the weights of all members, and multiplies them in one product.
+
+    net = stack([net_1, ..., net_M])
+    net(features [1, batch, list, feature], where [batch, list]) -> scores [member, batch, list]
+    net.state_dict()[key][i]                                      what net_i.state_dict()[key] was
+
+The member axis is the first one of everything that differs between members; what is still the same for all of them (the
+features, and whatever no weight has touched) has size 1 there and is computed once. Dropout draws a mask for each
+member; noise on the features is drawn once, so members hear the same noise, as nets do that are trained alone with
+one seed.
+
+Members that meet different batches, or must draw their noise as they would alone, share no product. They go through
+windows: nets of their own whose weights, gradients and statistics lie in the stack, so that whatever is done to the
+stack (the optimiser's step, validation, what is kept) is done to them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ltr.errors import InputError
+from ltr.rankers.layers import Dropout, Keys, attend
+from ltr.rankers.nets import Attention, MaskedBatchNorm, Noise
+
+__all__ = ["Squad", "draws", "member_of", "stack", "widest"]
+
+
+def stack(nets: Sequence[nn.Module]) -> nn.Module:
+    """One net of all of them; their state dicts, stacked, are its own.
+
+    Args:
+        nets: modules of `nets.py`, all of one config.
+
+    Raises:
+        InputError: nets of different shapes, or a part that has no stacked form.
+    """
+    keys = [{key: value.shape for key, value in net.state_dict().items()} for net in nets]
+    if not nets or any(each != keys[0] for each in keys):
+        raise InputError("a fleet is made of nets of one shape", came=f"{len(nets)} nets")
+    return _stacked(nets)
+
+
+def member_of(state: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
+    """The state of net i alone, copied out of that of the stack."""
+    return {key: value[i].detach().clone() for key, value in state.items()}
+
+
+def draws(net: nn.Module) -> bool:
+    """Whether a net in training draws random numbers."""
+    return any(
+        (isinstance(part, Noise) and part.sd > 0) or (isinstance(part, Dropout | Attention) and part.p > 0)
+        for part in net.modules()
+    )
+
+
+def widest(net: nn.Module) -> int:
+    """Largest number of activations a document has at once in a net: the width of its widest layer."""
+    return max((leaf.out_features for leaf in net.modules() if isinstance(leaf, nn.Linear)), default=1)
+
+
+class Squad(nn.Module):
+    """Members that are scored in one pass.
+
+    Args:
+        nets: theirs.
+        members: their numbers in the fleet.
+        scale, augmented: as of `Conditioned`: scores are `scale` net(x), plus s_ref if augmented.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], members: Sequence[int], scale: float = 1.0, augmented: bool = False):
+        super().__init__()
+        self.net, self.members, self.scale, self.augmented = stack(nets), list(members), scale, augmented
+        self.first = self.members[0]  # whoever stays
+        self._shape = (copy.deepcopy(nets[0]),)  # a tuple hides it from state dicts and optimisers
+        self._windows: list[nn.Module] = []
+        self._gradients: dict[nn.Parameter, Tensor] = {}
+
+    def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Scores float32 `[batch, member, list]`, pads 0; `reference` `[batch, list]` is s_ref."""
+        scores = self.net(features.unsqueeze(0), where).transpose(0, 1)
+        if self.scale != 1.0:
+            scores = self.scale * scores
+        if not self.augmented:
+            return scores
+        if reference is None:
+            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
+        return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+
+    def windows(self) -> list[nn.Module]:
+        """A net in training mode for each member: its weights, gradients and buffers are views of the stack's.
+
+        They hold until members leave or the stack moves to another device.
+        """
+        if len(self._windows) != len(self.members):
+            self._gradients = {p: torch.zeros_like(p) for p in self.net.parameters()}
+            self._windows = [self._window(j) for j in range(len(self.members))]
+        return self._windows
+
+    def _window(self, j: int) -> nn.Module:
+        net = copy.deepcopy(self._shape[0]).train()
+        parts, stacked = dict(net.named_modules()), dict(self.net.named_modules())
+        for path, part in parts.items():
+            for name, parameter in stacked[path]._parameters.items():
+                if parameter is not None:
+                    view = nn.Parameter(parameter.data[j], requires_grad=parameter.requires_grad)
+                    view.grad = self._gradients[parameter][j]
+                    part._parameters[name] = view
+            for name, buffer in stacked[path]._buffers.items():
+                part._buffers[name] = buffer[j]
+        return net
+
+    def clear(self) -> None:
+        """Gradients of all members to zero, in the place that their windows look at."""
+        for parameter, gradient in self._gradients.items():
+            parameter.grad = gradient.zero_()  # a trainer may have dropped it
+
+    def keep(self, members: Sequence[int], optimiser: torch.optim.Optimizer | None = None) -> None:
+        """Goes on with these members only; the optimiser forgets the others. Between steps: no graph may be alive."""
+        rows, self._windows = [self.members.index(i) for i in members], []
+        for module in self.net.modules():
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = buffer[rows]
+        for parameter in self.net.parameters():
+            number = len(parameter)
+            parameter.data, parameter.grad = parameter.data[rows], None
+            state = {} if optimiser is None else optimiser.state.get(parameter, {})
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.dim() and len(value) == number:
+                    state[key] = value[rows]
+        self.members = list(members)
+
+
+# ------------------------------------------------------------------------------------------------------------- leaves
+
+
+def _stacked(nets: Sequence[nn.Module]) -> nn.Module:
+    first = nets[0]
+    if type(first) in _FORMS:
+        return _FORMS[type(first)](nets)
+    if next(first.parameters(recurse=False), None) is not None or next(first.buffers(recurse=False), None) is not None:
+        raise InputError(f"{type(first).__name__} has no stacked form, so nets with one train one after another")
+    shell = copy.copy(first)  # settings are shared, children are replaced
+    shell._modules = {
+        name: None if child is None else _stacked([net._modules[name] for net in nets])
+        for name, child in first._modules.items()
+    }
+    return shell
+
+
+def _together(leaves: Sequence[nn.Module], name: str) -> nn.Parameter | None:
+    each = [getattr(leaf, name) for leaf in leaves]
+    if each[0] is None:
+        return None
+    return nn.Parameter(torch.stack([p.detach() for p in each]), requires_grad=each[0].requires_grad)
+
+
+def _beside(weight: Tensor, like: Tensor) -> Tensor:
+    """`[member, width]` as `[member, 1 ..., width]`."""
+    return weight.view(len(weight), *(1,) * (like.dim() - 2), -1)
+
+
+class GroupedLinear(nn.Module):
+    """`nn.Linear` of every member: weight `[member, out, in]`, input `[member or 1, ..., in]`."""
+
+    def __init__(self, leaves: Sequence[nn.Linear]):
+        super().__init__()
+        self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
+
+    def forward(self, x: Tensor) -> Tensor:
+        members, outputs, inputs = self.weight.shape
+        if len(x) == 1 and (members == 1 or outputs == 1):  # one matrix product; with one output it is the columns
+            bias = None if self.bias is None else self.bias.flatten()
+            return F.linear(x[0], self.weight.flatten(0, 1), bias).unflatten(-1, (members, outputs)).movedim(-2, 0)
+        flat = x.reshape(len(x), -1, inputs).expand(members, -1, -1)
+        if self.bias is None:
+            y = torch.bmm(flat, self.weight.mT)
+        else:
+            y = torch.baddbmm(self.bias.unsqueeze(1), flat, self.weight.mT)
+        return y.view(members, *x.shape[1:-1], outputs)
+
+
+class GroupedLayerNorm(nn.Module):
+    """`nn.LayerNorm` of every member."""
+
+    def __init__(self, leaves: Sequence[nn.LayerNorm]):
+        super().__init__()
+        self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
+        self.shape, self.eps = leaves[0].normalized_shape, leaves[0].eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        normal = F.layer_norm(x, self.shape, None, None, self.eps)
+        return torch.addcmul(_beside(self.bias, x), normal, _beside(self.weight, x))
+
+
+class GroupedBatchNorm(MaskedBatchNorm):
+    """`MaskedBatchNorm` of every member, with statistics of its own."""
+
+    def __init__(self, leaves: Sequence[MaskedBatchNorm]):
+        nn.Module.__init__(self)
+        self.momentum, self.eps = leaves[0].momentum, leaves[0].eps
+        self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
+        for name in ("mean", "variance"):
+            self.register_buffer(name, torch.stack([getattr(leaf, name) for leaf in leaves]))
+
+    def forward(self, x: Tensor, where: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            mean, variance = _beside(self.mean, x), _beside(self.variance, x)
+            if self.training:
+                real, documents = where.expand(x.shape[:-1]).unsqueeze(-1), tuple(range(1, x.dim() - 1))
+                n = where.sum().clamp(min=1)
+                mean = torch.where(real, x, 0.0).sum(documents, keepdim=True) / n
+                variance = torch.where(real, x - mean, 0.0).square().sum(documents, keepdim=True) / n
+                with torch.no_grad():
+                    seen = variance * (n / (n - 1).clamp(min=1))  # the running variance is the unbiased one
+                    for running, now in ((self.mean, mean), (self.variance, seen)):
+                        running.lerp_(now.flatten(1).expand_as(running), self.momentum)
+            return (x - mean) * torch.rsqrt(variance + self.eps) * _beside(self.weight, x) + _beside(self.bias, x)
+
+
+class GroupedAttention(nn.Module):
+    """`nets.Attention` of every member; the lists of all members are one batch to the attention itself."""
+
+    def __init__(self, leaves: Sequence[Attention]):
+        super().__init__()
+        self.heads, self.p = leaves[0].heads, leaves[0].p
+        self.qkv = GroupedLinear([leaf.qkv for leaf in leaves])
+        self.out = GroupedLinear([leaf.out for leaf in leaves])
+
+    def forward(self, x: Tensor, keys: Keys) -> Tensor:
+        qkv = self.qkv(x)
+        if not isinstance(keys, Tensor):
+            lists = qkv.unflatten(-1, (3, self.heads, -1))
+            return self.out(attend(lists, keys, self.p if self.training else 0.0).flatten(-2))
+        members = len(qkv)
+        q, k, v = qkv.flatten(0, 1).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        keys = keys.expand(members, *keys.shape).flatten(0, 1)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=self.p if self.training else 0.0)
+        return self.out(mixed.transpose(1, 2).flatten(-2).unflatten(0, (members, -1)))
+
+
+_FORMS = {
+    nn.Linear: GroupedLinear, nn.LayerNorm: GroupedLayerNorm, MaskedBatchNorm: GroupedBatchNorm,
+    Attention: GroupedAttention,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Training of nets: one loop, and what validation says of the scores."""

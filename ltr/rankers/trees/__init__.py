@@ -1,0 +1,1 @@
+"""Boosted trees: LightGBM, XGBoost and CatBoost."""

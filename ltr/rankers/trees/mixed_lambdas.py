@@ -1,0 +1,92 @@
+"""LightGBM on several objectives at once: each round descends sum_k w_k lambda_k, the mixed lambdas of lambdarank.
+
+    ranker = MixedLightGBM("lightgbm", LightGBMConfig(), preference=(0.5, 0.5), gains=("exp2", "exp2"), measures=(...))
+    ranker.fit(train, vali)          # saved and loaded as any lightgbm ranker: it differs in its training only
+
+The rest of the booster is LightGBM's, and so are `truncation` and the parameters lambdarank_norm and sigmoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.rankers.base import Job, measure_split
+from ltr.seeds import seed_of
+
+from .boosters import LightGBM, Selection
+
+__all__ = ["MixedLightGBM", "label_gains"]
+
+
+def label_gains(labels: np.ndarray, gains: tuple[str, ...]) -> np.ndarray:
+    """g(y^k), float64 `[documents, objective]`: 2^y - 1 for "exp2", y for "linear"."""
+    y = labels.astype(np.float64)
+    return np.stack([np.exp2(y[:, k]) - 1 if kind == "exp2" else y[:, k] for k, kind in enumerate(gains)], axis=1)
+
+
+@dataclass(frozen=True)
+class _WeightedJob(Job):
+    """Measured by sum_k w_k measure_k on validation."""
+
+    preference: tuple[float, ...] = ()
+    measures: tuple[str, ...] = ()
+
+    def measure(self, scores: np.ndarray) -> float:
+        values = [measure_split(m, scores, self.vali, k) for k, m in enumerate(self.measures)]
+        # An objective that no validation list speaks of has no say.
+        return float(np.nansum(np.multiply(values, self.preference)))
+
+
+class MixedLightGBM(LightGBM):
+    """One booster for one preference.
+
+    Args:
+        preference: w, `[objective]`.
+        gains: "exp2" or "linear", one an objective.
+        measures: one an objective; their weighted sum chooses the rounds.
+        stochastic: each list learns one objective a round, drawn with chances w.
+    """
+
+    def __init__(self, *given, preference, gains, measures, stochastic: bool = False, **options):
+        super().__init__(*given, **options)
+        self.preference, self.gains, self.measures = tuple(preference), tuple(gains), tuple(measures)
+        self.stochastic = stochastic
+        for key in ("label_gain", "objective"):
+            if key in self.config.params:
+                raise InputError(f"mixed lambdas set {key!r} themselves", came=self.config.params[key])
+        if self.config.objective != "lambdarank":
+            raise InputError("mixed lambdas are those of lambdarank", came=self.config.objective)
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        """Gains need no grades."""
+
+    def _fit(self, job: Job) -> int:
+        given = {each.name: getattr(job, each.name) for each in fields(Job)}
+        return super()._fit(_WeightedJob(**given, preference=self.preference, measures=self.measures))
+
+    def _boost(self, job: Job, selection: Selection) -> int:
+        from .lambda_gradients import inverse_ideals, mixed_gradients
+
+        c, split = self.config, job.train
+        worth, offsets = label_gains(split.labels, self.gains), np.asarray(split.offsets, dtype=np.int64)
+        inverse = inverse_ideals(worth, offsets, c.truncation)
+        options = {
+            "truncation": c.truncation, "sigma": float(c.params.get("sigmoid", 1.0)),
+            "norm": bool(c.params.get("lambdarank_norm", True)), "threads": job.threads,
+        }  # fmt: skip
+        draw = self._weights(split.n_queries, job.seed)
+        step = lambda scores, data: mixed_gradients(scores, worth, offsets, inverse, draw(), **options)  # noqa: E731
+        return self._rounds(job, selection, {"objective": "none"}, step)
+
+    def _weights(self, lists: int, seed: int) -> Callable[[], np.ndarray]:
+        """What each round weighs by, float64 `[queries, objective]`."""
+        w = np.asarray(self.preference, dtype=np.float64)
+        if not self.stochastic:
+            always = np.tile(w, (lists, 1))
+            return lambda: always
+        generator, one = np.random.default_rng(seed_of("stochastic labels", seed)), np.eye(len(w))
+        return lambda: one[generator.choice(len(w), size=lists, p=w / w.sum())]

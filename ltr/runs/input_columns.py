@@ -1,0 +1,171 @@
+"""Which columns a ranker was trained on, and how to take the same ones out of a new file.
+
+A store may have left columns out of the inputs (objectives and their near copies). A raw file still carries them, so a
+run remembers, beside its ranker, where each of its inputs stands in a raw row.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ltr.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from ltr.types import Split, Task
+
+__all__ = ["input_facts", "read_lists"]
+
+
+def input_facts(task: Task) -> dict[str, Any]:
+    """Where the inputs stand in a raw row: `names` of the inputs, the raw rows' `width`, the `columns` (0-based places)
+    that are inputs, and the `index_base` of svmlight text (None: by the reader's rule)."""
+    names = list(task.train.feature_names)
+    facts = task.facts.get("manifest", {}).get("features", {})
+    left_out, base = facts.get("left_out", []), facts.get("index_base")
+    width = task.train.n_features + len(left_out)
+    every = _all_names(task, [*names, *left_out], width, base)
+    columns = [every.index(name) for name in names] if left_out else list(range(width))
+    return {"names": names, "width": width, "columns": columns, "index_base": base}
+
+
+def _all_names(task: Task, known: list[str], width: int, base: int | None) -> list[str]:
+    """Names of all raw columns, in the file's order."""
+    card = task.facts.get("manifest", {}).get("card")
+    if card:
+        from ltr.datasets.cards.card import cards, load_card
+
+        if card["name"] in cards():
+            named = list(load_card(card["name"]).feature_names)
+            if set(named) == set(known):
+                return named
+    numbered = [f"f{k + (1 if base is None else base)}" for k in range(width)]
+    return numbered if set(numbered) == set(known) else known
+
+
+def read_lists(
+    path: Path | str, inputs: Mapping[str, Any], *, query: str | None = None, document: str | None = None
+) -> Split:
+    """Lists to be scored, from svmlight text or a table, with the columns a ranker was trained on.
+
+    Args:
+        path: svmlight text (gzipped or not), Parquet or CSV. Labels are ignored, and need not be there.
+        inputs: from `input_facts`.
+        query, document: columns of a table, where their names do not speak for themselves. It needs no label column.
+
+    Returns:
+        Lists without labels; `row` is the place in the file.
+    """
+    from ltr.datasets.readers.tables import is_table
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("no such file", file=path, expected="svmlight text, Parquet or CSV")
+    if is_table(path):
+        split = _from_table(path, list(inputs["names"]), query, document)
+    else:
+        split = _from_text(path, inputs["width"], inputs["index_base"])
+        if len(inputs["columns"]) < split.n_features:
+            split = replace(
+                split,
+                features=np.ascontiguousarray(split.features[:, inputs["columns"]]),
+                feature_names=tuple(inputs["names"]),
+            )
+    return replace(split, labels=None)
+
+
+def _from_text(path: Path, width: int, base: int | None) -> Split:
+    from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
+
+    if _labelled(path):
+        return read_svmlight(path, width, index_base=base, name=path.name)
+    # The format asks for a label, people who want scores have none: a copy gets a 0 a line, lines keep their number.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "lists.txt"
+        with _opened(path) as lines, open(copy, "wb") as out:
+            out.writelines(line if _blank(line) else b"0 " + line for line in lines)
+        if (sizes := sizes_file(path)) is not None:
+            shutil.copy(sizes, copy.with_name(copy.name + ".query"))
+        try:
+            return read_svmlight(copy, width, index_base=base, name=path.name)
+        except InputError as error:
+            raise InputError(
+                error.what, file=path, line=error.line, expected=error.expected, came=error.came, do=error.do
+            ) from None
+
+
+def _opened(path: Path):
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")
+
+
+def _blank(line: bytes) -> bool:
+    return not line.split(b"#", 1)[0].strip()
+
+
+def _labelled(path: Path) -> bool:
+    """Whether the first document starts with a label, and not with `qid:` or a feature at once."""
+    with _opened(path) as lines:
+        try:
+            first = next((line for line in lines if not _blank(line)), b"")
+        except (OSError, EOFError):  # a broken archive: the reader knows how to say it
+            return True
+    return b":" not in first.split(maxsplit=1)[0] if first else True
+
+
+def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:
+    from ltr.datasets.readers import tables as table
+    from ltr.datasets.readers.query_grouping import Gathered
+
+    there = _columns(path)
+    folded = {name.lower(): name for name in reversed(there)}
+
+    def role(kind: str, asked: str | None, usual: tuple[str, ...]) -> str | None:
+        if asked is not None and asked not in there:
+            raise unknown_name(f"{kind} column", asked, there, file=path)
+        return asked or next((folded[name] for name in usual if name in folded), None)
+
+    query = role("query", query, table.QUERY)
+    if query is None:
+        raise InputError(
+            "no query column",
+            file=path,
+            expected=f"one of {', '.join(table.QUERY)}",
+            came=there,
+            do="Name it: --query COLUMN",
+        )
+    missing = [name for name in features if name not in there]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the ranker's {len(features)} features are not in the table, first {missing[0]!r}",
+            file=path,
+            do="A table is scored by the names of its columns; they must be those of the training data",
+        )
+    document = role("document", document, tuple(n for n in table.DOCUMENT if n != query.lower()))
+    columns = table.Columns(query, (), tuple(features), document if document not in features else None)
+    return Gathered().read(table.blocks(path, columns)).split(objectives=(), names=tuple(features), name=path.name)
+
+
+def _columns(path: Path) -> list[str]:
+    import pyarrow as pa
+
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            import pyarrow.parquet as pq
+
+            return list(pq.read_schema(path).names)
+        import pyarrow.csv as csv
+
+        delimiter = "\t" if ".tsv" in path.name.lower() else ","
+        with csv.open_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter)) as reader:
+            return list(reader.schema.names)
+    except pa.ArrowException as error:
+        raise InputError(f"broken table: {error}", file=path, expected="Parquet or CSV") from None
