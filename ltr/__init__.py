@@ -9,18 +9,14 @@ from .lazy import lazily
 
 __version__ = "0.1.0"
 
-# name -> module that defines it
+# module -> the names of it that are public here
 _HOME = {
-    "load": "datasets",
-    "loss": "losses",
-    "make_ranker": "rankers",
-    "RankingEstimator": "sklearn",
-    "measure": "metrics",
-    "evaluate": "metrics",
-    "mean": "metrics",
-    "Batch": "types",
-    "Split": "types",
-    "Task": "types",
+    "datasets": ["load"],
+    "losses": ["loss"],
+    "rankers": ["make_ranker"],
+    "sklearn": ["RankingEstimator"],
+    "metrics": ["evaluate", "mean", "measure"],
+    "types": ["Batch", "Split", "Task"],
 }
 __all__ = [
     "Batch",

@@ -112,6 +112,11 @@ class Catalogue:
             except BaseException:
                 self._filled = False
                 raise
+            # The order of the families, whichever of them somebody imported first.
+            rank = {family: i for i, family in enumerate(self.families)}
+            last = len(rank)
+            ordered = sorted(self._entries.items(), key=lambda item: rank.get(item[1].function.__module__, last))
+            self._entries = dict(ordered)
         return self._entries
 
     def __getitem__(self, name: str) -> Entry:

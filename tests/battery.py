@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from ltr.catalogue import Entry
-from ltr.losses.base import parameters
 
 WORKED = (np.array([1.2, 0.4, 1.9, -0.3]), np.array([1.0, 3.0, 0.0, 2.0]))
 
@@ -99,14 +98,25 @@ def variants(entry: Entry) -> Iterator[Bound]:
     Parameters are read from the signature, so that a new loss is walked through without a word here.
     """
     others = {
-        "k": (1, 3, 50), "sigma": (2.0,), "base": (float(np.e),), "delta": (0.3,), "margin": (0.4,), "top": (8.0,),
-        "boundaries": ((-1.0, 0.0, 1.5, 4.0),), "mu": (1.0,),
-        "eps": (0.3,), "temperature": (0.5,), "deviation": (0.5,), "cut": (2.0,), "scale": (0.5,), "steepness": (30.0,),
-    }  # fmt: skip
+        "k": (1, 3, 50),
+        "sigma": (2.0,),
+        "base": (float(np.e),),
+        "delta": (0.3,),
+        "margin": (0.4,),
+        "top": (8.0,),
+        "boundaries": ((-1.0, 0.0, 1.5, 4.0),),
+        "mu": (1.0,),
+        "eps": (0.3,),
+        "temperature": (0.5,),
+        "deviation": (0.5,),
+        "cut": (2.0,),
+        "scale": (0.5,),
+        "steepness": (30.0,),
+    }
     yield Bound(entry)
     hints = typing.get_type_hints(entry.function)
     choices = {}
-    for name in parameters(entry.function):
+    for name in entry.parameters:
         literal = typing.get_origin(hints[name]) is typing.Literal
         options = typing.get_args(hints[name]) if literal else others.get(name, ())
         default = inspect.signature(entry.function).parameters[name].default

@@ -24,9 +24,16 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 # The protocol's pipe is file descriptors 3 (in) and 4 (out): ours are put there, then the browser takes over.
 LAUNCH = "import os, sys; os.dup2(0, 3); os.dup2(1, 4); os.dup2(2, 1); os.execv(sys.argv[1], sys.argv[1:])"
 KEYS = {
-    "Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
+    "Tab": 9,
+    "Enter": 13,
+    " ": 32,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
     "ArrowDown": 40,
-}  # fmt: skip
+}
 
 
 def find() -> str | None:
@@ -43,11 +50,20 @@ class Browser:
     def start(cls, program: str, folder: Path) -> Browser:
         """Starts it with a profile of its own in `folder`; its sandbox wants privileges that containers do not give."""
         options = [
-            "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--no-first-run", "--disable-extensions", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}",
-            "--disable-background-networking", "--disable-component-update", "--force-color-profile=srgb",
+            "--headless=new",
+            "--remote-debugging-pipe",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder / 'profile'}",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--force-color-profile=srgb",
             "about:blank",
-        ]  # fmt: skip
+        ]
         log = open(folder / "browser.log", "wb")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
         process = subprocess.Popen([sys.executable, "-c", LAUNCH, program, *options], **pipes)
@@ -103,8 +119,10 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.ask(f"{domain}.enable")
         page.size(width, height)
-        page.ask("Emulation.setEmulatedMedia",
-                 features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])  # fmt: skip
+        page.ask(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         page.ask("Page.navigate", url=path.resolve().as_uri())
         page.wait_for("document.readyState === 'complete'")
         page.wait_for("[...document.querySelectorAll('.tool')].every((tool) => tool.children.length)")
@@ -145,8 +163,12 @@ class Page:
         text = {"Enter": "\r", " ": " "}.get(key)
         for _ in range(times):
             facts = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
-            self.ask("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **facts,
-                     **({"text": text} if text else {}))  # fmt: skip
+            self.ask(
+                "Input.dispatchKeyEvent",
+                type="keyDown" if text else "rawKeyDown",
+                **facts,
+                **({"text": text} if text else {}),
+            )
             self.ask("Input.dispatchKeyEvent", type="keyUp", **facts)
         self.settle()
 

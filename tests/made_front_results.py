@@ -13,8 +13,13 @@ from ltr.objectives import lattice
 NDCG = "nDCG(gain=exp2,empty=skip)@10"
 OBJECTIVES = ("relevance", "freshness", "clicks", "trust", "diversity")
 SYSTEMS = {
-    "DPO-LS": "dpo-ls", "HyperDPO": "hyperdpo", "LS": "ls", "Soup": "soup", "EPO": "epo", "Equal weights": "free",
-}  # fmt: skip
+    "DPO-LS": "dpo-ls",
+    "HyperDPO": "hyperdpo",
+    "LS": "ls",
+    "Soup": "soup",
+    "EPO": "epo",
+    "Equal weights": "free",
+}
 
 
 def made_suite(objectives: int = 2, partition: int = 4, seeds=(0, 1), dataset="made-data", systems=None) -> Suite:
@@ -22,10 +27,15 @@ def made_suite(objectives: int = 2, partition: int = 4, seeds=(0, 1), dataset="m
     listed = tuple(System(label, method=m, params=params.get(m, {})) for label, m in (systems or SYSTEMS).items())
     return check(
         Suite(
-            "Made fronts", (dataset,), listed, name="made", objectives=OBJECTIVES[:objectives], preferences=partition,
+            "Made fronts",
+            (dataset,),
+            listed,
+            name="made",
+            objectives=OBJECTIVES[:objectives],
+            preferences=partition,
             seeds=tuple(seeds),
         )
-    )  # fmt: skip
+    )
 
 
 def made_points(suite: Suite, ideal: float = 0.6, nadir: float = 0.2, truth: float | None = None) -> TaskPoints:
@@ -34,9 +44,18 @@ def made_points(suite: Suite, ideal: float = 0.6, nadir: float = 0.2, truth: flo
     payoff = np.where(np.eye(m) > 0, ideal, nadir)
     true = () if truth is None else tuple(map(tuple, (front(suite) + truth).tolist()))
     return TaskPoints(
-        suite.datasets[0], suite.objectives, (NDCG,) * m, 1, (ideal,) * m, (nadir,) * m,
-        tuple(map(tuple, payoff.tolist())), (nadir / 2,) * m, true, suite.preferences if true else 0, "made by hand",
-    )  # fmt: skip
+        suite.datasets[0],
+        suite.objectives,
+        (NDCG,) * m,
+        1,
+        (ideal,) * m,
+        (nadir,) * m,
+        tuple(map(tuple, payoff.tolist())),
+        (nadir / 2,) * m,
+        true,
+        suite.preferences if true else 0,
+        "made by hand",
+    )
 
 
 def front(suite: Suite) -> np.ndarray:
@@ -97,25 +116,59 @@ def made_front_results(
                 values = means[:, None] + level + own
                 models = {"hyperdpo": 2, "free": 1, "soup": 1 + len(names)}.get(variant.method, len(weights))
                 cost = {"fit_seconds": 2.0 * models, "models_trained": models, "parameters": 100.0 * (number + 1)}
-                runs.append({**key, "status": "done", "reason": "", "test_queries": size, **cost,
-                             "seconds_a_point": cost["fit_seconds"] / len(weights)})  # fmt: skip
+                runs.append(
+                    {
+                        **key,
+                        "status": "done",
+                        "reason": "",
+                        "test_queries": size,
+                        **cost,
+                        "seconds_a_point": cost["fit_seconds"] / len(weights),
+                    }
+                )
                 for split in ("vali", "test"):
                     mean = np.nanmean(values, axis=1) - 0.01 * (split == "vali")
                     for k, name in enumerate(names):
                         counted = int(np.isfinite(values[0, :, k]).sum())
-                        fronts.append(pd.DataFrame({
-                            **key, "split": split, "preference": np.arange(len(weights), dtype=np.int16),
-                            "objective": name, "measure": NDCG, "mean": mean[:, k], "queries": counted,
-                            "blank": size - counted,
-                        }))  # fmt: skip
+                        fronts.append(
+                            pd.DataFrame(
+                                {
+                                    **key,
+                                    "split": split,
+                                    "preference": np.arange(len(weights), dtype=np.int16),
+                                    "objective": name,
+                                    "measure": NDCG,
+                                    "mean": mean[:, k],
+                                    "queries": counted,
+                                    "blank": size - counted,
+                                }
+                            )
+                        )
                 flat = values.reshape(-1, len(names)).astype("float32")
-                tables.append(pd.DataFrame({
-                    **key, "query": np.tile([f"q{i}" for i in range(size)], len(weights)),
-                    "preference": np.repeat(np.arange(len(weights), dtype=np.int16), size),
-                    **{name: flat[:, k] for k, name in enumerate(names)},
-                }))  # fmt: skip
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            **key,
+                            "query": np.tile([f"q{i}" for i in range(size)], len(weights)),
+                            "preference": np.repeat(np.arange(len(weights), dtype=np.int16), size),
+                            **{name: flat[:, k] for k, name in enumerate(names)},
+                        }
+                    )
+                )
     return FrontResults(
-        suite, pd.concat(fronts, ignore_index=True), pd.concat(tables, ignore_index=True), pd.DataFrame(runs), {},
-        {"command": "ltr bench run made --out runs/made", "workers": 2, "threads": 1, "wall_seconds": 60.0,
-         "device": "cpu", "python": "3.11", "platform": "Linux", "libraries": {"torch": "2", "numpy": "2"}},
-    )  # fmt: skip
+        suite,
+        pd.concat(fronts, ignore_index=True),
+        pd.concat(tables, ignore_index=True),
+        pd.DataFrame(runs),
+        {},
+        {
+            "command": "ltr bench run made --out runs/made",
+            "workers": 2,
+            "threads": 1,
+            "wall_seconds": 60.0,
+            "device": "cpu",
+            "python": "3.11",
+            "platform": "Linux",
+            "libraries": {"torch": "2", "numpy": "2"},
+        },
+    )

@@ -38,28 +38,52 @@ def made_fronts(systems: int = 4, objectives: int = 3, queries: int = 40, seeds=
                     mean = np.nanmean(shown, axis=1)
                     for k, name in enumerate(names):
                         counted = int(np.isfinite(values[0, :, k]).sum())
-                        fronts.append(pd.DataFrame({
-                            **key, "split": split, "preference": np.arange(len(weights), dtype=np.int16),
-                            "objective": name, "measure": NDCG, "mean": mean[:, k], "queries": counted,
-                            "blank": queries - counted,
-                        }))  # fmt: skip
+                        fronts.append(
+                            pd.DataFrame(
+                                {
+                                    **key,
+                                    "split": split,
+                                    "preference": np.arange(len(weights), dtype=np.int16),
+                                    "objective": name,
+                                    "measure": NDCG,
+                                    "mean": mean[:, k],
+                                    "queries": counted,
+                                    "blank": queries - counted,
+                                }
+                            )
+                        )
                 flat = values.reshape(-1, objectives).astype("float32")
-                tables.append(pd.DataFrame({
-                    **key, "query": np.tile([f"q{i}" for i in range(queries)], len(weights)),
-                    "preference": np.repeat(np.arange(len(weights), dtype=np.int16), queries),
-                    **{name: flat[:, k] for k, name in enumerate(names)},
-                }))  # fmt: skip
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            **key,
+                            "query": np.tile([f"q{i}" for i in range(queries)], len(weights)),
+                            "preference": np.repeat(np.arange(len(weights), dtype=np.int16), queries),
+                            **{name: flat[:, k] for k, name in enumerate(names)},
+                        }
+                    )
+                )
     methods = dict(zip(labels, ("hyperdpo", "dpo-ls", "soup", "modpo")))
     suite = check(
         Suite(
-            "Made fronts", ("made-data",), tuple(System(s, method=methods.get(s, "ls")) for s in labels),
-            description="Methods made by hand.", name="made", seeds=seeds, objectives=names, preferences=partition or 0,
+            "Made fronts",
+            ("made-data",),
+            tuple(System(s, method=methods.get(s, "ls")) for s in labels),
+            description="Methods made by hand.",
+            name="made",
+            seeds=seeds,
+            objectives=names,
+            preferences=partition or 0,
         )
-    )  # fmt: skip
+    )
     return FrontResults(
-        suite, pd.concat(fronts, ignore_index=True), pd.concat(tables, ignore_index=True), pd.DataFrame(runs), {},
+        suite,
+        pd.concat(fronts, ignore_index=True),
+        pd.concat(tables, ignore_index=True),
+        pd.DataFrame(runs),
+        {},
         {"command": "ltr bench run made", "workers": 2},
-    )  # fmt: skip
+    )
 
 
 def made_samples(results, count: int = 3, documents: int = 24) -> list[Sample]:

@@ -215,10 +215,18 @@ def _descend(f, device):
 
 
 UNIVERSAL = (
-    one_value_per_list, pads_change_nothing, lists_do_not_meet, order_of_documents_is_nothing, always_finite,
-    precision_is_float32_at_least, gradient_is_the_derivative, weights_are_multipliers, inputs_stay,
-    same_seed_same_value, descent_sorts_the_list,
-)  # fmt: skip
+    one_value_per_list,
+    pads_change_nothing,
+    lists_do_not_meet,
+    order_of_documents_is_nothing,
+    always_finite,
+    precision_is_float32_at_least,
+    gradient_is_the_derivative,
+    weights_are_multipliers,
+    inputs_stay,
+    same_seed_same_value,
+    descent_sorts_the_list,
+)
 
 
 # What a choice of parameters could break and the loops do not compare.
@@ -392,10 +400,17 @@ def memory(f, claim, device):
 
 
 CLAIMS = {
-    "needs": needs, "shift_invariant": shift_invariant, "convex": convex, "ordinal": ordinal, "bounds": bounds,
-    "stochastic": stochastic, "surrogate": surrogate,
-    "wraps": wraps, "memory": memory, "sorts": sorts,
-}  # fmt: skip
+    "needs": needs,
+    "shift_invariant": shift_invariant,
+    "convex": convex,
+    "ordinal": ordinal,
+    "bounds": bounds,
+    "stochastic": stochastic,
+    "surrogate": surrogate,
+    "wraps": wraps,
+    "memory": memory,
+    "sorts": sorts,
+}
 
 
 def prove_claims(f: battery.Bound, device: str) -> None:

@@ -446,12 +446,47 @@ def sortnetndcg(s, y, w, gain="exp2", k=None, steepness=10.0, swap="cauchy"):
 LOSSES = {
     f.__name__: f
     for f in (
-        mse, mae, huber, bce, ordinal, gradedce, ranknet, hinge, exponential, softzeroone, pairwisemse, lambdarank,
-        lambdarank_lightgbm, ndcgloss1, ndcgloss2, ndcgloss2pp, arploss1, arploss2, lambdaprecision, lambdamrr,
-        lambdamap, listnet, polysoftmax, uniquesoftmax, xendcg, listmle, plistmle, plackettluce, plrank,
-        approxndcg, softrank, approxmrr, approxap, boundndcg, boundmrr, gumbel, neuralndcg, pirank, sortnetndcg,
+        mse,
+        mae,
+        huber,
+        bce,
+        ordinal,
+        gradedce,
+        ranknet,
+        hinge,
+        exponential,
+        softzeroone,
+        pairwisemse,
+        lambdarank,
+        lambdarank_lightgbm,
+        ndcgloss1,
+        ndcgloss2,
+        ndcgloss2pp,
+        arploss1,
+        arploss2,
+        lambdaprecision,
+        lambdamrr,
+        lambdamap,
+        listnet,
+        polysoftmax,
+        uniquesoftmax,
+        xendcg,
+        listmle,
+        plistmle,
+        plackettluce,
+        plrank,
+        approxndcg,
+        softrank,
+        approxmrr,
+        approxap,
+        boundndcg,
+        boundmrr,
+        gumbel,
+        neuralndcg,
+        pirank,
+        sortnetndcg,
     )
-}  # fmt: skip
+}
 
 # Gradients that are defined and are not those of the value.
 GRADIENTS = {

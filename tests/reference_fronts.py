@@ -46,9 +46,9 @@ def epsilon(points, union):
 
 
 def r2(points, ideal, weights):
-    return sum(
-        min(max(w[k] * (ideal[k] - a[k]) for k in range(len(a))) for a in points) for w in weights
-    ) / len(weights)  # fmt: skip
+    return sum(min(max(w[k] * (ideal[k] - a[k]) for k in range(len(a))) for a in points) for w in weights) / len(
+        weights
+    )
 
 
 def resampled_points(values, weights):

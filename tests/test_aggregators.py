@@ -284,9 +284,16 @@ def test_state_continues_and_starts_anew(name):
 
 def test_every_entry_says_where_it_is_from():
     known = {
-        "preference", "means", "simplex", "conflict_free", "scale_free", "needs_losses", "direction", "stochastic",
+        "preference",
+        "means",
+        "simplex",
+        "conflict_free",
+        "scale_free",
+        "needs_losses",
+        "direction",
+        "stochastic",
         "stateful",
-    }  # fmt: skip
+    }
     for entry in AGGREGATORS:
         assert entry.formula and entry.source and set(entry.claims) <= known, entry.name
 

@@ -19,9 +19,10 @@ from ltr.rankers.ensembles.stacked import fit_fleet
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 SETTINGS = {"epochs": 4, "learning_rate": 0.02, "lists": 8, "patience": 2}
 BASES = {
-    "linear": {}, "mlp": {"hidden": (8,), "dropout": 0.2, "noise": 0.1},
+    "linear": {},
+    "mlp": {"hidden": (8,), "dropout": 0.2, "noise": 0.1},
     "transformer": {"width": 8, "blocks": 1, "d_ff": 8},
-}  # fmt: skip
+}
 # One batch with all lists in it, and features as they are: what a bootstrap sample can be trained on literally.
 # Plain descent, because the first steps of Adam look at signs and would hide a wrong weight.
 WHOLE = {"optimiser": "sgd", "learning_rate": 0.3, "epochs": 6, "lists": 1000, "transform": "none", "patience": 0}
@@ -186,9 +187,13 @@ def test_a_bag_runs_and_is_estimated(tmp_path):
     from ltr.runs.systems import fleet_key
 
     given = {
-        "data.name": "synthetic:queries=30", "ranker.name": "bagged", "loss.name": "listnet", "training.epochs": 2,
-        "ranker.params": {"members": 2, "base": "linear"}, "measures": ["nDCG@10"],
-    }  # fmt: skip
+        "data.name": "synthetic:queries=30",
+        "ranker.name": "bagged",
+        "loss.name": "listnet",
+        "training.epochs": 2,
+        "ranker.params": {"members": 2, "base": "linear"},
+        "measures": ["nDCG@10"],
+    }
     config = read_config(None, given)
     record = execute(config, tmp_path / "run")
     assert record.done and record.selection["value"] is not None

@@ -55,11 +55,16 @@ def suite() -> Suite:
     linear = System("Linear", "linear", losses=("listnet", "ranknet"), grid={"training.learning_rate": [0.0001, 0.3]})
     return check(
         Suite(
-            "A small suite", (DATA,), (linear, System("Feature", "feature", baseline=True, seeds=(0,))), name="small",
-            seeds=(0, 1), measures=("nDCG@10", "AP"), training={"epochs": 2, "transform": "standardise"},
+            "A small suite",
+            (DATA,),
+            (linear, System("Feature", "feature", baseline=True, seeds=(0,))),
+            name="small",
+            seeds=(0, 1),
+            measures=("nDCG@10", "AP"),
+            training={"epochs": 2, "transform": "standardise"},
             tuning=Tuning(points=2),
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,17 @@ def suite() -> Suite:
     )
     return check(
         Suite(
-            "Fleets", (DATA,), systems, name="fleets", seeds=(0, 1, 2), measures=("nDCG@10", "AP"),
-            training={"epochs": 5, "patience": 2, "lists": 8}, tuning=Tuning(points=3), limits=Limits(fleet=True),
+            "Fleets",
+            (DATA,),
+            systems,
+            name="fleets",
+            seeds=(0, 1, 2),
+            measures=("nDCG@10", "AP"),
+            training={"epochs": 5, "patience": 2, "lists": 8},
+            tuning=Tuning(points=3),
+            limits=Limits(fleet=True),
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +73,13 @@ def test_who_trains_together(suite):
     tuned, jobs = (fleets(f(suite, FOLDS)) for f in (tuning_jobs, main_jobs))
     assert [len(group) for group in tuned] == [3]
     assert [(group[0].system, len(group)) for group in jobs] == [
-        ("Linear listnet", 3), ("MLP ranknet", 3), ("MLP listmle", 3), ("Trees", 1), ("Trees", 1), ("Feature", 1),
-    ]  # fmt: skip
+        ("Linear listnet", 3),
+        ("MLP ranknet", 3),
+        ("MLP listmle", 3),
+        ("Trees", 1),
+        ("Trees", 1),
+        ("Feature", 1),
+    ]
     two_folds = main_jobs(suite, {DATA: ("Fold1", "Fold2")})
     assert {tuple({job.fold for job in group}) for group in fleets(two_folds)} == {("Fold1",), ("Fold2",)}
     assert sorted(j.folder for group in fleets(two_folds) for j in group) == sorted(j.folder for j in two_folds)

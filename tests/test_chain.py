@@ -23,9 +23,17 @@ from ltr.runs.scores import scores_table
 from ltr.types import Split
 
 MEASURES = [
-    "nDCG@10", "nDCG(gain=linear,empty=0)@3", "nDCG(empty=1)@5", "nDCG(short=0)@6", "nDCG(ties=worst)", "AP", "RR@3",
-    "ERR@4", "P@2", "DCG(gain=linear)@5",
-]  # fmt: skip
+    "nDCG@10",
+    "nDCG(gain=linear,empty=0)@3",
+    "nDCG(empty=1)@5",
+    "nDCG(short=0)@6",
+    "nDCG(ties=worst)",
+    "AP",
+    "RR@3",
+    "ERR@4",
+    "P@2",
+    "DCG(gain=linear)@5",
+]
 LARGEST = {2: 6, 3: 4, 5: 2}  # H of the lattices here: 7, 15 and 15 points
 
 
@@ -235,8 +243,10 @@ def test_the_record_tells_the_stages(runs, device):
 
 def test_fronts_scored_anew_agree(runs, task, device):
     splits = {"vali": task.vali, "test": task.test}
-    fronts = [front_on(runs[0].folder / "method", splits, runs[0].config["measures"], partition=4, device=device,
-                       tensors=t) for t in (True, False)]  # fmt: skip
+    fronts = [
+        front_on(runs[0].folder / "method", splits, runs[0].config["measures"], partition=4, device=device, tensors=t)
+        for t in (True, False)
+    ]
     for name in splits:
         np.testing.assert_allclose(fronts[0].points[name], fronts[1].points[name], rtol=0, atol=1e-12)
         np.testing.assert_array_equal(fronts[1].points[name], read_record(runs[0].folder).points(name))
@@ -251,8 +261,9 @@ def test_no_ranking_and_no_measure_of_a_query_visits_the_host(runs, task, device
     monkeypatch.setattr(torch.Tensor, "cpu", lambda x, *a, **k: largest.append(x.numel()) or into_host(x, *a, **k))
     monkeypatch.setattr(torch.Tensor, "tolist", _never)
     w = lattice(2, 4)
-    found = chain(method, {"vali": task.vali, "test": task.test}, runs[0].config["measures"], w, device=device,
-                  tensors=True)  # fmt: skip
+    found = chain(
+        method, {"vali": task.vali, "test": task.test}, runs[0].config["measures"], w, device=device, tensors=True
+    )
     assert largest and max(largest) <= len(w) * 2 < task.test.n_documents
     assert isinstance(found.values["test"], torch.Tensor)
 

@@ -176,7 +176,7 @@ def test_python_dash_m(tmp_path):
         ("front nothing --preferences 0", "--preferences is out of range"),
         ("bench losses --results nothing", "no results"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_message_and_exit_code_2(capsys, tmp_path, line, says):
     line = line.replace("NET", "train --data synthetic --ranker mlp --loss listnet")
     code, err = told(capsys, *line.split())
@@ -372,7 +372,7 @@ def test_exports_are_read_by_the_fields_tools(capsys, trained):
     )
     theirs = ir_measures.calc_aggregate(
         [ir_measures.AP], ir_measures.read_trec_qrels("x.qrels"), ir_measures.read_trec_run("x.run")
-    )  # fmt: skip
+    )
     capsys.readouterr()
     assert main(["evaluate", run, "--measures", "AP(empty=0)", "--json"]) == 0
     assert theirs[ir_measures.AP] == pytest.approx(json.loads(capsys.readouterr().out)[0]["mean"], abs=1e-6)

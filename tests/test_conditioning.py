@@ -280,8 +280,12 @@ def test_temperature_is_a_further_input(batch, device, kind):
 
 
 def test_what_cannot_be_is_said():
-    for net, kind in ((LinearConfig(), "concat"), (MLPConfig(hidden=()), "concat"), (MLPConfig(), "prompt"),
-                      (DASALCConfig(), "film")):  # fmt: skip
+    for net, kind in (
+        (LinearConfig(), "concat"),
+        (MLPConfig(hidden=()), "concat"),
+        (MLPConfig(), "prompt"),
+        (DASALCConfig(), "film"),
+    ):
         with pytest.raises(InputError):
             Conditioned(net, ConditioningConfig(kind=kind), FEATURES, OBJECTIVES)
     with pytest.raises(InputError, match="frozen"):

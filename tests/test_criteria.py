@@ -76,8 +76,9 @@ def test_a_beta_for_each_preference(lists):
     options = {"reference": reference, "beta": beta}
     told, _ = objective_values(dpo("listnet"), scores, labels, where, **options)
     for k, each in enumerate(beta):
-        alone, _ = objective_values(dpo("listnet", beta=each.item()), scores[:, k : k + 1], labels, where,
-                                    reference=reference)  # fmt: skip
+        alone, _ = objective_values(
+            dpo("listnet", beta=each.item()), scores[:, k : k + 1], labels, where, reference=reference
+        )
         torch.testing.assert_close(told[:, k : k + 1], alone)
 
 
@@ -108,8 +109,9 @@ def test_a_linear_aggregator_steps_as_the_weighted_sum(lists, space):
     weight = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(3))
     steps = []
     for criterion in (
-        Importance(dpo("listnet"), None), Aggregated(dpo("listnet"), None, aggregator("linear", 2), space),
-    ):  # fmt: skip
+        Importance(dpo("listnet"), None),
+        Aggregated(dpo("listnet"), None, aggregator("linear", 2), space),
+    ):
         theta = torch.tensor([0.5, -1.0, 0.2], requires_grad=True)
         scores = (weight @ theta)[:, None]
         losses = criterion(scores, labels, where, W[:1])
@@ -126,8 +128,9 @@ def test_margins_are_modpo(lists):
     loss = preference_loss("modpo-list", eps=0.1)
     criterion = Margins(loss, Fixed((0.3, 0.7)))
     s = reference.clone().requires_grad_()
-    optimiser = torch.optim.LBFGS([s], max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12,
-                                  line_search_fn="strong_wolfe")  # fmt: skip
+    optimiser = torch.optim.LBFGS(
+        [s], max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def step():
         optimiser.zero_grad()
@@ -144,9 +147,11 @@ def test_margins_are_modpo(lists):
 def test_sources_draw_preferences():
     draw = torch.Generator().manual_seed(0)
     for source, shape in (
-        (Fixed((0.25, 0.75)), (1, 2)), (Dirichlet(0.2, 2, 5), (7, 5, 2)), (Dirichlet(0.2, 2, 5, by_list=False), (5, 2)),
+        (Fixed((0.25, 0.75)), (1, 2)),
+        (Dirichlet(0.2, 2, 5), (7, 5, 2)),
+        (Dirichlet(0.2, 2, 5, by_list=False), (5, 2)),
         (LogUniform(0.01, 2, 3), (7, 3, 2)),
-    ):  # fmt: skip
+    ):
         w = source.draw(7, draw)
         assert w.shape == shape
         assert (w >= 0).all()

@@ -185,7 +185,9 @@ def test_other_datasets_and_measures_are_left_out():
 
 
 def test_rows_as_the_report_prints_them(monkeypatch):
-    monkeypatch.setattr("ltr.bench.analysis.published.load_expected", lambda: (replace(BASE, certainties=("2nd", "recalled")),))
+    monkeypatch.setattr(
+        "ltr.bench.analysis.published.load_expected", lambda: (replace(BASE, certainties=("2nd", "recalled")),)
+    )
     rows = verdict_rows(results({"X": 0.6}), "mq2008")
     assert rows[0] == {
         "measure": NDCG,

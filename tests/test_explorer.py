@@ -147,9 +147,15 @@ def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_pa
     assert "nothing is normalised" in plain["caption"] and not [c for c in plain["columns"] if c.startswith("less")]
     assert "hypervolume above 0" in plain["pictures"][0]["text"]
     points = reference_points.TaskPoints(
-        "made-data", results.suite.objectives, (NDCG,) * 2, 1, ideal=(0.7, 0.7), nadir=(0.3, 0.3),
-        payoff=((0.7, 0.3), (0.3, 0.7)), random=(0.2, 0.2),
-    )  # fmt: skip
+        "made-data",
+        results.suite.objectives,
+        (NDCG,) * 2,
+        1,
+        ideal=(0.7, 0.7),
+        nadir=(0.3, 0.3),
+        payoff=((0.7, 0.3), (0.3, 0.7)),
+        random=(0.2, 0.2),
+    )
     monkeypatch.setattr(reference_points, "points_of", lambda *_: points)
     board = frontboard(results, "made-data", draws=50)
     section = front_section(results, "made-data", to=tmp_path, draws=50)

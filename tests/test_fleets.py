@@ -25,9 +25,11 @@ from ltr.rankers.nets import build
 
 W = lattice(2, 4)
 NETS = {
-    "linear": ("linear", {}), "mlp": ("mlp", {"hidden": (8, 4)}), "normed": ("mlp", {"hidden": (8,), "norm": "batch"}),
+    "linear": ("linear", {}),
+    "mlp": ("mlp", {"hidden": (8, 4)}),
+    "normed": ("mlp", {"hidden": (8,), "norm": "batch"}),
     "transformer": ("transformer", {"width": 8, "blocks": 1, "heads": 2, "d_ff": 8, "dropout": 0.0}),
-}  # fmt: skip
+}
 TRAINING = TrainingConfig(epochs=3, patience=0, lists=8, learning_rate=0.01)
 
 
@@ -77,8 +79,9 @@ def centred(scores, split):
 def same(ours, theirs, split, tolerance=2e-3, **options):
     """Scores of both kinds of rankers agree, and so do their histories."""
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        s, t = (centred(r.score(split, *([] if hasattr(r, "loss") else [W[:1]]), **options).ravel(), split)
-                for r in (a, b))  # fmt: skip
+        s, t = (
+            centred(r.score(split, *([] if hasattr(r, "loss") else [W[:1]]), **options).ravel(), split) for r in (a, b)
+        )
         np.testing.assert_allclose(s, t, atol=tolerance * t.std(), err_msg=f"member {i}")
         assert [row["epoch"] for row in a.history] == [row["epoch"] for row in b.history]
         for key in ("loss", "vali"):
@@ -177,11 +180,15 @@ def test_members_equal_training_alone(task, name):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"weight_decay": 0.1}, {"optimiser": "adamw", "weight_decay": 0.5}, {"optimiser": "sgd", "learning_rate": 0.5},
-        {"clip": 0.05}, {"schedule": "cosine", "warmup": 1.5}, {"transform": "none", "list_size": 20},
+        {"weight_decay": 0.1},
+        {"optimiser": "adamw", "weight_decay": 0.5},
+        {"optimiser": "sgd", "learning_rate": 0.5},
+        {"clip": 0.05},
+        {"schedule": "cosine", "warmup": 1.5},
+        {"transform": "none", "list_size": 20},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_members_equal_training_alone_whatever_the_settings(task, changes):
     training = dataclasses.replace(TRAINING, **changes)
     if "transform" in changes:
@@ -200,8 +207,10 @@ def test_each_member_stops_when_it_would_alone_and_keeps_its_best_epoch(task):
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_members_may_have_their_own_learning_rate(task, optimiser):
-    trainings = [dataclasses.replace(TRAINING, learning_rate=r, optimiser=optimiser, weight_decay=0.1)
-                 for r in (0.01, 0.001, 0.003)]  # fmt: skip
+    trainings = [
+        dataclasses.replace(TRAINING, learning_rate=r, optimiser=optimiser, weight_decay=0.1)
+        for r in (0.01, 0.001, 0.003)
+    ]
     w = W[1:4]
     fleet = together(task, [plain(training=t) for t in trainings], criteria(w), w)
     same(fleet, alone(task, [plain(training=t) for t in trainings], criteria(w), w), task.test)
@@ -231,11 +240,14 @@ CRITERIA = {
         preference_loss("listnet-dpo"), Fixed(tuple(w)), scalarisation("chebyshev", 2), (1.0, 1.0), (2.0, 2.0)
     ),
     "bounds": lambda w: Scalarised(
-        preference_loss("listnet-dpo"), Fixed(tuple(w)), scalarisation("epsilon-constraint", 2, bounds=(float(w[1]),)),
-        (1.0, 1.0), (2.0, 2.0),
+        preference_loss("listnet-dpo"),
+        Fixed(tuple(w)),
+        scalarisation("epsilon-constraint", 2, bounds=(float(w[1]),)),
+        (1.0, 1.0),
+        (2.0, 2.0),
     ),
     "margins": lambda w: Margins(preference_loss("modpo-list"), Fixed(tuple(w))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -247,10 +259,11 @@ def test_every_criterion_of_one_preference(task, name):
 
 
 NOISY = {
-    "linear": ("linear", {}), "mlp": ("mlp", {"hidden": (8, 4)}),
+    "linear": ("linear", {}),
+    "mlp": ("mlp", {"hidden": (8, 4)}),
     "dropout": ("mlp", {"hidden": (8,), "dropout": 0.3, "noise": 0.1, "norm": "batch"}),
     "transformer": ("transformer", {"width": 8, "blocks": 1, "d_ff": 8, "dropout": 0.2, "attention_dropout": 0.1}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NOISY)

@@ -157,8 +157,10 @@ def test_the_command_of_a_run_makes_the_same_config(config, capsys):
 def test_a_finished_run_leaves_its_files_and_says_what_it_cost(finished):
     assert verify(finished) == [] and not (finished / "checkpoints").exists()
     assert {p.name for p in (finished / "method").iterdir() if p.is_file()} == {
-        "method.json", "labelling.json", "training.json"
-    }  # fmt: skip
+        "method.json",
+        "labelling.json",
+        "training.json",
+    }
     record = read_record(finished)
     assert record.cost["models_trained"] == len(W) + 1
     assert record.cost["seconds_a_point"] == pytest.approx(record.cost["fit_seconds"] / len(W))
@@ -321,9 +323,14 @@ def lists():
     """Two lists of the hand-worked documents; the second is blank for the second objective."""
     labels = np.array([[1, 0], [3, 1], [0, 2], [2, 0], [0, 0], [1, 0]], np.float32)
     return Split(
-        np.zeros((6, 1), np.float32), labels, np.array([0, 4, 6]), np.array(["q1", "q2"]), objectives=NAMES,
-        doc_ids=np.array([*"abcd", *"ab"]), name="test",
-    )  # fmt: skip
+        np.zeros((6, 1), np.float32),
+        labels,
+        np.array([0, 4, 6]),
+        np.array(["q1", "q2"]),
+        objectives=NAMES,
+        doc_ids=np.array([*"abcd", *"ab"]),
+        name="test",
+    )
 
 
 def test_scores_of_many_preferences_come_back_in_any_order(lists, tmp_path):
@@ -367,8 +374,11 @@ def test_measures_of_all_preferences_by_hand(lists):
     own = {"relevance": ("nDCG",), "quality": ("nDCG(gain=linear)@1",)}
     rows = summarise(per_query(lists, table, own, NAMES), own)
     assert [(r["objective"], r["preference"]) for r in rows] == [
-        ("relevance", [1.0, 0.0]), ("quality", [1.0, 0.0]), ("relevance", [0.0, 1.0]), ("quality", [0.0, 1.0])
-    ]  # fmt: skip
+        ("relevance", [1.0, 0.0]),
+        ("quality", [1.0, 0.0]),
+        ("relevance", [0.0, 1.0]),
+        ("quality", [0.0, 1.0]),
+    ]
     assert rows[0]["mean"] == pytest.approx((0.57735 + 1) / 2, abs=1e-5)
     # The list q2 is blank for quality; in q1 document c is its best, first for w = (1, 0) and last for (0, 1).
     assert (rows[1]["mean"], rows[1]["queries"], rows[1]["blank"]) == (1.0, 1, 1)
@@ -384,9 +394,15 @@ def test_the_front_of_a_run_is_chosen_on_validation(finished):
     np.testing.assert_array_equal(front.member, nondominated(record.points("vali")))
     assert front.hypervolume("test") == hypervolume(record.points("test")[front.member], np.zeros(2))
     assert front.table().column_names == [
-        "preference", "w_relevance", "w_quality", "vali_relevance", "vali_quality", "test_relevance", "test_quality",
+        "preference",
+        "w_relevance",
+        "w_quality",
+        "vali_relevance",
+        "vali_quality",
+        "test_relevance",
+        "test_quality",
         "front",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_front_scored_anew_is_the_same(finished, task):
@@ -434,10 +450,17 @@ def suite() -> Suite:
     params = {"ranker_params": {"hidden": [4]}}
     return check(
         Suite(
-            "Two methods", (DATA,), tuple(replace(s, params=params) for s in systems), name="two", seeds=(0, 1),
-            training=training, tuning=Tuning(points=2), objectives=NAMES, preferences=2,
+            "Two methods",
+            (DATA,),
+            tuple(replace(s, params=params) for s in systems),
+            name="two",
+            seeds=(0, 1),
+            training=training,
+            tuning=Tuning(points=2),
+            objectives=NAMES,
+            preferences=2,
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

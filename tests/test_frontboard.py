@@ -187,15 +187,19 @@ def test_more_objectives(objectives, partition):
 
 def test_verdicts_follow_from_intervals():
     assert [Difference(0, *ends).verdict for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1))] == [
-        "yes", "no", "cannot tell", "cannot tell",
-    ]  # fmt: skip
+        "yes",
+        "no",
+        "cannot tell",
+        "cannot tell",
+    ]
 
 
 def test_questions_are_answered_where_both_sides_are(board):
     found = ask(QUESTIONS[0], [board])
     assert {f.comparison.text for f in found} == {
-        "HyperDPO above DPO-LS, normalised hypervolume", "HyperDPO above DPO-LS, mean of what w asked for",
-    }  # fmt: skip
+        "HyperDPO above DPO-LS, normalised hypervolume",
+        "HyperDPO above DPO-LS, mean of what w asked for",
+    }
     assert tally(found) == "yes on 2 of 2 tasks" and found[0].text.startswith("+0.")
     assert tally([]) == ""
 

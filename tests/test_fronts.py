@@ -325,9 +325,15 @@ def test_nonuniformity_is_the_aggregators():
 
 def a_task(**changed):
     facts = {
-        "task": "toy", "version": "1", "objectives": ("a", "b"), "measures": ("nDCG@10", "nDCG@10"),
-        "ideal": (0.6, 0.5), "nadir": (0.4, 0.1), "random": (0.2, 0.1), "base": (0.5, 0.2),
-    }  # fmt: skip
+        "task": "toy",
+        "version": "1",
+        "objectives": ("a", "b"),
+        "measures": ("nDCG@10", "nDCG@10"),
+        "ideal": (0.6, 0.5),
+        "nadir": (0.4, 0.1),
+        "random": (0.2, 0.1),
+        "base": (0.5, 0.2),
+    }
     return fronts.ReferencePoints(**facts | changed)
 
 

@@ -49,12 +49,18 @@ def test_targets_are_those_of_each_gain(lists):
 @pytest.mark.parametrize(
     ("name", "params", "told"),
     [
-        ("listnet-dpo", {}, True), ("lambdarank-dpo", {}, True), ("neuralndcg-dpo", {"temperature": 0.5}, True),
-        ("modpo-list", {}, True), ("listnet-dpo", {"target": "lin"}, False), ("listnet-dpo", {"target": "soft"}, False),
-        ("listnet-dpo", {"gain": "exp2"}, False), ("ranknet-dpo", {}, False), ("listmle-dpo", {}, False),
+        ("listnet-dpo", {}, True),
+        ("lambdarank-dpo", {}, True),
+        ("neuralndcg-dpo", {"temperature": 0.5}, True),
+        ("modpo-list", {}, True),
+        ("listnet-dpo", {"target": "lin"}, False),
+        ("listnet-dpo", {"target": "soft"}, False),
+        ("listnet-dpo", {"gain": "exp2"}, False),
+        ("ranknet-dpo", {}, False),
+        ("listmle-dpo", {}, False),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_which_losses_are_told(name, params, told):
     loss = preference_loss(name, **params)
     assert by_gain(loss, ("exp2", "exp2")) is loss

@@ -87,7 +87,9 @@ def test_many_systems_can_still_differ():
 
 def test_letters_that_are_runs_say_so(monkeypatch):
     """A chain in which only the ends differ needs as many groups as it has pairs that do not."""
-    module = importlib.import_module("ltr.bench.analysis.leaderboard")  # whose name in its package is that of its function
+    module = importlib.import_module(
+        "ltr.bench.analysis.leaderboard"
+    )  # whose name in its package is that of its function
     monkeypatch.setattr(module, "_MOST_LETTERS", 2)
     apart = np.array([[1, 1, 0.01, 1], [1, 1, 1, 0.01], [0.01, 1, 1, 1], [1, 0.01, 1, 1]])
     monkeypatch.setattr("ltr.metrics.significance.paired_randomisation", lambda *_, **__: apart)

@@ -177,8 +177,11 @@ def test_every_loss_has_a_golden_value_and_a_reference():
 
 def _witnesses():
     records = {name: json.loads((GOLDEN / f"losses_{name}.json").read_text()) for name in ("rax", "allrank")}
-    return [pytest.param(row, record["lists"][row["list"]], id=f"{name}-{row['loss']}{row['params']}-{row['list']}")
-            for name, record in records.items() for row in record["answers"]]  # fmt: skip
+    return [
+        pytest.param(row, record["lists"][row["list"]], id=f"{name}-{row['loss']}{row['params']}-{row['list']}")
+        for name, record in records.items()
+        for row in record["answers"]
+    ]
 
 
 @pytest.mark.parametrize(("row", "each"), _witnesses())
@@ -211,8 +214,14 @@ def test_hand_formulas():
 
     d = [1 / math.log2(1 + r) for r in (1, 2, 3, 4)]  # 1.9, 1.2, 0.4, -0.3 stand at ranks 1 to 4
     ideal = 7 * d[0] + 3 * d[1] + 1 * d[2]
-    omega = [(7 - 3) * (d[2] - d[3]), (7 - 1) * (d[1] - d[2]), (7 - 0) * (d[0] - d[2]),
-             (3 - 1) * (d[1] - d[3]), (3 - 0) * (d[0] - d[3]), (1 - 0) * (d[0] - d[1])]  # fmt: skip
+    omega = [
+        (7 - 3) * (d[2] - d[3]),
+        (7 - 1) * (d[1] - d[2]),
+        (7 - 0) * (d[0] - d[2]),
+        (3 - 1) * (d[1] - d[3]),
+        (3 - 0) * (d[0] - d[3]),
+        (1 - 0) * (d[0] - d[1]),
+    ]
     expected = sum(w / ideal * lost(a, b) / math.log(2) for w, (a, b) in zip(omega, six, strict=True))
     assert loss("lambdarank")(s, y).item() == pytest.approx(expected)
 
@@ -235,9 +244,10 @@ def test_lambdarank_equals_lightgbm(device):
     for answer in record["answers"]:
         k, sigma = answer["lambdarank_truncation_level"], answer["sigmoid"]
         ours = (
-            loss("lambdarank_lightgbm", sigma=sigma, k=k) if answer["lambdarank_norm"]
+            loss("lambdarank_lightgbm", sigma=sigma, k=k)
+            if answer["lambdarank_norm"]
             else loss("lambdarank", base=math.e, sigma=sigma, truncation="either", k=k)
-        )  # fmt: skip
+        )
         pulls = [properties.value_and_gradient(ours, s, y)[1] for s, y in zip(scores, labels, strict=True)]
         expected = torch.tensor(answer["gradients"], dtype=torch.float64, device=device)
         torch.testing.assert_close(torch.cat(pulls), expected, rtol=0, atol=1e-5)
@@ -354,8 +364,20 @@ def test_families_are_sums_of_each_other(device):
     torch.testing.assert_close(loss("ndcgloss2", gain="linear")(s, hot, where), loss("ndcgloss2")(s, hot, where))
 
 
-@pytest.mark.parametrize("name", ["ranknet", "hinge", "exponential", "softzeroone", "lambdarank", "ndcgloss2",
-                                  "ndcgloss2pp", "lambdarank_lightgbm", "lambdamrr"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ranknet",
+        "hinge",
+        "exponential",
+        "softzeroone",
+        "lambdarank",
+        "ndcgloss2",
+        "ndcgloss2pp",
+        "lambdarank_lightgbm",
+        "lambdamrr",
+    ],
+)
 def test_a_cut_off_beyond_the_list_cuts_nothing(name):
     batch = battery.pad(battery.cases().values())
     truncations = ("either", "both", "rescale") if name.startswith("ndcgloss2") else (None,)
@@ -422,9 +444,10 @@ def _plackett_luce(s, order):
 def test_plackett_luce_with_ties_is_the_sum_over_all_orders_within_the_grades(y, spread):
     s = (battery.random_list(3, 5)[0] * spread).tolist()
     chance = sum(
-        _plackett_luce(s, order) for order in itertools.permutations(range(5))
+        _plackett_luce(s, order)
+        for order in itertools.permutations(range(5))
         if all(y[a] >= y[b] for a, b in itertools.pairwise(order))
-    )  # fmt: skip
+    )
     value = loss("plackettluce", normalise="none")(torch.tensor(s, dtype=torch.float64), torch.tensor(y))
     assert value.item() == pytest.approx(-math.log(chance), rel=1e-11)
 
@@ -505,8 +528,13 @@ def test_xendcg_draws_between_its_ends():
 # --------------------------------------------------------------------------------------------------- smooth measures
 
 
-SMOOTH = [("approxndcg", "temperature", 1e-5), ("softrank", "deviation", 1e-5), ("neuralndcg", "temperature", 1e-4),
-          ("pirank", "temperature", 1e-4), ("sortnetndcg", "steepness", 1e9)]  # fmt: skip
+SMOOTH = [
+    ("approxndcg", "temperature", 1e-5),
+    ("softrank", "deviation", 1e-5),
+    ("neuralndcg", "temperature", 1e-4),
+    ("pirank", "temperature", 1e-4),
+    ("sortnetndcg", "steepness", 1e9),
+]
 
 
 @pytest.mark.parametrize(("name", "scale", "sharp"), SMOOTH)

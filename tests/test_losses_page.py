@@ -66,8 +66,11 @@ def test_a_section_for_each_net_with_the_numbers_of_its_leaderboard(page):
     assert [r["nDCG@10"] for r in table] == [r["mean"] for r in board.rows()]
     assert [r["group"] for r in table] == list(board.table.letters) == ["a", "a", "b", "b"]
     assert {r["loss"]: r["family"] for r in table} == {
-        "mse": "pointwise", "ranknet": "pairwise", "listnet": "listwise", "(Random)": "",
-    }  # fmt: skip
+        "mse": "pointwise",
+        "ranknet": "pairwise",
+        "listnet": "listwise",
+        "(Random)": "",
+    }
     # Two measures of one short name keep their conventions apart.
     assert {"AP(empty=skip)", "AP(empty=0,ties=order)"} <= set(table[0])
     assert len(rows(text, "made-data, Big net")) == 4

@@ -167,9 +167,12 @@ def test_corners_are_near_the_single_objective_rankers(fitted, name, task, alone
 
 def test_an_invalid_preference_is_an_error(fitted, task):
     for wrong, message in (
-        ([[-0.1, 1.1]], "negative"), ([[0.4, 0.4]], "sum to 0.8"), ([[1.0]], "one weight an objective"),
-        ([[np.nan, 1.0]], "not a number"), ([[0.2, 0.3, 0.5]], "one weight an objective"),
-    ):  # fmt: skip
+        ([[-0.1, 1.1]], "negative"),
+        ([[0.4, 0.4]], "sum to 0.8"),
+        ([[1.0]], "one weight an objective"),
+        ([[np.nan, 1.0]], "not a number"),
+        ([[0.2, 0.3, 0.5]], "one weight an objective"),
+    ):
         with pytest.raises(InputError, match=message):
             fitted.score(task.test, wrong)
 
@@ -291,12 +294,18 @@ def test_a_soup_of_linear_nets_is_mod(task):
 @pytest.mark.parametrize(
     "params",
     [
-        {"conditioning": {"kind": "concat"}}, {"conditioning": {"kind": "head"}}, {"start": "scratch", "beta": 0.5},
-        {"conditioning": {"kind": "mixture"}}, {"sampled": 3}, {"by_list": False},
-        {"alpha": 0.2, "loss_params": {"target": "lin"}}, {"loss": "lambdarank"}, {"loss_params": {"target": "soft"}},
+        {"conditioning": {"kind": "concat"}},
+        {"conditioning": {"kind": "head"}},
+        {"start": "scratch", "beta": 0.5},
+        {"conditioning": {"kind": "mixture"}},
+        {"sampled": 3},
+        {"by_list": False},
+        {"alpha": 0.2, "loss_params": {"target": "lin"}},
+        {"loss": "lambdarank"},
+        {"loss_params": {"target": "soft"}},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_hyperdpo_in_its_forms(task, base, params):
     scores = fit("hyperdpo", task, base, **params).score(task.test, W)
     assert np.isfinite(scores).all()
@@ -306,12 +315,14 @@ def test_hyperdpo_in_its_forms(task, base, params):
 @pytest.mark.parametrize(
     ("name", "params"),
     [
-        ("phn", {"inner": "epo", "training": {**TRAINING, "epochs": 30}}), ("phn", {"sampled": 3}),
+        ("phn", {"inner": "epo", "training": {**TRAINING, "epochs": 30}}),
+        ("phn", {"sampled": 3}),
         ("cosmos", {"rule": {"penalty": 1.0}, "sampled": 2}),
-        ("yoto", {"conditioning": {"kind": "concat", "start": "scratch"}}), ("psl", {"rule": {"mu": 0.5}}),
+        ("yoto", {"conditioning": {"kind": "concat", "start": "scratch"}}),
+        ("psl", {"rule": {"mu": 0.5}}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_one_shot_methods_in_their_forms(task, name, params):
     method = fit(name, task, None, **params)
     reached = measured(task.train, method.score(task.train, np.eye(2)), MEASURES)
@@ -427,9 +438,14 @@ def test_what_cannot_be_is_said(task, base, tmp_path):
 
 
 NORMALISED = {
-    "chebyshev": {}, "smooth-chebyshev": {}, "epsilon-constraint": {}, "epo": {}, "wc-mgda": {}, "psl": {},
+    "chebyshev": {},
+    "smooth-chebyshev": {},
+    "epsilon-constraint": {},
+    "epo": {},
+    "wc-mgda": {},
+    "psl": {},
     "phn": {"inner": "epo"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NORMALISED)

@@ -49,11 +49,13 @@ def test_every_entry_has_its_block(page):
 @pytest.mark.parametrize(
     ("kind", "catalogue"),
     [
-        ("Method", METHODS), ("Preference loss", PREFERENCE_LOSSES), ("Scalarisation", SCALARISATIONS),
+        ("Method", METHODS),
+        ("Preference loss", PREFERENCE_LOSSES),
+        ("Scalarisation", SCALARISATIONS),
         ("Aggregator", AGGREGATORS),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_every_rule_for_several_objectives_has_its_block(page, kind, catalogue):
     assert len(catalogue.names()) > 10
     for entry in catalogue:

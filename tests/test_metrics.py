@@ -18,10 +18,25 @@ HAND = ([1.2, 0.4, 1.9, -0.3], [1, 3, 0, 2], [0, 4])
 
 EVERY = [
     *(f"{name}@{k}" for name in ("nDCG", "DCG", "ERR", "AP", "RR", "P", "R", "RBP") for k in (1, 2, 5, 100)),
-    "nDCG", "DCG", "ERR", "AP", "RR", "RBP", "OPA", "MeanNDCG",
-    "nDCG(gain=linear)@3", "nDCG(discount=letor)@4", "nDCG(short=0)@3", "MeanNDCG(gain=linear,discount=letor)",
-    "AP(rel=2)", "RR(rel=3)", "P(rel=2)@3", "R(rel=2)@3", "RBP(p=0.5,rel=2)", "ERR(max_grade=6)@4",
-]  # fmt: skip
+    "nDCG",
+    "DCG",
+    "ERR",
+    "AP",
+    "RR",
+    "RBP",
+    "OPA",
+    "MeanNDCG",
+    "nDCG(gain=linear)@3",
+    "nDCG(discount=letor)@4",
+    "nDCG(short=0)@3",
+    "MeanNDCG(gain=linear,discount=letor)",
+    "AP(rel=2)",
+    "RR(rel=3)",
+    "P(rel=2)@3",
+    "R(rel=2)@3",
+    "RBP(p=0.5,rel=2)",
+    "ERR(max_grade=6)@4",
+]
 
 
 def flat(lists):

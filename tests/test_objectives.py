@@ -160,9 +160,13 @@ def raw_split(seed=0, scale=1.0, name="train"):
         [rng.integers(0, 5, 15), rng.integers(0, 3, 15) * rng.random(15) * scale, rng.integers(1, 255, 15)], 1
     )
     return Split(
-        rng.random((15, 2), np.float32), columns.astype(np.float32), np.cumsum([0, *lengths]),
-        np.arange(4).astype(str), objectives=("relevance", "clicks", "badness"), name=name,
-    )  # fmt: skip
+        rng.random((15, 2), np.float32),
+        columns.astype(np.float32),
+        np.cumsum([0, *lengths]),
+        np.arange(4).astype(str),
+        objectives=("relevance", "clicks", "badness"),
+        name=name,
+    )
 
 
 CHOSEN = (
@@ -332,10 +336,16 @@ def test_worked_targets():
     assert mixed[:, 1].tolist() == pytest.approx([4 / 9, 1 / 9, 2 / 9, 2 / 9])
 
 
-@pytest.mark.parametrize("options", [
-    {"kind": "lin"}, {"kind": "gain"}, {"kind": "gain", "eps": 1e-3}, {"kind": "soft"},
-    {"kind": "soft", "temperature": 0.5},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "lin"},
+        {"kind": "gain"},
+        {"kind": "gain", "eps": 1e-3},
+        {"kind": "soft"},
+        {"kind": "soft", "temperature": 0.5},
+    ],
+)
 def test_targets_are_those_of_listnet_column_by_column(options, device):
     labels, where, _ = (t.to(device) for t in padded())
     z = list_targets(labels, where, **options)
@@ -408,10 +418,18 @@ def test_means_over_nothing():
     assert mean_losses(torch.tensor([[1.0, 4.0], [3.0, 0.0]])).tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("options", [
-    {"kind": "hard"}, {"gain": "exp"}, {"gain": ("exp2",)}, {"eps": -1.0}, {"kind": "soft", "eps": 1e-3},
-    {"kind": "soft", "temperature": 0.0}, {"kind": "lin", "temperature": 2.0},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "hard"},
+        {"gain": "exp"},
+        {"gain": ("exp2",)},
+        {"eps": -1.0},
+        {"kind": "soft", "eps": 1e-3},
+        {"kind": "soft", "temperature": 0.0},
+        {"kind": "lin", "temperature": 2.0},
+    ],
+)
 def test_targets_refuse(options):
     with pytest.raises(InputError):
         list_targets(WORKED, **options)

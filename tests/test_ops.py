@@ -251,8 +251,16 @@ def test_gumbel_noise():
     assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.03)
 
 
-@pytest.mark.parametrize("options", [{"kind": "soft"}, {"kind": "soft", "temperature": 0.5}, {"kind": "lin"},
-                                     {"kind": "gain"}, {"kind": "gain", "eps": 0.1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "soft"},
+        {"kind": "soft", "temperature": 0.5},
+        {"kind": "lin"},
+        {"kind": "gain"},
+        {"kind": "gain", "eps": 0.1},
+    ],
+)
 def test_no_mask_is_a_mask_of_documents_only(options):
     """Without a mask the passes that apply one are left out: the same numbers, and pads in front of none."""
     labels = torch.tensor([[1.0, 3.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0], [4.0, 0.0, 0.0, 1.0]])

@@ -43,9 +43,12 @@ class Referenced(battery.Bound):
     def __call__(self, scores, labels, where=None, **options):
         y = labels.double()
         made = {
-            "reference": 0.3 * torch.sin(3 * y), "margins": 0.2 * torch.cos(2 * y), "reference2": torch.cos(y + 1),
-            "auxiliary": torch.sin(y + 2), "earlier": torch.stack([torch.sin(y), torch.cos(y)], -1),
-        }  # fmt: skip
+            "reference": 0.3 * torch.sin(3 * y),
+            "margins": 0.2 * torch.cos(2 * y),
+            "reference2": torch.cos(y + 1),
+            "auxiliary": torch.sin(y + 2),
+            "earlier": torch.stack([torch.sin(y), torch.cos(y)], -1),
+        }
         known = battery.inspect.signature(self.entry.function).parameters
         if "earlier" in known:  # its last round is the reference
             del made["reference"]
@@ -323,10 +326,13 @@ def test_spo_rewards_agreement():
 
 
 LAWFUL = [
-    ("listnet-dpo", {"target": "soft"}), ("ipo", {}), ("mallowspo", {"form": "ipo", "dispersion": 0.6}),
-    ("modpo-list", {"target": "soft", "share": 0.3}), ("spo-list", {"target": "soft"}),
+    ("listnet-dpo", {"target": "soft"}),
+    ("ipo", {}),
+    ("mallowspo", {"form": "ipo", "dispersion": 0.6}),
+    ("modpo-list", {"target": "soft", "share": 0.3}),
+    ("spo-list", {"target": "soft"}),
     ("hpo", {"target": "soft", "on": "rewards", "auxiliary": Y2}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "params"), LAWFUL, ids=lambda x: x if isinstance(x, str) else "")
@@ -385,8 +391,16 @@ def test_values_at_the_reference(n):
     for target in ("lin", "gain", "soft"):
         assert dpo("listnet", beta=0.3, target=target)(s, y, reference=s).item() == pytest.approx(math.log(n))
     assert dpo("listmle", normalise="none")(s, y, reference=s).item() == pytest.approx(math.lgamma(n + 1))
-    at_start = {"dpo": math.log(2), "minordpo": math.log(2), "mallowspo": math.log(2), "mallowspo-phi": math.log(2),
-                "ipo": 1 / 4, "modpo": math.log(2), "spo": math.log(2), "focalpo": math.log(2) / 2**0.05}  # fmt: skip
+    at_start = {
+        "dpo": math.log(2),
+        "minordpo": math.log(2),
+        "mallowspo": math.log(2),
+        "mallowspo-phi": math.log(2),
+        "ipo": 1 / 4,
+        "modpo": math.log(2),
+        "spo": math.log(2),
+        "focalpo": math.log(2) / 2**0.05,
+    }
     for name, value in at_start.items():
         assert preference_loss(name)(s, y, reference=s).item() == pytest.approx(value), name
         total = preference_loss(name, normalise="none")(s, y, reference=s).item()
@@ -456,9 +470,7 @@ def test_a_learned_dispersion_is_the_likeliest():
 def test_kendall_link_by_enumeration(phi):
     """All 720 rankings of six documents: the chance that i stands before j, for every gap in the centre ranking."""
     rankings = [{d: k for k, d in enumerate(r)} for r in itertools.permutations(range(6))]
-    chances = np.array([
-        phi ** sum(r[a] > r[b] for a, b in itertools.combinations(range(6), 2)) for r in rankings
-    ])  # fmt: skip
+    chances = np.array([phi ** sum(r[a] > r[b] for a, b in itertools.combinations(range(6), 2)) for r in rankings])
     chances /= chances.sum()
     for i, j in itertools.permutations(range(6), 2):
         exact = chances[[r[i] < r[j] for r in rankings]].sum()
@@ -500,8 +512,10 @@ def test_dispersion_as_temperature_moves_the_optimum_and_as_weight_does_not():
         best[acts] = s - REF - (s - REF).mean()
         pull[acts] = properties.value_and_gradient(f, REF, Y1, reference=REF)[1].abs().max()
     s = _optimum(lambda s: preference_loss("ipo")(s, Y1, reference=REF), start=REF)
-    plain, plain_pull = s - REF - (s - REF).mean(), properties.value_and_gradient(
-        preference_loss("ipo"), REF, Y1, reference=REF)[1].abs().max()  # fmt: skip
+    plain, plain_pull = (
+        s - REF - (s - REF).mean(),
+        properties.value_and_gradient(preference_loss("ipo"), REF, Y1, reference=REF)[1].abs().max(),
+    )
     _near(best["weight"], plain)
     _near(best["temperature"], plain / 0.25)
     assert max(pull.values()) < plain_pull
@@ -644,11 +658,18 @@ def test_ties_among_the_best_are_a_fair_draw():
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("dpo", "beta"), ("ipo", "beta"), ("listnet-dpo", "beta"), ("mrpo", "beta"), ("lipo", "beta"),
-        ("mallowspo", "dispersion"), ("mallowspo-phi", "dispersion"), ("mallows", "dispersion"),
-        ("modpo", "share"), ("modpo-list", "share"),
+        ("dpo", "beta"),
+        ("ipo", "beta"),
+        ("listnet-dpo", "beta"),
+        ("mrpo", "beta"),
+        ("lipo", "beta"),
+        ("mallowspo", "dispersion"),
+        ("mallowspo-phi", "dispersion"),
+        ("mallows", "dispersion"),
+        ("modpo", "share"),
+        ("modpo-list", "share"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("acts", ["temperature", "weight"])
 def test_one_value_a_list(name, given, acts):
     """A tensor [...] of betas, dispersions or shares is each list with its own."""
@@ -665,15 +686,20 @@ def test_one_value_a_list(name, given, acts):
         for k in range(4)
     ]
     torch.testing.assert_close(together, torch.stack(alone))
-    cube = f(*(t.expand(2, -1, -1) for t in (scores, labels, where)), reference=reference.expand(2, -1, -1),
-             **{given: values.expand(2, -1)})  # fmt: skip
+    cube = f(
+        *(t.expand(2, -1, -1) for t in (scores, labels, where)),
+        reference=reference.expand(2, -1, -1),
+        **{given: values.expand(2, -1)},
+    )
     torch.testing.assert_close(cube, together.expand(2, -1))
 
 
 def test_the_reference_and_the_margins_are_constants():
     for name in preference_losses():
-        reference, margins, s = (torch.randn(4, dtype=torch.float64, generator=properties.seeded("cpu", k),
-                                             requires_grad=True) for k in range(3))  # fmt: skip
+        reference, margins, s = (
+            torch.randn(4, dtype=torch.float64, generator=properties.seeded("cpu", k), requires_grad=True)
+            for k in range(3)
+        )
         preference_loss(name)(s, Y1, reference=reference, margins=margins).backward()
         assert reference.grad is None and margins.grad is None and s.grad is not None, name
 

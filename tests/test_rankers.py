@@ -25,13 +25,19 @@ SMALL = {
     "mlp": {"hidden": (16,), "epochs": 12, "learning_rate": 0.02, "dropout": 0.1},
     "transformer": {"width": 16, "blocks": 1, "d_ff": 16, "epochs": 12, "learning_rate": 0.01},
     "dasalc": {
-        "hidden": (16,), "blocks": 1, "head_size": 8, "noise": 0.1, "dropout": 0.1, "epochs": 12, "learning_rate": 0.02
+        "hidden": (16,),
+        "blocks": 1,
+        "head_size": 8,
+        "noise": 0.1,
+        "dropout": 0.1,
+        "epochs": 12,
+        "learning_rate": 0.02,
     },
     "bagged": {"members": 3, "base_params": {"hidden": (16,), "dropout": 0.1}, "epochs": 12, "learning_rate": 0.02},
     "lightgbm": {"rounds": 30, "min_data_in_leaf": 5},
     "xgboost": {"rounds": 30, "depth": 3},
     "catboost": {"rounds": 30, "depth": 3},
-}  # fmt: skip
+}
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 
 
@@ -387,9 +393,16 @@ def test_data_order_does_not_know_the_ranker(monkeypatch):
 def test_one_step_of_the_loop_is_the_textbook_one():
     """One step of plain gradient descent, by hand: w - rate * gradient of the mean over the lists that count."""
     ranker = make_ranker(
-        "linear", epochs=1, optimiser="sgd", momentum=0.0, learning_rate=0.7, transform="none", lists=1000, cells=10**6,
+        "linear",
+        epochs=1,
+        optimiser="sgd",
+        momentum=0.0,
+        learning_rate=0.7,
+        transform="none",
+        lists=1000,
+        cells=10**6,
         list_size=0,
-    )  # fmt: skip
+    )
     start = {}
 
     class Recorded(SoftmaxCE):

@@ -13,11 +13,28 @@ from ltr.metrics.backends import Torch
 from ltr.metrics.rankings import Copies, _rankings_at_once
 
 EVERY = [
-    "nDCG@10", "nDCG@1", "nDCG", "nDCG(gain=linear,empty=0)@3", "nDCG(empty=1)@5", "nDCG(short=0,discount=letor)@4",
-    "DCG@5", "DCG(gain=linear,empty=0)", "MeanNDCG", "MeanNDCG(gain=linear,discount=letor)", "ERR@3",
-    "ERR(max_grade=6,empty=0)", "AP", "AP(rel=2)@3", "RR", "RR(rel=3,empty=0)@2", "P(rel=2)@3", "R@4", "RBP(p=0.5)",
-    "OPA", "OPA(empty=1)",
-]  # fmt: skip
+    "nDCG@10",
+    "nDCG@1",
+    "nDCG",
+    "nDCG(gain=linear,empty=0)@3",
+    "nDCG(empty=1)@5",
+    "nDCG(short=0,discount=letor)@4",
+    "DCG@5",
+    "DCG(gain=linear,empty=0)",
+    "MeanNDCG",
+    "MeanNDCG(gain=linear,discount=letor)",
+    "ERR@3",
+    "ERR(max_grade=6,empty=0)",
+    "AP",
+    "AP(rel=2)@3",
+    "RR",
+    "RR(rel=3,empty=0)@2",
+    "P(rel=2)@3",
+    "R@4",
+    "RBP(p=0.5)",
+    "OPA",
+    "OPA(empty=1)",
+]
 RULES = ["mean", "order", "worst", "docid", "random(3)"]
 
 
@@ -119,8 +136,9 @@ def test_copies_say_what_judgements_of_tiled_labels_would(where):
     _, labels, offsets = made(rng, 1, 1)
     n = int(offsets[-1])
     one = Judgements(labels[:, 0], offsets, device=where)
-    tiled = Judgements(np.tile(labels[:, 0], 3), np.append((np.arange(3)[:, None] * n + offsets[:-1]).ravel(), 3 * n),
-                       device=where)  # fmt: skip
+    tiled = Judgements(
+        np.tile(labels[:, 0], 3), np.append((np.arange(3)[:, None] * n + offsets[:-1]).ravel(), 3 * n), device=where
+    )
     copies = Copies(one, 3)
     same = lambda a, b: np.testing.assert_array_equal(on_host(a), on_host(b))  # noqa: E731
     for key in ("exp2", "linear", ("rel", 2.0), ("stop", 4)):

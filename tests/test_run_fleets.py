@@ -25,9 +25,11 @@ from ltr.runs.systems import fleet_key
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
 BASE = RunConfig(
-    DataConfig(DATA), RankerChoice("mlp", {"hidden": (8,), "dropout": 0.2}), LossChoice("listnet"),
+    DataConfig(DATA),
+    RankerChoice("mlp", {"hidden": (8,), "dropout": 0.2}),
+    LossChoice("listnet"),
     TrainingConfig(epochs=6, patience=2, lists=8, learning_rate=0.03),
-)  # fmt: skip
+)
 CONFIGS = [replace(BASE, seed=seed) for seed in (0, 1, 2)]
 
 

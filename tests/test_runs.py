@@ -73,9 +73,13 @@ def test_a_config_is_resolved_and_resolving_again_changes_nothing(config):
 
 def _flat(config):
     return {
-        "ranker.name": config.ranker.name, "ranker.params": config.ranker.params, "loss.name": config.loss.name,
-        "loss.params": config.loss.params, "training.epochs": config.training.epochs, "measures": list(config.measures),
-    }  # fmt: skip
+        "ranker.name": config.ranker.name,
+        "ranker.params": config.ranker.params,
+        "loss.name": config.loss.name,
+        "loss.params": config.loss.params,
+        "training.epochs": config.training.epochs,
+        "measures": list(config.measures),
+    }
 
 
 def test_a_toml_file_and_overrides_that_win(tmp_path, config):
@@ -269,9 +273,11 @@ def test_several_objectives_are_measured_and_one_is_trained(task, tmp_path):
         "blank",
     ]
     values = metrics.evaluate(
-        ["nDCG@10"], read_scores(tmp_path / "run" / "scores" / "test.parquet")["score"].to_numpy(),
-        task.test.label("relevance"), task.test.offsets,
-    )  # fmt: skip
+        ["nDCG@10"],
+        read_scores(tmp_path / "run" / "scores" / "test.parquet")["score"].to_numpy(),
+        task.test.label("relevance"),
+        task.test.offsets,
+    )
     assert record.mean("nDCG@10", objective="relevance") == np.nanmean(next(iter(values.values())))
     assert json.loads((tmp_path / "run" / "ranker" / "ranker.json").read_text())["objective"] == "quality"
 
@@ -481,10 +487,14 @@ def test_a_folder_that_failed_half_way_is_not_there(tmp_path):
 def lists():
     """Two lists; their documents stood in another order in the source."""
     return Split(
-        np.zeros((4, 1), np.float32), np.array([[1], [3], [0], [2]], np.float32), np.array([0, 3, 4]),
+        np.zeros((4, 1), np.float32),
+        np.array([[1], [3], [0], [2]], np.float32),
+        np.array([0, 3, 4]),
         np.array(["q1", "q2"]),
-        doc_ids=np.array(["a", "b", "c", "a"]), row=np.array([0, 2, 3, 1]), name="test",
-    )  # fmt: skip
+        doc_ids=np.array(["a", "b", "c", "a"]),
+        row=np.array([0, 2, 3, 1]),
+        name="test",
+    )
 
 
 def test_the_order_of_a_scores_file_does_not_matter(lists):
@@ -548,9 +558,12 @@ def test_preferences_are_rankings_of_their_own(lists):
 def test_blank_lists_are_counted_beside_the_mean():
     """s = (1.2, 0.4, 1.9, -0.3), y = (1, 3, 0, 2) has NDCG .57735; a second list is blank, a third has no documents."""
     split = Split(
-        np.zeros((6, 1), np.float32), np.array([[1], [3], [0], [2], [0], [0]], np.float32), np.array([0, 4, 6, 6]),
-        np.array(["worked", "blank", "empty"]), name="test",
-    )  # fmt: skip
+        np.zeros((6, 1), np.float32),
+        np.array([[1], [3], [0], [2], [0], [0]], np.float32),
+        np.array([0, 4, 6, 6]),
+        np.array(["worked", "blank", "empty"]),
+        name="test",
+    )
     table = per_query(
         split, scores_table(split, [1.2, 0.4, 1.9, -0.3, 0.0, 1.0]), ["nDCG", "nDCG(empty=0)", "nDCG(empty=1)"]
     )

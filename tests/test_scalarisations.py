@@ -232,8 +232,16 @@ def test_every_entry_says_where_it_is_from(name):
     entry = SCALARISATIONS[name]
     assert entry.formula and entry.source and entry.claims["preference"] in ("steers", "scales", "none")
     known = {
-        "preference", "means", "positive", "monotone", "homogeneous", "scale_free", "convex", "stochastic", "looks_back"
-    }  # fmt: skip
+        "preference",
+        "means",
+        "positive",
+        "monotone",
+        "homogeneous",
+        "scale_free",
+        "convex",
+        "stochastic",
+        "looks_back",
+    }
     assert set(entry.claims) <= known
 
 

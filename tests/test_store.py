@@ -354,8 +354,10 @@ def test_a_spread_where_grades_are_many(tmp_path):
     labels = np.linspace(0, 10, 41)
     facts = parts.label_facts(labels, np.array([0, 1, 41]))
     assert facts == {
-        "blank": 1, "distinct": 41, "spread": {"min": 0, "q25": 2.5, "median": 5, "q75": 7.5, "max": 10},
-    }  # fmt: skip
+        "blank": 1,
+        "distinct": 41,
+        "spread": {"min": 0, "q25": 2.5, "median": 5, "q75": 7.5, "max": 10},
+    }
 
 
 def test_files_that_any_tool_opens(raw, tmp_path):
@@ -597,7 +599,8 @@ def test_load_by_name_says_what_to_run(home):
 
 def test_importing_datasets_is_light():
     heavy = "torch numba pandas pyarrow lightning sklearn matplotlib".split()
-    code = f"import sys, ltr.datasets.store.store, ltr.datasets.readers.svmlight; print([m for m in {heavy} if m in sys.modules])"
+    code = "import sys, ltr.datasets.store.store, ltr.datasets.readers.svmlight; "
+    code += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

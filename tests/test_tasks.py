@@ -189,7 +189,7 @@ def test_blank_lists_are_counted_by_objective(made_up):
     whole = {
         o: sum(not (task.train.labels[a:b, k] > 0).any() for a, b in zip(task.train.offsets, task.train.offsets[1:]))
         for k, o in enumerate(task.objectives)
-    }  # fmt: skip
+    }
     assert blank_lists(task.train) == whole
 
 

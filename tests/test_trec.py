@@ -25,19 +25,26 @@ def make(lengths, seed=0, named=True, labels=3):
     n = int(np.sum(lengths))
     names = np.concatenate([rng.permutation([f"d{i:03d}" for i in range(k)]) for k in lengths]) if named else None
     return Split(
-        np.zeros((n, 1), np.float32), rng.integers(0, labels, (n, 1)).astype(np.float32),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.array([f"q{i}" for i in range(len(lengths))]),
-        doc_ids=names, name="test",
-    )  # fmt: skip
+        np.zeros((n, 1), np.float32),
+        rng.integers(0, labels, (n, 1)).astype(np.float32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.array([f"q{i}" for i in range(len(lengths))]),
+        doc_ids=names,
+        name="test",
+    )
 
 
 @pytest.fixture
 def worked():
     """The hand-worked list: s = (1.2, 0.4, 1.9, -0.3), y = (1, 3, 0, 2), documents a b c d."""
     return Split(
-        np.zeros((4, 1), np.float32), np.array([[1], [3], [0], [2]], np.float32), np.array([0, 4]), np.array(["7"]),
-        doc_ids=np.array(["a", "b", "c", "d"]), name="test",
-    )  # fmt: skip
+        np.zeros((4, 1), np.float32),
+        np.array([[1], [3], [0], [2]], np.float32),
+        np.array([0, 4]),
+        np.array(["7"]),
+        doc_ids=np.array(["a", "b", "c", "d"]),
+        name="test",
+    )
 
 
 def test_the_lines_are_those_of_the_format(worked, tmp_path):
@@ -99,10 +106,21 @@ def test_the_fields_own_tools_give_the_same_numbers(tmp_path):
     scores = np.random.default_rng(3).standard_normal(split.n_documents).astype(np.float32)
     write_run(tmp_path / "x.run", split, scores)
     write_qrels(tmp_path / "x.qrels", split)
-    ours = per_query(
-        split, scores_table(split, scores),
-        ["nDCG(gain=linear,empty=0)@10", "nDCG(gain=linear,empty=0)@5", "AP(empty=0)", "RR(empty=0)", "P(empty=0)@5"],
-    ).to_pandas().set_index("query")  # fmt: skip
+    ours = (
+        per_query(
+            split,
+            scores_table(split, scores),
+            [
+                "nDCG(gain=linear,empty=0)@10",
+                "nDCG(gain=linear,empty=0)@5",
+                "AP(empty=0)",
+                "RR(empty=0)",
+                "P(empty=0)@5",
+            ],
+        )
+        .to_pandas()
+        .set_index("query")
+    )
 
     run = list(ir_measures.read_trec_run(str(tmp_path / "x.run")))
     qrels = list(ir_measures.read_trec_qrels(str(tmp_path / "x.qrels")))

@@ -47,14 +47,18 @@ HAND = [
     (
         {"bagging_fraction": 0.5, "feature_fraction": 0.5, "l2": 2.0, "max_bin": 63, "min_sum_hessian": 0.1},
         {
-            "bagging_fraction": 0.5, "bagging_freq": 1, "feature_fraction": 0.5, "lambda_l2": 2.0, "max_bin": 63,
+            "bagging_fraction": 0.5,
+            "bagging_freq": 1,
+            "feature_fraction": 0.5,
+            "lambda_l2": 2.0,
+            "max_bin": 63,
             "min_sum_hessian_in_leaf": 0.1,
         },
     ),
     ({"objective": "rank_xendcg"}, {"objective": "rank_xendcg"}),
     ({"objective": "regression"}, {"objective": "regression"}),
     ({"params": {"max_depth": 3, "lambdarank_norm": False}}, {"max_depth": 3, "lambdarank_norm": False}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), HAND)
@@ -93,11 +97,13 @@ def test_lightgbm_equals_lightgbm_by_hand_on_mq2008(real_data):
     [
         ("MQ2008", ("Fold1/train.txt", "Fold1/test.txt"), {}, {}),
         (
-            "lightgbm-example", ("rank.train", "rank.test"), {"min_data_in_leaf": 50, "min_sum_hessian": 5.0},
+            "lightgbm-example",
+            ("rank.train", "rank.test"),
+            {"min_data_in_leaf": 50, "min_sum_hessian": 5.0},
             {"min_data_in_leaf": 50, "min_sum_hessian_in_leaf": 5.0},
         ),
     ],
-)  # fmt: skip
+)
 def test_lightgbm_through_the_suite_equals_lightgbm_by_hand(
     real_data, tmp_path, monkeypatch, data, files, params, theirs
 ):
@@ -148,9 +154,15 @@ def test_xgboost_equals_xgboost_by_hand():
     data = xgboost.DMatrix(TRAIN.features, TRAIN.label().copy())
     data.set_group(TRAIN.lengths)
     params = {
-        "objective": "rank:ndcg", "tree_method": "hist", "learning_rate": 0.1, "max_depth": 4, "lambda": 0.5,
-        "lambdarank_num_pair_per_sample": 8, "seed": 0, "nthread": 1,
-    }  # fmt: skip
+        "objective": "rank:ndcg",
+        "tree_method": "hist",
+        "learning_rate": 0.1,
+        "max_depth": 4,
+        "lambda": 0.5,
+        "lambdarank_num_pair_per_sample": 8,
+        "seed": 0,
+        "nthread": 1,
+    }
     expected = xgboost.train(params, data, num_boost_round=15)
     by_hand = expected.predict(xgboost.DMatrix(TEST.features), output_margin=True)
     np.testing.assert_allclose(ranker.score(TEST), by_hand, atol=1e-6)
@@ -164,10 +176,16 @@ def test_catboost_equals_catboost_by_hand():
     data = catboost.Pool(TRAIN.features, TRAIN.label().copy(), group_id=np.repeat(np.arange(60), TRAIN.lengths))
     expected = catboost.CatBoost(
         {
-            "loss_function": "QueryRMSE", "iterations": 15, "depth": 4, "learning_rate": 0.1, "random_seed": 0,
-            "thread_count": 1, "verbose": False, "allow_writing_files": False,
+            "loss_function": "QueryRMSE",
+            "iterations": 15,
+            "depth": 4,
+            "learning_rate": 0.1,
+            "random_seed": 0,
+            "thread_count": 1,
+            "verbose": False,
+            "allow_writing_files": False,
         }
-    ).fit(data)  # fmt: skip
+    ).fit(data)
     assert np.array_equal(ranker.score(TEST), expected.predict(TEST.features).astype(np.float32))
 
 
@@ -202,12 +220,17 @@ def test_patience_is_the_same_rule_for_all(name):
 @pytest.mark.parametrize(
     ("name", "objective"),
     [
-        ("lightgbm", "rank_xendcg"), ("lightgbm", "regression"),
-        ("xgboost", "rank:pairwise"), ("xgboost", "rank:map"), ("xgboost", "reg:squarederror"),
-        ("catboost", "YetiRank:mode=NDCG"), ("catboost", "YetiRankPairwise"), ("catboost", "PairLogit"),
+        ("lightgbm", "rank_xendcg"),
+        ("lightgbm", "regression"),
+        ("xgboost", "rank:pairwise"),
+        ("xgboost", "rank:map"),
+        ("xgboost", "reg:squarederror"),
+        ("catboost", "YetiRank:mode=NDCG"),
+        ("catboost", "YetiRankPairwise"),
+        ("catboost", "PairLogit"),
         ("catboost", "RMSE"),
     ],
-)  # fmt: skip
+)
 def test_every_objective_learns(name, objective):
     small = {"min_data_in_leaf": 5} if name == "lightgbm" else {}
     ranker = make_ranker(name, rounds=30, objective=objective, **small)

@@ -5,7 +5,7 @@
 A HyperDPO net (MLP 64-32) is scored for every preference of the lattice on MSLR-shaped synthetic test lists (136
 features). Rankings of that shape, each between noisy opinions of the objectives, are measured by every objective's
 nDCG@10 on every query; the points that are not dominated make the front; its hypervolume is taken for 1,000 resamples
-of the queries. Stages are those of `ltr.runs.front_pipeline`, which a run and `ltr front` use. Ours: tensors on a GPU, arrays on
+of the queries. Stages: `ltr.runs.front_pipeline`, which a run and `ltr front` use. Ours: tensors on a GPU, arrays on
 a CPU. "One at a time" sorts each ranking for each objective. All must say the same to 1e-9 from the same scores before
 anything is timed. Processor time of one thread; wall time on a GPU, whose peers are arrays on the CPU.
 """

@@ -83,9 +83,13 @@ class Contest:
         from ltr.methods.stacked import Together
 
         self.fleet = fit_fleet(
-            self._rankers(), self.task.train, self.task.vali, criterion=Together(self._criteria()),
-            preferences=self.preferences, accelerator=self.accelerator,
-        )  # fmt: skip
+            self._rankers(),
+            self.task.train,
+            self.task.vali,
+            criterion=Together(self._criteria()),
+            preferences=self.preferences,
+            accelerator=self.accelerator,
+        )
         return {"step": self.fleet[-1].cost["step_seconds"]}
 
     def score_alone(self) -> None:
@@ -148,8 +152,14 @@ def main() -> None:
 
     def beside(case: str, found: dict[str, Timing], work: float, wanted: float | None) -> dict:
         ours, peer = seconds(found["fleet"]), seconds(found["one after another"])
-        return row(case, f"documents/s{clock}", work / ours, {"one after another": work / peer},
-                   target_ratio=wanted and (20.0 if gpu else wanted), **common)  # fmt: skip
+        return row(
+            case,
+            f"documents/s{clock}",
+            work / ours,
+            {"one after another": work / peer},
+            target_ratio=wanted and (20.0 if gpu else wanted),
+            **common,
+        )
 
     rows = []
     for net, params, wanted in NETS:
@@ -160,8 +170,9 @@ def main() -> None:
         rows.append(beside(f"fit {members} preferences: {name}", found, contest.trained, wanted))
         steps = {key: 1e3 * timing.fact("step") for key, timing in found.items()}
         peer = {"one after another": steps["one after another"]}
-        rows.append(row(f"a step of one of {members} members: {name}", f"ms{clock}", steps["fleet"], peer, lower=True,
-                        **common))  # fmt: skip
+        rows.append(
+            row(f"a step of one of {members} members: {name}", f"ms{clock}", steps["fleet"], peer, lower=True, **common)
+        )
         found = race({"one after another": contest.score_alone, "fleet": contest.score_together}, rounds)
         rows.append(beside(f"score {members} members: {name}", found, task.test.n_documents * members, None))
     number = 4 if args.quick else 8

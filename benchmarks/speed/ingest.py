@@ -184,8 +184,9 @@ def rows_of(text: str, size: float, found: dict[str, Timing | str], packages: di
                 elif unit == "MB/s" and threads == 1:
                     wanted |= {"target_ratio": 8, "target_peer": "sklearn"} if ours == "read" else {"target_ratio": 1}
                 case = f"{words}: {text}, {size:.0f} MB" + (", 2 threads" if threads == 2 else "")
-                rows.append(row(case, unit, values[name], peers, lower=lower, threads=threads, packages=packages,
-                                **wanted))  # fmt: skip
+                rows.append(
+                    row(case, unit, values[name], peers, lower=lower, threads=threads, packages=packages, **wanted)
+                )
     return rows
 
 

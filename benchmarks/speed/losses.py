@@ -122,8 +122,11 @@ def rax_step(name: str, lists: int, n: int):
     import rax
 
     f = {
-        "softmax": rax.softmax_loss, "listmle": rax.listmle_loss, "unique": rax.unique_softmax_loss,
-        "hinge": rax.pairwise_hinge_loss, "logistic": rax.pairwise_logistic_loss,
+        "softmax": rax.softmax_loss,
+        "listmle": rax.listmle_loss,
+        "unique": rax.unique_softmax_loss,
+        "hinge": rax.pairwise_hinge_loss,
+        "logistic": rax.pairwise_logistic_loss,
         "dcg": functools.partial(
             rax.pairwise_logistic_loss, lambdaweight_fn=functools.partial(rax.dcg_lambdaweight, normalize=True)
         ),
@@ -131,7 +134,7 @@ def rax_step(name: str, lists: int, n: int):
             rax.pairwise_logistic_loss, lambdaweight_fn=functools.partial(rax.dcg2_lambdaweight, normalize=True)
         ),
         "approx": rax.approx_t12n(rax.ndcg_metric),
-    }[name]  # fmt: skip
+    }[name]
     scores, labels = (jnp.asarray(each) for each in data(lists, n))
     compiled = jax.jit(jax.value_and_grad(f))
 
@@ -248,8 +251,16 @@ def table(sides: Sides, lists: int, n: int, only: Container[str] = ()) -> list[d
         note = "; ".join(f"{library}: {called}" for library, called in peers.items())
         target = next(iter(asked.items()), ("", None))
         both = {**names, **({"torch.compile": name} if name in COMPILED and sides.device == "cpu" else {})}
-        rows.append(sides.row(case, sides.clock, sides.times(both, params, lists, n, rounds), note=note,
-                              target_peer=target[0], target_ratio=target[1]))  # fmt: skip
+        rows.append(
+            sides.row(
+                case,
+                sides.clock,
+                sides.times(both, params, lists, n, rounds),
+                note=note,
+                target_peer=target[0],
+                target_ratio=target[1],
+            )
+        )
         if sides.device == "cpu":
             extra = {library: sides.first(library, called, params, lists, n)[1] for library, called in names.items()}
             rows.append(sides.row(case, "MB", extra, note=note))
@@ -283,8 +294,13 @@ def curve(sides: Sides, lengths: tuple[int, ...]) -> list[dict]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--device", default="cpu", help="where ours and allRank run")
-    parser.add_argument("--only", nargs="+", default=(), metavar="LOSS",
-                        help="these of the table alone; their rows take the place of those in the file")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        metavar="LOSS",
+        help="these of the table alone; their rows take the place of those in the file",
+    )
     args = parser.parse_args()
     if args.serve:
         device = os.environ["LTR_SPEED_DEVICE"]

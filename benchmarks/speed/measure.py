@@ -41,8 +41,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
-KEYS = ("case", "unit", "ours", "peers", "ratio_to_best_peer", "target", "met", "note", "threads", "versions",
-        "device", "command")  # fmt: skip
+KEYS = (
+    "case",
+    "unit",
+    "ours",
+    "peers",
+    "ratio_to_best_peer",
+    "target",
+    "met",
+    "note",
+    "threads",
+    "versions",
+    "device",
+    "command",
+)
 
 
 # ------------------------------------------------------------------------------------------------- command line, facts
@@ -213,17 +225,23 @@ class Side:
 
     def __init__(self, module: str, name: str, *, python: str = sys.executable, threads: int = 1, environment=()):
         wanted = {
-            "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads),
-            "NUMBA_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore",
-        }  # fmt: skip
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": str(threads),
+            "NUMBA_NUM_THREADS": str(threads),
+            "PYTHONWARNINGS": "ignore",
+        }
         if threads == 1:
             wanted["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
         self.name = name
         self.process = subprocess.Popen(
             [python, "-m", f"benchmarks.speed.{module}", "--serve", name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
             env=os.environ | wanted | dict(environment),
-        )  # fmt: skip
+        )
 
     def ask(self, case: Mapping[str, Any], warm: bool = True) -> dict[str, Any]:
         """One timed step: {"wall", "cpu", "facts"} or {"missing": why}."""
@@ -317,11 +335,19 @@ def row(
     elif target_ratio is not None:
         wanted = f"{target_ratio:g} x {target_peer or 'the best peer'}"
     made = {
-        "case": case, "unit": unit, "ours": _short(ours), "peers": peers, "ratio_to_best_peer": _short(ratio),
-        "target": wanted, "met": met, "note": note, "threads": threads,
+        "case": case,
+        "unit": unit,
+        "ours": _short(ours),
+        "peers": peers,
+        "ratio_to_best_peer": _short(ratio),
+        "target": wanted,
+        "met": met,
+        "note": note,
+        "threads": threads,
         "versions": dict(packages) if isinstance(packages, Mapping) else versions(*packages),
-        "device": device(on), "command": command(name or Path(sys.argv[0]).stem),
-    }  # fmt: skip
+        "device": device(on),
+        "command": command(name or Path(sys.argv[0]).stem),
+    }
     said = "; ".join(f"{k} {v if isinstance(v, str) else format(v, ',g')}" for k, v in peers.items())
     mine = "-" if ours is None else f"{_short(ours):,g}"
     verdict = "" if met is None else ("  [met]" if met else f"  [MISSED: {wanted}]")

@@ -25,8 +25,17 @@ NDCG = "nDCG(gain=exp2,empty=0)@10"
 LINEAR = "nDCG(gain=linear,empty=0)@10"
 TEN = ("nDCG", "DCG", "nDCG(gain=linear)", "DCG(gain=linear)", "ERR", "AP", "RR", "P", "R", "RBP")
 GRID = [f"{name}@{k}" for name in TEN for k in (1, 5, 10)]
-PACKAGES = ("numpy", "numba", "torch", "pytrec_eval-terrier", "ir-measures", "scikit-learn", "torchmetrics", "ranx",
-            "scipy")  # fmt: skip
+PACKAGES = (
+    "numpy",
+    "numba",
+    "torch",
+    "pytrec_eval-terrier",
+    "ir-measures",
+    "scikit-learn",
+    "torchmetrics",
+    "ranx",
+    "scipy",
+)
 
 
 def data_set_s(n_queries: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,18 +206,29 @@ def scipy_permutation(systems, draws):
     from scipy.stats import permutation_test
 
     return lambda: permutation_test(
-        (systems[0], systems[1]), lambda a, b, axis: (a - b).mean(axis), vectorized=True, n_resamples=draws,
-        permutation_type="samples", batch=100, rng=0,
-    )  # fmt: skip
+        (systems[0], systems[1]),
+        lambda a, b, axis: (a - b).mean(axis),
+        vectorized=True,
+        n_resamples=draws,
+        permutation_type="samples",
+        batch=100,
+        rng=0,
+    )
 
 
 def scipy_bootstrap(systems, draws):
     from scipy.stats import bootstrap
 
     return lambda: bootstrap(
-        tuple(systems), lambda *s, axis: np.stack([x.mean(axis) for x in s]), vectorized=True, paired=True,
-        n_resamples=draws, batch=100, method="percentile", rng=0,
-    )  # fmt: skip
+        tuple(systems),
+        lambda *s, axis: np.stack([x.mean(axis) for x in s]),
+        vectorized=True,
+        paired=True,
+        n_resamples=draws,
+        batch=100,
+        method="percentile",
+        rng=0,
+    )
 
 
 # -- ours beside them --------------------------------------------------------------------------------------------------
@@ -261,25 +281,46 @@ def measures(lists: int, rounds: int, device: str) -> list[dict]:
     double = double + 1e-9 * (double * 7.3 % 1)  # what float32 cannot hold
     tied = (scores * 4).round() / 4
     prepared = {"a compiled loop over lists": compiled_loop, "torch, batches of 64 by length": bucketed_torch}
-    libraries = {"pytrec_eval": pytrec, "ir-measures": irmeasures, "ranx": ranx, "torchmetrics": torch_metrics,
-                 "scikit-learn": scikit_learn}  # fmt: skip
+    libraries = {
+        "pytrec_eval": pytrec,
+        "ir-measures": irmeasures,
+        "ranx": ranx,
+        "torchmetrics": torch_metrics,
+        "scikit-learn": scikit_learn,
+    }
     plain = {"numpy lexsort, 6 lines": flat_lexsort, "torch, one padded tensor": padded_torch}
     rows = [
-        it.row("nDCG@10, new labels (the ideal order included)", lambda: evaluate(NDCG, *it.mine),
-               prepared | plain | libraries, target=100_000),
+        it.row(
+            "nDCG@10, new labels (the ideal order included)",
+            lambda: evaluate(NDCG, *it.mine),
+            prepared | plain | libraries,
+            target=100_000,
+        ),
         it.row("nDCG@10, labels seen before", lambda: evaluate(NDCG, scores, judged), {"pytrec_eval": pytrec}),
         it.row("nDCG@10, float64 scores, labels seen before", lambda: evaluate(NDCG, double, judged)),
         it.row("nDCG@10, tied scores, labels seen before", lambda: evaluate(NDCG, tied, judged)),
-        it.row("10 measures at 3 cut-offs, labels seen before", lambda: evaluate(GRID, scores, judged),
-               {"pytrec_eval (4 of them, and RR)": pytrec_grid}),
-        *(it.row(f"{text}, whole lists, labels seen before", partial(evaluate, text, scores, judged))
-          for text in ("OPA", "MeanNDCG", "ERR", "AP")),
-    ]  # fmt: skip
+        it.row(
+            "10 measures at 3 cut-offs, labels seen before",
+            lambda: evaluate(GRID, scores, judged),
+            {"pytrec_eval (4 of them, and RR)": pytrec_grid},
+        ),
+        *(
+            it.row(f"{text}, whole lists, labels seen before", partial(evaluate, text, scores, judged))
+            for text in ("OPA", "MeanNDCG", "ERR", "AP")
+        ),
+    ]
     parts = {"all": lambda: evaluate(GRID, scores, judged), "sort": lambda: judged.lists.descending(scores)}
     found = {name: it.seconds(timing) for name, timing in race(parts, rounds).items()}
     note = "what all 30 values of a query cost, in units of the one sort that they share"
-    times = row("10 measures at 3 cut-offs, labels seen before", "times the sort alone", found["all"] / found["sort"],
-                lower=True, note=note, packages=PACKAGES, on=device)  # fmt: skip
+    times = row(
+        "10 measures at 3 cut-offs, labels seen before",
+        "times the sort alone",
+        found["all"] / found["sort"],
+        lower=True,
+        note=note,
+        packages=PACKAGES,
+        on=device,
+    )
     return [*rows, times]
 
 
@@ -308,14 +349,30 @@ def significance(quick: bool) -> list[dict]:
     return [
         row(
             f"paired bootstrap, {draws:,} resamples, 8 systems: intervals, and p of all 28 pairs",
-            "s of processor time", found["all"].cpu, {}, lower=True, target=1.0, packages=PACKAGES,
+            "s of processor time",
+            found["all"].cpu,
+            {},
+            lower=True,
+            target=1.0,
+            packages=PACKAGES,
         ),
-        row("paired bootstrap of 8 systems", "resamples/s of processor time", draws / found["all"].cpu,
-            {k: v for k, v in rate.items() if "bootstrap" in k}, packages=PACKAGES,
-            note=f"{note}; ours with the p values of all pairs"),
-        row("paired randomisation, one pair", "draws/s of processor time", draws / found["pair"].cpu,
-            {k: v for k, v in rate.items() if "permutation" in k}, packages=PACKAGES, note=note),
-    ]  # fmt: skip
+        row(
+            "paired bootstrap of 8 systems",
+            "resamples/s of processor time",
+            draws / found["all"].cpu,
+            {k: v for k, v in rate.items() if "bootstrap" in k},
+            packages=PACKAGES,
+            note=f"{note}; ours with the p values of all pairs",
+        ),
+        row(
+            "paired randomisation, one pair",
+            "draws/s of processor time",
+            draws / found["pair"].cpu,
+            {k: v for k, v in rate.items() if "permutation" in k},
+            packages=PACKAGES,
+            note=note,
+        ),
+    ]
 
 
 def main() -> None:
@@ -332,8 +389,11 @@ def main() -> None:
     lists, rounds = (300, args.rounds or 3) if args.quick else (2000, args.rounds or 7)
     rows = measures(lists, rounds, args.device)
     on_cpu = args.device == "cpu"
-    write("metrics" if on_cpu else f"metrics-{args.device.split(':')[0]}",
-          [*rows, *(significance(args.quick) if on_cpu else [])], args.quick)  # fmt: skip
+    write(
+        "metrics" if on_cpu else f"metrics-{args.device.split(':')[0]}",
+        [*rows, *(significance(args.quick) if on_cpu else [])],
+        args.quick,
+    )
 
 
 if __name__ == "__main__":

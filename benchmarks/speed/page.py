@@ -10,8 +10,18 @@ from benchmarks.speed.measure import RESULTS, read
 
 PAGE = Path(__file__).resolve().parents[1] / "SPEED.md"
 NAMES = (
-    "ingest", "metrics", "losses", "train", "aggregators", "fleets", "fronts", "chain", "front_cost", "scale", "start",
-)  # fmt: skip
+    "ingest",
+    "metrics",
+    "losses",
+    "train",
+    "aggregators",
+    "fleets",
+    "fronts",
+    "chain",
+    "front_cost",
+    "scale",
+    "start",
+)
 
 HEAD = """# Speed, beside peers
 

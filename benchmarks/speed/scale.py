@@ -139,8 +139,14 @@ def training(folder: Path) -> dict:
     split, settings = Store.open(folder / "store").task().train, TrainingConfig(epochs=1)
     job = Job(split, None, 0, loss("listnet"), "nDCG@10", 0, None, None, 1, "cpu")
     with watched() as found:
-        batches = Batches(split, lists=settings.lists, cells=settings.cells, list_size=settings.list_size, shuffle=True,
-                          resident=False)  # fmt: skip
+        batches = Batches(
+            split,
+            lists=settings.lists,
+            cells=settings.cells,
+            list_size=settings.list_size,
+            shuffle=True,
+            resident=False,
+        )
         train(build(MLPConfig(), FEATURES), job, settings, batches, None, "scale")
     return found
 

@@ -34,8 +34,13 @@ def started(arguments: list[str], **environment: str) -> Callable[[], dict]:
 
     def run() -> dict:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              env=os.environ | environment, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=os.environ | environment,
+            text=True,
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(arguments)} ended with code {done.returncode}: {done.stderr[-500:].strip()}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,15 +73,35 @@ def main() -> None:
     for name, target in TARGETS.items():
         timing = times[name]
         said = "bare Python {:.2f}, import torch {:.2f}".format
-        rows.append(row(name, "s of processor time", timing.fact("cpu"), lower=True, target=target,
-                        note=said(bare.fact("cpu"), torch.fact("cpu")), packages=packages))  # fmt: skip
-        rows.append(row(name, "s", timing.wall, lower=True, target=target, note=said(bare.wall, torch.wall),
-                        packages=packages))  # fmt: skip
+        rows.append(
+            row(
+                name,
+                "s of processor time",
+                timing.fact("cpu"),
+                lower=True,
+                target=target,
+                note=said(bare.fact("cpu"), torch.fact("cpu")),
+                packages=packages,
+            )
+        )
+        rows.append(
+            row(name, "s", timing.wall, lower=True, target=target, note=said(bare.wall, torch.wall), packages=packages)
+        )
     if not args.quick:
         wall, facts = quickstart()
         note = f"{facts['cpu']:.0f} s of processor time"
-        rows.append(row("ltr bench quickstart, all of it", "s", wall, lower=True, target=180, note=note, threads=2,
-                        packages=packages))  # fmt: skip
+        rows.append(
+            row(
+                "ltr bench quickstart, all of it",
+                "s",
+                wall,
+                lower=True,
+                target=180,
+                note=note,
+                threads=2,
+                packages=packages,
+            )
+        )
     write("start", rows, args.quick)
 
 

@@ -165,8 +165,9 @@ def allrank(loss: str) -> Callable:
     from allrank.models.model import make_model
 
     fully = {"sizes": [NET["width"]], "input_norm": False, "activation": None, "dropout": 0.0}
-    encoder = TransformerConfig(N=NET["blocks"], d_ff=NET["d_ff"], h=NET["heads"], positional_encoding=None,
-                                dropout=NET["dropout"])  # fmt: skip
+    encoder = TransformerConfig(
+        N=NET["blocks"], d_ff=NET["d_ff"], h=NET["heads"], positional_encoding=None, dropout=NET["dropout"]
+    )
     net = make_model(fully, encoder, {"d_output": 1, "output_activation": None}, FEATURES)
     value = losses.listNet
     if loss == "lambdarank":
@@ -265,12 +266,20 @@ def throughput(quick: bool, rounds: int, threads: int) -> list[dict]:
         beside.setdefault(loss, {named[name]: rate(found[name]) for name in named if name in found})
         if isinstance(found["ltr"], str):
             raise SystemExit(found["ltr"])
-        options = ", ".join(f"{k}={v}" for k, v in params.items())
-        rows.append(row(
-            f"transformer 2x144, {loss}{f'({options})' if options else ''}, attention dropout {attention_dropout:g}",
-            "documents/s of processor time", rate(found["ltr"]), beside[loss], target_ratio=4, target_peer="allRank",
-            note=note, threads=threads, packages=PACKAGES,
-        ))  # fmt: skip
+        options = f"({', '.join(f'{k}={v}' for k, v in params.items())})" if params else ""
+        rows.append(
+            row(
+                f"transformer 2x144, {loss}{options}, attention dropout {attention_dropout:g}",
+                "documents/s of processor time",
+                rate(found["ltr"]),
+                beside[loss],
+                target_ratio=4,
+                target_peer="allRank",
+                note=note,
+                threads=threads,
+                packages=PACKAGES,
+            )
+        )
     for side in sides.values():
         side.close()
     return rows
@@ -299,16 +308,40 @@ def overheads(quick: bool, rounds: int, packages: dict[str, str]) -> list[dict]:
         steps = len(it.batches)
         ms = {side: 1e3 * timing.fact("seconds") / steps for side, timing in found.items()}
         note = f"{steps} batches of 64 lists, made in the clock for ours and before it for the bare loop; {loss}"
-        rows.append(row(f"a step of {name}", "ms of processor time", ms["ltr"], {"bare PyTorch": ms["bare"]},
-                        lower=True, note=note, packages=packages))  # fmt: skip
+        rows.append(
+            row(
+                f"a step of {name}",
+                "ms of processor time",
+                ms["ltr"],
+                {"bare PyTorch": ms["bare"]},
+                lower=True,
+                note=note,
+                packages=packages,
+            )
+        )
         target = {"target": 1.03} if name.startswith("transformer") else {}
-        rows.append(row(f"a step of {name}, Lightning and batches included", "times bare PyTorch",
-                        ms["ltr"] / ms["bare"], lower=True, packages=packages, **target))  # fmt: skip
+        rows.append(
+            row(
+                f"a step of {name}, Lightning and batches included",
+                "times bare PyTorch",
+                ms["ltr"] / ms["bare"],
+                lower=True,
+                packages=packages,
+                **target,
+            )
+        )
         if name.startswith("mlp"):
             alone = race({"products": products(it)}, 2 * rounds + 1)["products"]
             share = 1e3 * alone.cpu / steps / ms["ltr"]
-            rows.append(row(f"matrix products of {name} alone", "of our step", share, packages=packages,
-                            note="forward, and backward to weights and inputs, of the same padded shapes"))  # fmt: skip
+            rows.append(
+                row(
+                    f"matrix products of {name} alone",
+                    "of our step",
+                    share,
+                    packages=packages,
+                    note="forward, and backward to weights and inputs, of the same padded shapes",
+                )
+            )
     return rows
 
 

@@ -193,9 +193,14 @@ def _given(options: Run | Quickstart) -> dict[str, Any]:
         if value is not None and value < 1:
             raise InputError(f"--{name} is out of range", expected="1 or more", came=value)
     return {
-        "workers": options.workers, "threads": options.threads, "only": options.only, "seeds": options.seeds or None,
-        "device": options.device, "dry_run": options.dry_run, "progress": not options.quiet,
-    }  # fmt: skip
+        "workers": options.workers,
+        "threads": options.threads,
+        "only": options.only,
+        "seeds": options.seeds or None,
+        "device": options.device,
+        "dry_run": options.dry_run,
+        "progress": not options.quiet,
+    }
 
 
 def _ended(results) -> int:
@@ -246,10 +251,15 @@ def names(options: List) -> int:
     rows = []
     for name in suite_names():
         suite = load_suite(name)
-        rows.append({
-            "suite": name, "datasets": ", ".join(suite.datasets), "objectives": ", ".join(suite.objectives) or None,
-            "systems": len(suite.variants()), "title": suite.title,
-        })  # fmt: skip
+        rows.append(
+            {
+                "suite": name,
+                "datasets": ", ".join(suite.datasets),
+                "objectives": ", ".join(suite.objectives) or None,
+                "systems": len(suite.variants()),
+                "title": suite.title,
+            }
+        )
     if options.json:
         show.machine(rows, "json")
     elif rows:

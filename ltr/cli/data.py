@@ -250,11 +250,19 @@ def convert(options: Convert) -> int:
         raise InputError("where shall the store lie?", expected="--to FOLDER")
     with _bytes_progress(options.quiet) as progress:
         store = convert_folder(
-            path, target, name=options.name, card=card, objectives=options.objectives or None,
-            drop=[int(f) if f.isdigit() else f for f in options.drop], columns=columns or None,
-            index_base=options.index_base, non_finite=options.non_finite, threads=options.threads,
-            overwrite=options.overwrite, progress=progress,
-        )  # fmt: skip
+            path,
+            target,
+            name=options.name,
+            card=card,
+            objectives=options.objectives or None,
+            drop=[int(f) if f.isdigit() else f for f in options.drop],
+            columns=columns or None,
+            index_base=options.index_base,
+            non_finite=options.non_finite,
+            threads=options.threads,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
     if not options.quiet:
         _show_store(store)
     return 0

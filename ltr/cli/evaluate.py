@@ -140,7 +140,9 @@ def wanted(objective: str | None, config: dict[str, Any]) -> tuple[str, ...]:
 
 COMMANDS = [
     Command(
-        ("evaluate",), Evaluate, evaluate,
+        ("evaluate",),
+        Evaluate,
+        evaluate,
         "RUN [--split test] [--measures M ...]\n       ltr evaluate FILE.run --data NAME [--fold F] [--measures M ...]",
     )
-]  # fmt: skip
+]

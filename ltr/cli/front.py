@@ -160,11 +160,12 @@ def choose(options: Choose) -> int:
     w = [float(f"{x:.6g}") for x in found.preferences[choice.index]]
     values = {
         name: {
-            "vali": float(found.points["vali"][choice.index, k]), **_on_test(record, found, choice.index, k),
+            "vali": float(found.points["vali"][choice.index, k]),
+            **_on_test(record, found, choice.index, k),
             **({"at_least": bounds[name]} if name in bounds else {}),
         }
         for k, name in enumerate(found.objectives)
-    }  # fmt: skip
+    }
     if options.json:
         facts = {"preference": w, "index": choice.index, "met": choice.met, "short": choice.short, "values": values}
         show.machine({"run": str(options.run), "maximise": maximise, **facts}, "json")
@@ -215,12 +216,16 @@ def _tell(run: Path, found, choice, w, values, bounds, maximise) -> None:
         print(f"the nearest is preference {choice.index} ({said}): {lack}")
     rows = [
         {
-            "objective": name, "measure": measure, "weight": f"{weight:g}", "at least": facts.get("at_least"),
-            "vali": facts["vali"], "test": facts["test"],
+            "objective": name,
+            "measure": measure,
+            "weight": f"{weight:g}",
+            "at least": facts.get("at_least"),
+            "vali": facts["vali"],
+            "test": facts["test"],
             "95 % interval": f"{show.number(facts['low'])} to {show.number(facts['high'])}",
         }
         for (name, facts), measure, weight in zip(values.items(), found.measures, w, strict=True)
-    ]  # fmt: skip
+    ]
     show.table(rows, right=("weight", "at least", "vali", "test", "95 % interval"))
     for name, bound in bounds.items():
         lacking = bound - values[name]["test"]

@@ -148,17 +148,20 @@ def _ranking(options: Export, config: dict, rankings: list):
     objectives = config["data"]["objectives"]
     if not options.preference:
         raise InputError(
-            f"this run has one ranking a preference for {', '.join(objectives)}", file=options.run,
+            f"this run has one ranking a preference for {', '.join(objectives)}",
+            file=options.run,
             expected="--preference W W ..., or --as parquet for all",
-        )  # fmt: skip
+        )
     w = check_preference(options.preference, objectives)
     distance = [float(np.abs(np.asarray(there) - w).max()) for there, _ in rankings]
     nearest = int(np.argmin(distance))
     if distance[nearest] > 1e-5:
         raise InputError(
-            "the run was not scored for this preference", file=options.run, came=w.tolist(),
+            "the run was not scored for this preference",
+            file=options.run,
+            came=w.tolist(),
             do=f"The nearest is {[round(float(x), 6) for x in rankings[nearest][0]]}; `ltr predict` takes any",
-        )  # fmt: skip
+        )
     return rankings[nearest][1]
 
 

@@ -14,9 +14,18 @@ from typing import Any
 from ltr.errors import InputError
 
 __all__ = [
-    "console", "front", "machine", "means", "number", "remark", "size", "table", "training_progress", "write_table",
+    "console",
+    "front",
+    "machine",
+    "means",
+    "number",
+    "remark",
+    "size",
+    "table",
+    "training_progress",
+    "write_table",
     "write_text",
-]  # fmt: skip
+]
 
 
 def console(stderr: bool = False):

@@ -179,10 +179,19 @@ def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
 
 COMMANDS = [
     Command(
-        ("train",), Train, train, "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]", _EXAMPLES, config=_config,
+        ("train",),
+        Train,
+        train,
+        "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]",
+        _EXAMPLES,
+        config=_config,
         alias={
-            "--data": "--data.name", "--fold": "--data.fold", "--objective": "--data.objective",
-            "--ranker": "--ranker.name", "--loss": "--loss.name", "--method": "--method.name",
+            "--data": "--data.name",
+            "--fold": "--data.fold",
+            "--objective": "--data.objective",
+            "--ranker": "--ranker.name",
+            "--loss": "--loss.name",
+            "--method": "--method.name",
         },
     )
-]  # fmt: skip
+]

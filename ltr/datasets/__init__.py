@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "load", "open_store", "read_svmlight", "read_table"]
 
-_HOME = {"Store": "store.store", "read_svmlight": "readers.svmlight", "read_table": "readers.tables"}
+_HOME = {
+    "store.store": ["Store"],
+    "readers.svmlight": ["read_svmlight"],
+    "readers.tables": ["read_table"],
+}
 
 
 __getattr__ = lazily(__name__, _HOME)

@@ -16,21 +16,27 @@ from __future__ import annotations
 
 from ltr.lazy import lazily
 
-# name -> module that defines it
+# module -> the names of it that are public here
 _HOME = {
-    "n_outside": "dominance", "nondominated": "dominance",
-    "hypervolume": "hypervolume", "hypervolumes": "hypervolume",
-    "Control": "indicators", "control": "indicators", "epsilon": "indicators", "igd_plus": "indicators",
-    "knee": "indicators", "r2": "indicators", "spread": "indicators", "union_front": "indicators",
-    "Payoff": "normalisation", "ReferencePoints": "normalisation", "ThreeHypervolumes": "normalisation", "chosen": "normalisation",
-    "normalise": "normalisation", "payoff": "normalisation", "rank_flips": "normalisation", "reference": "normalisation",
-    "three_hypervolumes": "normalisation",
-    "cost_picture": "pictures", "front_picture": "pictures", "pairs_picture": "pictures",
-    "parallel_picture": "pictures", "plane_picture": "pictures",
-    "attained": "attainment", "attainment_surface": "attainment", "staircase": "attainment",
-    "difference_interval": "bootstrap", "paired_hypervolumes": "bootstrap", "poisson_weights": "bootstrap",
-}  # fmt: skip
-__all__ = sorted(_HOME)
+    "dominance": ["n_outside", "nondominated"],
+    "hypervolume": ["hypervolume", "hypervolumes"],
+    "indicators": ["Control", "control", "epsilon", "igd_plus", "knee", "r2", "spread", "union_front"],
+    "normalisation": [
+        "Payoff",
+        "ReferencePoints",
+        "ThreeHypervolumes",
+        "chosen",
+        "normalise",
+        "payoff",
+        "rank_flips",
+        "reference",
+        "three_hypervolumes",
+    ],
+    "pictures": ["cost_picture", "front_picture", "pairs_picture", "parallel_picture", "plane_picture"],
+    "attainment": ["attained", "attainment_surface", "staircase"],
+    "bootstrap": ["difference_interval", "paired_hypervolumes", "poisson_weights"],
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)
 
 
 __getattr__ = lazily(__name__, _HOME)

@@ -269,9 +269,16 @@ def cost_picture(
             colour = PALETTE[numbers[name] % len(PALETTE)]
             ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(
-                seconds[i], means[i], _marker(numbers[name]), color=colour, markersize=7, label=name,
-                markerfacecolor=colour if i in cheap else PAPER, markeredgewidth=1.4, linestyle="none",
-            )  # fmt: skip
+                seconds[i],
+                means[i],
+                _marker(numbers[name]),
+                color=colour,
+                markersize=7,
+                label=name,
+                markerfacecolor=colour if i in cheap else PAPER,
+                markeredgewidth=1.4,
+                linestyle="none",
+            )
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -349,9 +356,15 @@ def _front(ax: Axes, seeds: list[np.ndarray], low: np.ndarray, number: int, name
     points = np.concatenate(seeds)
     few = len(points) <= 40
     ax.plot(
-        *points.T, marker, color=colour, markersize=4.5 if few else 3, alpha=0.9 if few else 0.35,
-        markeredgewidth=0, linestyle="none", zorder=3,
-    )  # fmt: skip
+        *points.T,
+        marker,
+        color=colour,
+        markersize=4.5 if few else 3,
+        alpha=0.9 if few else 0.35,
+        markeredgewidth=0,
+        linestyle="none",
+        zorder=3,
+    )
     ax.plot(*_median(seeds, low).T, color=colour, linewidth=1.5, zorder=4)
     ax.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)  # for the legend
 
@@ -382,7 +395,7 @@ def _foot(figure: Figure, ax: Axes, names: Sequence[str], note: str) -> None:
         anchor = (0.5, room / figure.get_figheight())
         figure.legend(
             [found[n] for n in names], names, loc="lower center", bbox_to_anchor=anchor, ncols=columns, fontsize=8
-        )  # fmt: skip
+        )
         room += 0.12 + 0.18 * -(-len(names) // columns)
     figure.text(0.995, 0.003, note, ha="right", va="bottom", fontsize=7, color=SOFT)
     share = room / figure.get_figheight()

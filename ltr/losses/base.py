@@ -31,7 +31,6 @@ Claims every entry makes are proven by `tests/battery.py`; the words it knows:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,12 +38,19 @@ import torch
 from torch import Tensor
 
 from ltr.catalogue import Catalogue, Entry
-from ltr.errors import InputError, near_miss, unknown_name
+from ltr.errors import InputError, unknown_name
 from ltr.ops import exact, some
 
 __all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
 
-LOSSES = Catalogue("loss")
+LOSSES = Catalogue(
+    "loss",
+    [
+        f"ltr.losses.{family}"
+        for family in ("lambdas", "listwise", "neuralsort", "pairwise", "plackett", "pointwise", "smooth", "sortnet")
+    ],
+    shared=("scores", "labels", "where", "weights", "generator"),
+)
 Needs = Literal["document", "gain", "pair", "contrast"]
 
 
@@ -127,14 +133,14 @@ class Loss:
 
     @property
     def entry(self) -> Entry:
-        return _filled()[self.name]
+        return LOSSES[self.name]
 
     @property
     def needs(self) -> Needs:
         """Which lists count: "document", "gain", "pair" or "contrast"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
-            return _filled()[self.params[wraps]].claims["needs"]
+            return LOSSES[self.params[wraps]].claims["needs"]
         return self.entry.claims["needs"]
 
     def __call__(
@@ -157,19 +163,6 @@ class Loss:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
-def _filled() -> Catalogue:
-    """`LOSSES` with every family in it, also in a worker process that unpickled a `Loss` and imported nothing else."""
-    from . import LOSSES as filled
-
-    return filled
-
-
-def parameters(function: Callable) -> dict[str, inspect.Parameter]:
-    """A loss's own parameters, those beyond the vocabulary every loss shares."""
-    shared = ("scores", "labels", "where", "weights", "generator")
-    return {k: p for k, p in inspect.signature(function).parameters.items() if k not in shared}
-
-
 def loss(name: str, **params) -> Loss:
     """The loss of that name with these parameters, as a callable that also carries `name`, `needs` and `reduce`.
 
@@ -179,17 +172,7 @@ def loss(name: str, **params) -> Loss:
     >>> loss("ranknet", normalise="none")(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(8.3854)
     """
-    function = _filled()[name].function
-    known = parameters(function)
-    for key in params:
-        if key not in known:
-            hit = near_miss(key, known)
-            raise InputError(
-                f"loss {name!r} has no parameter {key!r}",
-                do=(f"Did you mean {hit!r}? " if hit else "")
-                + (f"It has: {', '.join(known)}" if known else "It has no parameters"),
-            )
-    bound = Loss(name, dict(params))
+    bound = Loss(name, LOSSES[name].bind(params))
     # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
     try:
         bound(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]))
@@ -206,8 +189,8 @@ def describe() -> list[dict[str, Any]]:
             "formula": entry.formula,
             "source": entry.source,
             "summary": (inspect.getdoc(entry.function) or "").split("\n", 1)[0],
-            "parameters": {k: p.default for k, p in parameters(entry.function).items()},
+            "parameters": {k: p.default for k, p in entry.parameters.items()},
             "claims": dict(entry.claims),
         }
-        for entry in _filled()
+        for entry in LOSSES
     ]

@@ -34,8 +34,18 @@ from ltr.errors import InputError
 from .base import LOSSES, choice, require_gains
 from .pairs import logistic, sum_by_label, sum_by_score
 
-__all__ = ["arploss1", "arploss2", "lambdamap", "lambdamrr", "lambdaprecision", "lambdarank", "lambdarank_lightgbm",
-           "ndcgloss1", "ndcgloss2", "ndcgloss2pp"]  # fmt: skip
+__all__ = [
+    "arploss1",
+    "arploss2",
+    "lambdamap",
+    "lambdamrr",
+    "lambdaprecision",
+    "lambdarank",
+    "lambdarank_lightgbm",
+    "ndcgloss1",
+    "ndcgloss2",
+    "ndcgloss2pp",
+]
 
 Truncation = Literal["discount", "either", "both"]
 Truncation2 = Literal["either", "both", "rescale"]

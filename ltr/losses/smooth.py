@@ -26,8 +26,23 @@ from ltr.errors import InputError
 from .base import LOSSES, choice, counts, require_gains
 from .base import loss as by_name
 
-__all__ = ["Ranks", "approx", "approxap", "approxmrr", "approxndcg", "average_precision", "bound", "boundmrr",
-           "boundndcg", "exact", "gumbel", "ndcg", "perturbed", "reciprocal_rank", "softrank"]  # fmt: skip
+__all__ = [
+    "Ranks",
+    "approx",
+    "approxap",
+    "approxmrr",
+    "approxndcg",
+    "average_precision",
+    "bound",
+    "boundmrr",
+    "boundndcg",
+    "exact",
+    "gumbel",
+    "ndcg",
+    "perturbed",
+    "reciprocal_rank",
+    "softrank",
+]
 
 
 class Ranks(NamedTuple):

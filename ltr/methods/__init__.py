@@ -23,11 +23,12 @@ from __future__ import annotations
 from ltr.lazy import lazily
 
 _HOME = {
-    "METHODS": "catalogue", "load_method": "catalogue", "make_method": "catalogue", "Method": "base",
-    "loss_params": "loss_config", "takes_loss": "loss_config",
-    "TrainingLog": "single", "train": "single",
-}  # fmt: skip
-__all__ = sorted(_HOME)
+    "catalogue": ["METHODS", "load_method", "make_method"],
+    "base": ["Method"],
+    "loss_config": ["loss_params", "takes_loss"],
+    "single": ["TrainingLog", "train"],
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)
 
 
 __getattr__ = lazily(__name__, _HOME)

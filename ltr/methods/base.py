@@ -31,7 +31,10 @@ from ltr.types import Ranker, Split, Task
 
 __all__ = ["METHODS", "Method", "MethodConfig", "Work"]
 
-METHODS = Catalogue("method")
+_FAMILIES = (
+    "scalarised gradient_methods boosted_trees hyperdpo modpo soups mixing preference_conditioned pamal ric spo".split()
+)
+METHODS = Catalogue("method", [f"ltr.methods.{family}" for family in _FAMILIES])
 FORMAT, MARK = 1, "method.json"
 
 
@@ -178,9 +181,19 @@ class Method:
         if base is not None:
             references = (base.score(task.train), None if vali is None else base.score(vali))
         work = Work(
-            task.train, vali, names, asked, base, references, self._weights(base), measures, self.seed, folder,
-            progress, accelerator,
-        )  # fmt: skip
+            task.train,
+            vali,
+            names,
+            asked,
+            base,
+            references,
+            self._weights(base),
+            measures,
+            self.seed,
+            folder,
+            progress,
+            accelerator,
+        )
         trained = self._fit(work)
         self.cost = {
             "seconds": time.perf_counter() - start,
@@ -221,10 +234,17 @@ class Method:
         if not self.models:
             raise InputError(f"method {self.name!r} is not fitted, there is nothing to save")
         facts = {
-            "format": FORMAT, "name": self.name, "config": to_dict(self.config), "seed": self.seed,
-            "objectives": list(self.objectives), "preferences": self.preferences.tolist(), "cost": self.cost,
-            "models": len(self.models), "base": self.base is not None, "memory": self.memory,
-        }  # fmt: skip
+            "format": FORMAT,
+            "name": self.name,
+            "config": to_dict(self.config),
+            "seed": self.seed,
+            "objectives": list(self.objectives),
+            "preferences": self.preferences.tolist(),
+            "cost": self.cost,
+            "models": len(self.models),
+            "base": self.base is not None,
+            "memory": self.memory,
+        }
         with whole_folder(folder, MARK) as into:
             for i, model in enumerate(self.models):
                 model.save(into / f"model{i}")
@@ -265,9 +285,16 @@ class Method:
         own = {"gain": loss.gains[0]} if hasattr(loss, "gains") else {}
         params = {"loss": c.loss, "loss_params": {**c.loss_params, **own}, "training": c.training}
         ranker, _ = single(
-            train, vali, ranker=c.ranker, ranker_params=c.ranker_params, **params, select=measure, seed=self.seed,
-            folder=None if folder is None else folder / "base", accelerator=accelerator,
-        )  # fmt: skip
+            train,
+            vali,
+            ranker=c.ranker,
+            ranker_params=c.ranker_params,
+            **params,
+            select=measure,
+            seed=self.seed,
+            folder=None if folder is None else folder / "base",
+            accelerator=accelerator,
+        )
         return ranker
 
     def _by_gain(self, loss):

@@ -91,6 +91,8 @@ def _register(name: str, cls: type, formula: str, source: str) -> None:
 
 _register("lightgbm-ls", LambdaMixing, "lambda = sum_k w_k lambda_k of lambdarank", "MO-LightGBM, 2207.03060")
 _register(
-    "lightgbm-sla", StochasticLambdas, "lambda = lambda_k of lambdarank, k ~ Categorical(w) a list and round",
+    "lightgbm-sla",
+    StochasticLambdas,
+    "lambda = lambda_k of lambdarank, k ~ Categorical(w) a list and round",
     "Carmel et al., WWW 2020",
-)  # fmt: skip
+)

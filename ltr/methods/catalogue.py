@@ -10,19 +10,6 @@ from ltr.rankers.base import load_ranker
 from ltr.rankers.folder import read_facts
 from ltr.schema import bind
 
-from . import (  # noqa: F401  (they register their methods)
-    boosted_trees,
-    gradient_methods,
-    hyperdpo,
-    mixing,
-    modpo,
-    pamal,
-    preference_conditioned,
-    ric,
-    scalarised,
-    soups,
-    spo,
-)
 from .base import FORMAT, MARK, METHODS, Method
 
 __all__ = ["METHODS", "load_method", "make_method"]

@@ -26,8 +26,21 @@ from ltr.losses.preference.base import PreferenceLoss, own_parameters
 from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
 from ltr.objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
 
-__all__ = ["Aggregated", "Criterion", "Dirichlet", "Fixed", "Importance", "LogUniform", "Margins", "ObjectiveLoss",
-           "OneLabel", "Scalarised", "by_gain", "loss_of", "objective_values"]  # fmt: skip
+__all__ = [
+    "Aggregated",
+    "Criterion",
+    "Dirichlet",
+    "Fixed",
+    "Importance",
+    "LogUniform",
+    "Margins",
+    "ObjectiveLoss",
+    "OneLabel",
+    "Scalarised",
+    "by_gain",
+    "loss_of",
+    "objective_values",
+]
 
 
 # ------------------------------------------------------------------------------------------ where preferences come from

@@ -126,9 +126,11 @@ def _method(method: Method, preference) -> FixedRanker:
         raise InputError("a method needs the preference to fix", expected=", ".join(method.objectives))
     w = np.asarray(check_preference(preference, method.objectives), np.float64)
     facts = {
-        "method": method.name, "objectives": list(method.objectives), "preference": w.tolist(),
+        "method": method.name,
+        "objectives": list(method.objectives),
+        "preference": w.tolist(),
         "features": method.models[0].n_features,
-    }  # fmt: skip
+    }
     referenced = isinstance(method, ReferenceMethod)
     base = None
     if referenced:

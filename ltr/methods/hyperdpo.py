@@ -78,19 +78,32 @@ class HyperDPO(ReferenceMethod):
         c = self.config
         conditioning = replace(c.conditioning, start=c.start, temperature=self.told)
         ranker = ConditionedRanker(
-            c.ranker, c.ranker_params, conditioning, c.training, seed=work.seed,
+            c.ranker,
+            c.ranker_params,
+            conditioning,
+            c.training,
+            seed=work.seed,
             # A net that is told beta finds the division by it itself.
             scale=1 / c.beta if c.augmented and not self.told else 1.0,
-        )  # fmt: skip
+        )
         source = Dirichlet(c.alpha, len(work.objectives), c.sampled, c.by_list)
         loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
         criterion = Importance(loss, source, c.temperature)
         ranker.fit(
-            work.train, work.vali, criterion=criterion, measures=work.measures, preferences=work.preferences,
-            references=work.references, weights=work.weights if c.augmented else None,
-            beta=c.beta if self.told else None, controls=c.controls, seed=work.seed,
-            folder=work.folder and work.folder / "model0", progress=work.progress, accelerator=work.accelerator,
-        )  # fmt: skip
+            work.train,
+            work.vali,
+            criterion=criterion,
+            measures=work.measures,
+            preferences=work.preferences,
+            references=work.references,
+            weights=work.weights if c.augmented else None,
+            beta=c.beta if self.told else None,
+            controls=c.controls,
+            seed=work.seed,
+            folder=work.folder and work.folder / "model0",
+            progress=work.progress,
+            accelerator=work.accelerator,
+        )
         self.models = [ranker]
         return 1
 
@@ -98,9 +111,11 @@ class HyperDPO(ReferenceMethod):
         if beta is not None and not self.told:
             raise InputError("this net was not told of the temperature", do="Set temperature, or use control.")
         return self.models[0].score_tensor(
-            split, preferences, reference=s_ref if self.config.augmented else None,
+            split,
+            preferences,
+            reference=s_ref if self.config.augmented else None,
             beta=(beta or self.config.beta) if self.told else None,
-        )  # fmt: skip
+        )
 
 
 @METHODS.register(

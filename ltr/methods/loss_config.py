@@ -23,9 +23,8 @@ def loss_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     {'boundaries': (1.0, 2.5)}
     """
     from ltr.losses import LOSSES, loss
-    from ltr.losses.base import parameters
 
-    defaults = {key: parameter.default for key, parameter in parameters(LOSSES[name].function).items()}
+    defaults = {key: parameter.default for key, parameter in LOSSES[name].parameters.items()}
     filled = dict(defaults)
     for key, value in params.items():
         if key not in defaults:

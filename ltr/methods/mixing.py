@@ -75,9 +75,11 @@ class LabelMixing(Boosted):
         values, grades = np.unique(mixed_gains(work.train.labels, w, gain), return_inverse=True)
         if len(values) > _LARGEST_GRADE:
             raise InputError(
-                "label mixing makes a grade of every distinct mix", expected=f"at most {_LARGEST_GRADE}",
-                came=len(values), do="Regrade the objectives (grade5).",
-            )  # fmt: skip
+                "label mixing makes a grade of every distinct mix",
+                expected=f"at most {_LARGEST_GRADE}",
+                came=len(values),
+                do="Regrade the objectives (grade5).",
+            )
         gains = values.tolist()
         if gains[0] != 0:  # no document of train is worthless; LightGBM's grade 0 need not be either
             grades, gains = grades + 1, [0.0, *gains]

@@ -55,10 +55,16 @@ class PaMaL(Method):
         plain = ConditioningConfig(kind="none", start="scratch")
         ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=work.seed)
         ranker.fit(
-            work.train, work.vali, criterion=Importance(loss, source), measures=work.measures,
-            preferences=work.preferences, seed=work.seed, folder=work.folder and work.folder / "model0",
-            progress=work.progress, accelerator=work.accelerator,
-        )  # fmt: skip
+            work.train,
+            work.vali,
+            criterion=Importance(loss, source),
+            measures=work.measures,
+            preferences=work.preferences,
+            seed=work.seed,
+            folder=work.folder and work.folder / "model0",
+            progress=work.progress,
+            accelerator=work.accelerator,
+        )
         self.models = [ranker]
         return 1
 

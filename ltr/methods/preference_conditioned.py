@@ -122,11 +122,17 @@ class OneShot(OneEach):
             self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(work.objectives)
         ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=work.seed)
         ranker.fit(
-            work.train, work.vali, criterion=self._criterion(len(work.objectives)), measures=work.measures,
-            preferences=work.preferences, seed=work.seed, folder=work.folder and work.folder / "model0",
-            progress=work.progress, accelerator=work.accelerator,
+            work.train,
+            work.vali,
+            criterion=self._criterion(len(work.objectives)),
+            measures=work.measures,
+            preferences=work.preferences,
+            seed=work.seed,
+            folder=work.folder and work.folder / "model0",
+            progress=work.progress,
+            accelerator=work.accelerator,
             **({} if self.judge is None else {"quality": self.judge}),
-        )  # fmt: skip
+        )
         self.models = [ranker]
         return 1 + extra
 
@@ -206,15 +212,27 @@ def _register(name: str, cls: type, config: type, formula: str, source: str, mea
 
 
 _register(
-    "cosmos", COSMOS, COSMOSConfig, "E_w sum_k w_k l_k - lambda cos(l, w)",
-    "Ruchte and Grabocka, ICDM 2021, 2103.13392", "direction",
-)  # fmt: skip
+    "cosmos",
+    COSMOS,
+    COSMOSConfig,
+    "E_w sum_k w_k l_k - lambda cos(l, w)",
+    "Ruchte and Grabocka, ICDM 2021, 2103.13392",
+    "direction",
+)
 _register(
-    "phn", PHN, PHNConfig, "E_w sum_k w_k l_k, or EPO at w; head h(w)", "Navon et al., ICLR 2021, 2010.04104",
+    "phn",
+    PHN,
+    PHNConfig,
+    "E_w sum_k w_k l_k, or EPO at w; head h(w)",
+    "Navon et al., ICLR 2021, 2010.04104",
     "importance",
-)  # fmt: skip
+)
 _register("yoto", YOTO, YOTOConfig, "E_w sum_k w_k l_k, FiLM(w)", "Dosovitskiy and Djolonga, ICLR 2020", "importance")
 _register(
-    "psl", PSL, PSLConfig, "E_w mu log sum_k exp(w_k l~_k / mu)", "Pareto set learning, 2203.15386 [recalled]",
+    "psl",
+    PSL,
+    PSLConfig,
+    "E_w mu log sum_k exp(w_k l~_k / mu)",
+    "Pareto set learning, 2203.15386 [recalled]",
     "balance",
-)  # fmt: skip
+)

@@ -93,10 +93,18 @@ def train_plain(
     All trainings of a fit have the seed of the fit: the same first weights and the same data order.
     """
     return _plain_net(method, work).fit(
-        work.train, work.vali, criterion=criterion, measures=work.measures, preferences=preferences,
-        references=work.references, seed=work.seed, folder=work.folder and work.folder / name, progress=work.progress,
-        accelerator=work.accelerator, **_options(method, work, quality),
-    )  # fmt: skip
+        work.train,
+        work.vali,
+        criterion=criterion,
+        measures=work.measures,
+        preferences=preferences,
+        references=work.references,
+        seed=work.seed,
+        folder=work.folder and work.folder / name,
+        progress=work.progress,
+        accelerator=work.accelerator,
+        **_options(method, work, quality),
+    )
 
 
 def train_each(
@@ -113,20 +121,31 @@ def train_each(
             for i, (criterion, w) in enumerate(zip(criteria, preferences, strict=True))
         ]
     return fit_fleet(
-        [_plain_net(method, work) for _ in criteria], work.train, work.vali, criterion=Together(criteria),
-        measures=work.measures, preferences=preferences, references=work.references,
-        folder=work.folder and work.folder / f"{name}s", progress=work.progress, accelerator=work.accelerator,
+        [_plain_net(method, work) for _ in criteria],
+        work.train,
+        work.vali,
+        criterion=Together(criteria),
+        measures=work.measures,
+        preferences=preferences,
+        references=work.references,
+        folder=work.folder and work.folder / f"{name}s",
+        progress=work.progress,
+        accelerator=work.accelerator,
         **_options(method, work, quality),
-    )  # fmt: skip
+    )
 
 
 def _plain_net(method: Method, work: Work) -> ConditionedRanker:
     c = method.config
     start = getattr(c, "start", "scratch")
     return ConditionedRanker(
-        c.ranker, c.ranker_params, ConditioningConfig(kind="none", start=start), c.training,
-        scale=1 / c.beta if start == "augmented" else 1.0, seed=work.seed,
-    )  # fmt: skip
+        c.ranker,
+        c.ranker_params,
+        ConditioningConfig(kind="none", start=start),
+        c.training,
+        scale=1 / c.beta if start == "augmented" else 1.0,
+        seed=work.seed,
+    )
 
 
 def _options(method: Method, work: Work, quality) -> dict[str, Any]:

@@ -83,13 +83,18 @@ class RiC(Method):
             raise InputError("no label above 0 in train", came=blank, do="Leave these objectives out.")
         ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=work.seed)
         ranker.fit(
-            work.train, work.vali, criterion=Levels(tuple(best.tolist()), self.gains, c.sampled),
-            measures=work.measures, preferences=self._levels(work.preferences),
+            work.train,
+            work.vali,
+            criterion=Levels(tuple(best.tolist()), self.gains, c.sampled),
+            measures=work.measures,
+            preferences=self._levels(work.preferences),
             # The net is told levels; an epoch is judged by the weights they stand for.
             quality=lambda values, _: float(np.nansum(values * work.preferences, axis=1).mean()),
-            seed=work.seed, folder=work.folder and work.folder / "model0", progress=work.progress,
+            seed=work.seed,
+            folder=work.folder and work.folder / "model0",
+            progress=work.progress,
             accelerator=work.accelerator,
-        )  # fmt: skip
+        )
         self.models = [ranker]
         return 1
 

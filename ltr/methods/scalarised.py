@@ -60,9 +60,10 @@ def model_of(method: Method, preferences: np.ndarray) -> list[int]:
         nearest = int(distance.argmin())
         if distance[nearest] > 1e-6:
             raise InputError(
-                f"method {method.name!r} has one model a preference, and none for this one", came=w.tolist(),
+                f"method {method.name!r} has one model a preference, and none for this one",
+                came=w.tolist(),
                 do=f"Give it to fit, or take the nearest: {method.preferences[nearest].round(6).tolist()}",
-            )  # fmt: skip
+            )
         found.append(nearest)
     return found
 
@@ -221,18 +222,27 @@ class DPOLS(ReferenceMethod):
 
 def _register(name: str, cls: type, formula: str, source: str, means: str, config: type = EachConfig) -> None:
     @METHODS.register(
-        name, formula=formula, source=source, config=config, steers="fitted", means=means,
+        name,
+        formula=formula,
+        source=source,
+        config=config,
+        steers="fitted",
+        means=means,
         base=issubclass(config, ReferenceConfig),
-    )  # fmt: skip
+    )
     def make(config, **options) -> Method:
         return cls(name, config, **options)
 
 
 _register("ls", LS, "sum_k w_k l_k", "weighted sum", "importance")
 _register(
-    "dpo-ls", DPOLS, "sum_k w_k CE(z^k, softmax(beta (s - s_ref)))", "baseline of 2410.08316", "importance",
+    "dpo-ls",
+    DPOLS,
+    "sum_k w_k CE(z^k, softmax(beta (s - s_ref)))",
+    "baseline of 2410.08316",
+    "importance",
     ReferenceConfig,
-)  # fmt: skip
+)
 _register("sla", SLA, "l_k, k ~ Categorical(w) a list and step", "Carmel et al., WWW 2020", "importance")
 _register("chebyshev", Chebyshev, "max_k w_k l~_k", "weighted Chebyshev", "balance")
 _register(

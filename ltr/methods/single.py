@@ -80,9 +80,14 @@ def train(
     """
     model = ranker_of(ranker, ranker_params, loss, loss_params, training, seed)
     model.fit(
-        train, vali, objective=objective, select=select, folder=folder, accelerator=accelerator,
+        train,
+        vali,
+        objective=objective,
+        select=select,
+        folder=folder,
+        accelerator=accelerator,
         progress=heard(progress, select),
-    )  # fmt: skip
+    )
     return model, log_of(model)
 
 

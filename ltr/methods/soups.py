@@ -58,9 +58,9 @@ class Soup(Merged):
         mixed.net = copy.deepcopy(self.models[0].net)
         scores = []
         for w in preferences:
-            mixed.net.load_state_dict({
-                key: sum(float(a) * state[key] for a, state in zip(w, weights, strict=True)) for key in weights[0]
-            })  # fmt: skip
+            mixed.net.load_state_dict(
+                {key: sum(float(a) * state[key] for a, state in zip(w, weights, strict=True)) for key in weights[0]}
+            )
             scores.append(mixed.score_tensor(split, one, reference=reference)[0])
         return torch.stack(scores)
 

@@ -52,20 +52,29 @@ def train_together(
     """
     rankers = [ranker_of(**member) for member in members]
     fit_fleet(
-        rankers, train, vali, objective=objective, select=select, folder=folder, accelerator=accelerator,
+        rankers,
+        train,
+        vali,
+        objective=objective,
+        select=select,
+        folder=folder,
+        accelerator=accelerator,
         progress=heard(progress, select, f", fleet of {len(rankers)}"),
-    )  # fmt: skip
+    )
     return [(ranker, {**log_of(ranker), "fleet": ranker.cost["fleet"]}) for ranker in rankers]
 
 
 def fits_a_fleet(criteria: Sequence[Criterion]) -> bool:
     """Whether these can be descended side by side."""
     return len(criteria) > 1 and all(
-        isinstance(each.source, Fixed) and each.betas is None and not each.looks_back
-        and type(each).draw is Criterion.draw and type(each).backward is Criterion.backward
+        isinstance(each.source, Fixed)
+        and each.betas is None
+        and not each.looks_back
+        and type(each).draw is Criterion.draw
+        and type(each).backward is Criterion.backward
         and next(each.parameters(), None) is None
         for each in criteria
-    )  # fmt: skip
+    )
 
 
 class Together(nn.Module):
@@ -77,11 +86,12 @@ class Together(nn.Module):
         first = criteria[0]
         kinds = {type(each) for each in criteria}
         self.shared = (
-            len(kinds) == 1 and type(first) in (Importance, OneLabel, Scalarised)
+            len(kinds) == 1
+            and type(first) in (Importance, OneLabel, Scalarised)
             and all(each.loss == first.loss for each in criteria)
             # A loss that draws for all lists at once would draw other numbers than for each member's.
             and not first.loss.entry.claims.get("stochastic")
-        )  # fmt: skip
+        )
         w = [each.source.preference for each in criteria]
         self.register_buffer("preferences", torch.tensor(w, dtype=torch.float32))
 
@@ -90,22 +100,30 @@ class Together(nn.Module):
     ) -> Tensor:
         criteria = [self.criteria[i] for i in members]
         if not self.shared:
-            return torch.stack([
-                each(
-                    scores[:, j : j + 1], labels, where, self.preferences[i : i + 1], reference=reference,
-                    generator=generators[j],
-                )
-                for j, (i, each) in enumerate(zip(members, criteria, strict=True))
-            ])  # fmt: skip
+            return torch.stack(
+                [
+                    each(
+                        scores[:, j : j + 1],
+                        labels,
+                        where,
+                        self.preferences[i : i + 1],
+                        reference=reference,
+                        generator=generators[j],
+                    )
+                    for j, (i, each) in enumerate(zip(members, criteria, strict=True))
+                ]
+            )
         values, heard = objective_values(criteria[0].loss, scores, labels, where, reference=reference)
         if isinstance(criteria[0], Importance):
             w = torch.cat([self.preferences[i : i + 1] for i in members])
             total = weighted_sum(values, w, heard.unsqueeze(1)).sum(0)
             return total / heard.any(-1).sum().clamp(min=1)
-        return torch.stack([
-            each.combine(values[:, j : j + 1], heard, self.preferences[i : i + 1], generators[j])
-            for j, (i, each) in enumerate(zip(members, criteria, strict=True))
-        ])  # fmt: skip
+        return torch.stack(
+            [
+                each.combine(values[:, j : j + 1], heard, self.preferences[i : i + 1], generators[j])
+                for j, (i, each) in enumerate(zip(members, criteria, strict=True))
+            ]
+        )
 
     def update(self, members: Sequence[int]) -> None:
         for i in members:

@@ -16,24 +16,22 @@ from ltr.lazy import lazily
 from .measure import Measure as Measure
 from .measure import measure as measure
 
-# name -> module that defines it
+# module -> the names of it that are public here
 _HOME = {
-    "MEASURES": "measures",
-    "PRESETS": "presets",
-    "Preset": "presets",
-    "Judgements": "judgements",
-    "count": "ranking",
-    "count_blank": "ranking",
-    "evaluate": "ranking",
-    "mean": "ranking",
-    "evaluate_rankings": "rankings",
-    "Comparison": "significance",
-    "Interval": "significance",
-    "bootstrap_interval": "significance",
-    "compare": "significance",
-    "group_letters": "significance",
-    "holm": "significance",
-    "paired_randomisation": "significance",
+    "measures": ["MEASURES"],
+    "presets": ["PRESETS", "Preset"],
+    "judgements": ["Judgements"],
+    "ranking": ["count", "count_blank", "evaluate", "mean"],
+    "rankings": ["evaluate_rankings"],
+    "significance": [
+        "Comparison",
+        "Interval",
+        "bootstrap_interval",
+        "compare",
+        "group_letters",
+        "holm",
+        "paired_randomisation",
+    ],
 }
 __all__ = sorted([*_HOME, "Measure", "measure"])
 

@@ -18,32 +18,30 @@ Names are imported when they are first used (torch takes seconds).
 
 from __future__ import annotations
 
+from ltr.lazy import lazily
+
 _HOME = {
-    "Labelling": "objective", "Objective": "objective", "label_objectives": "objective",
-    "LabelTransform": "label_transforms",
-    "arithmetic_mix": "targets", "counting": "targets", "geometric_mix": "targets", "list_targets": "targets",
-    "mean_losses": "targets", "oracle_scores": "targets", "weighted_sum": "targets",
-    "blank_lists": "tasks", "load_multi": "tasks", "task_objectives": "tasks",
-    "check_preference": "preferences", "dirichlet": "preferences", "lattice": "preferences",
-    "SCALARISATIONS": "scalarisations", "coefficients": "scalarisations", "scalarisation": "scalarisations",
-    "AGGREGATORS": "aggregators", "aggregator": "aggregators",
-    "backward": "multi_backward", "gramian_of": "multi_backward",
-}  # fmt: skip
-__all__ = sorted(_HOME)
+    "objective": ["Labelling", "Objective", "label_objectives"],
+    "label_transforms": ["LabelTransform"],
+    "targets": [
+        "arithmetic_mix",
+        "counting",
+        "geometric_mix",
+        "list_targets",
+        "mean_losses",
+        "oracle_scores",
+        "weighted_sum",
+    ],
+    "tasks": ["blank_lists", "load_multi", "task_objectives"],
+    "preferences": ["check_preference", "dirichlet", "lattice"],
+    "scalarisations": ["SCALARISATIONS", "coefficients", "scalarisation"],
+    "aggregators": ["AGGREGATORS", "aggregator"],
+    "multi_backward": ["backward", "gramian_of"],
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        import importlib
-
-        from_families = {"SCALARISATIONS": ("adaptive",), "scalarisation": ("adaptive",)}
-        from_families |= {"AGGREGATORS": ("directions", "steered"), "aggregator": ("directions", "steered")}
-        for family in from_families.get(name, ()):  # a family registers itself when it is imported
-            importlib.import_module(f".{family}", __name__)
-        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ltr.objectives' has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOME)
 
 
 def __dir__():

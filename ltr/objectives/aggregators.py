@@ -40,7 +40,7 @@ from .parameters import refuse_unknown
 
 __all__ = ["AGGREGATORS", "Aggregator", "aggregator"]
 
-AGGREGATORS = Catalogue("aggregator")
+AGGREGATORS = Catalogue("aggregator", ["ltr.objectives.gradient_aggregators", "ltr.objectives.preference_aggregators"])
 _SHARED = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
 
 
@@ -147,11 +147,6 @@ def aggregator(name: str, objectives: int, **params) -> Aggregator:
     >>> aggregator("mgda", 2)(torch.tensor([[1.0, -0.5], [-0.5, 1.0]]))
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    from . import (  # noqa: F401  they register themselves, also in a worker that imported only this
-        gradient_aggregators,
-        preference_aggregators,
-    )
-
     entry = AGGREGATORS[name]
     if objectives < 1:
         raise InputError("an aggregator needs objectives", expected="at least 1", came=objectives)

@@ -3,7 +3,7 @@
 A registered function is `f(losses, preference, **params) -> value`, or `f(losses, **params)` where a preference has no
 place. Shapes: losses `[..., objective]`, preference `[objective]` or `[..., objective]`, value `[...]`. Its gradient
 with respect to the losses is the vector of coefficients a_k of the step sum_k a_k g_k; `coefficients` returns it for
-models without autograd (trees take the same mix of lambdas). Those that remember something stand in `loss_weighting.py`.
+models without autograd (trees take the same mix of lambdas). Those that remember stand in `loss_weighting.py`.
 
     cheb = scalarisation("chebyshev", 2)
     cheb(losses, preference).backward()
@@ -37,7 +37,7 @@ from .parameters import at_least, refuse_unknown, vector
 
 __all__ = ["EPSILON", "SCALARISATIONS", "Scalarisation", "coefficients", "positive", "scalarisation"]
 
-SCALARISATIONS = Catalogue("scalarisation")
+SCALARISATIONS = Catalogue("scalarisation", ["ltr.objectives.scalarisations", "ltr.objectives.loss_weighting"])
 EPSILON = 1e-8  # inside logarithms; FAMO's official value
 _SHARED = ("losses", "preference", "generator", "objectives")
 
@@ -46,9 +46,10 @@ def positive(losses: Tensor, owner: str) -> Tensor:
     """The losses, or an error if one is negative (looked at on the CPU only: on a GPU the look would wait for it)."""
     if losses.device.type == "cpu" and (losses < 0).any():
         raise InputError(
-            f"{owner} needs losses that are not negative", came=losses.min().item(),
+            f"{owner} needs losses that are not negative",
+            came=losses.min().item(),
             do="Feed 1 - NDCG instead of -NDCG.",
-        )  # fmt: skip
+        )
     return losses
 
 
@@ -261,8 +262,6 @@ def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
     >>> f(torch.tensor([3.0, 1.0]), torch.tensor([0.25, 0.75]))
     tensor(0.7500)
     """
-    from . import loss_weighting  # noqa: F401  its classes register themselves, also in a worker that imported only this
-
     entry = SCALARISATIONS[name]
     if objectives < 1:
         raise InputError("a scalarisation needs objectives", expected="at least 1", came=objectives)

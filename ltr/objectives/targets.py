@@ -20,8 +20,14 @@ from ltr import ops
 from ltr.errors import InputError
 
 __all__ = [
-    "arithmetic_mix", "counting", "geometric_mix", "list_targets", "mean_losses", "oracle_scores", "weighted_sum",
-]  # fmt: skip
+    "arithmetic_mix",
+    "counting",
+    "geometric_mix",
+    "list_targets",
+    "mean_losses",
+    "oracle_scores",
+    "weighted_sum",
+]
 
 
 def counting(labels: Tensor, where: Tensor | None = None) -> Tensor:

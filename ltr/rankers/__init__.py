@@ -17,23 +17,34 @@ from typing import Any
 
 from ltr.schema import bind, to_dict
 
-from . import baselines, neural  # noqa: F401  (they register their rankers)
 from .base import RANKERS, FittedRanker, Progress, load_ranker
 from .config import HEADLINE, TrainingConfig
 from .ensembles.bagged import BaggedRanker
 from .ensembles.stacked import fit_fleet, score_fleet
-from .trees import boosters  # noqa: F401  (they register their rankers)
 
 __all__ = [
-    "HEADLINE", "RANKERS", "BaggedRanker", "FittedRanker", "Progress", "TrainingConfig", "fit_fleet", "load_ranker",
-    "make_ranker", "resolve_params", "score_fleet",
-]  # fmt: skip
+    "HEADLINE",
+    "RANKERS",
+    "BaggedRanker",
+    "FittedRanker",
+    "Progress",
+    "TrainingConfig",
+    "fit_fleet",
+    "load_ranker",
+    "make_ranker",
+    "resolve_params",
+    "score_fleet",
+]
 
 
 def make_ranker(
-    name: str, *, loss: Callable | None = None, seed: int = 0,
-    training: TrainingConfig | Mapping[str, Any] | None = None, **params,
-) -> FittedRanker:  # fmt: skip
+    name: str,
+    *,
+    loss: Callable | None = None,
+    seed: int = 0,
+    training: TrainingConfig | Mapping[str, Any] | None = None,
+    **params,
+) -> FittedRanker:
     """A ranker that is not fitted yet.
 
     Args:

@@ -23,7 +23,9 @@ from .config import HEADLINE
 
 __all__ = ["RANKERS", "FittedRanker", "Job", "Progress", "load_ranker", "peak_memory", "thread_count"]
 
-RANKERS = Catalogue("ranker")
+RANKERS = Catalogue(
+    "ranker", [f"ltr.rankers.{family}" for family in ("baselines", "neural", "trees.boosters", "ensembles.bagged")]
+)
 _FORMAT = 1
 
 
@@ -151,10 +153,17 @@ class FittedRanker:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
         job = Job(
-            train, vali, _check_splits(train, vali, objective), self._check_loss(loss or self.loss), select,
-            self.seed if seed is None else seed, None if folder is None else Path(folder), progress,
-            thread_count() if threads is None else threads, accelerator,
-        )  # fmt: skip
+            train,
+            vali,
+            _check_splits(train, vali, objective),
+            self._check_loss(loss or self.loss),
+            select,
+            self.seed if seed is None else seed,
+            None if folder is None else Path(folder),
+            progress,
+            thread_count() if threads is None else threads,
+            accelerator,
+        )
         self._ready()
         self.n_features, self.objective, self.seed = train.n_features, train.objectives[job.objective], job.seed
         self.history, self.best, self.cost = [], {}, {}
@@ -189,9 +198,11 @@ class FittedRanker:
             raise InputError(f"ranker {self.name!r} takes no preference", came=preference)
         if split.n_features != self.n_features:
             raise InputError(
-                f"ranker {self.name!r} was fitted on other features", expected=f"{self.n_features} features",
-                came=split.n_features, do="Score lists with the columns of the training split, in its order",
-            )  # fmt: skip
+                f"ranker {self.name!r} was fitted on other features",
+                expected=f"{self.n_features} features",
+                came=split.n_features,
+                do="Score lists with the columns of the training split, in its order",
+            )
 
     def _not_finite(self) -> InputError:
         return InputError(f"scores of ranker {self.name!r} are not finite", do="Check the features for huge values")

@@ -25,9 +25,16 @@ class RandomConfig:
 
 
 @RANKERS.register(
-    "random", formula="s_i ~ U(0, 1)", config=RandomConfig, kind="baseline", needs_loss=False,
-    stochastic=True, independent=False, equivariant=False, learns=False,
-)  # fmt: skip
+    "random",
+    formula="s_i ~ U(0, 1)",
+    config=RandomConfig,
+    kind="baseline",
+    needs_loss=False,
+    stochastic=True,
+    independent=False,
+    equivariant=False,
+    learns=False,
+)
 def _random(config, **options) -> Random:
     return Random("random", config, **options)
 
@@ -56,9 +63,16 @@ class ConstantConfig:
 
 
 @RANKERS.register(
-    "constant", formula="s_i = 0", config=ConstantConfig, kind="baseline", needs_loss=False,
-    stochastic=False, independent=True, equivariant=True, learns=False,
-)  # fmt: skip
+    "constant",
+    formula="s_i = 0",
+    config=ConstantConfig,
+    kind="baseline",
+    needs_loss=False,
+    stochastic=False,
+    independent=True,
+    equivariant=True,
+    learns=False,
+)
 def _constant(config, **options) -> Constant:
     return Constant("constant", config, **options)
 
@@ -93,9 +107,16 @@ class FeatureConfig:
 
 
 @RANKERS.register(
-    "feature", formula="s_i = +-x_ic", config=FeatureConfig, kind="baseline", needs_loss=False,
-    stochastic=False, independent=True, equivariant=True, learns=True,
-)  # fmt: skip
+    "feature",
+    formula="s_i = +-x_ic",
+    config=FeatureConfig,
+    kind="baseline",
+    needs_loss=False,
+    stochastic=False,
+    independent=True,
+    equivariant=True,
+    learns=True,
+)
 def _feature(config, **options) -> Feature:
     return Feature("feature", config, **options)
 
@@ -121,9 +142,11 @@ class Feature(FittedRanker):
         column, sign = tried[chosen]
         names = train.feature_names
         self.best = {
-            "column": column + 1, "name": names[column] if names else str(column + 1), "sign": sign,
+            "column": column + 1,
+            "name": names[column] if names else str(column + 1),
+            "sign": sign,
             "train": None if np.isnan(values[chosen]) else values[chosen],
-        }  # fmt: skip
+        }
         return train.n_documents
 
     def _column(self, split: Split) -> int:

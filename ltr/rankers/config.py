@@ -12,9 +12,15 @@ from typing import Literal
 from ltr.errors import InputError
 
 __all__ = [
-    "HEADLINE", "ConditioningConfig", "DASALCConfig", "LinearConfig", "MLPConfig", "TrainingConfig",
-    "TransformerConfig", "rate",
-]  # fmt: skip
+    "HEADLINE",
+    "ConditioningConfig",
+    "DASALCConfig",
+    "LinearConfig",
+    "MLPConfig",
+    "TrainingConfig",
+    "TransformerConfig",
+    "rate",
+]
 
 HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by unless it is told otherwise
 

@@ -68,9 +68,15 @@ class NeuralRanker(FittedRanker):
             torch.cuda.reset_peak_memory_stats(device)
         self.transform = transforms.fit(settings.transform, job.train.features)
         batches = Batches(
-            job.train, cells=settings.cells, lists=settings.lists, list_size=settings.list_size or None, shuffle=True,
-            seed=job.seed, device=device, transform=self.transform,
-        )  # fmt: skip
+            job.train,
+            cells=settings.cells,
+            lists=settings.lists,
+            list_size=settings.list_size or None,
+            shuffle=True,
+            seed=job.seed,
+            device=device,
+            transform=self.transform,
+        )
         vali = None if job.vali is None else Batches(job.vali, device=device, transform=self.transform)
         with torch.random.fork_rng(devices=[]):  # the net is built on the CPU: the same weights on every device
             torch.manual_seed(seed_of("init", job.seed))
@@ -180,9 +186,18 @@ def pick_device(accelerator: str = "auto"):
 
 def _register(name: str, config: type, formula: str, source: str, independent: bool) -> None:
     @RANKERS.register(
-        name, formula=formula, source=source, config=config, training=TrainingConfig, kind="neural", needs_loss=True,
-        stochastic=True, independent=independent, equivariant=True, learns=True,
-    )  # fmt: skip
+        name,
+        formula=formula,
+        source=source,
+        config=config,
+        training=TrainingConfig,
+        kind="neural",
+        needs_loss=True,
+        stochastic=True,
+        independent=independent,
+        equivariant=True,
+        learns=True,
+    )
     def make(config, **options) -> NeuralRanker:
         return NeuralRanker(name, config, **options)
 
@@ -191,10 +206,16 @@ def _register(name: str, config: type, formula: str, source: str, independent: b
 _register("linear", LinearConfig, "s = w . x + b", "", independent=True)
 _register("mlp", MLPConfig, "s = w . h(x) + b, h fully connected layers", "", independent=True)
 _register(
-    "transformer", TransformerConfig, "s = w . norm(x + attention + feed-forward)",
-    "Pobrotyn et al. 2020, arXiv 2005.10084", independent=False,
-)  # fmt: skip
+    "transformer",
+    TransformerConfig,
+    "s = w . norm(x + attention + feed-forward)",
+    "Pobrotyn et al. 2020, arXiv 2005.10084",
+    independent=False,
+)
 _register(
-    "dasalc", DASALCConfig, "s = w . relu(h(x) + h(x) * a(list))",
-    "Qin et al., ICLR 2021; layers as in TF-Ranking's research code", independent=False,
-)  # fmt: skip
+    "dasalc",
+    DASALCConfig,
+    "s = w . relu(h(x) + h(x) * a(list))",
+    "Qin et al., ICLR 2021; layers as in TF-Ranking's research code",
+    independent=False,
+)

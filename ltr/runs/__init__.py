@@ -5,16 +5,26 @@ from __future__ import annotations
 from ltr.lazy import lazily
 
 _HOME = {
-    "DataConfig": "config", "LossChoice": "config", "MethodChoice": "config", "RankerChoice": "config",
-    "RunConfig": "config",
-    "config_hash": "config", "read_config": "config", "resolve": "config", "seeds": "config",
-    "Record": "record", "execute": "execute", "load_task": "load", "read_record": "record", "verify": "record",
-    "train_fleet": "stacked",
-    "join": "per_query", "per_query": "per_query", "to_frame": "per_query", "summarise": "per_query",
-    "read_scores": "scores", "write_scores": "scores",
-    "read_qrels": "trec", "read_run": "trec", "write_qrels": "trec", "write_run": "trec",
-}  # fmt: skip
-__all__ = sorted(_HOME)
+    "config": [
+        "DataConfig",
+        "LossChoice",
+        "MethodChoice",
+        "RankerChoice",
+        "RunConfig",
+        "config_hash",
+        "read_config",
+        "resolve",
+        "seeds",
+    ],
+    "record": ["Record", "read_record", "verify"],
+    "execute": ["execute"],
+    "load": ["load_task"],
+    "stacked": ["train_fleet"],
+    "per_query": ["join", "per_query", "summarise", "to_frame"],
+    "scores": ["read_scores", "write_scores"],
+    "trec": ["read_qrels", "read_run", "write_qrels", "write_run"],
+}
+__all__ = sorted(name for names in _HOME.values() for name in names)
 
 
 __getattr__ = lazily(__name__, _HOME)

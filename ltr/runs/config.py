@@ -23,9 +23,20 @@ from ltr.schema import bind, override, read_toml, to_dict
 from ltr.seeds import seed_of
 
 __all__ = [
-    "HEADLINE", "HYPERVOLUME", "DataConfig", "LossChoice", "MethodChoice", "RankerChoice", "RunConfig", "command",
-    "config_hash", "differences", "read_config", "resolve", "seeds",
-]  # fmt: skip
+    "HEADLINE",
+    "HYPERVOLUME",
+    "DataConfig",
+    "LossChoice",
+    "MethodChoice",
+    "RankerChoice",
+    "RunConfig",
+    "command",
+    "config_hash",
+    "differences",
+    "read_config",
+    "resolve",
+    "seeds",
+]
 
 HYPERVOLUME = "hypervolume"  # what selects a method: of its validation points, seen from the origin
 _MEASURES = ("nDCG@1", "nDCG@5", "nDCG@10", "AP", "RR")
@@ -127,10 +138,14 @@ class RunConfig:
 
 # Always said in the command of a run, by their short names.
 _ALWAYS = {
-    "data.name": "--data", "data.fold": "--fold", "data.objective": "--objective",
+    "data.name": "--data",
+    "data.fold": "--fold",
+    "data.objective": "--objective",
     "data.objectives": "--data.objectives",
-    "ranker.name": "--ranker", "loss.name": "--loss", "method.name": "--method",
-}  # fmt: skip
+    "ranker.name": "--ranker",
+    "loss.name": "--loss",
+    "method.name": "--method",
+}
 
 
 def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -250,9 +265,12 @@ def _with_method(config: RunConfig) -> RunConfig:
     if "ranker" in params:
         params["ranker_params"] = resolve_params(params["ranker"], params.get("ranker_params", {}))
     return replace(
-        config, method=replace(config.method, params=params), measures=tuple(repr(measure(m)) for m in asked),
-        select=HYPERVOLUME, preferences=_partition(config.preferences, len(names)),
-    )  # fmt: skip
+        config,
+        method=replace(config.method, params=params),
+        measures=tuple(repr(measure(m)) for m in asked),
+        select=HYPERVOLUME,
+        preferences=_partition(config.preferences, len(names)),
+    )
 
 
 def _partition(asked: int | None, m: int) -> int:

@@ -186,9 +186,13 @@ def _steps(
     kept = folder / trained.place(config)
     if not kept.is_dir():
         model, log = trained.fit(
-            config, task, record.seeds["run"], folder / "checkpoints", device,
+            config,
+            task,
+            record.seeds["run"],
+            folder / "checkpoints",
+            device,
             lambda *event: progress("fit", *event),
-        )  # fmt: skip
+        )
         keep(model, log, config, task, folder)
     # Scores come from what was saved: what a user loads later is what was measured.
     model = trained.load(kept, device)

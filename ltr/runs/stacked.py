@@ -108,9 +108,13 @@ def _train(waiting: Waiting, progress: Callable, task: Task | None, device: str)
         progress("data", 1, 1, task.fold)
     reset_peak_memory()
     trained = fit_fleet(
-        configs, task, [seeds(config)["run"] for config in configs], _checkpoints(waiting), device,
+        configs,
+        task,
+        [seeds(config)["run"] for config in configs],
+        _checkpoints(waiting),
+        device,
         lambda *event: progress("fit", *event),
-    )  # fmt: skip
+    )
     peak = peak_memory()
     for (config, folder, _), (model, log) in zip(waiting, trained, strict=True):
         keep(model, {**log, **peak}, config, task, folder)

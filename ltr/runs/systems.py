@@ -31,8 +31,16 @@ if TYPE_CHECKING:
     from .config import RunConfig
 
 __all__ = [
-    "PLACES", "fit", "fit_fleet", "fleet_key", "is_method", "load", "place", "reference_folder", "reference_hash",
-]  # fmt: skip
+    "PLACES",
+    "fit",
+    "fit_fleet",
+    "fleet_key",
+    "is_method",
+    "load",
+    "place",
+    "reference_folder",
+    "reference_hash",
+]
 
 PLACES = ("ranker", "method")  # the folder inside a run's
 
@@ -91,15 +99,25 @@ def fit_fleet(
     first = configs[0]
     members = [
         {
-            "ranker": config.ranker.name, "ranker_params": config.ranker.params, "loss": config.loss.name,
-            "loss_params": config.loss.params, "training": config.training, "seed": seed,
+            "ranker": config.ranker.name,
+            "ranker_params": config.ranker.params,
+            "loss": config.loss.name,
+            "loss_params": config.loss.params,
+            "training": config.training,
+            "seed": seed,
         }
         for config, seed in zip(configs, seeds, strict=True)
-    ]  # fmt: skip
+    ]
     return train_together(
-        task.train, task.vali, members, objective=(label_columns(first) or (None,))[0], select=first.select,
-        folder=checkpoints, accelerator=device, progress=progress,
-    )  # fmt: skip
+        task.train,
+        task.vali,
+        members,
+        objective=(label_columns(first) or (None,))[0],
+        select=first.select,
+        folder=checkpoints,
+        accelerator=device,
+        progress=progress,
+    )
 
 
 def load(folder: Path | str, device: str = "auto"):
@@ -134,9 +152,11 @@ def reference_folder(config: RunConfig) -> Path | None:
         raise InputError("the reference scorer's run is not finished", file=folder, came=record.status)
     if not (saved / "ranker.json").is_file():
         raise InputError(
-            "no reference scorer here", file=folder, expected="the run folder of a ranker, or a saved ranker",
+            "no reference scorer here",
+            file=folder,
+            expected="the run folder of a ranker, or a saved ranker",
             do="Train one on the same inputs: ltr train --ranker NAME with the same --data and --data.objectives",
-        )  # fmt: skip
+        )
     return saved
 
 
@@ -158,9 +178,12 @@ def _reference(config: RunConfig, task: Task, device: str):
     seen, there = getattr(base, "n_features", None), task.train.n_features
     if seen is not None and seen != there:
         raise InputError(
-            "the reference scorer was trained on other inputs", file=folder, expected=f"{there} features",
-            came=seen, do="Objectives leave the inputs: train it with the same --data.objectives",
-        )  # fmt: skip
+            "the reference scorer was trained on other inputs",
+            file=folder,
+            expected=f"{there} features",
+            came=seen,
+            do="Objectives leave the inputs: train it with the same --data.objectives",
+        )
     return base
 
 
@@ -207,9 +230,12 @@ def _fit_method(config: RunConfig, task: Task, seed: int, checkpoints: Path, dev
         )
     models = [{key: getattr(model, key, None) for key in ("best", "history", "cost")} for model in method.models]
     log = {
-        "seconds": clock.seconds, "models_trained": method.models_trained, "selection": {}, "models": models,
+        "seconds": clock.seconds,
+        "models_trained": method.models_trained,
+        "selection": {},
+        "models": models,
         "labelling": [o.name for o in labelling_of(task).objectives],
-    }  # fmt: skip
+    }
     return method, log
 
 

@@ -42,8 +42,11 @@ def rows(each: dict):
     n = s.shape[1]
     ordered = len(set(each["labels"])) == n
     yield "ranknet", {}, allrank.rankNet(s, y), ""
-    for scheme, name in (("lambdaRank_scheme", "lambdarank"), ("ndcgLoss2_scheme", "ndcgloss2"),
-                         ("ndcgLoss2PP_scheme", "ndcgloss2pp")):  # fmt: skip
+    for scheme, name in (
+        ("lambdaRank_scheme", "lambdarank"),
+        ("ndcgLoss2_scheme", "ndcgloss2"),
+        ("ndcgLoss2PP_scheme", "ndcgloss2pp"),
+    ):
         for k in (None, 3):
             how = {} if k is None else {"k": k, "truncation": "both"}
             yield name, how, allrank.lambdaLoss(s, y, weighing_scheme=scheme, k=k), ""
@@ -61,8 +64,10 @@ def rows(each: dict):
         yield "approxndcg", {"temperature": t}, value, "1 plus: allRank returns minus the measure"
         for k in (None, 2):
             how = {"temperature": t} | ({} if k is None else {"k": k})
-            both = [1 + f(s.float(), y.float(), temperature=t, k=k)
-                    for f in (allrank.neuralNDCG, allrank.neuralNDCG_transposed)]  # fmt: skip
+            both = [
+                1 + f(s.float(), y.float(), temperature=t, k=k)
+                for f in (allrank.neuralNDCG, allrank.neuralNDCG_transposed)
+            ]
             yield "neuralndcg", how, both[0], "1 plus: allRank returns minus the measure; float32"
             yield "neuralndcg", how, both[1], "the transposed form; 1 plus: allRank returns minus the measure; float32"
     share = allrank.bce(torch.sigmoid(s), y / 4)
@@ -93,8 +98,10 @@ def main() -> None:
     record = {
         "witness": f"allRank, commit {commit[:12]}, torch {torch.__version__}",
         "command": "PYTHONPATH=<a checkout of allegro/allRank> python tests/golden/ask_allrank.py",
-        "lists": LISTS, "answers": answers, "disagrees": disagrees,
-    }  # fmt: skip
+        "lists": LISTS,
+        "answers": answers,
+        "disagrees": disagrees,
+    }
     Path(__file__).with_name("losses_allrank.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

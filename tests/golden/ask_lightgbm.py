@@ -32,10 +32,18 @@ def leaves(scores: np.ndarray, labels: np.ndarray, groups: list[int], setting: d
     binning = {"min_data_in_bin": 1, "feature_pre_filter": False, "verbose": -1}
     data = lightgbm.Dataset(x, labels, group=groups, init_score=scores, params=binning)
     options = {
-        "objective": "lambdarank", "learning_rate": 1.0, "num_leaves": 2,
-        "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0.0, "lambda_l2": penalty, "boost_from_average": False,
-        "verbose": -1, "num_threads": 1, "deterministic": True, "seed": 0,
-    } | setting  # fmt: skip
+        "objective": "lambdarank",
+        "learning_rate": 1.0,
+        "num_leaves": 2,
+        "min_data_in_leaf": 1,
+        "min_sum_hessian_in_leaf": 0.0,
+        "lambda_l2": penalty,
+        "boost_from_average": False,
+        "verbose": -1,
+        "num_threads": 1,
+        "deterministic": True,
+        "seed": 0,
+    } | setting
     value = lightgbm.train(options, data, num_boost_round=1).predict(x, raw_score=True)
     inside, outside = value[half][0], value[~half][0]
     return None if inside == outside else (inside, outside)
@@ -68,8 +76,11 @@ def main() -> None:
     record = {
         "witness": f"lightgbm {lightgbm.__version__}, objective lambdarank",
         "command": "python tests/golden/ask_lightgbm.py",
-        "groups": groups, "scores": scores.tolist(), "labels": labels.tolist(), "answers": answers,
-    }  # fmt: skip
+        "groups": groups,
+        "scores": scores.tolist(),
+        "labels": labels.tolist(),
+        "answers": answers,
+    }
     Path(__file__).with_name("losses_lightgbm.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -141,14 +141,24 @@ def answers(case: dict) -> list[dict]:
         return float(np.mean([f(s[i], s[j], ref[i], ref[j], beta, *options) for i, j in pairs]))
 
     def margin(loss_type):
-        return float(np.mean([
-            modpo(s[i], s[j], ref[i], ref[j], beta, w, rewards[i, 1:], rewards[j, 1:], loss_type) for i, j in pairs
-        ]))  # fmt: skip
+        return float(
+            np.mean(
+                [
+                    modpo(s[i], s[j], ref[i], ref[j], beta, w, rewards[i, 1:], rewards[j, 1:], loss_type)
+                    for i, j in pairs
+                ]
+            )
+        )
 
     def two(adaptive, naive):
-        return float(np.mean([
-            mrpo(s[i], s[j], log_p1[i], log_p1[j], log_p2[i], log_p2[j], beta, 0.3, adaptive, naive) for i, j in pairs
-        ]))  # fmt: skip
+        return float(
+            np.mean(
+                [
+                    mrpo(s[i], s[j], log_p1[i], log_p1[j], log_p2[i], log_p2[j], beta, 0.3, adaptive, naive)
+                    for i, j in pairs
+                ]
+            )
+        )
 
     best_first = np.argsort(-y)
     ratios, sorted_labels = (s - ref)[best_first], y[best_first]
@@ -168,7 +178,8 @@ def answers(case: dict) -> list[dict]:
         ("minordpo", {}, mean(minordpo), "recalled"),
         *(
             ("mrpo", {"eta": 0.3, "clipping": clip, "form": form}, two(clip == "adaptive", form == "multi"), "read")
-            for clip in ("fixed", "adaptive") for form in ("mixed", "multi")
+            for clip in ("fixed", "adaptive")
+            for form in ("mixed", "multi")
         ),
         *opo,
         ("hinge-dpo", {}, opo_hinge(ratios, beta).mean(), "read"),
@@ -176,27 +187,38 @@ def answers(case: dict) -> list[dict]:
         ("lipo", {}, opo_lipo(ratios, sorted_labels, beta), "read"),
         # Public code descends minus the measure, the catalogue 1 minus it.
         ("approxndcg-dpo", {"temperature": 1 / 25}, 1 + opo_approx_ndcg(ratios, sorted_labels, beta), "read"),
-    ]  # fmt: skip
+    ]
     return [
-        {"loss": name, "params": {k: v if isinstance(v, str) else float(v) for k, v in params.items()},
-         "value": round(float(value), 10), "certainty": certainty}
+        {
+            "loss": name,
+            "params": {k: v if isinstance(v, str) else float(v) for k, v in params.items()},
+            "value": round(float(value), 10),
+            "certainty": certainty,
+        }
         for name, params, value, certainty in rows
-    ]  # fmt: skip
+    ]
 
 
 def cases() -> list[dict]:
     rng = np.random.default_rng(11)
     worked = {
-        "scores": [1.2, 0.4, 1.9, -0.3], "labels": [1.0, 3.0, 0.0, 2.0], "reference": [0.5, 0.5, 1.0, 0.0], "beta": 2.0,
+        "scores": [1.2, 0.4, 1.9, -0.3],
+        "labels": [1.0, 3.0, 0.0, 2.0],
+        "reference": [0.5, 0.5, 1.0, 0.0],
+        "beta": 2.0,
         "reference2": [0.1, 0.9, -0.4, 0.3],
-    }  # fmt: skip
+    }
     lists = [worked]
     for n, beta in ((2, 0.1), (5, 0.7), (7, 1.3)):
-        lists.append({
-            "scores": rng.normal(0, 1.5, n).round(3).tolist(), "labels": rng.permutation(n).astype(float).tolist(),
-            "reference": rng.normal(0, 1, n).round(3).tolist(), "reference2": rng.normal(0, 1, n).round(3).tolist(),
-            "beta": beta,
-        })  # fmt: skip
+        lists.append(
+            {
+                "scores": rng.normal(0, 1.5, n).round(3).tolist(),
+                "labels": rng.permutation(n).astype(float).tolist(),
+                "reference": rng.normal(0, 1, n).round(3).tolist(),
+                "reference2": rng.normal(0, 1, n).round(3).tolist(),
+                "beta": beta,
+            }
+        )
     for case in lists:
         case["preference"] = rng.dirichlet(np.ones(3)).round(3).tolist()
         case["rewards"] = rng.normal(size=(len(case["scores"]), 3)).round(3).tolist()

@@ -79,13 +79,17 @@ def main() -> None:
     answers: list[dict] = []
     for each in LISTS:
         for name, params, value, converted in rows(jnp.asarray(each["scores"]), each["labels"]):
-            answers.append({"loss": name, "params": params, "value": round(float(value), 9), "converted": converted}
-                           | {"list": LISTS.index(each)})  # fmt: skip
+            answers.append(
+                {"loss": name, "params": params, "value": round(float(value), 9), "converted": converted}
+                | {"list": LISTS.index(each)}
+            )
     version = importlib.metadata.version
     record = {
         "witness": f"rax {version('rax')}, jax {version('jax')}, float64",
-        "command": "python tests/golden/ask_rax.py", "lists": LISTS, "answers": answers,
-    }  # fmt: skip
+        "command": "python tests/golden/ask_rax.py",
+        "lists": LISTS,
+        "answers": answers,
+    }
     Path(__file__).with_name("losses_rax.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -216,9 +216,24 @@ def frontboard(
     labels = [v.label for v in suite.variants() if v.method == "dpo-ls"]
     yardstick = labels[0] if labels else ""
     board = Frontboard(
-        dataset, tuple(suite.objectives), measures, partition, lattice, points, yardstick, None, data, members,
-        values, resampled, seed_weights, data.values.shape[3], _blank(data), level, _true_volumes(points, partition),
-    )  # fmt: skip
+        dataset,
+        tuple(suite.objectives),
+        measures,
+        partition,
+        lattice,
+        points,
+        yardstick,
+        None,
+        data,
+        members,
+        values,
+        resampled,
+        seed_weights,
+        data.values.shape[3],
+        _blank(data),
+        level,
+        _true_volumes(points, partition),
+    )
     table = _table(results, board, found, scaled)
     return Frontboard(**{**board.__dict__, "table": table, "yardstick": yardstick if board.has(yardstick) else ""})
 
@@ -266,9 +281,10 @@ def cube(results: FrontResults, dataset: str, size: int) -> Cube:
         if bad.any():
             s, e = np.argwhere(bad)[0]
             raise InputError(
-                f"a front has a hole: {systems[s]}, seed {seeds[e]}, {name}", came=dataset,
+                f"a front has a hole: {systems[s]}, seed {seeds[e]}, {name}",
+                came=dataset,
                 expected=f"{size} preferences x {len(objectives)} objectives, all numbers",
-            )  # fmt: skip
+            )
     return data
 
 
@@ -289,9 +305,11 @@ def _places(frame, systems, seeds, objectives) -> tuple[np.ndarray, ...]:
         return column.map({name: i for i, name in enumerate(names)}).to_numpy(np.int64)
 
     return (
-        numbers(frame.system, systems), numbers(frame.seed, seeds), frame.preference.to_numpy(np.int64),
+        numbers(frame.system, systems),
+        numbers(frame.seed, seeds),
+        frame.preference.to_numpy(np.int64),
         numbers(frame.objective, objectives),
-    )  # fmt: skip
+    )
 
 
 def _per_query(frame, systems, seeds, objectives, size: int) -> np.ndarray:

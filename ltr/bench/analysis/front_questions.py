@@ -119,7 +119,7 @@ QUESTIONS = (
             _pair("COSMOS", "PHN-LS", claim="2103.13392 (recalled): at least as good, for less"),
         ),
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

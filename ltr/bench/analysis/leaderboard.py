@@ -229,11 +229,15 @@ def leaderboard(
         row["seed_sd"] = _seed_sd(values[(values.system == label) & (values.measure == measure)], rule)
         row["regret"] = means.get((BEST_POSSIBLE, measure), np.nan) - row["mean"]
         row |= {
-            "fit_seconds": done.fit_seconds.mean(), "step_seconds": done.train_step_seconds.mean(),
-            "documents_per_second": done.score_documents_per_second.mean(), "parameters": done.parameters.mean(),
+            "fit_seconds": done.fit_seconds.mean(),
+            "step_seconds": done.train_step_seconds.mean(),
+            "documents_per_second": done.score_documents_per_second.mean(),
+            "parameters": done.parameters.mean(),
             "peak_memory_bytes": done.peak_memory_bytes.max(),
-            "done": len(done), "planned": 0 if row["yardstick"] else len(mine), "note": _note(mine),
-        }  # fmt: skip
+            "done": len(done),
+            "planned": 0 if row["yardstick"] else len(mine),
+            "note": _note(mine),
+        }
         rows.append(row)
     complete = [s for s in labels if _complete(runs[runs.system == s]) and s in matrix and s != BEST_POSSIBLE]
     pairs = len(complete) * (len(complete) - 1) // 2
@@ -250,9 +254,21 @@ def leaderboard(
     counts = runs[runs.status == "done"].drop_duplicates("fold") if len(runs) else runs
     counted = values[values.measure == measure].drop_duplicates("fold").queries.sum()
     return Leaderboard(
-        dataset, measure, rule, table, everything, p, int(counts.test_queries.sum()), int(counted),
-        int(counts.test_blank.sum()), draws, patterns, level, alpha, exact,
-    )  # fmt: skip
+        dataset,
+        measure,
+        rule,
+        table,
+        everything,
+        p,
+        int(counts.test_queries.sum()),
+        int(counted),
+        int(counts.test_blank.sum()),
+        draws,
+        patterns,
+        level,
+        alpha,
+        exact,
+    )
 
 
 def _means(values: pd.DataFrame, rule: Rule) -> dict[tuple[str, str], float]:

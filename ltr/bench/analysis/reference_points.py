@@ -75,9 +75,10 @@ class TaskPoints:
                 raise InputError(f"{name} of {self.dataset} has the wrong length", expected=f"{m} numbers", came=found)
         if not all(a > b for a, b in zip(self.ideal, self.nadir, strict=True)):
             raise InputError(
-                f"the ideal point of {self.dataset} is not above its nadir", came=[self.ideal, self.nadir],
+                f"the ideal point of {self.dataset} is not above its nadir",
+                came=[self.ideal, self.nadir],
                 expected="objectives that differ: the model of one is not the best of another",
-            )  # fmt: skip
+            )
 
     @property
     def task(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -89,9 +90,15 @@ class TaskPoints:
         from ltr.fronts import ReferencePoints
 
         return ReferencePoints(
-            self.dataset, str(self.version), self.objectives, self.measures, self.ideal, self.nadir, self.random,
+            self.dataset,
+            str(self.version),
+            self.objectives,
+            self.measures,
+            self.ideal,
+            self.nadir,
+            self.random,
             self.payoff[0],
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -140,9 +147,11 @@ def points_of(
         if each.task == (dataset, tuple(objectives), tuple(measures)):
             return each
     raise InputError(
-        f"no reference points for {dataset} with {', '.join(objectives)}", file=path,
-        expected=f"a task with measures {', '.join(measures)}", do=f"Make them: {COMMAND} --results FOLDER",
-    )  # fmt: skip
+        f"no reference points for {dataset} with {', '.join(objectives)}",
+        file=path,
+        expected=f"a task with measures {', '.join(measures)}",
+        do=f"Make them: {COMMAND} --results FOLDER",
+    )
 
 
 def make_points(results: FrontResults, dataset: str, data: str | None = None) -> TaskPoints:
@@ -164,9 +173,10 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
     alone = [v.label for v in suite.variants() if v.method == _ALONE]
     if not alone:
         raise InputError(
-            "reference points come from single-objective models", expected=f"a system with method = {_ALONE!r}",
+            "reference points come from single-objective models",
+            expected=f"a system with method = {_ALONE!r}",
             came=[v.label for v in suite.variants()],
-        )  # fmt: skip
+        )
     lattice = lattice_of(len(suite.objectives), suite.preferences)
     arrays = cube(results, dataset, len(lattice))
     s = arrays.systems.index(alone[0])
@@ -183,9 +193,18 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
     )
     random, truth = _of_the_data(suite, dataset, measures_of(results, dataset), lattice, runs, data)
     return TaskPoints(
-        dataset, tuple(suite.objectives), measures_of(results, dataset), 1, _row(table.ideal), _row(table.nadir),
-        tuple(_row(r) for r in table.table), random, truth, suite.preferences if truth else 0, source,
-    )  # fmt: skip
+        dataset,
+        tuple(suite.objectives),
+        measures_of(results, dataset),
+        1,
+        _row(table.ideal),
+        _row(table.nadir),
+        tuple(_row(r) for r in table.table),
+        random,
+        truth,
+        suite.preferences if truth else 0,
+        source,
+    )
 
 
 def make_all(
@@ -210,9 +229,11 @@ def make_all(
     folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/fronts-*"))
     if not folders:
         raise InputError(
-            "no results of fronts here", file=paths.suites() / "results", expected="folders fronts-*",
+            "no results of fronts here",
+            file=paths.suites() / "results",
+            expected="folders fronts-*",
             do="Run the suites (ltr bench run fronts-synthetic2, ...) and name their folders",
-        )  # fmt: skip
+        )
     found = []
     for results in (load_front_results(folder) for folder in folders):
         found += [make_points(results, each, (data or {}).get(each)) for each in results.suite.datasets]
@@ -271,10 +292,12 @@ def update_points(
             said[new.dataset] = f"version {old.version} stays: the same numbers"
         elif not new_version:
             raise InputError(
-                f"the reference points of {new.dataset} came out differently from version {old.version}", file=path,
-                expected=_changed(old, old, new), came=_changed(new, old, new),
+                f"the reference points of {new.dataset} came out differently from version {old.version}",
+                file=path,
+                expected=_changed(old, old, new),
+                came=_changed(new, old, new),
                 do="Every normalised hypervolume of the task depends on them. If that is meant: --new-version",
-            )  # fmt: skip
+            )
         else:
             there[new.task] = replace(new, version=old.version + 1)
             said[new.dataset] = f"version {old.version + 1}, was {old.version}: {_changed(new, old, new)}"

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     from ltr.runs import Record
 
 __all__ = [
-    "COST", "KEYS", "FoundRun", "find_runs", "read_facts", "read_frame", "tidy_folder", "write_facts", "write_frame",
-]  # fmt: skip
+    "COST",
+    "KEYS",
+    "FoundRun",
+    "find_runs",
+    "read_facts",
+    "read_frame",
+    "tidy_folder",
+    "write_facts",
+    "write_frame",
+]
 
 KEYS = ("dataset", "system", "fold", "seed")
 COST = (
@@ -86,9 +94,11 @@ def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
     missing = [name for name in files if not (folder / name).is_file()]
     if len(missing) == len(files):
         raise InputError(
-            "no results of a suite here", file=folder, expected="the folder of a suite that ran, or of its results",
+            "no results of a suite here",
+            file=folder,
+            expected="the folder of a suite that ran, or of its results",
             do="Run one: ltr bench run SUITE --out FOLDER",
-        )  # fmt: skip
+        )
     if missing:
         raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
     return folder

@@ -59,9 +59,11 @@ def fronts_page(
     folders = [Path(f) for f in folders] or sorted(places.suites().glob("results/fronts-*"))
     if not folders:
         raise InputError(
-            "no results of fronts here", file=places.suites() / "results", expected="folders fronts-*",
+            "no results of fronts here",
+            file=places.suites() / "results",
+            expected="folders fronts-*",
             do="Run the suites (ltr bench run fronts-synthetic2, ...) and name their folders",
-        )  # fmt: skip
+        )
     to = places.suites() if to is None else Path(to)
     suites, tasks, boards = [], [], []
     for results in (load_front_results(folder) for folder in folders):
@@ -155,9 +157,11 @@ def _question(question, boards: Sequence[Frontboard]) -> dict[str, Any]:
         rows.append(row)
     answers = [f"{comparison.text}: {tally(members)}." for comparison, members in groups.items()]
     return {
-        "title": question.title, "text": question.text, "answers": answers,
+        "title": question.title,
+        "text": question.text,
+        "answers": answers,
         "table": markdown_table(rows, left=("is ... ?", "said by", *titles.values())) if rows else "",
-    }  # fmt: skip
+    }
 
 
 def _targets(boards: Sequence[Frontboard]) -> str:
@@ -217,9 +221,12 @@ def _quality(board: Frontboard) -> str:
             text["of true, above 0"] = f"{row.share_zero:.1%}" if ranked else ""
             text["of true"] = f"{row.share_normalised:.1%}" if ranked else ""
         text |= {
-            "IGD+": number(row.igd, 4), "epsilon": number(row.epsilon, 4), "front": number(row.front, 1),
-            "outside": number(row.outside, 1), "note": row.note,
-        }  # fmt: skip
+            "IGD+": number(row.igd, 4),
+            "epsilon": number(row.epsilon, 4),
+            "front": number(row.front, 1),
+            "outside": number(row.outside, 1),
+            "note": row.note,
+        }
         rows.append(text)
     return markdown_table(rows, left=("system", "note"))
 

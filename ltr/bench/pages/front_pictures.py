@@ -66,9 +66,16 @@ def of_board(board: Frontboard, title: str) -> Drawn:
         volumes[row.system] = board.values["hypervolume"][s, seeds]
         seconds[row.system] = row.fit_seconds
     return Drawn(
-        title, board.objectives, board.measures, fronts, volumes, seconds, "normalised hypervolume",
-        len(board.cube.seeds), board.points.payoff[0],
-    )  # fmt: skip
+        title,
+        board.objectives,
+        board.measures,
+        fronts,
+        volumes,
+        seconds,
+        "normalised hypervolume",
+        len(board.cube.seeds),
+        board.points.payoff[0],
+    )
 
 
 def fronts_picture(
@@ -120,9 +127,14 @@ def cost_picture(
     seconds = np.array([drawn.seconds[s] for s in systems])
     named = [s for s in named if s in drawn.fronts] or list(drawn.fronts)[:MOST]
     figure = cost_picture(
-        systems, seconds, [drawn.volumes[s] for s in systems], title=drawn.title, label=drawn.label,
-        numbers=_numbers(drawn, numbers), named=None if len(systems) <= NAMED else named,
-    )  # fmt: skip
+        systems,
+        seconds,
+        [drawn.volumes[s] for s in systems],
+        title=drawn.title,
+        label=drawn.label,
+        numbers=_numbers(drawn, numbers),
+        named=None if len(systems) <= NAMED else named,
+    )
     # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
     best, cheap = -np.inf, []
     for system in sorted(systems, key=lambda s: drawn.seconds[s]):

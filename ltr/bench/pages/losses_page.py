@@ -120,9 +120,11 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
     folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/losses-*"))
     if not folders:
         raise InputError(
-            "no results of losses here", file=paths.suites() / "results", expected="folders losses-*",
+            "no results of losses here",
+            file=paths.suites() / "results",
+            expected="folders losses-*",
             do="Run the suites (ltr bench run losses-mq2008, ...) and name their folders",
-        )  # fmt: skip
+        )
     found = [load_results(folder) for folder in folders]
     cells = [cell for results in found for cell in cells_of(results, draws)]
     if not cells:

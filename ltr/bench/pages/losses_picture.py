@@ -77,9 +77,15 @@ def _panel(ax, cell: Cell, families: list[str], family, marks: dict) -> list[str
         if row.baseline and row.mean >= floor:
             ax.axhline(row.mean, color=SOFT, linewidth=0.8, linestyle=":")
             ax.annotate(
-                row.system, (1, row.mean), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", fontsize=6, color=SOFT,
-            )  # fmt: skip
+                row.system,
+                (1, row.mean),
+                (-2, 2),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                fontsize=6,
+                color=SOFT,
+            )
     below = [f"{labels[i]} {y[i]:.2f}" for i in np.argsort(-y) if y[i] < floor]
     if below:
         text = "below: " + ", ".join(below)

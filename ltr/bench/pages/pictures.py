@@ -173,9 +173,15 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
         for x, row in zip(seconds, table.itertuples(), strict=True):
             n, ranker = numbers[row.system], rankers.get(row.system, row.system)
             ax.plot(
-                x, row.mean, MARKERS[n], color=PALETTE[n], markersize=7, linestyle="none",
-                markerfacecolor="none" if row.baseline else PALETTE[n], label=None if ranker in named else ranker,
-            )  # fmt: skip
+                x,
+                row.mean,
+                MARKERS[n],
+                color=PALETTE[n],
+                markersize=7,
+                linestyle="none",
+                markerfacecolor="none" if row.baseline else PALETTE[n],
+                label=None if ranker in named else ranker,
+            )
             named.add(ranker)
         front = cheapest(seconds, table["mean"].to_numpy())
         if front:

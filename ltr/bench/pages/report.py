@@ -120,9 +120,13 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
     from ltr.atomic import whole_file
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=".html" in template,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=".html" in template,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     with whole_file(path) as beside:
         beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")

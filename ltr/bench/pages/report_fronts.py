@@ -212,9 +212,15 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
     table = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective").set_index("objective")
     measures = [str(table.measure[o]) for o in results.suite.objectives] if len(table) else []
     drawn = Drawn(
-        dataset, results.suite.objectives, measures, {s: points[s] for s in ranked}, volumes, seconds,
-        "hypervolume above 0", max((len(v) for v in volumes.values()), default=0),
-    )  # fmt: skip
+        dataset,
+        results.suite.objectives,
+        measures,
+        {s: points[s] for s in ranked},
+        volumes,
+        seconds,
+        "hypervolume above 0",
+        max((len(v) for v in volumes.values()), default=0),
+    )
     return rows, "", caption, drawn
 
 

@@ -23,8 +23,16 @@ from .grids import grid_points
 from .suite import Suite, Variant, slug
 
 __all__ = [
-    "Candidate", "Job", "candidates", "choose", "dataset_slug", "fleets", "folds_of", "main_jobs", "tuning_jobs",
-]  # fmt: skip
+    "Candidate",
+    "Job",
+    "candidates",
+    "choose",
+    "dataset_slug",
+    "fleets",
+    "folds_of",
+    "main_jobs",
+    "tuning_jobs",
+]
 
 
 SHARED = "shared"  # one choice for all folds

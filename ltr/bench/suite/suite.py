@@ -378,9 +378,12 @@ def _with_objectives(suite: Suite, file: Path | None) -> Suite:
             "preferences are multiples of 1/H", file=file, expected="H of 1 or more", came=suite.preferences
         )
     return replace(
-        suite, measures=tuple(repr(measure(each)) for each in measures), headline=HYPERVOLUME, select=HYPERVOLUME,
+        suite,
+        measures=tuple(repr(measure(each)) for each in measures),
+        headline=HYPERVOLUME,
+        select=HYPERVOLUME,
         preferences=suite.preferences or PARTITIONS[m],
-    )  # fmt: skip
+    )
 
 
 def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

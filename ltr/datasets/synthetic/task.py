@@ -7,7 +7,7 @@
 Shape: 136 columns of the kinds of web data (counts, tf-idf-like sums, ratios, log-probabilities, heavy tails to 1e7 and
 beyond, flags, near-copies, query statistics, a constant); list lengths log-normal with median 104, up to 900;
 grades 0-4 in shares of about 52/32/13/2/1 %; about 3 % of the queries without a relevant document. The laws stand in
-generator.py (features to utilities) and oracle.py (utilities to grades, and what is optimal); `task.facts["truth"]` answers.
+generator.py (features to utilities) and oracle.py (utilities to grades, the optimum); `task.facts["truth"]` answers.
 
 600 queries are the default because a laptop's two cores then train a linear ranker, an MLP, a list transformer and a
 booster within three minutes, and 120 test lists still tell them apart.

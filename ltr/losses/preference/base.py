@@ -35,12 +35,17 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
-from ltr.errors import InputError, near_miss, unknown_name
-from ltr.losses.base import LOSSES, Loss, Needs, parameters, reduce
+from ltr.errors import InputError, unknown_name
+from ltr.losses.base import LOSSES, Loss, Needs, reduce
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
-PREFERENCE_LOSSES = Catalogue("preference loss")
+_FAMILIES = ("pairs", "modpo", "hpo", "mallows", "spo", "mrpo")
+PREFERENCE_LOSSES = Catalogue(
+    "preference loss",
+    [f"ltr.losses.preference.{family}" for family in _FAMILIES],
+    shared=(*LOSSES.shared, "reference", "margins"),
+)
 _SUFFIX = "-dpo"
 # True of s because true of u; a bound is one on the ranking by u.
 _KEPT = ("needs", "shift_invariant", "convex", "ordinal", "stochastic", "surrogate", "wraps", "memory")
@@ -122,7 +127,7 @@ class PreferenceLoss:
         """Which lists count: "document", "gain" or "pair"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
-            return fill()[1][self.params[wraps]].claims["needs"]
+            return LOSSES[self.params[wraps]].claims["needs"]
         return self.entry.claims["needs"]
 
     def __call__(
@@ -149,30 +154,19 @@ class PreferenceLoss:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
-def fill() -> tuple[Catalogue, Catalogue]:
-    """Both catalogues with every family in them, also in a worker process that imported nothing else."""
-    from ltr.losses import LOSSES as losses
-
-    from . import hpo, mallows, modpo, mrpo, pairs, spo  # noqa: F401  they register
-
-    return PREFERENCE_LOSSES, losses
-
-
 def preference_losses() -> list[str]:
     """Every name `preference_loss` knows: what is registered here, then the losses of the catalogue on u."""
-    preference, losses = fill()
-    return [*preference.names(), *(n + _SUFFIX for n in losses.names() if n + _SUFFIX not in preference)]
+    return [*PREFERENCE_LOSSES.names(), *(n + _SUFFIX for n in LOSSES.names() if n + _SUFFIX not in PREFERENCE_LOSSES)]
 
 
 @functools.cache
 def _entry(name: str) -> Entry:
-    preference, losses = fill()
-    if name in preference:
-        return preference[name]
+    if name in PREFERENCE_LOSSES:
+        return PREFERENCE_LOSSES[name]
     base = name.removesuffix(_SUFFIX)
-    if base == name or base not in losses:
+    if base == name or base not in LOSSES:
         raise unknown_name("preference loss", name, preference_losses())
-    return _on_rewards(losses[base])
+    return _on_rewards(LOSSES[base])
 
 
 def _on_rewards(base: Entry) -> Entry:
@@ -186,18 +180,19 @@ def _on_rewards(base: Entry) -> Entry:
         return base.function(u, labels, where, weights=weights, generator=generator, **params)
 
     shared = [p for p in inspect.signature(function, follow_wrapped=False).parameters.values() if p.name != "params"]
-    function.__signature__ = inspect.Signature([*shared, *parameters(base.function).values()])
+    function.__signature__ = inspect.Signature([*shared, *base.parameters.values()])
     given = {"reference": "Tensor | None", "margins": "Tensor | None", "beta": "float | Tensor"}
     function.__annotations__ = {**base.function.__annotations__, **given}
     claims = {k: v for k, v in base.claims.items() if k in _KEPT}
     formula = f"{base.formula}; s replaced by u = beta (s - s_ref) - margins"
-    return Entry(base.name + _SUFFIX, function, formula, base.source, claims)
+    return Entry(
+        base.name + _SUFFIX, function, formula, base.source, claims, PREFERENCE_LOSSES.kind, PREFERENCE_LOSSES.shared
+    )
 
 
 def own_parameters(name: str) -> dict[str, inspect.Parameter]:
     """The parameters of a preference loss beyond the vocabulary; tensors such as beta are among them."""
-    shared = ("reference", "margins")
-    return {k: p for k, p in parameters(_entry(name).function).items() if k not in shared}
+    return _entry(name).parameters
 
 
 def preference_loss(name: str, **params) -> PreferenceLoss:
@@ -213,15 +208,7 @@ def preference_loss(name: str, **params) -> PreferenceLoss:
     >>> preference_loss("listmle-dpo", beta=2.0, normalise="none")(s, y, reference=s_ref)
     tensor(6.5189)
     """
-    known = own_parameters(name)
-    for key in params:
-        if key not in known:
-            hit = near_miss(key, known)
-            raise InputError(
-                f"preference loss {name!r} has no parameter {key!r}",
-                do=(f"Did you mean {hit!r}? " if hit else "") + f"It has: {', '.join(known)}",
-            )
-    bound = PreferenceLoss(name, dict(params))
+    bound = PreferenceLoss(name, _entry(name).bind(params))
     # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
     if not any(isinstance(value, Tensor) for value in params.values()):
         try:
@@ -245,6 +232,6 @@ def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params) -> PreferenceLos
     listnet-dpo(beta=2.0, target='lin')
     """
     name, bound = (loss.name, loss.params) if isinstance(loss, Loss) else (loss, {})
-    if name not in fill()[1]:
+    if name not in LOSSES:
         raise unknown_name("loss", name, LOSSES.names())
     return preference_loss(name + _SUFFIX, **{"beta": beta, **bound, **params})

@@ -143,18 +143,37 @@ class ConditionedRanker:
         self.objectives, self.n_features = train.objectives, train.n_features
         shown = np.full((1, m), 1 / m) if preferences is None else preferences
         job = ConditionedJob(
-            train, vali, 0, criterion, "", self.seed, None if folder is None else Path(folder), progress, 1,
-            accelerator, measures=tuple(measures or (HEADLINE,) * m), quality=quality,
-            preferences=np.asarray(shown, np.float32), beta=beta, references=references, controls=tuple(controls),
-        )  # fmt: skip
+            train,
+            vali,
+            0,
+            criterion,
+            "",
+            self.seed,
+            None if folder is None else Path(folder),
+            progress,
+            1,
+            accelerator,
+            measures=tuple(measures or (HEADLINE,) * m),
+            quality=quality,
+            preferences=np.asarray(shown, np.float32),
+            beta=beta,
+            references=references,
+            controls=tuple(controls),
+        )
         settings, device = self.training, pick_device(accelerator)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self.transform = transforms.fit(settings.transform, train.features)
         batches = Batches(
-            train, cells=settings.cells, lists=settings.lists, list_size=settings.list_size or None, shuffle=True,
-            seed=self.seed, device=device, transform=self.transform,
-        )  # fmt: skip
+            train,
+            cells=settings.cells,
+            lists=settings.lists,
+            list_size=settings.list_size or None,
+            shuffle=True,
+            seed=self.seed,
+            device=device,
+            transform=self.transform,
+        )
         judged = None if vali is None else Batches(vali, device=device, transform=self.transform)
         with torch.random.fork_rng(devices=[]):  # built on the CPU: the same weights on every device
             torch.manual_seed(seed_of("init", self.seed))
@@ -225,11 +244,19 @@ class ConditionedRanker:
         if self.net is None:
             raise InputError("this conditioned ranker is not fitted, there is nothing to save")
         facts = {
-            "format": _FORMAT, "name": self.name, "config": to_dict(self.config),
-            "conditioning": to_dict(self.conditioning), "training": to_dict(self.training), "scale": self.scale,
-            "seed": self.seed, "objectives": self.objectives, "n_features": self.n_features, "best": self.best,
-            "history": self.history, "cost": self.cost,
-        }  # fmt: skip
+            "format": _FORMAT,
+            "name": self.name,
+            "config": to_dict(self.config),
+            "conditioning": to_dict(self.conditioning),
+            "training": to_dict(self.training),
+            "scale": self.scale,
+            "seed": self.seed,
+            "objectives": self.objectives,
+            "n_features": self.n_features,
+            "best": self.best,
+            "history": self.history,
+            "cost": self.cost,
+        }
         with whole_folder(folder, _MARK) as into:
             torch.save({k: v.cpu() for k, v in self.net.state_dict().items()}, into / "weights.pt")
             self.transform.save(into / "transform.npz")
@@ -246,9 +273,13 @@ class ConditionedRanker:
         facts = read_facts(folder, _MARK, _FORMAT)
         path = folder / _MARK
         ranker = cls(
-            facts["name"], facts["config"], bind(ConditioningConfig, facts["conditioning"], file=path),
-            bind(TrainingConfig, facts["training"], file=path), facts["scale"], facts["seed"],
-        )  # fmt: skip
+            facts["name"],
+            facts["config"],
+            bind(ConditioningConfig, facts["conditioning"], file=path),
+            bind(TrainingConfig, facts["training"], file=path),
+            facts["scale"],
+            facts["seed"],
+        )
         for key in ("n_features", "best", "history", "cost"):
             setattr(ranker, key, facts[key])
         ranker.objectives = tuple(facts["objectives"])
@@ -266,11 +297,19 @@ class ConditionedRanker:
         for array in (*job.references, job.preferences, *(() if weights is None else map(_numpy, weights.values()))):
             digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
         facts = {
-            "net": self.name, "config": to_dict(self.config), "conditioning": to_dict(self.conditioning),
-            "training": to_dict(self.training), "scale": self.scale, "criterion": repr(job.loss), "seed": job.seed,
-            "measures": job.measures, "beta": job.beta, "controls": job.controls, "arrays": digest.hexdigest(),
+            "net": self.name,
+            "config": to_dict(self.config),
+            "conditioning": to_dict(self.conditioning),
+            "training": to_dict(self.training),
+            "scale": self.scale,
+            "criterion": repr(job.loss),
+            "seed": job.seed,
+            "measures": job.measures,
+            "beta": job.beta,
+            "controls": job.controls,
+            "arrays": digest.hexdigest(),
             "data": [_fingerprint(split) for split in (job.train, job.vali) if split is not None],
-        }  # fmt: skip
+        }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -70,11 +70,18 @@ class BaggedConfig:
 
 # `independent` is a fact of the base, and here of the default one.
 @RANKERS.register(
-    "bagged", formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
+    "bagged",
+    formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
     source="Breiman, Machine Learning 24 (1996), bagging; queries as the units of the bootstrap",
-    config=BaggedConfig, training=TrainingConfig, kind="ensemble", needs_loss=True,
-    stochastic=True, independent=True, equivariant=True, learns=True,
-)  # fmt: skip
+    config=BaggedConfig,
+    training=TrainingConfig,
+    kind="ensemble",
+    needs_loss=True,
+    stochastic=True,
+    independent=True,
+    equivariant=True,
+    learns=True,
+)
 def _bagged(config, **options) -> BaggedRanker:
     return BaggedRanker("bagged", config, **options)
 
@@ -124,10 +131,17 @@ class BaggedRanker(FittedRanker):
         times = np.stack([drawn(job.train.n_queries, seed) for seed in seeds])
         for group in [slice(None)] if c.fleet else [slice(b, b + 1) for b in range(c.members)]:
             fit_fleet(
-                models[group], job.train, job.vali, objective=job.train.objectives[job.objective], select=job.select,
-                times=times[group], order=c.order, progress=job.progress, accelerator=job.accelerator,
+                models[group],
+                job.train,
+                job.vali,
+                objective=job.train.objectives[job.objective],
+                select=job.select,
+                times=times[group],
+                order=c.order,
+                progress=job.progress,
+                accelerator=job.accelerator,
                 folder=job.folder if job.folder is None or c.fleet else _member(job.folder, group.start),
-            )  # fmt: skip
+            )
         self.models = models
         epoch, loss = max(len(m.history) for m in models), float(np.mean([m.history[-1]["loss"] for m in models]))
         vali = None if job.vali is None else job.measure(self._score(job.vali))

@@ -245,6 +245,8 @@ class GroupedAttention(nn.Module):
 
 
 _FORMS = {
-    nn.Linear: GroupedLinear, nn.LayerNorm: GroupedLayerNorm, MaskedBatchNorm: GroupedBatchNorm,
+    nn.Linear: GroupedLinear,
+    nn.LayerNorm: GroupedLayerNorm,
+    MaskedBatchNorm: GroupedBatchNorm,
     Attention: GroupedAttention,
-}  # fmt: skip
+}

@@ -122,16 +122,25 @@ def fit_fleet(
         shown = _preferences(preferences, len(rankers), len(train.objectives))
         jobs = _conditioned_jobs(train, vali, shown, measures, quality, references, controls, accelerator)
         facts = {
-            "criterion": repr(criterion), "measures": jobs[0].measures, "controls": jobs[0].controls,
-            "conditioning": to_dict(first.conditioning), "scale": first.scale,
-        }  # fmt: skip
+            "criterion": repr(criterion),
+            "measures": jobs[0].measures,
+            "controls": jobs[0].controls,
+            "conditioning": to_dict(first.conditioning),
+            "scale": first.scale,
+        }
         judge = lambda scores, members: _judged(jobs, scores, members)  # noqa: E731
         arrays = (*references, shown, *(() if weights is None else map(_numpy, weights.values())))
     transform = transforms.fit(settings.transform, train.features)
     batches = Batches(
-        train, cells=settings.cells, lists=settings.lists, list_size=settings.list_size or None, shuffle=True,
-        seed=first.seed, device=device, transform=transform,
-    )  # fmt: skip
+        train,
+        cells=settings.cells,
+        lists=settings.lists,
+        list_size=settings.list_size or None,
+        shuffle=True,
+        seed=first.seed,
+        device=device,
+        transform=transform,
+    )
     documents, judged = batches.n_documents, None if vali is None else Batches(vali, device=device, transform=transform)
     for ranker in rankers:
         ranker.transform, ranker.n_features = transform, train.n_features
@@ -147,16 +156,34 @@ def fit_fleet(
         found = dict(zip(orders, (ranker.seed for ranker in rankers), strict=True))
         batches = SideBySide([batches.with_seed(found[i]) for i in range(len(found))])
     job = FleetJob(
-        train, vali, column, criterion, select, first.seed, folder, progress, 1, accelerator,
-        judge=judge, seeds=tuple(ranker.seed for ranker in rankers),
+        train,
+        vali,
+        column,
+        criterion,
+        select,
+        first.seed,
+        folder,
+        progress,
+        1,
+        accelerator,
+        judge=judge,
+        seeds=tuple(ranker.seed for ranker in rankers),
         rates=tuple(ranker.training.learning_rate for ranker in rankers),
-        references=references, orders=orders, trainings=trainings, times=times,
-    )  # fmt: skip
+        references=references,
+        orders=orders,
+        trainings=trainings,
+        times=times,
+    )
     facts |= {
-        "fleet": first.name, "config": to_dict(first.config), "training": to_dict(settings), "seeds": job.seeds,
-        "rates": job.rates, "squads": [len(squad.members) for squad in squads], "arrays": _digest(arrays),
+        "fleet": first.name,
+        "config": to_dict(first.config),
+        "training": to_dict(settings),
+        "seeds": job.seeds,
+        "rates": job.rates,
+        "squads": [len(squad.members) for squad in squads],
+        "arrays": _digest(arrays),
         "data": [_fingerprint(split) for split in (train, vali) if split is not None],
-    }  # fmt: skip
+    }
     if plain:
         facts |= {"decays": [each.weight_decay for each in trainings], "orders": orders}
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -208,9 +235,9 @@ def fleet_scores(rankers: Sequence[Any], split: Split, *, reference=None):
         raise InputError("fitted on other features", expected=expected, came=split.n_features)
     if len(rankers) == 1 or not all(_same(first.transform, ranker.transform) for ranker in rankers):
         one = np.eye(len(split.objectives) if plain else len(first.objectives))[:1]
-        return torch.stack([
-            r.score_tensor(split) if plain else r.score_tensor(split, one, reference=reference)[0] for r in rankers
-        ])  # fmt: skip
+        return torch.stack(
+            [r.score_tensor(split) if plain else r.score_tensor(split, one, reference=reference)[0] for r in rankers]
+        )
     device = first.device
     scale, augmented = (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
     squads = [squad.eval() for squad in squads_of([_inner(each) for each in rankers], scale, augmented, device)]
@@ -314,11 +341,24 @@ def _conditioned_jobs(train, vali, shown, measures, quality, references, control
     measures = tuple(measures or (HEADLINE,) * len(train.objectives))
     return [
         ConditionedJob(
-            train, vali, 0, None, "", 0, None, None, 1, accelerator, measures=measures, quality=quality,
-            preferences=w[None], references=references, controls=tuple(controls),
+            train,
+            vali,
+            0,
+            None,
+            "",
+            0,
+            None,
+            None,
+            1,
+            accelerator,
+            measures=measures,
+            quality=quality,
+            preferences=w[None],
+            references=references,
+            controls=tuple(controls),
         )
         for w in shown
-    ]  # fmt: skip
+    ]
 
 
 def _digest(arrays) -> str:

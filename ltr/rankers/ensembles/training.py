@@ -198,9 +198,13 @@ class FleetModule(ListModule):
                     self.noise[i] = self._noise()
                 with torch.autocast(self.device.type, enabled=False):
                     loss = self.net.criterion(
-                        scores.unsqueeze(1), batch.labels, batch.where, [i], generators=[self.generators[i]],
+                        scores.unsqueeze(1),
+                        batch.labels,
+                        batch.where,
+                        [i],
+                        generators=[self.generators[i]],
                         **self._drawn(batch, torch.tensor([[i]])),
-                    )  # fmt: skip
+                    )
                     loss.sum().backward()
                 losses.append(loss.detach())
             self.total.index_add_(0, rows, torch.cat(losses))
@@ -217,9 +221,14 @@ class FleetModule(ListModule):
             scores = squad(batch.features, batch.where, reference)
             with torch.autocast(self.device.type, enabled=False):
                 losses = self.net.criterion(
-                    scores, batch.labels, batch.where, squad.members, reference=reference,
-                    generators=[self.generators[i] for i in squad.members], **self._drawn(batch, rows.unsqueeze(1)),
-                )  # fmt: skip
+                    scores,
+                    batch.labels,
+                    batch.where,
+                    squad.members,
+                    reference=reference,
+                    generators=[self.generators[i] for i in squad.members],
+                    **self._drawn(batch, rows.unsqueeze(1)),
+                )
                 losses.sum().backward()
             self.total.index_add_(0, rows, losses.detach())
         return self.total.sum()
@@ -244,8 +253,9 @@ class FleetModule(ListModule):
             optimizer.step(closure=optimizer_closure)
             return
         # A step of sgd, adam or adamw is proportional to its learning rate: take the largest, and a share of it.
-        parameters = [(p, ratio) for squad, ratio in zip(self.net.parts(), self.ratios, strict=True)
-                      for p in squad.parameters()]  # fmt: skip
+        parameters = [
+            (p, ratio) for squad, ratio in zip(self.net.parts(), self.ratios, strict=True) for p in squad.parameters()
+        ]
         before = [p.detach().clone() for p, _ in parameters]
         optimizer.step(closure=optimizer_closure)
         with torch.no_grad():

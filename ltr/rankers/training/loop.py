@@ -92,9 +92,10 @@ class State:
         state = cls(**torch.load(path, map_location="cpu", weights_only=True))
         if state.identity != identity:
             raise InputError(
-                "this checkpoint belongs to another training", file=path,
+                "this checkpoint belongs to another training",
+                file=path,
                 do="Delete it to start anew, or train into another folder",
-            )  # fmt: skip
+            )
         return state
 
 

@@ -223,8 +223,9 @@ class TreeRanker(FittedRanker):
         if labels.max() > largest:
             raise InputError(
                 f"objective {self.config.objective!r} takes grades up to {largest} (gain 2^y - 1)",
-                came=float(labels.max()), do=way_out,
-            )  # fmt: skip
+                came=float(labels.max()),
+                do=way_out,
+            )
 
     def _write(self, folder: Path) -> Mapping[str, Any]:
         self.model.save_model(str(folder / self.file))
@@ -245,9 +246,17 @@ def _register(name: str, cls: type, config: type, formula: str, source: str, sto
     """`stochastic`: whether the seed matters under the default config."""
 
     @RANKERS.register(
-        name, formula=formula, source=source, config=config, kind="trees", needs_loss=False, stochastic=stochastic,
-        independent=True, equivariant=True, learns=True,
-    )  # fmt: skip
+        name,
+        formula=formula,
+        source=source,
+        config=config,
+        kind="trees",
+        needs_loss=False,
+        stochastic=stochastic,
+        independent=True,
+        equivariant=True,
+        learns=True,
+    )
     def make(config, **options) -> TreeRanker:
         return cls(name, config, **options)
 
@@ -265,21 +274,34 @@ class LightGBM(TreeRanker):
         truncation = {"lambdarank_truncation_level": c.truncation} if c.objective == "lambdarank" else {}
         bagging = {"bagging_fraction": c.bagging_fraction, "bagging_freq": 1} if c.bagging_fraction < 1 else {}
         return {
-            "objective": c.objective, "metric": "none", "learning_rate": c.learning_rate, "num_leaves": c.leaves,
-            "min_data_in_leaf": c.min_data_in_leaf, "min_sum_hessian_in_leaf": c.min_sum_hessian, "max_bin": c.max_bin,
-            "feature_fraction": c.feature_fraction, "lambda_l2": c.l2, **truncation, **bagging,
-            "seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1,
+            "objective": c.objective,
+            "metric": "none",
+            "learning_rate": c.learning_rate,
+            "num_leaves": c.leaves,
+            "min_data_in_leaf": c.min_data_in_leaf,
+            "min_sum_hessian_in_leaf": c.min_sum_hessian,
+            "max_bin": c.max_bin,
+            "feature_fraction": c.feature_fraction,
+            "lambda_l2": c.l2,
+            **truncation,
+            **bagging,
+            "seed": seed,
+            "num_threads": threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
             **c.params,
-        }  # fmt: skip
+        }
 
     def _check_labels(self, labels: np.ndarray) -> None:
         super()._check_labels(labels)
         if self.config.objective != "regression":
             gains = self.config.params.get("label_gain")
             self._check_grades(
-                labels, 30 if gains is None else len(gains) - 1,
+                labels,
+                30 if gains is None else len(gains) - 1,
                 "Regrade the labels, give params.label_gain one gain a grade, or use objective regression",
-            )  # fmt: skip
+            )
 
     def _boost(self, job: Job, selection: Selection) -> int:
         return self._rounds(job, selection)
@@ -300,9 +322,12 @@ class LightGBM(TreeRanker):
             booster.update(fobj=gradients)
             if selection.due(done):
                 part = booster.predict(
-                    job.vali.features, start_iteration=seen, num_iteration=done - seen, raw_score=True,
+                    job.vali.features,
+                    start_iteration=seen,
+                    num_iteration=done - seen,
+                    raw_score=True,
                     num_threads=job.threads,
-                )  # fmt: skip
+                )
                 seen = done
                 if selection.add(done, part):
                     break
@@ -339,13 +364,24 @@ class XGBoost(TreeRanker):
         c = self.config
         pairs = {"lambdarank_pair_method": c.pairs, "lambdarank_num_pair_per_sample": c.truncation}
         return {
-            "objective": c.objective, "learning_rate": c.learning_rate, "tree_method": "hist", "max_depth": c.depth,
-            "max_leaves": c.leaves, "grow_policy": "lossguide" if c.leaves else "depthwise",
-            "min_child_weight": c.min_child_weight, "max_bin": c.max_bin, "colsample_bytree": c.feature_fraction,
-            "subsample": c.bagging_fraction, "lambda": c.l2, **(pairs if c.objective.startswith("rank:") else {}),
-            "seed": seed, "nthread": threads, "verbosity": 0, "disable_default_eval_metric": True,
+            "objective": c.objective,
+            "learning_rate": c.learning_rate,
+            "tree_method": "hist",
+            "max_depth": c.depth,
+            "max_leaves": c.leaves,
+            "grow_policy": "lossguide" if c.leaves else "depthwise",
+            "min_child_weight": c.min_child_weight,
+            "max_bin": c.max_bin,
+            "colsample_bytree": c.feature_fraction,
+            "subsample": c.bagging_fraction,
+            "lambda": c.l2,
+            **(pairs if c.objective.startswith("rank:") else {}),
+            "seed": seed,
+            "nthread": threads,
+            "verbosity": 0,
+            "disable_default_eval_metric": True,
             **c.params,
-        }  # fmt: skip
+        }
 
     def _check_labels(self, labels: np.ndarray) -> None:
         super()._check_labels(labels)
@@ -401,11 +437,19 @@ class CatBoost(TreeRanker):
     def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
         c = self.config
         return {
-            "loss_function": c.objective, "iterations": c.rounds, "learning_rate": c.learning_rate, "depth": c.depth,
-            "l2_leaf_reg": c.l2, "border_count": c.max_bin, "random_strength": c.random_strength,
-            "random_seed": seed, "thread_count": threads, "logging_level": "Silent", "allow_writing_files": False,
+            "loss_function": c.objective,
+            "iterations": c.rounds,
+            "learning_rate": c.learning_rate,
+            "depth": c.depth,
+            "l2_leaf_reg": c.l2,
+            "border_count": c.max_bin,
+            "random_strength": c.random_strength,
+            "random_seed": seed,
+            "thread_count": threads,
+            "logging_level": "Silent",
+            "allow_writing_files": False,
             **c.params,
-        }  # fmt: skip
+        }
 
     def _boost(self, job: Job, selection: Selection) -> int:
         rounds = self.config.rounds
@@ -421,9 +465,11 @@ class CatBoost(TreeRanker):
         if selection.on:
             every = self.config.select_every
             staged = self.model.staged_predict(
-                self.library.Pool(job.vali.features), prediction_type="RawFormulaVal", eval_period=every,
+                self.library.Pool(job.vali.features),
+                prediction_type="RawFormulaVal",
+                eval_period=every,
                 thread_count=job.threads,
-            )  # fmt: skip
+            )
             for look, scores in enumerate(staged, 1):
                 if selection.look(min(look * every, done), scores):
                     break

@@ -75,9 +75,11 @@ class MixedLightGBM(LightGBM):
         worth, offsets = label_gains(split.labels, self.gains), np.asarray(split.offsets, dtype=np.int64)
         inverse = inverse_ideals(worth, offsets, c.truncation)
         options = {
-            "truncation": c.truncation, "sigma": float(c.params.get("sigmoid", 1.0)),
-            "norm": bool(c.params.get("lambdarank_norm", True)), "threads": job.threads,
-        }  # fmt: skip
+            "truncation": c.truncation,
+            "sigma": float(c.params.get("sigmoid", 1.0)),
+            "norm": bool(c.params.get("lambdarank_norm", True)),
+            "threads": job.threads,
+        }
         draw = self._weights(split.n_queries, job.seed)
         step = lambda scores, data: mixed_gradients(scores, worth, offsets, inverse, draw(), **options)  # noqa: E731
         return self._rounds(job, selection, {"objective": "none"}, step)
