@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .lazy import lazily
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # module -> the names of it that are public here
 _HOME = {

@@ -10,11 +10,13 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import InputError, near_miss, renamed, unknown_name
 
 __all__ = ["Catalogue", "Entry"]
+
+T = TypeVar("T", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Entry:
     """
 
     name: str
-    function: Callable
+    function: Callable[..., Any]
     formula: str = ""
     source: str = ""
     claims: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Catalogue:
         *,
         shared: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
-    ):
+    ) -> None:
         self.kind = kind
         self.families = tuple(families)
         self.shared = tuple(shared)
@@ -92,10 +94,10 @@ class Catalogue:
         self._entries: dict[str, Entry] = {}
         self._filled = not families
 
-    def register(self, name: str, *, formula: str = "", source: str = "", **claims: Any) -> Callable:
+    def register(self, name: str, *, formula: str = "", source: str = "", **claims: Any) -> Callable[[T], T]:
         """Decorator: stores the entry under `name` and returns what it decorates unchanged."""
 
-        def keep(function: Callable) -> Callable:
+        def keep(function: T) -> T:
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = Entry(name, function, formula, source, claims, self.kind, self.shared)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 __all__ = ["InputError", "MissingExtra", "near_miss", "renamed", "unknown_name"]
 
@@ -23,11 +25,20 @@ class InputError(ValueError):
         do: what the user can do now.
     """
 
-    def __init__(self, what: str, *, file=None, line: int | None = None, expected: str = "", came=None, do: str = ""):
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        line: int | None = None,
+        expected: object = "",
+        came: object = None,
+        do: str = "",
+    ) -> None:
         self.what, self.file, self.line, self.expected, self.came, self.do = what, file, line, expected, came, do
         place = "" if file is None else f"{file}:{line}: " if line is not None else f"{file}: "
         parts = [place + what]
-        if expected:
+        if expected != "":
             parts.append(f"expected {expected}")
         if came is not None:
             shown = repr(came)
@@ -35,25 +46,26 @@ class InputError(ValueError):
         message = "; ".join(parts)
         super().__init__(f"{message}. {do}" if do else message)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Any, ...]]:
         # Crosses process borders whole (the launcher runs in worker processes).
         return (_rebuild, (self.what, self.file, self.line, self.expected, self.came, self.do))
 
 
-def _rebuild(what, file, line, expected, came, do):
+def _rebuild(what: str, file: Any, line: int | None, expected: object, came: object, do: str) -> InputError:
     return InputError(what, file=file, line=line, expected=expected, came=came, do=do)
 
 
 class MissingExtra(InputError):
     """An optional library is not installed."""
 
-    def __init__(self, library: str, extra: str, purpose: str):
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
         self._args = (library, extra, purpose)
         super().__init__(
-            f"{purpose} needs {library}, which is not installed", do=f"Install it with: pip install 'ltr[{extra}]'"
+            f"{purpose} needs {library}, which is not installed",
+            do=f"Install it with: pip install 'ltr-suite[{extra}]'",
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Any, ...]]:
         return (MissingExtra, self._args)
 
 
@@ -69,7 +81,9 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
     return folded[hit[0]] if hit else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, file=None) -> InputError:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, file: str | os.PathLike[str] | None = None
+) -> InputError:
     """The error for a name nobody registered; it names the near miss and the choices."""
     known = sorted(known)
     hit = near_miss(name, known)

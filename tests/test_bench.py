@@ -335,7 +335,7 @@ def test_a_failing_and_a_missing_system_are_records(tmp_path, monkeypatch, capsy
     shown = capsys.readouterr().out
     assert "1 failed" in shown and "1 skipped" in shown
     page = (tmp_path / "report" / "report.md").read_text()
-    assert "Runs without numbers" in page and "pip install 'ltr[trees]'" in page and "label_gain" in page
+    assert "Runs without numbers" in page and "pip install 'ltr-suite[trees]'" in page and "label_gain" in page
 
 
 def test_stopped_suites_continue(suite, finished, tmp_path, monkeypatch, capsys):

@@ -307,7 +307,7 @@ def test_a_skipped_run_says_what_to_install(capsys, monkeypatch):
 
     monkeypatch.setattr("ltr.rankers.base.FittedRanker.fit", missing)
     code, err = told(capsys, "train", "--data", DATA, "--ranker", "lightgbm", "--out", "r")
-    assert code == 2 and "skipped" in err and "pip install 'ltr[trees]'" in err
+    assert code == 2 and "skipped" in err and "pip install 'ltr-suite[trees]'" in err
 
 
 def test_ctrl_c_tells_what_was_kept(tmp_path):

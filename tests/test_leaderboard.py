@@ -176,11 +176,11 @@ def test_short_names_keep_conventions_apart():
 def test_terminal_table_fits(values):
     from rich.console import Console
 
-    lost = {("Net listnet", 0, 0): ("skipped", "pip install 'ltr[trees]'")}
+    lost = {("Net listnet", 0, 0): ("skipped", "pip install 'ltr-suite[trees]'")}
     board = leaderboard(made_results(values, made_suite(), lost), draws=50)
     for width in (60, 80, 200):
         console = Console(width=width, record=True, file=io.StringIO())
         console.print(board.to_rich(width))
         text = console.export_text()
         assert "Net listnet" in text and "…" not in text and max(map(len, text.splitlines())) <= width
-    assert "ltr[trees]" in text, "what stands in brackets is text"
+    assert "ltr-suite[trees]" in text, "what stands in brackets is text"

@@ -408,7 +408,7 @@ def test_a_missing_library_skips_the_run(task, tmp_path, monkeypatch):
 
     monkeypatch.setattr("ltr.rankers.base.FittedRanker.fit", without)
     record = execute(read_config(None, {"data.name": DATA, "ranker.name": "lightgbm"}), tmp_path / "run", task=task)
-    assert record.status == "skipped" and "pip install 'ltr[trees]'" in record.reason
+    assert record.status == "skipped" and "pip install 'ltr-suite[trees]'" in record.reason
     assert not (tmp_path / "run" / "DONE").exists()
 
 

@@ -300,7 +300,7 @@ def test_a_missing_library_is_named():
     out = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); " + code], capture_output=True, text=True
     )
-    assert "needs lightgbm, which is not installed. Install it with: pip install 'ltr[trees]'" in out.stdout
+    assert "needs lightgbm, which is not installed. Install it with: pip install 'ltr-suite[trees]'" in out.stdout
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

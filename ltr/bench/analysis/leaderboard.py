@@ -153,7 +153,7 @@ class Leaderboard:
             left = column in ("system", "group", "note")
             table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
         for row, facts in zip(rows, self.table.itertuples(), strict=True):
-            cells = [escape(row[c]) for c in columns]  # "ltr[trees]" in a note is no style
+            cells = [escape(row[c]) for c in columns]  # "ltr-suite[trees]" in a note is no style
             table.add_row(*cells, style="dim" if facts.baseline or facts.yardstick else None)
         return table
 
