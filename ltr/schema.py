@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import re
-import secrets
 import tomllib
 import types
 import typing
@@ -31,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from .atomic import whole_file
 from .errors import InputError, near_miss
 
 __all__ = ["bind", "override", "parse_value", "read_toml", "to_dict", "write_toml"]
@@ -284,17 +283,9 @@ def write_toml(path: Path | str, data: Any) -> None:
     """Writes a dataclass or mapping as TOML, atomically: the file is the old one or the new one, never half of one."""
     import tomli_w  # only the writer needs it
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = tomli_w.dumps(to_dict(data))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as f:
-            f.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def override(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

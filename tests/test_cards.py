@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ltr.atomic import sha256
 from ltr.datasets.cards.card import card_hash, cards, load_card, parse_card
-from ltr.datasets.cards.fetch import sha256_of
 from ltr.datasets.cards.page import page
 from ltr.errors import InputError
 
@@ -103,7 +103,7 @@ def test_hashes_know_the_partition(name):
 def test_the_real_files_are_those_of_the_card(name, real_data):
     card = load_card(name)
     for path, expected in card.files.sha256.items():
-        assert sha256_of(real_data / REAL[name] / path) == expected, path
+        assert sha256(real_data / REAL[name] / path) == expected, path
 
 
 @pytest.mark.data

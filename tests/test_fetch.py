@@ -13,9 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from ltr.atomic import sha256
 from ltr.datasets.cards.card import Card, Download, Files, Fold, Licence, Manual, Objective, load_card
 from ltr.datasets.cards.download import Resuming, retrieve
-from ltr.datasets.cards.fetch import fetch, raw_folder, sha256_of, verify
+from ltr.datasets.cards.fetch import fetch, raw_folder, verify
 from ltr.errors import InputError
 
 TEXT = {f"Fold1/{s}.txt": f"1 qid:{i} 1:0.5\n".encode() * (50_000 + i) for i, s in enumerate(("train", "vali", "test"))}
@@ -374,7 +375,7 @@ def test_verify_tells_the_four_states(tmp_path):
         "Fold1/test.txt": "unknown",
         "more.txt": "missing",
     }
-    assert checks["Fold1/test.txt"].sha256 == sha(TEXT["Fold1/test.txt"]) == sha256_of(raw / "Fold1/test.txt")
+    assert checks["Fold1/test.txt"].sha256 == sha(TEXT["Fold1/test.txt"]) == sha256(raw / "Fold1/test.txt")
     assert checks["Fold1/vali.txt"].expected == sha(TEXT["Fold1/vali.txt"])
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ltr import metrics
-from ltr.atomic import lock, whole_file, whole_folder
+from ltr.atomic import lock
 from ltr.cli import main
 from ltr.datasets import synthetic
 from ltr.errors import InputError, MissingExtra
@@ -188,7 +188,7 @@ def test_a_finished_run_leaves_its_files_and_nothing_else(finished):
     assert {"config.toml", "record.json", "DONE", "ranker/ranker.json", "ranker/training.json"} <= left
     assert {f"{kind}/{split}.parquet" for kind in ("scores", "per_query") for split in ("vali", "test")} <= left
     assert not (finished / "checkpoints").exists()
-    assert not [p for p in finished.rglob("*") if p.name.endswith(".part")]
+    assert not [p for p in finished.rglob("*") if p.name.startswith((".partial-", ".replaced-"))]
 
 
 def test_the_record_tells_all_that_decides_a_number(finished, config, task):
@@ -415,7 +415,7 @@ def test_a_missing_library_skips_the_run(task, tmp_path, monkeypatch):
 def test_two_processes_do_not_share_a_folder(task, config, tmp_path):
     code = f"""
 import sys
-from ltr.runs.files import lock
+from ltr.atomic import lock
 with lock({str(tmp_path / "run")!r}):
     print("held", flush=True)
     sys.stdin.read()
@@ -448,36 +448,6 @@ def test_a_broken_record_says_so(run):
     (run / "record.json").write_text("{")
     with pytest.raises(InputError, match="broken record"):
         read_record(run)
-
-
-# ----------------------------------------------------------------------------------------------------- whole or absent
-
-
-def test_a_file_that_failed_half_way_is_not_there(tmp_path):
-    path = tmp_path / "a.txt"
-    with pytest.raises(RuntimeError), whole_file(path) as beside:
-        beside.write_text("half")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    with whole_file(path) as beside:
-        beside.write_text("whole")
-    with pytest.raises(RuntimeError), whole_file(path) as beside:
-        beside.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_that_failed_half_way_is_not_there(tmp_path):
-    path = tmp_path / "a"
-    with pytest.raises(KeyboardInterrupt), whole_folder(path) as beside:
-        (beside / "x").write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-    with whole_folder(path) as beside:
-        (beside / "x").write_text("old")
-    with whole_folder(path) as beside:
-        (beside / "y").write_text("new")
-    assert [p.name for p in path.iterdir()] == ["y"]
 
 
 # ---------------------------------------------------------------------------------------------------- scores and joins

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ltr import datasets
+from ltr.atomic import sha256
 from ltr.cli import main
 from ltr.datasets.readers import folder as folders
 from ltr.datasets.readers import svmlight
@@ -340,7 +341,7 @@ def test_what_the_manifest_says(tmp_path):
     assert train["labels"]["relevance"] == {"blank": 1, "counts": {"0": 2, "1": 1, "2": 1}}
     assert train["lengths"] == {"min": 1, "q25": 1, "median": 1, "q75": 1.5, "q95": 1.9, "max": 2, "mean": 4 / 3}
     part = manifest["parts"][train["part"]]
-    assert part["sha256"] == parts.sha256(tmp_path / "train.txt")
+    assert part["sha256"] == sha256(tmp_path / "train.txt")
     assert train["part"] == part["sha256"][:16]
     assert (part["source"], part["doc_ids"], part["reordered"]) == ("train.txt", False, False)
     assert str(tmp_path) not in json.dumps(manifest)

@@ -6,12 +6,12 @@ python -m benchmarks.speed [NAME ...] [--quick] [--page]
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 
 from benchmarks.speed.measure import RESULTS, ROOT
 from benchmarks.speed.page import NAMES, PAGE, page
+from ltr.atomic import whole_file
 
 
 def main() -> int:
@@ -30,9 +30,8 @@ def main() -> int:
         if subprocess.run(command, cwd=ROOT).returncode:
             failed.append(name)
     results, target = (RESULTS / "quick", RESULTS / "quick" / "SPEED.md") if args.quick else (RESULTS, PAGE)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.write_text(page(results), encoding="utf-8", newline="\n")
-    os.replace(beside, target)
+    with whole_file(target) as beside:
+        beside.write_text(page(results), encoding="utf-8", newline="\n")
     print(f"wrote {target.relative_to(ROOT)}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 

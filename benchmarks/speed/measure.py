@@ -39,6 +39,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ltr.atomic import whole_file
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results")
 KEYS = (
@@ -359,10 +361,8 @@ def write(name: str, rows: list[dict[str, Any]], quick: bool = False) -> Path:
     """Writes results/NAME.json (results/quick/NAME.json for a quick run), whole or not at all."""
     target = (RESULTS / "quick" if quick else RESULTS) / f"{name}.json"
     check(rows, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(f".partial.{os.getpid()}")
-    partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, target)
+    with whole_file(target) as beside:
+        beside.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(f"written: {target.relative_to(ROOT)}")
     return target
 

@@ -16,13 +16,13 @@ tensors alike: an array and a CPU tensor give the same bits, a GPU the same to t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 
@@ -111,11 +111,8 @@ class Transform:
 
     def save(self, path: Path | str) -> None:
         """Writes one .npz without pickles, atomically."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(beside, "wb") as file:
+        with whole_file(path) as beside, open(beside, "wb") as file:
             np.savez(file, transform=np.array(self.name), **self.arrays)
-        os.replace(beside, path)
 
     @classmethod
     def load(cls, path: Path | str) -> Transform:

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError
 from ltr.rankers.config import TrainingConfig
-from ltr.rankers.folder import whole_folder
 from ltr.schema import bind, to_dict
 from ltr.types import Ranker, Split, Task
 

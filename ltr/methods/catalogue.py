@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ltr.atomic import read_facts
 from ltr.rankers.base import load_ranker
-from ltr.rankers.folder import read_facts
 from ltr.schema import bind
 
 from .base import FORMAT, MARK, METHODS, Method

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ltr.atomic import whole_file
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.neural import NeuralRanker
@@ -189,15 +189,11 @@ def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] |
     with torch.no_grad():
         program = torch.export.export(module, example, dynamic_shapes=shapes)
     facts = json.dumps(module.facts)
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as beside:
         if path.suffix == ".pt2":
             torch.export.save(program, beside, extra_files={"ltr.json": facts})
         else:
             _onnx(program, facts).save(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

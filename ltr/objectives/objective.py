@@ -13,7 +13,6 @@ any split, or the whole task, and travels with the run as one JSON file.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ltr import schema as strict
+from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
@@ -138,14 +138,12 @@ class Labelling:
 
     def save(self, path: Path | str) -> None:
         """Writes one JSON file, atomically."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         rows = [
             {"objective": asdict(o), "transform": asdict(t)}
             for o, t in zip(self.objectives, self.transforms, strict=True)
         ]
-        beside.write_text(json.dumps({"objectives": rows}, indent=1) + "\n")
-        os.replace(beside, path)
+        with whole_file(path) as beside:
+            beside.write_text(json.dumps({"objectives": rows}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path | str) -> Labelling:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError
 from ltr.schema import bind, to_dict
@@ -211,12 +211,7 @@ class FittedRanker:
         """Writes the folder `load_ranker` reads: ranker.json and the model. It appears whole or not at all."""
         if self.n_features is None:
             raise InputError(f"ranker {self.name!r} is not fitted, there is nothing to save")
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        try:
+        with whole_folder(folder, "ranker.json") as beside:
             facts = {
                 "format": _FORMAT,
                 "name": self.name,
@@ -231,12 +226,6 @@ class FittedRanker:
                 **(self._write(beside) or {}),
             }
             (beside / "ranker.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-            if folder.exists():  # a folder cannot be renamed over a full one
-                _check_replaceable(folder)
-                shutil.rmtree(folder)
-            os.rename(beside, folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path | str) -> FittedRanker:
@@ -321,12 +310,6 @@ def load_ranker(folder: Path | str) -> FittedRanker:
         setattr(ranker, key, facts[key])
     ranker._read(folder, facts)
     return ranker
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Only a ranker may be overwritten: a mistyped path must not cost somebody a folder."""
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "ranker.json").is_file()):
-        raise InputError("will not be overwritten, it is not a saved ranker", file=folder, do="Choose another folder")
 
 
 def _versions() -> dict[str, str]:

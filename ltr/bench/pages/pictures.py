@@ -42,7 +42,7 @@ class Picture:
     def save_png(self, folder: Path) -> Path:
         from ltr.atomic import whole_file
 
-        with whole_file(Path(folder) / f"{self.name}.png") as path:
+        with whole_file(Path(folder) / f"{self.name}.png", durable=False) as path:
             self.figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
         return Path(folder) / f"{self.name}.png"
 

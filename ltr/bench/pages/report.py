@@ -128,7 +128,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    with whole_file(path) as beside:
+    with whole_file(path, durable=False) as beside:
         beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
     return path
 

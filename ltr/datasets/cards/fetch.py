@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tarfile
 import zipfile
@@ -20,12 +19,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ltr import paths
+from ltr.atomic import scratch_folder, sha256
 from ltr.errors import InputError
 
 from .card import Card
 from .download import retrieve
 
-__all__ = ["Check", "fetch", "raw_folder", "sha256_of", "verify"]
+__all__ = ["Check", "fetch", "raw_folder", "verify"]
 
 CHUNK = 1 << 20
 
@@ -103,10 +103,8 @@ def _place(card: Card, source: Path, raw: Path, wanted: list[str]) -> None:
         raise InputError("no such file or folder", file=source, expected=card.manual.expects)
     known = next((d for d in card.downloads if d.name == source.name and d.sha256), None)
     if known and source.is_file() and not all(card.files.sha256[path] for path in wanted):
-        _same(source, sha256_of(source), known.sha256)  # the files' own hashes are unknown: the archive's must do
-    staging = raw.parent / f".raw-{os.getpid()}-{secrets.token_hex(4)}"
-    staging.mkdir()
-    try:
+        _same(source, sha256(source), known.sha256)  # the files' own hashes are unknown: the archive's must do
+    with scratch_folder(raw) as staging:
         found = set()
         with _opened(source) as members:
             for name, take in members:
@@ -133,8 +131,6 @@ def _place(card: Card, source: Path, raw: Path, wanted: list[str]) -> None:
                 os.replace(staging / path, raw / path)
         else:
             os.rename(staging, raw)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _which(name: str, wanted: Iterable[str]) -> str | None:
@@ -203,7 +199,7 @@ def _link(path: Path, target: Path) -> str:
         os.link(path.resolve(), target)  # the file, not a symbolic link to it
     except OSError:  # another file system, or not ours to link
         shutil.copyfile(path, target)
-    return sha256_of(target)
+    return sha256(target)
 
 
 def _write(reader: BinaryIO, target: Path) -> str:
@@ -242,11 +238,6 @@ def verify(card: Card, root: Path | None = None) -> list[Check]:
         if not (raw / path).is_file():
             checks.append(Check(path, "missing", "", expected))
             continue
-        ours = sha256_of(raw / path)
+        ours = sha256(raw / path)
         checks.append(Check(path, "unknown" if not expected else "OK" if ours == expected else "BAD", ours, expected))
     return checks
-
-
-def sha256_of(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

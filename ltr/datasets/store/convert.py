@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ltr.atomic import sha256, whole_folder
 from ltr.datasets.readers import folder as folders
 from ltr.datasets.readers import svmlight
 from ltr.datasets.readers import tables as table
@@ -106,17 +104,12 @@ def convert(
     folder = Path(folder)
     _check_target(folder, overwrite)
     _check_sources(sources)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}.partial"
     wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress)
-    try:
-        work.mkdir()
+    # Not durable: a store is made again from its raw files, and a block that a power cut lost is noticed by its hash.
+    with whole_folder(folder, "manifest.json", durable=False) as work:
         said = _build(sources, work, name, wanted, root, Crew(threads))
         (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
-        _install(work, folder, overwrite)
-    except BaseException:  # Ctrl-C too: a broken conversion leaves nothing
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        _check_target(folder, overwrite)  # it may have come while we worked
     return Store.open(folder)
 
 
@@ -187,22 +180,6 @@ def _check_sources(sources) -> None:
                 raise InputError("no such file", file=path)
 
 
-def _install(work: Path, folder: Path, overwrite: bool) -> None:
-    old = None
-    if folder.exists():
-        _check_target(folder, overwrite)  # it may have come while we worked
-        old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}.old"
-        os.rename(folder, old)
-    try:
-        os.rename(work, folder)
-    except BaseException:
-        if old is not None:
-            os.rename(old, folder)
-        raise
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, crew: Crew) -> dict:
     """Reads everything, writes the parts, returns the manifest."""
     where = _read(sources, work, wanted, crew)
@@ -238,7 +215,7 @@ def _read(sources, work: Path, wanted: _Wanted, crew: Crew) -> dict[str, dict[st
             told(f"hash {path.name}", path, at)
 
         tell(0)
-        return parts.sha256(path, tell)
+        return sha256(path, tell)
 
     def read(part: Part, check) -> None:
         def tell(at: int) -> None:
@@ -299,7 +276,7 @@ def _open(path: Path, digest: str, work: Path, wanted: _Wanted) -> Part:
         columns = table.roles(path, **wanted.table_columns())
     elif not svmlight.has_qid(path):
         sizes = svmlight.needed_sizes_file(path)
-        identity = hashlib.sha256(f"{digest} {parts.sha256(sizes)}".encode()).hexdigest()
+        identity = hashlib.sha256(f"{digest} {sha256(sizes)}".encode()).hexdigest()
     part = Part(identity[:16], path, digest, work / "parts" / identity[:16], sizes, columns)
     part.folder.mkdir(parents=True, exist_ok=True)
     return part

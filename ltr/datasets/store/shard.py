@@ -14,34 +14,20 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from ltr.atomic import sha256
 from ltr.datasets.readers.query_grouping import Gathered, Layout
 from ltr.errors import InputError
 from ltr.types import Split
 
-__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sealed", "sha256", "write"]
+__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sealed", "write"]
 
 HEADER = 128  # bytes before the numbers of features.npy; fixed, so that it can be written when the shape is known
 SPOOL = "features.spool"  # beside features.npy while the file is read; becomes it where nothing moves
 _BLOCK = 1 << 20  # bytes hashed or looked at in one go: they stay in the processor's cache
-
-
-def sha256(path: Path, progress: Callable[[int], None] | None = None) -> str:
-    """Hash of a file, in hex digits.
-
-    Args:
-        progress: called with the bytes hashed so far.
-    """
-    digest, done, buffer = hashlib.sha256(), 0, memoryview(bytearray(_BLOCK))
-    with open(path, "rb", buffering=0) as file:
-        while got := file.readinto(buffer):
-            digest.update(buffer[:got])
-            done += got
-            if progress:
-                progress(done)
-    return digest.hexdigest()
 
 
 def _header(shape: tuple[int, int]) -> bytes:
@@ -80,7 +66,7 @@ def write(
     else:
         with open(features, "wb") as file:
             file.write(_header(shape))
-            file.truncate(HEADER + 4 * shape[0] * shape[1])
+            _reserve(file, HEADER + 4 * shape[0] * shape[1])
         out = np.load(features, mmap_mode="r+")
         gathered.fill(out, layout, base, keep)
         del out
@@ -110,6 +96,14 @@ def write(
         folder / "queries.parquet",
         compression="zstd",
     )
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Makes room on the disk: a write through a memory map has no way to say that the disk is full, it kills."""
+    file.truncate(size)
+    if hasattr(os, "posix_fallocate"):
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: dict) -> Split:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ltr.atomic import sha256
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
@@ -139,7 +140,7 @@ class Store:
                     wrong.append(f"{path}: missing")
                 elif path.stat().st_size != expected["bytes"]:
                     wrong.append(f"{path}: expected {expected['bytes']} bytes, came {path.stat().st_size}")
-                elif (came := parts.sha256(path)) != expected["sha256"]:
+                elif (came := sha256(path)) != expected["sha256"]:
                     wrong.append(f"{path}: expected sha256 {expected['sha256']}, came {came}")
         return wrong
 

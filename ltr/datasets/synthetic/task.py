@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 from ltr.types import Split, Task
@@ -121,12 +122,9 @@ def write_letor(
     folder = Path(folder)
     for split, name in (names or {s: f"{task.fold}/{s}.txt" for s in ("train", "vali", "test")}).items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        with open(beside, "wb") as file:
+        with whole_file(path, durable=False) as beside, open(beside, "wb") as file:
             for text in _letor_text(task.split(split), objective, sparse):
                 file.write(text)
-        beside.replace(path)
     return folder
 
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from ltr.atomic import read_facts, whole_folder
 from ltr.errors import InputError
 from ltr.rankers.base import RANKERS, Progress, _check_splits, peak_memory
 from ltr.rankers.config import HEADLINE, ConditioningConfig, TrainingConfig
-from ltr.rankers.folder import read_facts, whole_folder
 from ltr.rankers.neural import _fingerprint, pick_device
 from ltr.schema import bind, to_dict
 from ltr.seeds import seed_of

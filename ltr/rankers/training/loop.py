@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import signal
 import threading
 import time
@@ -30,6 +29,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
+from ltr.atomic import whole_file
 from ltr.datasets.batching.batches import Batches
 from ltr.datasets.batching.datamodule import ListDataModule
 from ltr.errors import InputError
@@ -70,14 +70,9 @@ class State:
     done: bool = False
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{_CHECKPOINT}.{os.getpid()}"
-        try:
+        with whole_file(folder / _CHECKPOINT) as beside:
             # A shallow dict of plain values and tensors, so that it loads with weights_only=True.
             torch.save({name: getattr(self, name) for name in self.__dataclass_fields__}, beside)
-            os.replace(beside, folder / _CHECKPOINT)
-        finally:
-            beside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: Path, identity: str) -> State | None:
