@@ -178,7 +178,6 @@ WRONG = [
     ("1 qid:1 1:1 7", "not a feature", "7"),
     ("1 qid:1 1.5:1", "not a feature", "1.5:1"),
     ("1 qid:1 -1:1", "not a feature", "-1:1"),
-    ("1 qid:1 1: 2:1", "the feature's value is not a number", "1:"),
     ("1 qid:1 1:1,5", "the feature's value is not a number", "1:1,5"),
     ("1 qid:1 1:1e", "the feature's value is not a number", "1:1e"),
     ("1 qid:1 1:1e+", "the feature's value is not a number", "1:1e+"),

@@ -87,8 +87,9 @@ def test_dictionary_and_sliced_strings(tmp_path):
 def test_roles_by_name(csv):
     path = csv("topic,y,a,b,clicks\n1,0,1,2,3\n")
     roles = table.roles(path)
-    assert (roles.query, roles.labels, roles.features) == ("topic", ("y",), ("a", "b", "clicks"))
-    roles = table.roles(path, more_labels=["clicks"])
+    assert (roles.query, roles.labels, roles.features) == ("topic", ("y",), ("a", "b"))
+    assert "outcome" in roles.left_out["clicks"]
+    roles = table.roles(path, wanted=["clicks"])
     assert (roles.labels, roles.features) == (("y", "clicks"), ("a", "b"))
     roles = table.roles(path, query="a", labels=["b"], features=["clicks"])
     assert (roles.query, roles.labels, roles.features, roles.ignored) == ("a", ("b",), ("clicks",), ("topic", "y"))
@@ -110,7 +111,7 @@ def test_roles_by_name(csv):
         ("qid,label,x\n1,1,1\n1,,1\n", {}, r"t.csv:3: row 2, label column 'label': not a grade"),
         ("qid,label,x\n1,1,1\n1,nan,1\n", {}, r"t.csv:3: row 2, label column 'label': not a grade.*a missing value"),
         ("qid,label,x\n1,1,1\n,1,1\n", {}, r"t.csv:3: row 2: missing query id"),
-        ("qid,label,x\n1,1,1\n1,1\n", {}, r"t.csv:3: not a readable table"),
+        ("qid,label,x\n1,1,1\n1,1\n", {}, r"t.csv:3: a line with another number of cells; expected 3 cells.*2: 1,1"),
         ("", {}, "not a readable table"),
     ],
 )
@@ -123,9 +124,9 @@ def test_errors(csv, text, options, message):
 def test_a_number_that_is_none_far_down(csv):
     # Beyond the block from which Arrow infers the types.
     path = csv("qid,label,x\n" + "1,1,0.5\n" * 200_000 + "1,1,oops\n")
-    with pytest.raises(InputError, match="not a readable table.*oops") as error:
+    with pytest.raises(InputError, match="row 200001, column 'x': not a number.*oops") as error:
         read_table(path)
-    assert error.value.line is None or error.value.line == 200_002
+    assert error.value.line == 200_002
 
 
 def test_a_file_that_is_no_parquet(csv):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError
 
 if TYPE_CHECKING:
     from ltr.types import Split, Task
@@ -122,50 +122,9 @@ def _labelled(path: Path) -> bool:
 
 
 def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:
-    from ltr.datasets.readers import tables as table
+    from ltr.datasets.readers import tables
     from ltr.datasets.readers.query_grouping import Gathered
 
-    there = _columns(path)
-    folded = {name.lower(): name for name in reversed(there)}
-
-    def role(kind: str, asked: str | None, usual: tuple[str, ...]) -> str | None:
-        if asked is not None and asked not in there:
-            raise unknown_name(f"{kind} column", asked, there, file=path)
-        return asked or next((folded[name] for name in usual if name in folded), None)
-
-    query = role("query", query, table.QUERY)
-    if query is None:
-        raise InputError(
-            "no query column",
-            file=path,
-            expected=f"one of {', '.join(table.QUERY)}",
-            came=there,
-            do="Name it: --query COLUMN",
-        )
-    missing = [name for name in features if name not in there]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of the ranker's {len(features)} features are not in the table, first {missing[0]!r}",
-            file=path,
-            do="A table is scored by the names of its columns; they must be those of the training data",
-        )
-    document = role("document", document, tuple(n for n in table.DOCUMENT if n != query.lower()))
-    columns = table.Columns(query, (), tuple(features), document if document not in features else None)
-    return Gathered().read(table.blocks(path, columns)).split(objectives=(), names=tuple(features), name=path.name)
-
-
-def _columns(path: Path) -> list[str]:
-    import pyarrow as pa
-
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            import pyarrow.parquet as pq
-
-            return list(pq.read_schema(path).names)
-        import pyarrow.csv as csv
-
-        delimiter = "\t" if ".tsv" in path.name.lower() else ","
-        with csv.open_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter)) as reader:
-            return list(reader.schema.names)
-    except pa.ArrowException as error:
-        raise InputError(f"broken table: {error}", file=path, expected="Parquet or CSV") from None
+    columns = tables.inputs(path, features, query=query, document=document)
+    gathered = Gathered(path=path).read(tables.blocks(path, columns))
+    return gathered.split(objectives=(), names=tuple(features), name=path.name)

@@ -16,6 +16,8 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.types import Split
 
+from .limits import check_room
+
 __all__ = ["Block", "Gathered", "Layout"]
 
 
@@ -32,6 +34,7 @@ class Block:
         docs: the rows' document ids as Arrow lays out strings, (offsets int64 `[rows + 1]`, bytes), or None.
         run_parts: what the source says each run belongs to ("train", ...), or None.
         done: share of the source that is read with this block; 0 where nobody knows.
+        infinite: how many features are infinite, and where the first stands; None where none is.
     """
 
     features: np.ndarray
@@ -42,6 +45,7 @@ class Block:
     docs: tuple[np.ndarray, np.ndarray] | None = None
     run_parts: list[str] | None = None
     done: float = 0.0
+    infinite: tuple[int, str] | tuple[int, str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +109,25 @@ class Gathered:
 
     Args:
         spool: file the features go to; in memory when None.
+        header: bytes left free at its head.
+        path: the source, for messages.
 
     Attributes:
         segments: (rows, columns, base) of stretches of equal shape, in source order.
         query_ids: in the order of first sight.
         query_parts: what the source says each query belongs to; empty when it says nothing.
         labels: float32 `[documents, label]` in source order, after `close`.
+        infinite: how many features are infinite, and where the first stands.
     """
 
-    def __init__(self, spool: Path | None = None, header: int = 0):
-        self.spool, self.header = spool, header
+    def __init__(self, spool: Path | None = None, header: int = 0, path: Path | None = None):
+        self.spool, self.header, self.path = spool, header, path
         self.segments: list[tuple[int, int, int]] = []
         self.query_ids: list[str] = []
         self.query_parts: list[str] = []
         self.labels = np.zeros((0, 1), np.float32)
         self.documents = 0
+        self.infinite: tuple[int, str] = (0, "")
         self._index: dict[str, int] = {}
         self._grown: list[_Grown] = []  # one a segment
         self._labels: list[np.ndarray] = []
@@ -154,6 +162,10 @@ class Gathered:
         rows, columns = block.features.shape
         if rows == 0:
             return
+        if not self.documents or self.segments[-1][1] != columns or not block.done:
+            # What all of it will take, as far as this block knows.
+            rows_in_all = int((self.documents + rows) / block.done) if block.done else self.documents + rows
+            check_room(rows_in_all, columns, self.path, disk=None if self.spool is None else self.spool.parent)
         if self.segments and self.segments[-1][1:] == (columns, block.base):
             self.segments[-1] = (self.segments[-1][0] + rows, columns, block.base)
         else:
@@ -164,6 +176,8 @@ class Gathered:
             self._grown[-1].add(block.features, block.done)
         else:
             file.write(memoryview(np.ascontiguousarray(block.features)).cast("B"))
+        if block.infinite is not None:
+            self.infinite = self.infinite[0] + block.infinite[0], self.infinite[1] or str(block.infinite[1])
         self._labels.append(block.labels)
         self._docs.append((rows, block.docs))
         self._starts.append(block.run_rows + self.documents)
@@ -177,6 +191,7 @@ class Gathered:
             elif part is not None and self.query_parts[q] != part:
                 raise InputError(
                     f"query {query!r} stands in two splits",
+                    file=self.path,
                     expected="all documents of a query in one split",
                     came=f"{self.query_parts[q]} and {part}",
                 )
@@ -300,6 +315,7 @@ class Gathered:
         if layout.target is None and len(self._grown) == 1 and self._grown[0].values.shape[1] == width:
             features = self._grown[0].values
         else:
+            check_room(self.documents, width, self.path)
             features = np.zeros((self.documents, width), np.float32)
             self.fill(features, layout, base)
         docs = self.doc_ids()

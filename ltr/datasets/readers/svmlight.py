@@ -2,20 +2,22 @@
 
 Rules, all of them:
 
-- Features a line does not name are 0. Values become exactly `np.float32(float(text))`; `nan`, `inf` and numbers beyond
-  float32 among the features are kept (`non_finite="keep"`; the store counts them a column) or refused (`"refuse"`).
+- Features a line does not name are 0. Values become exactly `np.float32(float(text))`. Nothing after the colon, `nan`,
+  `NA`, `N/A`, `NULL`, `None` and `?` are missing values (NaN). They and infinities (`inf`, numbers beyond float32) are
+  kept (`non_finite="keep"`; the store counts both a column, and the first infinity is named) or refused (`"refuse"`).
 - Indices are 1-based unless index 0 stands anywhere in the source; `index_base` overrules. Lines need not be sorted,
   but no index may stand twice in one line.
 - Query ids are text ("7" and "07" differ). A query that comes back later is gathered to its first sight, its
   documents in file order; `Split.row` then says where each came from.
 - A comment keeps the document's id: X of `docid = X`, else its first word.
 - Labels are finite and not negative. Empty lines, lines that are only comments, CRLF, tabs, trailing blanks and a
-  byte-order mark are skipped over. Gzip is recognised by its first bytes, whatever the file's name.
+  byte-order mark are skipped over. Gzip, bzip2 and xz are recognised by their first bytes, whatever the file's name;
+  other archives and UTF-16 are refused by name. What is too long or too large stands in `limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,15 +27,25 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.types import Split
 
-from .chunks import chunks, line_feeds, lines_before, opened, plain_size, told
+from .chunks import chunks, line_feeds, lines, lines_before, opened, plain_size
+from .limits import ID, MOST_FEATURES, check_room
 from .query_grouping import Block, Gathered
-from .thread_pool import Crew
+from .thread_pool import ThreadPool
 
-__all__ = ["CHUNK", "blocks", "group", "has_qid", "needed_sizes_file", "read_sizes", "read_svmlight", "sizes_file"]
+__all__ = [
+    "CHUNK",
+    "blocks",
+    "group",
+    "has_qid",
+    "needed_sizes_file",
+    "read_sizes",
+    "read_svmlight",
+    "sizes_file",
+    "unused_beside",
+]
 
 CHUNK = 4 << 20  # bytes of text a worker holds
-MOST_FEATURES = 1 << 16  # rows are dense: an index beyond this is a mistake unless n_features declares it
-_MOST_CELLS = 8 << 20  # of one block of rows, so that a wide sparse file cannot blow up the memory
+_MOST_CELLS = 8 << 20  # parsed in one go, so that a wide sparse file cannot blow up the memory
 _HARD = 4096
 
 
@@ -66,7 +78,7 @@ def read_svmlight(
     """
     path = Path(path)
     sizes = None if has_qid(path) else read_sizes(needed_sizes_file(path))
-    gathered = Gathered().read(
+    gathered = Gathered(path=path).read(
         blocks(path, n_features, index_base=index_base, qid=sizes is None, non_finite=non_finite, threads=threads)
     )
     if sizes is not None:
@@ -84,7 +96,7 @@ def check_width(gathered: Gathered, n_features: int | None, base: int, path) -> 
             file=path,
             expected=f"{n_features} features as declared",
             came=f"indices 0 to {found - 1}",
-            do=f"Declare n_features={found}, or index_base if index 0 is a mistake",
+            do=f"Declare {found} features (n_features), or index base 1 if index 0 is a mistake",
         )
 
 
@@ -99,6 +111,13 @@ def sizes_file(path: Path) -> Path | None:
             if (beside := one.with_name(one.name + ending)).is_file():
                 return beside
     return None
+
+
+def unused_beside(path: Path) -> list[Path]:
+    """Files beside `path` that boosters would read and nobody reads here: weights, positions, first scores."""
+    bare = path.with_suffix("") if path.suffix == ".gz" else path
+    names = [f"{one.name}{ending}" for one in (path, bare) for ending in (".weight", ".position", ".init")]
+    return [beside for name in dict.fromkeys(names) if (beside := path.with_name(name)).is_file()]
 
 
 def needed_sizes_file(path: Path) -> Path:
@@ -117,35 +136,37 @@ def needed_sizes_file(path: Path) -> Path:
     )
 
 
-def read_sizes(path: Path) -> np.ndarray:
-    """Documents of each query, int64 `[queries]`, from a file with one size a line."""
-    sizes = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        text = line.strip()
-        if not text:
-            continue
-        if not text.isdigit() or int(text) == 0:
-            raise InputError(
-                "not a list size",
-                file=path,
-                line=number,
-                expected="a whole number above 0",
-                came=text.decode("utf-8", "replace"),
-            )
-        sizes.append(int(text))
-    return np.array(sizes, np.int64)
+def read_sizes(path: Path) -> list[int]:
+    """Documents of each query, from a file with one size a line; Python integers, for nobody has checked them."""
+    sizes: list[int] = []
+    with opened(path) as (file, _):
+        for number, line in lines(file, path):
+            text = line.strip()
+            if not text:
+                continue
+            if not text.isdigit() or len(text) > 18 or int(text) == 0:
+                raise InputError(
+                    "not a list size",
+                    file=path,
+                    line=number,
+                    expected="a whole number above 0",
+                    came=text[:100].decode("utf-8", "replace"),
+                )
+            sizes.append(int(text))
+    return sizes
 
 
-def group(gathered: Gathered, sizes: np.ndarray, path) -> None:
+def group(gathered: Gathered, sizes: Sequence[int], path) -> None:
     """Cuts what was read without qid into lists of these sizes."""
-    if sizes.sum() != gathered.documents:
+    if sum(sizes) != gathered.documents:
         raise InputError(
             "list sizes do not fit the documents",
             file=sizes_file(Path(path)) or path,
             expected=f"sizes that sum to the {gathered.documents} documents of {Path(path).name}",
-            came=int(sizes.sum()),
+            came=sum(sizes),
+            do="A line each query: how many documents it has, not the query of each document",
         )
-    gathered.group(sizes)
+    gathered.group(np.array(sizes, np.int64))
 
 
 def has_qid(path) -> bool:
@@ -160,11 +181,10 @@ def has_qid(path) -> bool:
 
 
 def _first_document(file, path) -> tuple[int, bytes]:
-    with told(path):
-        for number, line in enumerate(file, 1):
-            line = line.removeprefix(b"\xef\xbb\xbf").strip()
-            if line and not line.startswith(b"#"):
-                return number, line
+    for number, line in lines(file, path):
+        line = line.strip()
+        if line and not line.startswith(b"#"):
+            return number, line
     raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
 
 
@@ -195,7 +215,7 @@ def blocks(
     qid: bool = True,
     non_finite: Literal["keep", "refuse"] = "keep",
     threads: int | None = None,
-    crew: Crew | None = None,
+    pool: ThreadPool | None = None,
     chunk: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
@@ -203,7 +223,7 @@ def blocks(
 
     Args:
         qid: whether every line must carry `qid:` (False: sizes come from a second file).
-        crew: threads that are shared with other files, in place of `threads` of its own.
+        pool: threads that are shared with other files, in place of `threads` of its own.
         chunk: bytes of text parsed at a time; `CHUNK` by default.
         progress: called with the bytes of the file read so far.
 
@@ -214,43 +234,56 @@ def blocks(
     if non_finite not in ("keep", "refuse"):
         raise InputError("non_finite", expected="'keep' or 'refuse'", came=non_finite)
     path = Path(path)
+    if n_features is not None:
+        check_room(1, n_features, path)
     shape = _Shape(n_features or 0, 1 if index_base is None else index_base)
 
-    def parse(text: np.ndarray):
-        return _parse(text, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
+    def parse(text: np.ndarray, pos: int = 0):
+        return text, *_parse(text, pos, shape, n_features or 0, index_base is not None, qid, non_finite == "refuse")
 
-    documents, at, size = 0, 0, plain_size(path)
-    for parsed, length, wrong in (crew or Crew(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
-        for block in parsed:
-            documents += len(block.labels)
-            block.done = (at + length) / size if size else 0.0
-            yield block
-        if wrong is not None:
-            line = lines_before(path, at) + wrong.line
-            raise InputError(wrong.what, file=path, line=line, expected=wrong.expected, came=wrong.came, do=wrong.do)
-        at += length
+    documents, at, size, infinite = 0, 0, plain_size(path), False
+    for text, parsed, pos, wrong in (pool or ThreadPool(threads)).ahead(parse, chunks(path, chunk or CHUNK, progress)):
+        while True:
+            for block in parsed:
+                documents += len(block.labels)
+                block.done = (at + pos) / size if size else 0.0
+                if block.infinite is not None and not infinite:  # the first is named, with its line in the file
+                    infinite, (count, line, index) = True, block.infinite
+                    where = f"{path.name}:{lines_before(path, at) + int(line)}, feature {index}"
+                    block.infinite = count, where
+                yield block
+            if wrong is not None:
+                line = lines_before(path, at) + wrong.line
+                raise InputError(
+                    wrong.what, file=path, line=line, expected=wrong.expected, came=wrong.came, do=wrong.do
+                )
+            if pos >= len(text):
+                break
+            _, parsed, pos, wrong = parse(text, pos)  # the chunk had more rows than one go holds
+        at += len(text)
     if documents == 0:
         raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
 
 
-def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):
-    """One chunk: (blocks, its bytes, `_Wrong` or None)."""
+def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):
+    """One chunk from `pos` on: (blocks, where they end, `_Wrong` or None); at most about `_MOST_CELLS` in all."""
     from . import svmlight_kernel as kernel
 
-    end, pos, documents = len(text), 0, 0
+    start, end, documents, cells = pos, len(text), 0, 0
     if not shape.line:
         shape.line = end / (line_feeds(text) + 1)
     found: list[Block] = []
     columns, base = shape.columns, shape.base
     if not columns:
-        columns = _grown(kernel, text, 0, base, 1)
+        columns = _grown(kernel, text, pos, base, 1)
     hard = [np.empty(_HARD, np.int64) for _ in range(4)]
-    while True:
+    while cells < _MOST_CELLS:
         # Room for a few lines more than their usual length promises; should it not suffice, another block follows.
         most = max(1, min(int(1.03 * (end - pos) / shape.line) + 8, _MOST_CELLS // columns))
         features = np.zeros((most, columns), np.float32)
         labels = np.empty(most, np.float32)
         query_at, query_length, doc_at, doc_length = (np.empty(most, np.int64) for _ in range(4))
+        infinite = np.zeros(3, np.int64)
         reason, pos, rows, hards, at = kernel.parse(
             text,
             pos,
@@ -260,6 +293,7 @@ def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid
             declared,
             qid,
             finite,
+            infinite,
             features,
             labels,
             query_at,
@@ -269,26 +303,31 @@ def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid
             *hard,
             np.full(columns, -1, np.int64),
         )
-        for start, stop, row, column in zip(*(h[:hards].tolist() for h in hard), strict=True):
+        for first, stop, row, column in zip(*(h[:hards].tolist() for h in hard), strict=True):
             with np.errstate(over="ignore"):  # beyond float32 is inf, as documented
-                value = np.float32(float(text[start:stop].tobytes()))
+                value = np.float32(float(text[first:stop].tobytes()))
             if column < 0:
                 labels[row] = value
             else:
                 features[row, column] = value
         if rows:
-            new = kernel.new_spans(text, query_at, query_length, rows) if qid else np.arange(rows) == 0
-            run_rows = np.flatnonzero(new)
-            run_ids = [
-                text[a : a + n].tobytes().decode("utf-8", "backslashreplace")
-                for a, n in zip(query_at[run_rows].tolist(), query_length[run_rows].tolist(), strict=True)
-            ]
-            docs = None
+            block = Block(features[:rows], base, labels[:rows, None], np.zeros(1, np.int64), [""])
+            if qid:
+                block.run_rows = np.flatnonzero(kernel.new_spans(text, query_at, query_length, rows))
+                spans = zip(query_at[block.run_rows].tolist(), query_length[block.run_rows].tolist(), strict=True)
+                block.run_ids = [text[a : a + n].tobytes().decode("utf-8", "backslashreplace") for a, n in spans]
             if (doc_length[:rows] > 0).any():
-                docs = kernel.pack_spans(text, doc_at, doc_length, rows)
-            found.append(Block(features[:rows], base, labels[:rows, None], run_rows, run_ids if qid else [""], docs))
+                block.docs = kernel.pack_spans(text, doc_at, doc_length, rows)
+            if (odd := _odd_id(text, block, query_at, query_length, doc_at, doc_length)) is not None:
+                return found, pos, odd
+            if infinite[0]:
+                count, line, index = infinite.tolist()
+                block.infinite = count, str(line_feeds(text[:line]) + 1), index
+            found.append(block)
             documents += rows
+            cells += rows * columns
         if reason == kernel.END:
+            pos = end
             break
         if reason == kernel.HARD and not rows:  # one line with more hard numbers than there was room for
             hard = [np.empty(2 * len(h), np.int64) for h in hard]
@@ -297,16 +336,35 @@ def _parse(text: np.ndarray, shape: _Shape, declared: int, fixed_base: bool, qid
         elif reason == kernel.WIDE:
             if columns >= MOST_FEATURES:
                 wrong = _wrong(kernel, kernel.INDEX_OVER, text, pos, at, MOST_FEATURES, base)
-                wrong.do = "Every feature becomes a column; declare n_features to allow more"
-                return found, end, wrong
+                wrong.do = "Every feature becomes a column; --n-features (n_features=) declares more"
+                return found, pos, wrong
             columns = _grown(kernel, text, pos, base, columns)
         elif reason >= kernel.LABEL_MISSING:
-            return found, end, _wrong(kernel, reason, text, pos, at, declared, base)
+            return found, pos, _wrong(kernel, reason, text, pos, at, declared, base)
     # Chunks in flight may each learn something; it only grows, and blocks of different shape are reconciled later.
     shape.base = min(shape.base, base)
     shape.columns = declared or max(shape.columns, columns)
-    shape.line = end / documents if documents else shape.line
-    return found, end, None
+    shape.line = (pos - start) / documents if documents else shape.line
+    return found, pos, None
+
+
+def _odd_id(text, block: Block, query_at, query_length, doc_at, doc_length) -> _Wrong | None:
+    """An id that is too long or holds a NUL byte, with its line."""
+    rows = len(block.labels)
+    for what, at, length, nul in (
+        ("query", query_at[:rows], query_length[:rows], any("\0" in name for name in block.run_ids)),
+        ("document", doc_at[:rows], doc_length[:rows], block.docs is not None and (block.docs[1] == 0).any()),
+    ):
+        if not nul and length.max(initial=0) <= ID:
+            continue
+        for a, n in zip(at.tolist(), length.tolist(), strict=True):
+            line = line_feeds(text[: max(a, 0)]) + 1
+            came = text[a : a + min(n, 60)].tobytes().decode("utf-8", "backslashreplace") if n else ""
+            if n > ID:
+                return _Wrong(line, f"the {what} id is too long", f"at most {ID} bytes", came)
+            if "\0" in came or n and (text[a : a + n] == 0).any():
+                return _Wrong(line, f"a NUL byte in the {what} id", "text", came, "Save the file as UTF-8 text")
+    return None
 
 
 def _grown(kernel, text, pos, base, columns) -> int:
@@ -315,7 +373,8 @@ def _grown(kernel, text, pos, base, columns) -> int:
 
 def _wrong(kernel, reason: int, text: np.ndarray, line: int, at: int, limit: int, base: int) -> _Wrong:
     """The message for a wrong line that starts at `line`, its offending word at `at`."""
-    word = text[at : at + 200].tobytes().split(b"\n", 1)[0].split(None, 1)[0].decode("utf-8", "replace")
+    words = text[at : at + 200].tobytes().split(b"\n", 1)[0].split(None, 1)
+    word = words[0].decode("utf-8", "replace") if words else ""
     pair = "index:value with a whole index and a number"
     what, expected, do = {
         kernel.LABEL_MISSING: ("missing label", "a number before the features", ""),
@@ -334,7 +393,7 @@ def _wrong(kernel, reason: int, text: np.ndarray, line: int, at: int, limit: int
         kernel.INDEX_ZERO: (
             "feature index out of range",
             "indices from 1",
-            "Declare index_base=0 if the file counts from 0",
+            "--index-base 0 (index_base=0) if the file counts from 0",
         ),
         kernel.INDEX_OVER: (
             "feature index out of range",
@@ -342,6 +401,10 @@ def _wrong(kernel, reason: int, text: np.ndarray, line: int, at: int, limit: int
             f"Correct the line or the declared number of features ({limit})",
         ),
         kernel.INDEX_REPEATED: ("feature index stands twice in the line", "every index once", ""),
-        kernel.VALUE_NOT_FINITE: ("the feature is not finite", "a finite number", "non_finite='keep' lets it in"),
+        kernel.VALUE_NOT_FINITE: (
+            "the feature is not finite",
+            "a finite number",
+            "--non-finite keep (non_finite='keep') lets it in",
+        ),
     }[reason]
     return _Wrong(line_feeds(text[:line]) + 1, what, expected, word, do)

@@ -23,6 +23,7 @@ LABEL_MISSING, LABEL_TEXT, LABEL_NOT_FINITE, LABEL_NEGATIVE = 10, 11, 12, 13
 QID_MISSING, QID_REPEATED, QID_EMPTY = 20, 21, 22
 PAIR_TEXT, VALUE_TEXT, INDEX_ZERO, INDEX_OVER, INDEX_REPEATED, VALUE_NOT_FINITE = 30, 31, 32, 33, 34, 35
 
+_NEARLY = 3.4e38  # above it a number may be infinite in float32
 _INDEX_CAP = 1 << 40  # indices saturate here; every limit lies far below
 _TENS = np.array([float(f"1e{k}") for k in range(309)])
 _TAB, _LF, _CR, _SPACE, _HASH, _PLUS, _MINUS, _DOT, _NINE0, _COLON = 9, 10, 13, 32, 35, 43, 45, 46, 48, 58
@@ -42,7 +43,7 @@ def _compiled(inline: str = "never"):
 
 @_compiled(inline="always")
 def _is_blank(c):
-    return c == _SPACE or c == _TAB or c == _CR
+    return c == _SPACE or (_TAB <= c <= _CR and c != _LF)  # as Python's strip: tab, vertical tab, form feed, return
 
 
 @_compiled()
@@ -57,6 +58,8 @@ def _word(text, pos, end, word):
 
 
 _NAN = np.frombuffer(b"nan", np.uint8)
+_NULL, _NONE, _NA = (np.frombuffer(word, np.uint8) for word in (b"null", b"none", b"na"))
+_N_A, _LT_NA, _MARK = (np.frombuffer(word, np.uint8) for word in (b"n/a", b"<na>", b"?"))
 _INF = np.frombuffer(b"inf", np.uint8)
 _INFINITY = np.frombuffer(b"infinity", np.uint8)
 _DOCID = np.frombuffer(b"docid", np.uint8)
@@ -81,9 +84,30 @@ def _scaled(mantissa, exponent):
     return value * _TENS[exponent] if exponent >= 0 else value / _TENS[-exponent]
 
 
+@_compiled(inline="always")
+def _ends(text, pos, end):
+    return pos >= end or _is_blank(text[pos]) or text[pos] == _LF or text[pos] == _HASH
+
+
+@_compiled()
+def _missing(text, pos, end):
+    """Where a word that stands for a missing value ends; pos where nothing stands; -1 where something else does."""
+    if _ends(text, pos, end):
+        return pos
+    if text[pos] < 58:  # digits, signs and points: the usual guests here are exponents
+        return -1
+    for word in (_NAN, _NULL, _NONE, _NA, _N_A, _LT_NA, _MARK):
+        if _word(text, pos, end, word) and _ends(text, pos + len(word), end):
+            return pos + len(word)
+    return -1
+
+
 @_compiled()
 def _odd_number(text, pos, end):
-    """The rare forms: more than 18 digits, exponents, nan, inf. Returns (is a number, value, pos, hard)."""
+    """The rare forms: more than 18 digits, exponents, nan, inf, missing. Returns (is a number, value, pos, hard)."""
+    after = _missing(text, pos, end)
+    if after >= 0:
+        return True, np.nan, after, False
     negative = False
     if pos < end and (text[pos] == _PLUS or text[pos] == _MINUS):
         negative = text[pos] == _MINUS
@@ -226,6 +250,7 @@ def parse(
     declared,
     qid,
     finite,
+    infinite,
     features,
     labels,
     query_at,
@@ -245,6 +270,8 @@ def parse(
         declared: number of features the user declared, 0 when open.
         qid: whether lines must carry `qid:`.
         finite: whether nan and inf among the features are refused.
+        infinite: int64 `[3]`, how many features of the rows so far are infinite, and of the first the byte where its
+            line begins and its index.
         query_at, query_length, doc_at, doc_length: spans in `text` of each row's query id and doc id (-1: none).
         hard_*: place of the numbers Python must read again.
         stamp: int64 `[width]` scratch for repeated indices, below 0 everywhere.
@@ -272,7 +299,7 @@ def parse(
         ok, value, at, hard = _number(text, pos, end)
         if at < end and text[at] == _COLON or not ok and text[pos] == 113:  # 1:... or qid:... where the label belongs
             return LABEL_MISSING, line, rows, hards, line
-        if not ok or (at < end and not (_is_blank(text[at]) or text[at] == _LF or text[at] == _HASH)):
+        if not ok or not _ends(text, at, end):
             return LABEL_TEXT, line, rows, hards, line
         if not np.isfinite(np.float32(value)):
             return LABEL_NOT_FINITE, line, rows, hards, line
@@ -292,6 +319,7 @@ def parse(
         doc_length[rows] = 0
         last = -1  # largest column so far: beyond it nothing can repeat
         unsorted = False
+        infinities, first_infinity = 0, 0  # of this line
         while True:
             while pos < end and _is_blank(text[pos]):
                 pos += 1
@@ -309,7 +337,7 @@ def parse(
             if pos > start and pos < end and c == _COLON:
                 pos += 1
                 ok, value, at, hard = _number(text, pos, end)
-                if not ok or (at < end and not (_is_blank(text[at]) or text[at] == _LF or text[at] == _HASH)):
+                if not ok or not _ends(text, at, end):
                     return VALUE_TEXT, line, rows, hards_before, start
                 column = index - base
                 if column < 0:
@@ -337,8 +365,13 @@ def parse(
                         return HARD, line, rows, hards_before, start
                     hard_at[hards], hard_end[hards], hard_row[hards], hard_column[hards] = pos, at, rows, column
                     hards += 1
-                if finite and not np.isfinite(np.float32(value)):
-                    return VALUE_NOT_FINITE, line, rows, hards_before, start
+                if not abs(value) < _NEARLY:  # nan, inf, or beyond float32
+                    if finite and not np.isfinite(np.float32(value)):
+                        return VALUE_NOT_FINITE, line, rows, hards_before, start
+                    if np.isinf(np.float32(value)):
+                        infinities += 1
+                        if infinities == 1:
+                            first_infinity = index
                 pos = at
             elif c == _HASH and pos == start:
                 pos += 1
@@ -369,6 +402,10 @@ def parse(
                 return PAIR_TEXT, line, rows, hards_before, start
         if qid and query_at[rows] < 0:
             return QID_MISSING, line, rows, hards_before, line
+        if infinities:
+            if infinite[0] == 0:
+                infinite[1], infinite[2] = line, first_infinity
+            infinite[0] += infinities
         rows += 1
 
 

@@ -1,13 +1,8 @@
-"""Reader of Parquet and CSV tables: a row a document, columns for query, labels, features and, optionally, document.
+"""Reader of tables: a row a document, columns for query, labels, features and, optionally, document and split.
 
-Which column is what, unless the caller says so (names are compared without case, the first of each list wins):
-
-- query: qid, query_id, queryid, query, topic_id, topic, srch_id, search_id, session_id.
-- labels: the relevance judgement (relevance, rel, label, grade, relevance_label, rating, y, target), and every other
-  column with the name of a human judgement (`JUDGEMENTS`), which must not leak into the inputs.
-- document: doc_id, docid, document_id, document, doc, docno, url.
-- split: split, subset, partition, with values like train, vali/valid/validation/dev, test.
-- features: all remaining numeric and boolean columns; what is left is ignored, and the store's manifest lists it.
+Parquet, Arrow files (.arrow, .feather) and CSV (separated by comma, semicolon, tab or |; packed with gzip, bzip2 or xz
+or not). Which column is what stands in `column_roles`; how text becomes numbers, in `cells`. Every column of text is
+looked at from end to end before it is decided on, so that no column is lost to one odd cell or to empty first rows.
 
 A missing feature is NaN, a missing label or query id an error. Query ids are text; a query that comes back later is
 gathered to its first sight.
@@ -17,23 +12,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split
 
+from .cells import Census, numbers
+from .column_roles import DOCUMENT, QUERY, Column, Columns, Roles, check_cells, decide
+from .limits import ID, check_id, check_room
 from .query_grouping import Block, Gathered
+from .table_files import arrow_errors, as_text, is_text, open_table
 
-__all__ = ["Columns", "blocks", "is_table", "read_table", "roles"]
+__all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
-QUERY = ("qid", "query_id", "queryid", "query", "topic_id", "topic", "srch_id", "search_id", "session_id")
-RELEVANCE = ("relevance", "rel", "label", "grade", "relevance_label", "rating", "y", "target")
-JUDGEMENTS = ("understandability", "under", "trust", "trustworthiness", "credibility", "readability", "usefulness")
-DOCUMENT = ("doc_id", "docid", "document_id", "document", "doc", "docno", "url")
-SPLIT = ("split", "subset", "partition")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -47,19 +42,6 @@ SPLIT_NAMES = {
     "eval": "test",
     "heldout": "test",
 }
-_ROWS = 16384
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The role of each column of a table; `ignored` are the ones with none."""
-
-    query: str
-    labels: tuple[str, ...]
-    features: tuple[str, ...]
-    document: str | None = None
-    split: str | None = None
-    ignored: tuple[str, ...] = ()
 
 
 def is_table(path) -> bool:
@@ -68,271 +50,309 @@ def is_table(path) -> bool:
     >>> is_table("judged.parquet"), is_table("a.csv.gz"), is_table("train.txt")
     (True, True, False)
     """
-    return re.search(r"\.(parquet|pq|[ct]sv(\.gz)?)$", str(path).lower()) is not None
+    return re.search(r"\.(parquet|pq|arrow|feather|[ct]sv(\.(gz|bz2|xz))?)$", str(path).lower()) is not None
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
+# --- roles ------------------------------------------------------------------------------------------------------
 
 
-def roles(
-    path,
-    *,
-    query: str | None = None,
-    labels: Sequence[str] | None = None,
-    more_labels: Sequence[str] = (),
-    features: Sequence[str] | None = None,
-    document: str | None = None,
-    split: str | None = None,
-) -> Columns:
-    """Decides what each column of the table is, by the rules above and by what the caller says.
+def columns_of(path, only: Sequence[str] | None = None) -> list[Column]:
+    """What every column of the table is, columns of text counted from end to end.
 
     Args:
-        more_labels: label columns beside those that the rules find.
-        query, labels, features, document, split: take the place of the rules.
+        only: names of the columns that are looked at; the others are taken for what their type says.
+    """
+    import pyarrow as pa
+
+    source = open_table(Path(path))
+    kinds = pa.types
+    text = [
+        name for name, kind in source.types.items() if (source.csv or is_text(kind)) and (only is None or name in only)
+    ]
+    census = {name: Census() for name in text}
+    row = 0
+    if text:
+        batches = source.batches(text)
+        while True:
+            with arrow_errors(source):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            for name in text:
+                census[name].see(as_text(batch.column(name)), row)
+            row += batch.num_rows
+    number = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal, kinds.is_null)
+    found = []
+    for name, kind in source.types.items():
+        index = name in source.index
+        if name not in census:
+            is_number = not source.csv and any(check(kind) for check in number)
+            what = "number" if is_number else "text" if source.csv or is_text(kind) else "other"
+            found.append(Column(name, what, f"no numbers but {kind}", index=index))
+            continue
+        seen, semicolons = census[name], source.delimiter == ";"
+        there, wrong = seen.cells - seen.missing, seen.wrong(semicolons)
+        if wrong is not None:
+            wrong = (*source.place(wrong[0]), *wrong[1:])
+        some = f", {there - seen.text:,} of {there:,} cells are numbers" if seen.text < there else ""
+        what, words = ("text", f"text{some}") if seen.is_text else ("number", "numbers")
+        found.append(Column(name, what, words, seen.style(semicolons) or "point", wrong, index))
+    return found
+
+
+def roles(path, said: Roles | None = None, **options) -> Columns:
+    """The roles of a table's columns: `column_roles.decide` of what `columns_of` finds.
+
+    Args:
+        said: what the caller says; or as options: query, labels, features, drop, document, split.
+    """
+    return decide(columns_of(path), said or Roles(**options), path)[0]
+
+
+def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], list[dict[str, str]]]:
+    """The roles of the columns of several tables that are one source: the first decides, the others must follow.
+
+    Returns:
+        (columns of each file, the table of roles).
 
     Raises:
-        InputError: a column that was named does not exist, or no query or label column can be found.
+        InputError: as `column_roles.decide`, or a label or feature is not in every file, or not numbers everywhere.
+    """
+    first, *others = paths
+    chosen, table = decide(columns_of(first), said, first)
+    found = {first: chosen}
+    used = (*chosen.labels, *chosen.features)
+    for path in others:
+        there = {c.name: c for c in columns_of(path, only=used)}
+        for name in (chosen.query, *used):
+            column = there.get(name)
+            if column is None or (name in used and column.kind != "number"):
+                raise InputError(
+                    f"column {name!r} of {first.name} is {'not here' if column is None else 'no numbers here'}",
+                    file=path,
+                    expected="the columns of the first file",
+                    came=list(there) if column is None else column.type,
+                    do=f"Correct the file, or leave the column out everywhere: --drop {name!r} (drop= in Python)",
+                )
+            if name in used:
+                check_cells(column, path)
+        new = [c for c in there if c not in (*used, *chosen.left_out, chosen.query, chosen.document, chosen.split)]
+        table += [{"column": c, "role": "left out", "why": f"only in {path.name}, not in {first.name}"} for c in new]
+        found[path] = replace(
+            chosen,
+            document=chosen.document if chosen.document in there else None,
+            split=chosen.split if chosen.split in there else None,
+            styles={name: there[name].style for name in used if there[name].style != "point"},
+        )
+    return found, table
+
+
+def inputs(path, features: Sequence[str], *, query: str | None = None, document: str | None = None) -> Columns:
+    """The columns of a table that shall be scored: these features, a query, no labels.
+
+    Raises:
+        InputError: a feature that is not there or holds something else than numbers, no query column.
     """
     path = Path(path)
-    kinds = _kinds(path)
-
-    def named(role: str, name: str) -> str:
-        if name not in kinds:
-            raise unknown_name(f"{role} column", name, kinds, file=path)
-        return name
-
-    def guess(names: Sequence[str]) -> str | None:
-        folded = {c.lower(): c for c in reversed(kinds)}
-        return next((folded[n] for n in names if n in folded), None)
-
-    query = named("query", query) if query else guess(QUERY)
+    there = {c.name: c for c in columns_of(path, only=features)}
+    missing = [name for name in features if name not in there]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the ranker's {len(features)} features are not in the table, first {missing[0]!r}",
+            file=path,
+            do="A table is scored by the names of its columns; they must be those of the training data",
+        )
+    for name in (query, document):
+        if name is not None and name not in there:
+            raise unknown_name("column", name, there, file=path)
+    folded = {c.lower(): c for c in reversed(list(there))}
+    query = query or next((folded[n] for n in QUERY if n in folded), None)
     if query is None:
         raise InputError(
             "no query column",
             file=path,
             expected=f"one of {', '.join(QUERY)}",
-            came=list(kinds),
-            do="Name it with query=",
+            came=list(there),
+            do="Name it: --query COLUMN",
         )
-    if labels:
-        labels = tuple(named("label", c) for c in labels)
-    else:
-        main = guess(RELEVANCE)
-        if main is None and not more_labels:
-            raise InputError(
-                "no label column",
-                file=path,
-                expected=f"one of {', '.join(RELEVANCE)}",
-                came=list(kinds),
-                do="Name it with labels=",
-            )
-        labels = tuple(c for c in (main, *(c for c in kinds if c.lower() in JUDGEMENTS)) if c)
-    labels = tuple(dict.fromkeys([*labels, *(named("label", c) for c in more_labels)]))
-    document = named("document", document) if document else guess([n for n in DOCUMENT if n != query.lower()])
-    split = named("split", split) if split else guess(SPLIT)
-    taken = {query, document, split, *labels}
-    if features is not None:
-        features = tuple(named("feature", c) for c in features)
-        for c in features:
-            if c in taken or kinds[c] != "number":
-                raise InputError(
-                    f"column {c!r} cannot be a feature",
-                    file=path,
-                    expected="a numeric column with no other role",
-                    came=kinds[c] if c not in taken else "a query, label, document or split column",
-                )
-    else:
-        features = tuple(c for c, kind in kinds.items() if c not in taken and kind == "number")
-    for c in labels:
-        if kinds[c] != "number":
-            raise InputError(
-                f"label column {c!r} holds no numbers", file=path, expected="a numeric column", came=kinds[c]
-            )
-    if not features:
-        raise InputError(
-            "no feature columns", file=path, expected="numeric columns beside query and labels", came=list(kinds)
-        )
-    ignored = tuple(c for c in kinds if c not in taken and c not in features)
-    return Columns(query, labels, features, document, split, ignored)
-
-
-def _kinds(path: Path) -> dict[str, str]:
-    """Column -> "number" or its Arrow type, in the file's order."""
-    import pyarrow as pa
-
-    with _told(path):
-        if _is_parquet(path):
-            import pyarrow.parquet as pq
-
-            schema = pq.read_schema(path)
-        else:
-            with _csv(path) as reader:
-                schema = reader.schema
-    if len(set(schema.names)) != len(schema.names):
-        twice = next(n for n in schema.names if schema.names.count(n) > 1)
-        raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once")
-    is_number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-    return {f.name: "number" if any(check(f.type) for check in is_number) else str(f.type) for f in schema}
-
-
-def _csv(path: Path, types: dict | None = None):
-    import pyarrow.csv as csv
-
-    delimiter = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
-    return csv.open_csv(
-        path,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        convert_options=csv.ConvertOptions(column_types=types, include_columns=list(types) if types else None),
-        read_options=csv.ReadOptions(use_threads=False),  # rows in their order, and errors with their row
+    document = document or next(
+        (folded[n] for n in DOCUMENT if n in folded and folded[n] not in (query, *features)), None
     )
-
-
-class _told:
-    """Turns what Arrow raises on a broken file into an error with its line, where Arrow tells it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        import pyarrow as pa
-
-        if isinstance(error, (pa.ArrowException, OSError)) and not isinstance(error, InputError):
-            text = str(error)
-            row = re.search(r"Row #(\d+)", text)
+    for name in features:
+        check_cells(there[name], path)
+        if there[name].kind == "other":
             raise InputError(
-                "not a readable table",
-                file=self.path,
-                line=int(row[1]) if row else None,
-                expected="Parquet" if _is_parquet(self.path) else "CSV with a header line",
-                came=value[1] if (value := re.search(r"invalid value '(.*)'", text)) else text,
-            ) from None
-        return False
+                f"column {name!r} cannot be a feature", file=path, expected="a column of numbers", came=there[name].type
+            )
+    styles = {name: there[name].style for name in features if there[name].style != "point"}
+    return Columns(query, (), tuple(features), document, styles=styles)
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------
 
 
 def blocks(path, columns: Columns, *, progress: Callable[[int], None] | None = None) -> Iterator[Block]:
     """Reads the table block by block.
 
     Args:
-        columns: from `roles`.
+        columns: from `roles` or `inputs`.
         progress: called after each block with about the bytes of the file read so far.
     """
-    import pyarrow as pa
-
     path = Path(path)
-    texts = [c for c in (columns.query, columns.document, columns.split) if c]
-    numbers = [*columns.labels, *columns.features]
-    row = 0
-    with _told(path):
-        if _is_parquet(path):
-            import pyarrow.parquet as pq
-
-            file = pq.ParquetFile(path)
-            rows = max(1, file.metadata.num_rows)
-            batches = file.iter_batches(batch_size=_ROWS, columns=[*texts, *numbers])
-        else:
-            rows = None
-            # float64 first: float32(float64(text)) is what the svmlight reader gives
-            file = _csv(path, {**dict.fromkeys(texts, pa.string()), **dict.fromkeys(numbers, pa.float64())})
-            batches = iter(file)
-        with file:
-            size, taken = path.stat().st_size, 0
-            for batch in batches:
-                if batch.num_rows:
-                    yield _block(path, columns, batch, row)
-                row += batch.num_rows
-                taken += batch.nbytes
-                if progress:  # text takes about the room of its numbers, packed text less: the end is told below
-                    progress(size * row // rows if rows else min(size, taken))
+    source = open_table(path)
+    numbers_of = [*columns.labels, *columns.features]
+    names = list(dict.fromkeys([*(c for c in (columns.query, columns.document, columns.split) if c), *numbers_of]))
+    if source.rows is not None:
+        check_room(source.rows, len(numbers_of), path, disk=None)
+    size, taken, row = path.stat().st_size, 0, 0
+    batches = source.batches(names)
+    while True:
+        with arrow_errors(source):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        if batch.num_rows:
+            yield _block(source, columns, batch, row)
+        row += batch.num_rows
+        taken += batch.nbytes
+        if progress:  # text takes about the room of its numbers, packed text less: the end is told below
+            progress(size * row // source.rows if source.rows else min(size, taken))
     if row == 0:
         raise InputError("no documents", file=path, expected="a row a document", came="an empty table")
     if progress:
         progress(size)
 
 
-def _block(path: Path, columns: Columns, batch, first: int) -> Block:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    def place(row: int) -> dict:
-        # A Parquet file has no lines; a CSV file's first row is line 2.
-        return {"line": first + row + 2} if not _is_parquet(path) else {}
-
-    def matrix(names) -> np.ndarray:
-        out = np.empty((batch.num_rows, len(names)), np.float32)
-        with np.errstate(over="ignore"):  # beyond float32 is inf, as in the svmlight reader
-            for k, name in enumerate(names):
-                column = batch.column(name)
-                if not pa.types.is_floating(column.type):
-                    column = column.cast(pa.float64())
-                out[:, k] = column.to_numpy(zero_copy_only=False)
-        return out
-
-    labels = matrix(columns.labels)
-    wrong = np.argwhere(~(np.isfinite(labels) & (labels >= 0)))
+def _block(source, columns: Columns, batch, first: int) -> Block:
+    labels = _matrix(columns.labels, columns, batch)
+    grades = np.array([c not in columns.raw for c in columns.labels], bool)
+    wrong = np.argwhere(~(np.isfinite(labels) & ((labels >= 0) | ~grades)))
     if len(wrong):
         row, k = wrong[0].tolist()
-        came = batch.column(columns.labels[k])[row].as_py()
+        place, line = source.place(first + row)
+        came = _cell(batch.column(columns.labels[k])[row])
         raise InputError(
-            f"row {first + row + 1}, label column {columns.labels[k]!r}: not a grade",
-            file=path,
-            **place(row),
-            expected="a finite grade, 0 or more",
-            came="a missing value" if came is None else came,
-            do="Remove unjudged documents; shift grades that start below 0",
+            f"{place}, label column {columns.labels[k]!r}: not a {'grade' if grades[k] else 'number'}",
+            file=source.path,
+            line=line,
+            expected="a finite grade, 0 or more" if grades[k] else "a finite number",
+            came="a missing value" if came is None or np.isnan(labels[row, k]) else came,
+            do="Remove unjudged documents; shift grades that start below 0, or ask for a transform: NAME:minmax"
+            if grades[k]
+            else "Remove such documents",
         )
-    codes, names = _text(batch.column(columns.query))
-    empty = np.flatnonzero((codes < 0) | np.isin(codes, [k for k, n in enumerate(names) if n == ""]))
-    if len(empty):
-        row = int(empty[0])
-        raise InputError(
-            f"row {first + row + 1}: missing query id", file=path, **place(row), expected="a query id", came=None
-        )
+    codes, names = _ids(batch.column(columns.query))
+    _check_ids("query", codes, names, source, first, needed=True)
     change = np.diff(codes, prepend=-1) != 0
     parts = None
     if columns.split:
-        part_codes, part_names = _text(batch.column(columns.split))
-        change |= np.diff(part_codes, prepend=-1) != 0
-        known = [SPLIT_NAMES.get(str(n).strip().lower()) for n in part_names]
-        wrong = np.flatnonzero((part_codes < 0) | np.isin(part_codes, [k for k, n in enumerate(known) if n is None]))
-        if len(wrong):
-            row = int(wrong[0])
+        part_codes, part_names = _ids(batch.column(columns.split))
+        change |= np.diff(part_codes, prepend=-2) != 0
+        known = [SPLIT_NAMES.get(n.strip().lower()) for n in part_names]
+        bad = np.flatnonzero((part_codes < 0) | np.isin(part_codes, [k for k, n in enumerate(known) if n is None]))
+        if len(bad):
+            place, line = source.place(first + int(bad[0]))
             raise InputError(
-                f"row {first + row + 1}: unknown split",
-                file=path,
-                **place(row),
+                f"{place}: unknown split",
+                file=source.path,
+                line=line,
                 expected="train, vali or test",
-                came=part_names[part_codes[row]] if part_codes[row] >= 0 else None,
+                came=part_names[part_codes[bad[0]]] if part_codes[bad[0]] >= 0 else None,
             )
         parts = [known[k] for k in part_codes[change].tolist()]
     docs = None
     if columns.document:
-        column = pc.fill_null(batch.column(columns.document).cast(pa.large_string()), "")
-        docs = _arrow_strings(column)
-    run_rows = np.flatnonzero(change)
-    return Block(
-        matrix(columns.features), 1, labels, run_rows, [names[k] for k in codes[run_rows].tolist()], docs, parts
+        docs = _strings(batch.column(columns.document), source, first)
+    runs = np.flatnonzero(change)
+    block = Block(
+        _matrix(columns.features, columns, batch),
+        1,
+        labels,
+        runs,
+        [names[k] for k in codes[runs].tolist()],
+        docs,
+        parts,
     )
+    infinite = np.isinf(block.features)
+    if infinite.any():
+        row, k = np.argwhere(infinite)[0].tolist()
+        block.infinite = (
+            int(infinite.sum()),
+            f"{source.path.name}, row {first + row + 1}, column {columns.features[k]!r}",
+        )
+    return block
 
 
-def _text(column) -> tuple[np.ndarray, list[str]]:
+def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:
+    """Columns of numbers as float32 `[rows, column]`, NaN where missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    out = np.empty((batch.num_rows, len(names)), np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is inf, as in the svmlight reader
+        for k, name in enumerate(names):
+            column = batch.column(name)
+            if is_text(column.type):
+                out[:, k] = numbers(as_text(column), columns.styles.get(name, "point"))
+            elif pa.types.is_null(column.type):
+                out[:, k] = np.nan
+            else:
+                if not pa.types.is_float32(column.type):
+                    column = pc.cast(column, pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
+                out[:, k] = column.to_numpy(zero_copy_only=False)
+    return out
+
+
+def _cell(scalar) -> Any:
+    value = scalar.as_py()
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def _ids(column) -> tuple[np.ndarray, list[str]]:
     """(code of each row, -1 where null; text of each code)."""
     import pyarrow as pa
 
+    if is_text(column.type):
+        column = as_text(column)
+    elif pa.types.is_null(column.type):
+        return np.full(len(column), -1, np.int64), []
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = encoded.dictionary.to_pylist()
+    missing = [k for k, v in enumerate(values) if v is None or v == "" or v != v]
+    codes[np.isin(codes, missing)] = -1
     # Whole numbers that travelled as floats ("101.0") are ids without the ".0".
     return codes, [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
 
 
-def _arrow_strings(column) -> tuple[np.ndarray, np.ndarray]:
+def _check_ids(what: str, codes: np.ndarray, names: list[str], source, first: int, needed: bool) -> None:
+    bad = np.isin(codes, [k for k, name in enumerate(names) if "\0" in name or len(name) > ID])
+    if needed:
+        bad |= codes < 0
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    place, line = source.place(first + row)
+    if codes[row] < 0:
+        raise InputError(f"{place}: missing {what} id", file=source.path, line=line, expected=f"a {what} id")
+    check_id(what, len(names[codes[row]].encode()), source.path, line)
+    raise InputError(f"{place}: a NUL byte in the {what} id", file=source.path, line=line, came=names[codes[row]])
+
+
+def _strings(column, source, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Document ids as Arrow lays out strings: (offsets int64 `[rows + 1]`, bytes); "" where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not is_text(column.type):
+        codes, names = _ids(column)
+        column = pa.array(["" if code < 0 else names[code] for code in codes.tolist()], pa.large_string())
+    column = pc.fill_null(as_text(column).cast(pa.large_string()), "")
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     data = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.zeros(0, np.uint8)
+    if len(data) and ((data == 0).any() or np.diff(offsets).max() > ID):
+        _check_ids("document", *_ids(column), source, first, needed=False)
     return offsets - offsets[0], data
 
 
@@ -341,11 +361,11 @@ def read_table(path, *, name: str = "", **columns) -> Split:
 
     Args:
         name: name of the split.
-        **columns: query, labels, features, document, split as `roles` takes them.
+        **columns: query, labels, features, drop, document, split as `roles` takes them.
 
     Returns:
         `Split`, an objective a label column.
     """
     chosen = roles(path, **columns)
-    gathered = Gathered().read(blocks(path, chosen))
+    gathered = Gathered(path=Path(path)).read(blocks(path, chosen))
     return gathered.split(objectives=chosen.labels, names=chosen.features, name=name)

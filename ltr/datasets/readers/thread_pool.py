@@ -1,8 +1,9 @@
 """The threads of a conversion: files side by side, and chunks of one file wherever a thread has nothing to do.
 
-There are `threads` threads, never more. Each takes a file, reads, parses and writes it; one that finds no further file
-parses chunks of the files of others. So a single large file and the last of many are parsed by all threads, and what is
-held in memory is a few chunks for each thread.
+One `ThreadPoolExecutor` does both. Files stand first in its queue, so threads take files while there are any and then
+chunks of the files of others; a file that waits for a chunk nobody has begun takes it back and does it itself. So a
+single large file and the last of many are parsed by all threads, no more threads than asked for ever work, and what is
+held in memory is a few chunks for each.
 
 What comes out does not depend on the threads: results stand in the order of the items, and where several items fail the
 first of them in that order raises, as if they had been worked off one after another.
@@ -11,24 +12,23 @@ first of them in that order raises, as if they had been worked off one after ano
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ltr.errors import InputError
 
-__all__ = ["Crew", "Stopped"]
+__all__ = ["Stopped", "ThreadPool"]
 
 MOST = 4  # threads by default: what they read comes from one disk
 
 
 class Stopped(BaseException):
-    """Raised by the `check` of an item that is no longer wanted; never leaves `Crew.each`."""
+    """Raised by the `check` of an item that is no longer wanted; never leaves `ThreadPool.each`."""
 
 
-class Crew:
+class ThreadPool:
     """Threads for `each` and, within one of its items or by itself, for `ahead`.
 
     Args:
@@ -43,10 +43,8 @@ class Crew:
             raise InputError("threads", expected="a whole number above 0", came=threads)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = threads or min(MOST, cores)
-        self._changed = threading.Condition()  # guards what follows
-        self._owners = 0  # threads that have an item of their own
-        self._helpers = 0  # threads that wait for chunks, or work on one
-        self._chunks: deque[_Chunk] = deque()  # that nobody has begun
+        self._pool: ThreadPoolExecutor | None = None  # during `each`
+        self._files = 1  # at work at the same time
 
     def each(
         self,
@@ -64,25 +62,56 @@ class Crew:
         items = list(items)
         if self.threads == 1 or not items:
             return [work(item, lambda: None) for item in items]
-        return _Items(self, work, items, size).run()
+        end = len(items)  # items from here on are not wanted any more
+        results: list[Any] = [None] * end
+        errors: dict[int, BaseException] = {}
+
+        def check(k: int) -> None:
+            if k >= end:
+                raise Stopped
+
+        def run(k: int) -> None:
+            nonlocal end
+            try:
+                check(k)
+                results[k] = work(items[k], lambda: check(k))
+            except Stopped:
+                pass
+            except BaseException as error:
+                errors[k] = error
+                # Items before a bad one may be bad, too; an interrupt is meant for all.
+                end = min(end, k if isinstance(error, Exception) else 0)
+
+        try:
+            with ThreadPoolExecutor(self.threads, thread_name_prefix="ltr") as pool:  # leaving it waits for all of them
+                self._pool, self._files = pool, min(self.threads, len(items))
+                try:
+                    at_work = [pool.submit(run, k) for k in sorted(range(end), key=lambda k: -size(items[k]))]
+                    while wait(at_work, timeout=0.1).not_done:
+                        pass  # awake now and then: a signal that another thread caught is handled in this one
+                except BaseException:  # Ctrl-C
+                    end = 0
+                    raise
+        finally:
+            self._pool, self._files = None, 1
+        if errors:
+            raise errors[min(errors)]
+        return results
 
     def ahead(self, work: Callable[[Any], Any], items: Iterable) -> Iterator:
         """work(item) for each item, in order; other threads help where they have nothing else to do."""
-        if self._owners or self.threads == 1:
-            yield from self._in_order(work, items)
-            return
-        with ThreadPoolExecutor(self.threads - 1, thread_name_prefix="ltr-chunk") as pool:
-            self._count(owners=1, helpers=self.threads - 1)
-            try:
-                for _ in range(self.threads - 1):
-                    pool.submit(self._help)
-                yield from self._in_order(work, items)
-            finally:
-                self._count(owners=-1)
+        if self.threads == 1:
+            yield from map(work, items)
+        elif self._pool is not None:
+            yield from self._in_order(self._pool, work, items)
+        else:
+            with ThreadPoolExecutor(self.threads - 1, thread_name_prefix="ltr-chunk") as pool:
+                yield from self._in_order(pool, work, items)
 
-    def _in_order(self, work, items) -> Iterator:
+    def _in_order(self, pool: ThreadPoolExecutor, work, items) -> Iterator:
         waiting: deque[_Chunk] = deque()
         items = iter(items)
+        most = 1 + self.threads // self._files
         try:
             while True:
                 try:
@@ -90,115 +119,47 @@ class Crew:
                 except StopIteration:
                     break
                 except Exception:  # what came before it is told before it, as with one thread
-                    yield from self._results(waiting, 0)
+                    while waiting:
+                        yield self._next(waiting)
                     raise
-                if not waiting and not self._helpers:
-                    yield work(item)
-                    continue
-                waiting.append(_Chunk(work, item))
-                with self._changed:
-                    self._chunks.append(waiting[-1])
-                    self._changed.notify()
-                yield from self._results(waiting, 1 + self.threads // max(1, self._owners))
-            yield from self._results(waiting, 0)
+                waiting.append(_Chunk(pool, work, item))
+                while waiting and (waiting[0].future.done() or len(waiting) > most):
+                    yield self._next(waiting)
+            while waiting:
+                yield self._next(waiting)
         finally:
             for chunk in waiting:  # an error came before them: nobody wants them
-                self._withdrawn(chunk)
+                chunk.take_back()
 
-    def _results(self, waiting: deque[_Chunk], most: int) -> Iterator:
-        """What is done, and as much more as leaves at most so many waiting."""
-        while waiting and (waiting[0].done() or len(waiting) > most):
-            while not waiting[0].done():
-                # The helpers are behind: this thread does what none of them has begun.
-                own = next((chunk for chunk in waiting if self._withdrawn(chunk)), None)
-                if own is None:
-                    break
-                own.run()
-            yield waiting.popleft().result()
-
-    def _withdrawn(self, chunk: _Chunk) -> bool:
-        with self._changed:
-            if chunk not in self._chunks:
-                return False
-            self._chunks.remove(chunk)
-            return True
-
-    def _count(self, owners: int = 0, helpers: int = 0) -> None:
-        with self._changed:
-            self._owners += owners
-            self._helpers += helpers
-            self._changed.notify_all()
-
-    def _help(self) -> None:
-        """Works on chunks until nobody has an item any more."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._chunks or not self._owners)
-                if not self._chunks:
-                    self._helpers -= 1
-                    return
-                chunk = self._chunks.popleft()
-            chunk.run()
+    def _next(self, waiting: deque[_Chunk]):
+        """The first result; while it is not there, this thread does what no other has begun."""
+        while not waiting[0].future.done():
+            own = next((chunk for chunk in waiting if chunk.take_back()), None)
+            if own is None:
+                break
+            own.do()
+        return waiting.popleft().future.result()
 
 
-class _Chunk(Future):
-    """A piece of work that whoever has time does."""
+class _Chunk:
+    """A piece of work that whoever has time does; the pool's queue holds no text of what was taken back."""
 
-    def __init__(self, work, item):
-        super().__init__()
+    def __init__(self, pool: ThreadPoolExecutor, work, item):
         self.work, self.item = work, item
+        self.future: Future = pool.submit(self._run)
 
-    def run(self) -> None:
+    def _run(self):
+        item, self.item = self.item, None
+        return self.work(item)
+
+    def take_back(self) -> bool:
+        """Whether no thread had begun it: then none will."""
+        return self.future.cancel()
+
+    def do(self) -> None:
+        """Done in this thread, after it was taken back."""
+        self.future = Future()
         try:
-            self.set_result(self.work(self.item))
+            self.future.set_result(self._run())
         except BaseException as error:  # raised where the result is asked for
-            self.set_exception(error)
-
-
-class _Items:
-    """One call of `Crew.each` on several threads."""
-
-    def __init__(self, crew: Crew, work, items: Sequence, size):
-        self.crew, self.work, self.items = crew, work, items
-        self.lock = threading.Lock()
-        self.order = iter(sorted(range(len(items)), key=lambda k: -size(items[k])))
-        self.end = len(items)  # items from here on are not wanted any more
-        self.results: list[Any] = [None] * len(items)
-        self.errors: dict[int, BaseException] = {}
-
-    def run(self) -> list:
-        threads = self.crew.threads
-        self.crew._count(owners=threads)
-        with ThreadPoolExecutor(threads, thread_name_prefix="ltr-file") as pool:  # leaving it waits for all of them
-            try:
-                at_work = [pool.submit(self.thread) for _ in range(threads)]
-                while wait(at_work, timeout=0.1).not_done:
-                    pass  # awake now and then: a signal that another thread caught is handled in this one
-            except BaseException:  # Ctrl-C
-                self.end = 0
-                raise
-        if self.errors:
-            raise self.errors[min(self.errors)]
-        return self.results
-
-    def thread(self) -> None:
-        while (k := self.take()) is not None:
-            try:
-                self.results[k] = self.work(self.items[k], lambda k=k: self.check(k))
-            except Stopped:
-                pass
-            except BaseException as error:
-                with self.lock:
-                    self.errors[k] = error
-                    # Items before a bad one may be bad, too; an interrupt is meant for all.
-                    self.end = min(self.end, k if isinstance(error, Exception) else 0)
-        self.crew._count(owners=-1, helpers=1)
-        self.crew._help()
-
-    def take(self) -> int | None:
-        with self.lock:
-            return next((k for k in self.order if k < self.end), None)
-
-    def check(self, k: int) -> None:
-        if k >= self.end:
-            raise Stopped
+            self.future.set_exception(error)

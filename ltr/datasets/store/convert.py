@@ -16,8 +16,9 @@ from ltr.atomic import sha256, whole_folder
 from ltr.datasets.readers import folder as folders
 from ltr.datasets.readers import svmlight
 from ltr.datasets.readers import tables as table
+from ltr.datasets.readers.column_roles import role_lines
 from ltr.datasets.readers.query_grouping import Gathered
-from ltr.datasets.readers.thread_pool import Crew, Stopped
+from ltr.datasets.readers.thread_pool import Stopped, ThreadPool
 from ltr.errors import InputError
 
 from . import label_columns as labels
@@ -63,6 +64,7 @@ def convert(
     n_features: int | None = None,
     index_base: Literal[0, 1] | None = None,
     columns: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] | None = None,
     non_finite: Literal["keep", "refuse"] = "keep",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -88,7 +90,9 @@ def convert(
         root: paths in the manifest are relative to it.
         n_features: columns of svmlight text; the largest index of any file by default.
         index_base: 0 or 1; by default 1 unless an index 0 stands in any file.
-        columns: roles of a table's columns, as `table.roles` takes them.
+        columns: roles of a table's columns, as `column_roles.Roles` takes them: query, document, split, labels,
+            features. A mistake for svmlight text.
+        say: called with sentences a user should read once: the table of roles, what was found beside the files.
         non_finite: whether nan and inf among the features are kept (and listed in the manifest) or refused.
         threads: how many are ever busy; files are read side by side, and the threads that are left parse chunks of
             them. The store does not depend on it. Default: the processor's, at most 4.
@@ -104,13 +108,19 @@ def convert(
     folder = Path(folder)
     _check_target(folder, overwrite)
     _check_sources(sources)
-    wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress)
+    wanted = _Wanted(
+        objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress, say or _silent
+    )
     # Not durable: a store is made again from its raw files, and a block that a power cut lost is noticed by its hash.
     with whole_folder(folder, "manifest.json", durable=False) as work:
-        said = _build(sources, work, name, wanted, root, Crew(threads))
+        said = _build(sources, work, name, wanted, root, ThreadPool(threads))
         (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
         _check_target(folder, overwrite)  # it may have come while we worked
     return Store.open(folder)
+
+
+def _silent(sentence: str) -> None:
+    """For callers that say nothing."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ class _Wanted:
     columns: Mapping[str, Any]
     non_finite: str
     progress: Progress | None
+    say: Callable[[str], None]
 
     @property
     def declared(self) -> int | None:
@@ -134,22 +145,29 @@ class _Wanted:
     def base(self) -> int | None:
         return self.index_base if self.index_base is not None else self.card.index_base if self.card else None
 
-    def table_columns(self) -> dict[str, Any]:
+    def roles(self) -> table.Roles:
         """Roles of a table's columns: the card's, overruled by the caller's."""
-        options: dict[str, Any] = {}
+        drop = [c for c in self.drop if isinstance(c, str)]
         if self.card is not None and self.card.table is not None:
             of_card = self.card.table
+            raw = [o.column for o in self.card.objectives if isinstance(o.column, str) and o.transform != "identity"]
             options = {
                 "query": of_card.query,
                 "document": of_card.document or None,
                 "features": of_card.features or None,
                 "labels": [o.column for o in self.card.objectives if isinstance(o.column, str)] or None,
+                "raw": frozenset(raw),
             }
-        elif isinstance(self.objectives, Mapping):
-            # What is named as an objective is a label, also where its name says nothing.
-            named = [o.column for o in labels.listed(self.objectives)]
-            options = {"more_labels": [c for c in named if isinstance(c, str)]}
-        return {**options, **self.columns}
+        else:
+            # What is named as an objective is a label, also where its name says nothing or speaks of an outcome.
+            named = [] if self.objectives is None else labels.listed(self.objectives)
+            named = [labels.Objective(o, None) if isinstance(o, str) else o for o in named]
+            wanted = {o.name if o.column is None else o.column: o.raw for o in named}
+            options = {
+                "wanted": [c for c in wanted if isinstance(c, str)],
+                "raw": frozenset(c for c, raw in wanted.items() if raw and isinstance(c, str)),
+            }
+        return table.Roles(**{"drop": drop, **options, **self.columns})
 
 
 def _check_target(folder: Path, overwrite: bool) -> None:
@@ -180,12 +198,14 @@ def _check_sources(sources) -> None:
                 raise InputError("no such file", file=path)
 
 
-def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, crew: Crew) -> dict:
+def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, pool: ThreadPool) -> dict:
     """Reads everything, writes the parts, returns the manifest."""
-    where = _read(sources, work, wanted, crew)
+    where, roles = _read(sources, work, wanted, pool)
     found = list({part.id: part for given in where.values() for part in given.values()}.values())
     matrix = _matrix(found, wanted)
-    objectives, leaving = labels.choose(wanted.objectives, wanted.drop, wanted.card, matrix)
+    # What a table drops by name was never read.
+    drop = [c for c in wanted.drop if not (found[0].columns and isinstance(c, str))]
+    objectives, leaving = labels.choose(wanted.objectives, drop, wanted.card, matrix)
     keep = np.setdiff1d(np.arange(matrix.width), leaving)
     if len(keep) == 0:
         raise InputError("no features are left", expected="inputs beside objectives and drops", came=matrix.names)
@@ -200,12 +220,12 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, c
         part.files, seen = parts.sealed(part.folder, check)
         return seen
 
-    seen = parts.FeatureFacts.together(crew.each(finish, found, size=lambda part: part.gathered.documents))
-    return manifest.of(name, wanted.card, objectives, matrix, keep, where, seen, root)
+    seen = parts.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
+    return manifest.of(name, wanted.card, objectives, matrix, keep, where, seen, root, roles)
 
 
-def _read(sources, work: Path, wanted: _Wanted, crew: Crew) -> dict[str, dict[str, Part]]:
-    """Every raw file once, its features spooled; fold -> split -> part."""
+def _read(sources, work: Path, wanted: _Wanted, pool: ThreadPool) -> tuple[dict[str, dict[str, Part]], list[dict]]:
+    """Every raw file once, its features spooled; fold -> split -> part, and the table of roles of a table's columns."""
     paths = list(dict.fromkeys(Path(p) for given in sources.values() for p in given.values()))
     told = _Told(wanted.progress, {p: p.stat().st_size for p in paths})
 
@@ -222,23 +242,49 @@ def _read(sources, work: Path, wanted: _Wanted, crew: Crew) -> dict[str, dict[st
             check()
             told(f"read {part.path.name}", part.path, told.sizes[part.path] + at)
 
-        part.gathered = _gather(part, wanted, crew, tell)
+        part.gathered = _gather(part, wanted, pool, tell)
         divide(part, divided.get(part.id, "whole"))
         for path in same[part.id]:
             told(f"read {path.name}", path, 2 * told.sizes[path])
 
+    columns, roles = _roles(paths, wanted)
     by_path: dict[Path, Part] = {}
     by_id: dict[str, Part] = {}
     same: dict[str, list[Path]] = {}
-    for path, digest in zip(paths, crew.each(hashed, paths, size=told.sizes.get), strict=True):
-        part = _open(path, digest, work, wanted)
+    for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.get), strict=True):
+        part = _open(path, digest, work, columns.get(path))
         by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
         same.setdefault(part.id, []).append(path)
     where = {fold: {split: by_path[Path(p)] for split, p in given.items()} for fold, given in sources.items()}
     divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
     divided |= {g["all"].id: "all" for g in where.values() if "all" in g}
-    crew.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
-    return where
+    pool.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
+    for part in by_id.values():
+        if part.gathered.infinite[0]:
+            wanted.say("{:,} infinite values among the features, the first at {}".format(*part.gathered.infinite))
+    return where, roles
+
+
+def _roles(paths: Sequence[Path], wanted: _Wanted) -> tuple[dict[Path, table.Columns], list[dict]]:
+    """What the columns of the tables are, and what lies beside the texts and is not used."""
+    tables = [p for p in paths if table.is_table(p)]
+    for path in (p for p in paths if p not in tables):
+        if asked := [role for role, value in wanted.columns.items() if value]:
+            raise InputError(
+                f"{', '.join(asked)}: svmlight text has no columns with names",
+                file=path,
+                expected="a table (CSV, Parquet or Arrow) where columns are named",
+                do="Its label stands at the head of each line; objectives and drop name features by index (f7)",
+            )
+        if beside := [p.name for p in svmlight.unused_beside(path)]:
+            wanted.say(f"{', '.join(beside)} beside {path.name}: weights, positions and first scores are not used")
+    if not tables:
+        return {}, []
+    columns, roles = table.agreed(tables, wanted.roles())
+    wanted.say("columns of " + ", ".join(dict.fromkeys(p.name for p in tables)))
+    for line in role_lines(roles):
+        wanted.say(f"  {line}")
+    return columns, roles
 
 
 class _Told:
@@ -270,11 +316,9 @@ class _Told:
                 raise
 
 
-def _open(path: Path, digest: str, work: Path, wanted: _Wanted) -> Part:
-    identity, sizes, columns = digest, None, None
-    if table.is_table(path):
-        columns = table.roles(path, **wanted.table_columns())
-    elif not svmlight.has_qid(path):
+def _open(path: Path, digest: str, work: Path, columns: table.Columns | None) -> Part:
+    identity, sizes = digest, None
+    if columns is None and not svmlight.has_qid(path):
         sizes = svmlight.needed_sizes_file(path)
         identity = hashlib.sha256(f"{digest} {sha256(sizes)}".encode()).hexdigest()
     part = Part(identity[:16], path, digest, work / "parts" / identity[:16], sizes, columns)
@@ -282,8 +326,8 @@ def _open(path: Path, digest: str, work: Path, wanted: _Wanted) -> Part:
     return part
 
 
-def _gather(part: Part, wanted: _Wanted, crew: Crew, progress: Callable[[int], None]) -> Gathered:
-    gathered = Gathered(part.folder / parts.SPOOL, parts.HEADER)
+def _gather(part: Part, wanted: _Wanted, pool: ThreadPool, progress: Callable[[int], None]) -> Gathered:
+    gathered = Gathered(part.folder / parts.SPOOL, parts.HEADER, part.path)
     if part.columns is not None:
         return gathered.read(table.blocks(part.path, part.columns, progress=progress))
     gathered.read(
@@ -293,7 +337,7 @@ def _gather(part: Part, wanted: _Wanted, crew: Crew, progress: Callable[[int], N
             index_base=wanted.base,
             qid=part.sizes is None,
             non_finite=wanted.non_finite,
-            crew=crew,
+            pool=pool,
             progress=progress,
         )
     )
@@ -305,11 +349,8 @@ def _gather(part: Part, wanted: _Wanted, crew: Crew, progress: Callable[[int], N
 def _matrix(found: list[Part], wanted: _Wanted) -> Matrix:
     """One matrix for all parts: the same columns, the same index base."""
     roles = found[0].columns
-    for part in found[1:]:
-        if (part.columns and (part.columns.labels, part.columns.features)) != (
-            roles and (roles.labels, roles.features)
-        ):
-            raise InputError("the files of the splits differ in their columns", file=part.path, came=found[0].path.name)
+    if odd := next((part for part in found[1:] if (part.columns is None) != (roles is None)), None):
+        raise InputError("a table and svmlight text in one source", file=odd.path, came=found[0].path.name)
     if roles:
         return Matrix(roles.features, 1, roles.labels)
     base = wanted.base if wanted.base is not None else min(part.gathered.base for part in found)

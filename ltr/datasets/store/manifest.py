@@ -28,6 +28,7 @@ def of(
     where: dict[str, dict[str, Part]],
     seen: parts.FeatureFacts,
     root: Path | None,
+    table: Sequence[dict],
 ) -> dict:
     """The manifest as it goes into manifest.json.
 
@@ -36,6 +37,7 @@ def of(
         where: fold -> split -> part.
         seen: facts of the inputs over all parts.
         root: paths are relative to it.
+        table: the table of roles of a table's columns; empty for svmlight text.
     """
     from ltr import __version__
 
@@ -62,6 +64,7 @@ def of(
         },
         "columns": roles
         and {"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},
+        "roles": list(table),
         "folds": folds,
         "parts": {part.id: _part_facts(part, objectives, root) for part in found.values()},
     }

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ltr.datasets.readers.thread_pool import Crew
+from ltr.datasets.readers.thread_pool import ThreadPool
 from ltr.errors import InputError
 
 SOON = 10  # seconds no wait here should ever take
@@ -44,13 +44,12 @@ def test_order_and_bounds(threads, files):
 
     def read(file, check):
         check()
-        return list(crew.ahead(parse, range(10 * file, 10 * file + 9)))
+        return list(pool.ahead(parse, range(10 * file, 10 * file + 9)))
 
-    crew = Crew(threads)
+    pool = ThreadPool(threads)
     for _ in range(2):
-        found = crew.each(read, range(files), size=lambda file: file % 2)
+        found = pool.each(read, range(files), size=lambda file: file % 2)
         assert found == [[k * k for k in range(10 * f, 10 * f + 9)] for f in range(files)]
-        assert (crew._owners, crew._helpers, len(crew._chunks)) == (0, 0, 0)
     assert busy.most <= threads
     assert threads == 1 or len(busy.names) > 1
 
@@ -63,11 +62,11 @@ def test_a_file_alone_is_parsed_by_all_threads():
             meet.wait()
         return chunk
 
-    assert list(Crew(3).ahead(parse, range(9))) == list(range(9))
+    assert list(ThreadPool(3).ahead(parse, range(9))) == list(range(9))
 
 
 def test_the_last_file_gets_the_threads_of_the_others():
-    meet, crew = threading.Barrier(2, timeout=SOON), Crew(2)
+    meet, pool = threading.Barrier(2, timeout=SOON), ThreadPool(2)
 
     def parse(chunk):
         if chunk < 2:
@@ -77,12 +76,9 @@ def test_the_last_file_gets_the_threads_of_the_others():
     def read(file, check):
         if file == 0:
             return None
-        began = time.monotonic()
-        while not crew._helpers and time.monotonic() < began + SOON:  # the other thread finds no third file
-            time.sleep(0.001)
-        return list(crew.ahead(parse, range(5)))
+        return list(pool.ahead(parse, range(5)))
 
-    assert crew.each(read, [0, 1])[1] == list(range(5))
+    assert pool.each(read, [0, 1])[1] == list(range(5))
 
 
 def test_a_slow_chunk_holds_back_the_rest():
@@ -102,7 +98,7 @@ def test_a_slow_chunk_holds_back_the_rest():
     found = []
 
     def run():
-        found.extend(Crew(2).ahead(parse, chunks()))
+        found.extend(ThreadPool(2).ahead(parse, chunks()))
 
     runner = threading.Thread(target=run)
     runner.start()
@@ -130,7 +126,7 @@ def test_the_first_file_with_an_error_is_named():
         ended.append(file)
 
     with pytest.raises(InputError, match="came 1"):
-        Crew(2).each(read, range(9), size=lambda file: file == 2)
+        ThreadPool(2).each(read, range(9), size=lambda file: file == 2)
     assert ended == [0]
     assert sorted(begun) == [0, 1, 2]
 
@@ -152,7 +148,7 @@ def test_files_behind_a_bad_one_are_stopped():
             stopped.append(time.monotonic() - began < SOON)
 
     with pytest.raises(InputError, match="wrong"):
-        Crew(2).each(read, [0, 1])
+        ThreadPool(2).each(read, [0, 1])
     assert stopped == [True]
 
 
@@ -173,7 +169,7 @@ def test_an_interrupt_stops_every_file(where):
         ended.append(file)
 
     with pytest.raises(KeyboardInterrupt):
-        Crew(2).each(read, [0, 1])
+        ThreadPool(2).each(read, [0, 1])
     assert ended == []
 
 
@@ -187,12 +183,11 @@ def test_what_came_before_a_broken_chunk_is_told_before_it(threads):
         time.sleep(0.01 * chunk)
         return chunk
 
-    found, crew = [], Crew(threads)
+    found, pool = [], ThreadPool(threads)
     with pytest.raises(InputError, match="the file is broken"):
-        for chunk in crew.ahead(parse, chunks()):
+        for chunk in pool.ahead(parse, chunks()):
             found.append(chunk)
     assert found == [3, 2, 1]
-    assert (crew._owners, crew._helpers, len(crew._chunks)) == (0, 0, 0)
 
 
 def test_an_error_in_a_chunk_comes_in_its_turn():
@@ -202,15 +197,14 @@ def test_an_error_in_a_chunk_comes_in_its_turn():
         time.sleep(0.01 if chunk < 2 else 0)
         return chunk
 
-    found, crew = [], Crew(3)
+    found, pool = [], ThreadPool(3)
     with pytest.raises(InputError, match="wrong chunk"):
-        for chunk in crew.ahead(parse, range(9)):
+        for chunk in pool.ahead(parse, range(9)):
             found.append(chunk)
     assert found == [0, 1]
-    assert (crew._owners, crew._helpers, len(crew._chunks)) == (0, 0, 0)
 
 
 def test_no_threads_at_all():
     with pytest.raises(InputError, match="threads; expected a whole number above 0; came 0"):
-        Crew(0)
-    assert 1 <= Crew().threads <= 4
+        ThreadPool(0)
+    assert 1 <= ThreadPool().threads <= 4

@@ -1,0 +1,161 @@
+"""Cells of text as numbers: what is missing, what is a number, and what a comma in a number means.
+
+A column of text is counted whole before it is read (`Census`), because one look at its first cells proves nothing:
+
+- missing: empty, NA, N/A, NaN, NULL, None, nil, <NA>, #N/A, \\N and ?, in any case and with blanks around them;
+- numbers: digits with a point, a sign, an exponent, or inf; and true and false (1 and 0);
+- a comma is the decimal point where a cell allows nothing else ("0,64", "12,5"), it groups thousands where a cell
+  allows nothing else ("1,234,567", "1,234.5"), and a column where every comma could be either is refused;
+- a column where at least half of the cells are numbers is one of numbers, and the others are mistakes that are refused
+  with their place; where fewer are, it is text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["MISSING", "Census", "Style", "numbers"]
+
+MISSING = ("", "na", "n/a", "#n/a", "#na", "nan", "+nan", "-nan", "null", "none", "nil", "<na>", "\\n", "?")
+Style = Literal["point", "decimal comma", "thousands"]
+
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$|^(?i:true|false)$"
+_FORMS = {  # the first that fits counts
+    "grouped": r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3}){2,}(\.[0-9]*)?$|^[+-]?[1-9][0-9]{0,2},[0-9]{3}\.[0-9]*$",
+    "either": r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$",
+    "european": r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+,[0-9]*$",
+    "decimal": r"^[+-]?([0-9]*,[0-9]+|[0-9]+,)([eE][+-]?[0-9]+)?$",
+}
+
+
+@dataclass
+class Census:
+    """What the cells of a text column are, counted block by block.
+
+    Attributes:
+        cells, missing, numbers, points, commas: how many; points are numbers with a decimal point, commas the counts of
+            the four forms of a number with a comma.
+        first: the first row of each kind of cell ("text" for what is no number at all) with the cell.
+    """
+
+    cells: int = 0
+    missing: int = 0
+    numbers: int = 0
+    points: int = 0
+    commas: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FORMS, 0))
+    first: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def see(self, column: Any, row: int) -> None:
+        """Takes an Arrow array of text (`string` or `large_string`) whose first row is `row`."""
+        import pyarrow.compute as pc
+
+        self.cells += len(column)
+        column, missing = _trimmed(column)
+        self.missing += missing
+        try:
+            pc.cast(column, "float64")
+            good = len(column) - column.null_count
+            self.numbers += good
+            # Only a decimal comma elsewhere makes the points matter: count them as long as that is open.
+            self.points += pc.sum(pc.match_substring(column, ".")).as_py() or 0
+            return
+        except ValueError:
+            pass
+        number = pc.match_substring_regex(column, _NUMBER)
+        self.numbers += pc.sum(number).as_py() or 0
+        self.points += pc.sum(pc.and_(number, pc.match_substring(column, "."))).as_py() or 0
+        other = pc.fill_null(pc.invert(number), False)
+        left = np.flatnonzero(other.to_numpy(zero_copy_only=False))
+        if not len(left):
+            return
+        rest = column.take(left)
+        known = np.zeros(len(left), bool)
+        for form, pattern in _FORMS.items():
+            hit = pc.match_substring_regex(rest, pattern).to_numpy(zero_copy_only=False).astype(bool) & ~known
+            known |= hit
+            self._note(form, hit, left, rest, row)
+            self.commas[form] += int(hit.sum())
+        self._note("text", ~known, left, rest, row)
+
+    def _note(self, kind: str, hit: np.ndarray, left: np.ndarray, rest, row: int) -> None:
+        if kind not in self.first and hit.any():
+            k = int(np.argmax(hit))
+            self.first[kind] = (row + int(left[k]), rest[k].as_py())
+
+    @property
+    def text(self) -> int:
+        """Cells that are no numbers in any style."""
+        return self.cells - self.missing - self.numbers - sum(self.commas.values())
+
+    @property
+    def is_text(self) -> bool:
+        """Whether fewer than half of the cells that are there are numbers."""
+        there = self.cells - self.missing
+        return there > 0 and 2 * (there - self.text) < there
+
+    def style(self, semicolons: bool = False) -> Style | None:
+        """What a comma means in this column; None where the cells do not say, or say both.
+
+        Args:
+            semicolons: cells are separated by semicolons, which is done where the comma is the decimal point.
+        """
+        decimal = self.commas["decimal"] + self.commas["european"]
+        grouped, either = self.commas["grouped"], self.commas["either"]
+        if not decimal + grouped + either:
+            return "point"
+        if decimal and not grouped and not self.points:
+            return "decimal comma"
+        if decimal:
+            return None
+        if grouped or self.points:
+            return "thousands"
+        return "decimal comma" if semicolons else None
+
+    def wrong(self, semicolons: bool = False) -> tuple[int, str, str] | None:
+        """(row, cell, what is wrong with it) of the first cell that cannot be read; None where all can."""
+        if "text" in self.first:
+            return *self.first["text"], "not a number"
+        if self.style(semicolons) is None:
+            form = next(form for form in ("either", "grouped", "decimal", "european") if form in self.first)
+            if form == "either":
+                return *self.first[form], "a comma that may group thousands or be the decimal point"
+            return *self.first[form], "a comma and a point are both used as the decimal point"
+        return None
+
+
+def _trimmed(column):
+    """(the cells without blanks around them, null where missing; how many are missing)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = pc.utf8_trim_whitespace(column)
+    missing = pc.is_in(pc.utf8_lower(column), value_set=pa.array(MISSING, column.type))
+    column = pc.if_else(missing, pa.scalar(None, column.type), column)
+    return column, column.null_count
+
+
+def numbers(column, style: Style = "point") -> np.ndarray:
+    """float64 `[rows]` of an Arrow array of text, NaN where a cell is missing.
+
+    Raises:
+        ValueError: a cell is no number in this style (`Census.wrong` says which).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column, _ = _trimmed(column)
+    if style == "decimal comma":
+        column = pc.replace_substring(pc.replace_substring(column, ".", ""), ",", ".")
+    elif style == "thousands":
+        column = pc.replace_substring(column, ",", "")
+    try:
+        found = pc.cast(column, pa.float64())
+    except ValueError:  # signs and truth values, which Arrow does not take
+        column = pc.replace_substring_regex(column, r"^\+", "")
+        for word, value in (("true", "1"), ("false", "0")):
+            column = pc.replace_substring_regex(column, f"^(?i:{word})$", value)
+        found = pc.cast(column, pa.float64())
+    return found.to_numpy(zero_copy_only=False)

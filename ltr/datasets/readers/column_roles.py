@@ -1,0 +1,331 @@
+"""Which column of a table is what: query, document, label, feature, split, or left out, and why.
+
+The caller's word first; else by name (without case, the first of each list that is there):
+
+- query: qid, query_id, queryid, query, topic_id, topic, srch_id, search_id, session_id;
+- label: relevance, rel, label, grade, relevance_label, rating, y, target; and every further human judgement
+  (`JUDGEMENTS`), for they must not leak into the inputs;
+- document: doc_id, docid, document_id, document, doc, docno, url;
+- split: split, subset, partition, with values like train, vali/valid/validation/dev, test;
+- left out, and said: a row index; a column whose name speaks of an outcome (clicks, purchases, dwell time, the position
+  it was shown at, a score of another ranker); a second judgement; text, dates and lists;
+- features: all other columns of numbers and truth values.
+
+Names may be patterns (`emb_*`) wherever the caller lists columns.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ltr.errors import InputError, unknown_name
+
+from .cells import Style
+
+__all__ = [
+    "DOCUMENT",
+    "QUERY",
+    "RELEVANCE",
+    "Column",
+    "Columns",
+    "Roles",
+    "decide",
+    "check_cells",
+    "matching",
+    "role_lines",
+]
+
+QUERY = ("qid", "query_id", "queryid", "query", "topic_id", "topic", "srch_id", "search_id", "session_id")
+RELEVANCE = ("relevance", "rel", "label", "grade", "relevance_label", "rating", "y", "target")
+JUDGEMENTS = ("understandability", "under", "trust", "trustworthiness", "credibility", "readability", "usefulness")
+DOCUMENT = ("doc_id", "docid", "document_id", "document", "doc", "docno", "url")
+SPLIT = ("split", "subset", "partition")
+
+_INDEX = re.compile(
+    r"|unnamed: \d+(\.\d+)*|__index_level_\d+__|level_\d+|index|idx|row|rows|row_?(id|no|nr|num|number|index)|rownum"
+)
+_OUTCOMES = """click clicks clicked clickthrough clickthroughs ctr purchase purchases purchased buy buys bought booking
+bookings booked dwell dwelltime watchtime conversion conversions converted converts cvr revenue revenues gmv sale sales
+sold order orders ordered cart carts basket baskets atc checkout checkouts impression impressions install installs
+reward rewards engagement engagements judgement judgements judgment judgments judged qrel qrels relevant
+relevance""".split()
+_WHOLE = """position positions pos rank ranks ranking score scores rating ratings grade grades label labels
+target targets""".split()
+_FILLING = """n num number no count counts total sum avg mean max min is has was bool flag int float user users final
+old new previous prev displayed display shown original initial logged model predicted pred prediction baseline result
+results serp list item items doc document value""".split()
+
+Role = Literal["query", "document", "split", "label", "feature", "left out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a reader found out about a column before anybody says what it is for.
+
+    Attributes:
+        name: of the column.
+        kind: "number" (truth values and columns without any value too), "text", or "other" (dates, lists, ...).
+        type: in words, for the table of roles.
+        style: what a comma in its cells means, where it is text that holds numbers.
+        wrong: (place in words, line, cell, what is wrong) of the first cell of text that is no number.
+        index: the file itself says that it is a row index.
+    """
+
+    name: str
+    kind: Literal["number", "text", "other"]
+    type: str = ""
+    style: Style = "point"
+    wrong: tuple[str, int | None, str, str] | None = None
+    index: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The roles of a table's columns, and how their cells are read.
+
+    Attributes:
+        query, document, split, labels, features: names of columns.
+        raw: labels that are quantities, any finite number; the others are grades, 0 or more.
+        left_out: name -> why.
+        styles: of the columns of text that hold numbers.
+    """
+
+    query: str
+    labels: tuple[str, ...]
+    features: tuple[str, ...]
+    document: str | None = None
+    split: str | None = None
+    raw: frozenset[str] = frozenset()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    styles: Mapping[str, Style] = field(default_factory=dict)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names of the columns that were left out."""
+        return tuple(self.left_out)
+
+    def table(self, why: Mapping[str, str]) -> list[dict[str, str]]:
+        """The table of roles: a dict of column, role and why each; `why` -> reasons of the columns in use."""
+        roles: list[tuple[str, Role]] = [(self.query, "query")]
+        roles += [(self.document, "document")] if self.document else []
+        roles += [(self.split, "split")] if self.split else []
+        roles += [(c, "label") for c in self.labels] + [(c, "feature") for c in self.features]
+        table = [{"column": c, "role": role, "why": why.get(c, "")} for c, role in roles]
+        return table + [{"column": c, "role": "left out", "why": reason} for c, reason in self.left_out.items()]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the caller says about columns; what is None is decided by name.
+
+    Attributes:
+        query, document, split: a column.
+        labels, features: columns or patterns; features may be columns that would be left out by their name.
+        drop: columns or patterns that are no features.
+        wanted: columns that are labels if they are there, beside those the rules find (the objectives asked for).
+        raw: those among the labels that are quantities.
+    """
+
+    query: str | None = None
+    document: str | None = None
+    split: str | None = None
+    labels: Sequence[str] | None = None
+    features: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    wanted: Sequence[str] = ()
+    raw: frozenset[str] = frozenset()
+
+
+def matching(names: Sequence[str], known: Sequence[str], what: str, path=None) -> tuple[str, ...]:
+    """The columns that names and patterns stand for, each once.
+
+    Raises:
+        InputError: one that fits no column, with its near miss.
+
+    >>> matching(["a", "emb_*"], ["emb_0", "a", "emb_1"], "feature column")
+    ('a', 'emb_0', 'emb_1')
+    """
+    if isinstance(names, str):
+        names = [names]
+    found: list[str] = []
+    for name in names:
+        hits = [name] if name in known else [c for c in known if fnmatch.fnmatchcase(c, str(name))]
+        if not hits:
+            raise unknown_name(what, str(name), known, file=path)
+        found += hits
+    return tuple(dict.fromkeys(found))
+
+
+def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Columns, list[dict[str, str]]]:
+    """The roles of the columns, and the table that tells them.
+
+    Raises:
+        InputError: a column that was named does not exist or cannot be what it shall be; no query, label or feature
+            column; a cell of a label or feature column that is no number, with its place.
+    """
+    there = {c.name: c for c in columns}
+    names = list(there)
+    why: dict[str, str] = {}
+
+    def named(role: str, name: str) -> str:
+        if name not in there:
+            raise unknown_name(f"{role} column", name, there, file=path)
+        why[name] = "as said"
+        return name
+
+    def guess(usual: Iterable[str]) -> str | None:
+        folded = {c.lower(): c for c in reversed(names) if c not in dropped}
+        return next((folded[n] for n in usual if n in folded), None)
+
+    dropped = matching(said.drop, names, "column to drop", path)
+    said_for = {said.query, said.document, said.split, *(said.labels or ())}
+    if hit := [c for c in dropped if c in said_for]:
+        raise InputError(f"column {hit[0]!r} is dropped and named as a query, label, document or split", file=path)
+    query = named("query", said.query) if said.query else guess(QUERY)
+    if query is None:
+        raise _without("query", QUERY, names, path)
+    labels = _labels(said, names, guess, why, path)
+    document = named("document", said.document) if said.document else guess(n for n in DOCUMENT if n != query.lower())
+    split = named("split", said.split) if said.split else guess(SPLIT)
+    document, split = (None if c in labels or c == query else c for c in (document, split))
+    taken = {query, document, split, *labels}
+    if said.features is not None:
+        features = tuple(c for c in matching(said.features, names, "feature column", path) if c not in dropped)
+        patterns = not set(said.features) <= set(names)
+        features = tuple(c for c in features if not patterns or (c not in taken and there[c].kind == "number"))
+        why.update(dict.fromkeys(features, "as said"))
+        left = {c: "dropped, as said" if c in dropped else "not among the features that were named" for c in names}
+    else:
+        left = {c: "dropped, as said" if c in dropped else _reason(there[c]) for c in names if c not in taken}
+        features = tuple(c for c in names if c not in taken and not left[c])
+    for c in features:
+        if c in taken or there[c].kind != "number":
+            raise InputError(
+                f"column {c!r} cannot be a feature",
+                file=path,
+                expected="a column of numbers with no other role",
+                came=there[c].type if c not in taken else "a query, label, document or split column",
+            )
+    for c in labels:
+        if there[c].kind != "number":
+            raise InputError(
+                f"label column {c!r} holds no numbers", file=path, expected="a column of numbers", came=there[c].type
+            )
+    for c in (*labels, *features):
+        check_cells(there[c], path)
+    if not features:
+        raise InputError(
+            "no feature columns", file=path, expected="columns of numbers beside query and labels", came=names
+        )
+    used = (*labels, *features)
+    for c in used:
+        if there[c].style != "point":
+            comma = (
+                "its comma is the decimal point" if there[c].style == "decimal comma" else "its commas group thousands"
+            )
+            why[c] = f"{why[c]}; {comma}" if why.get(c) else comma
+    chosen = Columns(
+        query,
+        labels,
+        features,
+        document,
+        split,
+        said.raw,
+        {c: left[c] for c in names if c not in taken and c not in features},
+        {c: there[c].style for c in used if there[c].style != "point"},
+    )
+    return chosen, chosen.table(why)
+
+
+def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path) -> tuple[str, ...]:
+    wanted = [c for c in said.wanted if c in names]
+    why.update(dict.fromkeys(wanted, "asked for as an objective"))
+    if said.labels:
+        labels = matching(said.labels, names, "label column", path)
+        why.update(dict.fromkeys(labels, "as said"))
+    else:
+        main = guess(RELEVANCE)
+        if main is None and not wanted:
+            raise _without("label", RELEVANCE, names, path)
+        further = [c for c in names if c.lower() in JUDGEMENTS and guess([c.lower()]) == c]
+        labels = tuple(c for c in (main, *further) if c)
+    return tuple(dict.fromkeys([*labels, *wanted]))
+
+
+def _without(role: str, usual: Sequence[str], names: Sequence[str], path) -> InputError:
+    option = "labels" if role == "label" else role
+    do = f"Name it: --{option} COLUMN, or {option}= in Python"
+    if names and all(re.fullmatch(r"[+-]?[\d.,eE+-]+|", n) for n in names):
+        do = "The first line looks like data: a table needs a line with the names of its columns"
+    elif len(names) == 1:
+        do = f"There is one column only: columns are separated by comma, semicolon, tab or |. {do}"
+    return InputError(f"no {role} column", file=path, expected=f"one of {', '.join(usual)}", came=list(names), do=do)
+
+
+def _reason(column: Column) -> str:
+    """Why a column without a role is no feature; empty where it is one."""
+    if column.index or _INDEX.fullmatch(column.name.strip().lower()):
+        return "a row index"
+    if column.kind != "number":
+        return column.type
+    if _is_outcome(column.name):
+        return "its name speaks of a judgement or an outcome; --labels or --features (labels=, features=) take it"
+    return ""
+
+
+def _is_outcome(name: str) -> bool:
+    """Whether a name speaks of what happened after the ranking, or of what another ranker made of it.
+
+    >>> [_is_outcome(n) for n in ("clicks", "n_purchases", "dwellTime", "gross_bookings_usd", "position", "score")]
+    [True, True, True, True, True, True]
+    >>> [_is_outcome(n) for n in ("page_rank", "bm25_score", "price", "title_length", "borders", "in_stock")]
+    [False, False, False, False, False, False]
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    words = re.findall(r"[a-z]+|\d+", spaced.lower())
+    if any(word in _OUTCOMES for word in words):
+        return True
+    core = [word for word in words if word not in _FILLING and not word.isdigit()]
+    return len(core) == 1 and core[0] in _WHOLE
+
+
+def check_cells(column: Column, path) -> None:
+    """Refuses a column with a cell that is no number, with its place."""
+    if column.wrong is None:
+        return
+    place, line, cell, what = column.wrong
+    comma = "comma" in what
+    raise InputError(
+        f"{place}, column {column.name!r}: {what}",
+        file=path,
+        line=line,
+        expected="one decimal point and nothing else"
+        if comma
+        else "a number; empty, NA, NULL, None or ? where missing",
+        came=cell,
+        do=f"Correct the {'column' if comma else 'cell'}, or leave it out: --drop {column.name!r} (drop= in Python)",
+    )
+
+
+def role_lines(table: Sequence[Mapping[str, Any]], most: int = 12) -> list[str]:
+    """The table of roles as lines of text: a role a line, what was left out with its reason a column a line.
+
+    Args:
+        table: dicts of column, role and why, as the manifest keeps them under "roles".
+        most: columns shown by name where nothing is to be said of them.
+    """
+    lines = []
+    for role in ("query", "document", "split", "label", "feature", "left out"):
+        rows = [row for row in table if row["role"] == role]
+        reasons: dict[str, list[str]] = {}
+        for row in rows:
+            reasons.setdefault(row["why"], []).append(row["column"] or "''")
+        for why, columns in reasons.items():
+            shown = ", ".join(columns[:most]) + (f", ... ({len(columns):,} in all)" if len(columns) > most else "")
+            lines.append(f"{role:<9} {shown}" + (f": {why}" if why else ""))
+    return lines
