@@ -6,7 +6,6 @@ run remembers, beside its ranker, where each of its inputs stands in a raw row.
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -82,15 +81,18 @@ def read_lists(
 
 
 def _from_text(path: Path, width: int, base: int | None) -> Split:
+    from ltr.datasets.readers.chunks import lines, opened
     from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
 
-    if _labelled(path):
+    with opened(path) as (file, _):
+        first = next((line for _, line in lines(file, path) if not _blank(line)), b"")
+    if not first or b":" not in first.split(maxsplit=1)[0]:
         return read_svmlight(path, width, index_base=base, name=path.name)
     # The format asks for a label, people who want scores have none: a copy gets a 0 a line, lines keep their number.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "lists.txt"
-        with _opened(path) as lines, open(copy, "wb") as out:
-            out.writelines(line if _blank(line) else b"0 " + line for line in lines)
+        with opened(path) as (file, _), open(copy, "wb") as out:
+            out.writelines(line if _blank(line) else b"0 " + line for _, line in lines(file, path))
         if (sizes := sizes_file(path)) is not None:
             shutil.copy(sizes, copy.with_name(copy.name + ".query"))
         try:
@@ -101,24 +103,8 @@ def _from_text(path: Path, width: int, base: int | None) -> Split:
             ) from None
 
 
-def _opened(path: Path):
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
-
-
 def _blank(line: bytes) -> bool:
     return not line.split(b"#", 1)[0].strip()
-
-
-def _labelled(path: Path) -> bool:
-    """Whether the first document starts with a label, and not with `qid:` or a feature at once."""
-    with _opened(path) as lines:
-        try:
-            first = next((line for line in lines if not _blank(line)), b"")
-        except (OSError, EOFError):  # a broken archive: the reader knows how to say it
-            return True
-    return b":" not in first.split(maxsplit=1)[0] if first else True
 
 
 def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:

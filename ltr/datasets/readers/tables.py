@@ -155,6 +155,9 @@ def inputs(path, features: Sequence[str], *, query: str | None = None, document:
     """
     path = Path(path)
     there = {c.name: c for c in columns_of(path, only=features)}
+    for name in (query, document):
+        if name is not None and name not in there:
+            raise unknown_name("column", name, there, file=path)
     missing = [name for name in features if name not in there]
     if missing:
         raise InputError(
@@ -162,9 +165,6 @@ def inputs(path, features: Sequence[str], *, query: str | None = None, document:
             file=path,
             do="A table is scored by the names of its columns; they must be those of the training data",
         )
-    for name in (query, document):
-        if name is not None and name not in there:
-            raise unknown_name("column", name, there, file=path)
     folded = {c.lower(): c for c in reversed(list(there))}
     query = query or next((folded[n] for n in QUERY if n in folded), None)
     if query is None:
