@@ -22,12 +22,10 @@ from ltr.atomic import whole_file
 from ltr.bench.pages.losses_page import family
 from ltr.catalogue import Entry
 from ltr.losses import PREFERENCE_LOSSES, describe
-from ltr.losses.preference.base import own_parameters
 from ltr.methods import METHODS
 from ltr.methods.base import MethodConfig
 from ltr.metrics import MEASURES, measure
 from ltr.objectives import AGGREGATORS, SCALARISATIONS
-from ltr.objectives import parameters as objective_parameters
 from ltr.rankers import RANKERS, TrainingConfig
 from ltr.rankers.config import ConditioningConfig
 
@@ -254,7 +252,7 @@ def preference_losses() -> Iterator[str]:
     yield f"Witness: {_plain(record['witness'])}: {_code(record['command'])}"
     for entry in _sorted(PREFERENCE_LOSSES):
         asked = [a for a in answers if a["loss"] == entry.name]
-        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(own_parameters(entry.name))]
+        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(entry.parameters)]
         if asked:
             tags = ", ".join(dict.fromkeys(a["certainty"] for a in asked))
             said += [f"- witness: its public formula [{tags}], {len(asked)} values"]
@@ -268,7 +266,7 @@ def scalarisations() -> Iterator[str]:
         "Losses `[objective]` and a preference become the number to descend. The words of the claims are those of "
         "`ltr/objectives/scalarisations.py`; `tests/test_scalarisations.py` proves each for every entry."
     )
-    yield from _rules("Scalarisation", SCALARISATIONS, ("losses", "preference", "generator", "objectives"))
+    yield from _rules("Scalarisation", SCALARISATIONS)
 
 
 def aggregators() -> Iterator[str]:
@@ -278,14 +276,12 @@ def aggregators() -> Iterator[str]:
         "`ltr/objectives/aggregators.py`; `tests/test_aggregators.py` proves each for every entry and asks torchjd "
         "where it has the same rule."
     )
-    shared = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
-    yield from _rules("Aggregator", AGGREGATORS, shared)
+    yield from _rules("Aggregator", AGGREGATORS)
 
 
-def _rules(kind: str, catalogue: Any, shared: tuple[str, ...]) -> Iterator[str]:
+def _rules(kind: str, catalogue: Any) -> Iterator[str]:
     for entry in _sorted(catalogue):
-        known = objective_parameters.own_parameters(entry.function, shared)
-        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(known)]
+        said = [*_about(entry), f"- claims: {_claims(entry.claims)}", _defaults(entry.parameters)]
         summary = _plain((inspect.getdoc(entry.function) or "").split("\n", 1)[0])
         yield "\n".join([f"#### {kind}: {entry.name}", "", summary, "", *said])
 

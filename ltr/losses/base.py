@@ -1,6 +1,6 @@
 """The catalogue of losses, what a mean over lists means, and a loss with its parameters bound.
 
-A registered function is
+Everybody calls a loss as
 
     f(scores, labels, where=None, *, weights=None, generator=None, **params) -> values
 
@@ -10,6 +10,13 @@ A registered function is
     weights     [..., list]  a multiplier per document; values are linear in it, and its pages say what it multiplies
     generator   source of the random choices a loss makes; None: the deterministic rule its page states
     values      [...]        one value a list, float32 or float64; 0, connected to the graph, if it does not count
+
+and writes what is its own: `f(scores, labels, where, weights, **params)`. The entry has checked the shapes, made the
+types equal, filled the pads with 0 (`ops.lists`) and looked at the labels where the loss says that they are `gains`; it
+passes what only some losses need to those that name it:
+
+    generator   as above; a loss that does not name it draws nothing
+    padded      whether a mask was given; without one there are no pads, and no passes over the list to keep them out
 
 Claims every entry makes are proven by `tests/battery.py`; the words it knows:
 
@@ -25,33 +32,114 @@ Claims every entry makes are proven by `tests/battery.py`; the words it knows:
     surrogate        the gradient is what is defined, and it is not that of the value
     sorts            False: its smallest values are not at scores that sort the list (else they are)
     wraps            the parameter that names another loss, which decides which lists count
+    gains            labels are gains and must not be negative: "exp2" 2^y - 1, "linear", or True, as its `gain` says
     memory           "square": matrices of the size of a list are formed, a few lists at a time (else memory is linear)
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.ops import exact, some
 
-__all__ = ["LOSSES", "Loss", "Needs", "choice", "counts", "describe", "loss", "reduce", "require_gains"]
-
-LOSSES = Catalogue(
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "Needs",
+    "choice",
+    "counts",
+    "describe",
     "loss",
-    [
-        f"ltr.losses.{family}"
-        for family in ("lambdas", "listwise", "neuralsort", "pairwise", "plackett", "pointwise", "smooth", "sortnet")
-    ],
+    "normalised_gains",
+    "own_parameters",
+    "reduce",
+    "require_gains",
+    "signed",
+]
+
+_FAMILIES = (
+    *("lambdarank", "lambdaloss", "lambdas_binary", "listwise", "neuralsort", "pairwise", "plackett"),
+    *("pointwise", "smooth_measures", "gumbel", "sortnet"),
+)
+_ONLY_IF_NAMED = ("generator", "padded")
+Needs = Literal["document", "gain", "pair", "contrast"]
+ListLoss = Callable[..., Tensor]
+
+
+class LossCatalogue(Catalogue):
+    """Losses, each behind the entry that prepares its tensors."""
+
+    def register(
+        self, name: str, *, formula: str = "", source: str = "", gains: bool | str = False, **claims: Any
+    ) -> Callable[[ListLoss], ListLoss]:
+        """Decorator: keeps the loss under `name` and returns it as everybody calls it."""
+        keep = super().register(name, formula=formula, source=source, **({"gains": gains} if gains else {}), **claims)
+
+        def made(body: ListLoss) -> ListLoss:
+            return keep(_prepared(name, body, gains))
+
+        return made
+
+
+def _prepared(name: str, body: ListLoss, gains: bool | str) -> ListLoss:
+    """What a loss writes, as what everybody calls."""
+    own = own_parameters(body, ("scores", "labels", "where", "weights", *_ONLY_IF_NAMED))
+    named = [key for key in _ONLY_IF_NAMED if key in inspect.signature(body).parameters]
+    default = own["gain"].default if "gain" in own else None
+
+    def entry(
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **params: Any,
+    ) -> Tensor:
+        some_named = {"generator": generator, "padded": where is not None}
+        scores, labels, where, weights = ops.lists(scores, labels, where, weights)
+        if gains:
+            kind = params.get("gain", default) if gains is True else gains
+            require_gains(labels, name, exp2=kind == "exp2")
+        return body(scores, labels, where, weights, **{key: some_named[key] for key in named}, **params)
+
+    return signed(entry, body, own)
+
+
+def own_parameters(function: Callable[..., Any], shared: Sequence[str]) -> dict[str, inspect.Parameter]:
+    """The parameters of a function beyond those that all of its kind share."""
+    return {k: p for k, p in inspect.signature(function).parameters.items() if k not in shared}
+
+
+def signed(entry: ListLoss, body: ListLoss, own: Mapping[str, inspect.Parameter]) -> ListLoss:
+    """`entry` under the name and docstring of `body`, its signature what all share, then the parameters `own`."""
+    # Resolved here: each kind of annotation speaks of the module it is written in.
+    hints = typing.get_type_hints(body) | typing.get_type_hints(entry)
+    shared = inspect.signature(entry).parameters.values()
+    parameters = [p for p in shared if p.kind is not p.VAR_KEYWORD]
+    parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
+    parameters = [p.replace(annotation=hints[p.name]) for p in parameters]
+    functools.update_wrapper(entry, body)
+    entry.__signature__ = inspect.Signature(parameters, return_annotation=Tensor)  # type: ignore[attr-defined]
+    entry.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Tensor}
+    return entry
+
+
+LOSSES = LossCatalogue(
+    "loss",
+    [f"ltr.losses.{family}" for family in _FAMILIES],
     shared=("scores", "labels", "where", "weights", "generator"),
 )
-Needs = Literal["document", "gain", "pair", "contrast"]
 
 
 def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
@@ -61,16 +149,16 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
     tensor([False, False,  True])
     """
     if needs == "gain":
-        return some(labels > 0 if where is None else (labels > 0) & where)
+        return ops.some(labels > 0 if where is None else (labels > 0) & where)
     where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
     if needs == "document":
-        return some(where)
+        return ops.some(where)
     if needs == "contrast":
-        return some((labels > 0) & where) & some((labels <= 0) & where)
+        return ops.some((labels > 0) & where) & ops.some((labels <= 0) & where)
     if needs == "pair":
         if labels.shape[-1] == 0:
             return where.any(-1)
-        labels = exact(labels)
+        labels = ops.exact(labels)
         high = labels.masked_fill(~where, -torch.inf).amax(-1)
         low = labels.masked_fill(~where, torch.inf).amin(-1)
         return high > low
@@ -119,6 +207,23 @@ def require_gains(labels: Tensor, loss: str, exp2: bool = False) -> None:
         )
 
 
+def normalised_gains(
+    labels: Tensor, where: Tensor, weights: Tensor | None, gain: ops.Gain, k: int | None
+) -> tuple[Tensor, Tensor]:
+    """G `[..., list]`, gains over the ideal DCG at k, and the 1 of 1 - NDCG `[...]`, for lists of `ops.lists`.
+
+    Weights multiply G, and the 1 too, which is spread over the documents by their gains.
+    """
+    ideal = ops.ideal_dcg(labels, where, gain=gain, k=k).unsqueeze(-1)
+    worth = ops.gains(labels, gain)
+    total = worth.sum(-1, keepdim=True)
+    share = worth / total.where(total > 0, 1.0)
+    worth = worth / ideal.where(ideal > 0, 1.0)
+    if weights is not None:
+        worth, share = worth * weights, share * weights
+    return worth, share.sum(-1)
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss with its parameters bound; `loss(name, **params)` makes one.
@@ -163,7 +268,7 @@ class Loss:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
-def loss(name: str, **params) -> Loss:
+def loss(name: str, **params: Any) -> Loss:
     """The loss of that name with these parameters, as a callable that also carries `name`, `needs` and `reduce`.
 
     Raises:

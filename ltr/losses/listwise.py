@@ -38,10 +38,10 @@ def _target(
 def listnet(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    padded: bool,
     target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
@@ -52,7 +52,6 @@ def listnet(
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the term of their document, after the target is normalised.
-        generator: unused.
         target: "gain" z ~ g(y), "lin" z ~ y, "soft" z = softmax(y / temperature). The best scores under noisy labels
             are log E[z], so the target says by what lists get sorted: "gain" sorts by the expected gain that NDCG
             counts, hence the default; "soft" is the paper's, nearly uniform on long lists of low grades.
@@ -67,12 +66,11 @@ def listnet(
     >>> [round(listnet(s, y, target=t).item(), 5) for t in ("gain", "lin", "soft")]
     [2.22278, 2.2046, 2.15261]
     """
-    scores, labels, real, weights = ops.lists(scores, labels, where, weights)
-    where = None if where is None else real  # without pads, no passes to mask them
-    z = _target("listnet", labels, where, target, gain, eps=eps, temperature=temperature)
+    mask = where if padded else None
+    z = _target("listnet", labels, mask, target, gain, eps=eps, temperature=temperature)
     if weights is not None:
         z = z * weights
-    return -(z * ops.log_softmax(scores, where)).sum(-1)
+    return -(z * ops.log_softmax(scores, mask)).sum(-1)
 
 
 @LOSSES.register(
@@ -85,10 +83,10 @@ def listnet(
 def polysoftmax(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    padded: bool,
     target: ops.Target = "gain",
     eps: float = 1.0,
     gain: ops.Gain | None = None,
@@ -98,7 +96,6 @@ def polysoftmax(
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the terms of their document, after the target is normalised.
-        generator: unused.
         target, gain: as in `listnet`.
         eps: how much more of the first term, >= -1; 1 as in rax and TF-Ranking; 0 is ListNet.
 
@@ -110,12 +107,11 @@ def polysoftmax(
     """
     if not eps >= -1:
         raise InputError("polysoftmax needs eps >= -1", came=eps)
-    scores, labels, real, weights = ops.lists(scores, labels, where, weights)
-    where = None if where is None else real
-    z = _target("polysoftmax", labels, where, target, gain)
+    mask = where if padded else None
+    z = _target("polysoftmax", labels, mask, target, gain)
     if weights is not None:
         z = z * weights
-    logp = ops.log_softmax(scores, where)
+    logp = ops.log_softmax(scores, mask)
     return (z * (eps * (1 - logp.exp()) - logp)).sum(-1)
 
 
@@ -124,16 +120,16 @@ def polysoftmax(
     formula="(1/c) sum_i g_i [ log( e^{s_i} + sum_{y_j < y_i} e^{s_j} ) - s_i ], c = sum g (c = 1: normalise=none)",
     source="Zhu and Klabjan, WSDM 2020; as in rax",
     needs="pair",
+    gains=True,
     shift_invariant=True,
     convex=True,
 )
 def uniquesoftmax(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     gain: ops.Gain = "exp2",
     normalise: Literal["gains", "none"] = "gains",
 ) -> Tensor:
@@ -144,7 +140,6 @@ def uniquesoftmax(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document.
-        generator: unused.
         gain: g is 2^y - 1 ("exp2") or y ("linear").
         normalise: "gains" divides by the sum of g, "none" is the paper's sum, in which a list with a grade 4 weighs
             fifteen times one with a grade 1.
@@ -157,8 +152,6 @@ def uniquesoftmax(
     (tensor(2.1690), tensor(23.8592))
     """
     choice("normalise", normalise, ("gains", "none"))
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, "uniquesoftmax", exp2=gain == "exp2")
     worth = ops.gains(labels, gain)
     if normalise == "gains":
         total = worth.sum(-1, keepdim=True)
@@ -177,17 +170,13 @@ def uniquesoftmax(
     formula="- sum_i phi_i log softmax(s)_i, phi_i ~ 2^{y_i} - c_i, c_i uniform in [0, 1] anew at each call",
     source="Bruch, WWW 2021 (XE_NDCG); LightGBM's rank_xendcg",
     needs="gain",
+    gains="exp2",
     shift_invariant=True,
     convex=True,
     stochastic=True,
 )
 def xendcg(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, generator: torch.Generator | None
 ) -> Tensor:
     """Softmax cross entropy with a randomised gain target; convex, and tied to NDCG by a bound of the paper (recalled).
 
@@ -202,8 +191,6 @@ def xendcg(
     >>> xendcg(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.1431)
     """
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, "xendcg", exp2=True)
     c = 0.5
     if generator is not None:
         c = torch.rand(scores.shape, generator=generator, device=generator.device).to(scores.device, scores.dtype)

@@ -15,31 +15,30 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, counts, require_gains
+from .base import LOSSES, counts, normalised_gains
 
 __all__ = ["neuralndcg", "pirank"]
 
 
-def _gains(scores, labels, where, weights, *, loss: str, gain: ops.Gain, k: int | None, temperature: float):
-    """Lists sorted by score, pads last: scores, where, G; and for each list the 1 of 1 - NDCG and whether it counts.
-
-    Weights multiply G, and the 1 too: it is spread over the documents by their gains.
-    """
+def _gains(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor,
+    weights: Tensor | None,
+    *,
+    loss: str,
+    gain: ops.Gain,
+    k: int | None,
+    temperature: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Lists sorted by score, pads last: scores, where, G; and for each list the 1 of 1 - NDCG and whether it counts."""
     if not temperature > 0 or (k is not None and k < 1):
         raise InputError(f"{loss} needs temperature > 0 and k >= 1", came={"temperature": temperature, "k": k})
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, loss, exp2=gain == "exp2")
-    ideal = ops.ideal_dcg(labels, where, gain=gain, k=k).unsqueeze(-1)
-    worth = ops.gains(labels, gain)
-    total = worth.sum(-1, keepdim=True)
-    share = worth / total.where(total > 0, 1.0)
-    worth = worth / ideal.where(ideal > 0, 1.0)
-    if weights is not None:
-        worth, share = worth * weights, share * weights
+    worth, perfect = normalised_gains(labels, where, weights, gain, k)
     ordered = counts(labels, where, "pair")
     order = ops.order(scores, where)
     scores, where, worth = (t.gather(-1, order) for t in (scores, where, worth))
-    return scores, where, worth, share.sum(-1), ordered
+    return scores, where, worth, perfect, ordered
 
 
 # ------------------------------------------------------------------------------------------------------- NeuralNDCG
@@ -50,6 +49,7 @@ def _gains(scores, labels, where, weights, *, loss: str, gain: ops.Gain, k: int 
     formula="1 - sum_{i <= k} (S g)_i / D(i) / IDCG@k, S the doubly stochastic scaling of NeuralSort's P",
     source="Pobrotyn and Bialobrzeski, 2021 (2102.07831), eqs. 10-13",
     needs="pair",
+    gains=True,
     shift_invariant=True,
     convex=False,
     memory="square",
@@ -57,10 +57,9 @@ def _gains(scores, labels, where, weights, *, loss: str, gain: ops.Gain, k: int 
 def neuralndcg(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     gain: ops.Gain = "exp2",
     k: int | None = None,
     temperature: float = 1.0,
@@ -79,7 +78,6 @@ def neuralndcg(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
-        generator: unused.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG; None: none. It does not change the cost, columns need all ranks.
         temperature: tau, in units of the scores times ranks; 1 as in the paper. Larger is smoother and further
@@ -92,8 +90,8 @@ def neuralndcg(
     >>> 1 - neuralndcg(s, y), 1 - neuralndcg(s, y, temperature=0.1)  # the NDCG is .57735
     (tensor(0.6092), tensor(0.5774))
     """
-    options = {"loss": "neuralndcg", "gain": gain, "k": k, "temperature": temperature}
-    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, **options)
+    of = {"gain": gain, "k": k, "temperature": temperature}
+    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="neuralndcg", **of)
     return (perfect - _ScaledSort.apply(scores, where, worth, k, temperature)) * ordered
 
 
@@ -229,6 +227,7 @@ def _distances(s: Tensor, real: Tensor) -> Tensor:
     formula="1 - sum_{i <= k} (P g)_i / D(i) / IDCG@k, P NeuralSort's matrix as it is",
     source="Swezey et al., 2020 (2012.06731)",
     needs="pair",
+    gains=True,
     shift_invariant=True,
     convex=False,
     sorts=False,
@@ -236,10 +235,9 @@ def _distances(s: Tensor, real: Tensor) -> Tensor:
 def pirank(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     gain: ops.Gain = "exp2",
     k: int | None = None,
     temperature: float = 1.0,
@@ -257,7 +255,6 @@ def pirank(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
-        generator: unused.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG, and the rows that are formed; None: all. (15 for lists of 100 in the paper.)
         temperature: tau; 1 as in `neuralndcg`, 5 in the paper.
@@ -271,8 +268,8 @@ def pirank(
     >>> 1 - pirank(s, y), 1 - pirank(s, y, straight_through=True)
     (tensor(0.6326), tensor(0.5774))
     """
-    options = {"loss": "pirank", "gain": gain, "k": k, "temperature": temperature}
-    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, **options)
+    of = {"gain": gain, "k": k, "temperature": temperature}
+    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="pirank", **of)
     sorted_gain = _SoftSort.apply(scores, where, worth, k, temperature)
     if straight_through:
         place = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)

@@ -38,7 +38,7 @@ Normalise = Literal["pairs", "none"]
 def _pairwise(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None,
+    where: Tensor,
     weights: Tensor | None,
     generator: torch.Generator | None,
     phi: PairLoss,
@@ -54,7 +54,6 @@ def _pairwise(
     choice("normalise", normalise, ("pairs", "none"))
     if k is not None and k < 1:
         raise InputError(f"{loss} needs k >= 1", came=k)
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     if weighting == "squarediff":
         require_gains(labels, f"{loss}(weighting='squarediff')")
     worth = {"none": None, "labeldiff": labels, "squarediff": labels.square()}[weighting]
@@ -84,10 +83,10 @@ def _pairwise(
 def ranknet(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     weighting: Weighting = "none",
     normalise: Normalise = "pairs",
     k: int | None = None,
@@ -126,10 +125,10 @@ def ranknet(
 def hinge(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     margin: float = 1.0,
     per: Literal["pair", "grade"] = "pair",
     power: Literal[1, 2] = 1,
@@ -186,10 +185,10 @@ _STEEPEST = 30.0
 def exponential(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     weighting: Weighting = "none",
     normalise: Normalise = "pairs",
     k: int | None = None,
@@ -233,10 +232,10 @@ def exponential(
 def softzeroone(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     weighting: Weighting = "none",
     normalise: Normalise = "pairs",
     k: int | None = None,
@@ -276,13 +275,7 @@ def softzeroone(
     convex=True,
 )
 def pairwisemse(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    normalise: Normalise = "pairs",
+    scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, normalise: Normalise = "pairs"
 ) -> Tensor:
     """Differences of scores as predictions of differences of labels: a regression that forgives a shift of the list.
 
@@ -291,7 +284,6 @@ def pairwisemse(
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the pairs in which their document stands first (each unordered pair stands there twice).
-        generator: unused.
         normalise: "pairs" divides by n^2, "none" is the sum; as at the top of this file.
 
     Returns:
@@ -301,7 +293,6 @@ def pairwisemse(
     tensor(6.8700)
     """
     choice("normalise", normalise, ("pairs", "none"))
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     n = where.sum(-1, keepdim=True)
     errors = labels - scores
     centred = (errors - errors.sum(-1, keepdim=True) / n.clamp(min=1)).masked_fill(~where, 0.0)

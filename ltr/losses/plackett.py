@@ -14,7 +14,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, counts, require_gains
+from .base import LOSSES, choice, counts, normalised_gains
 
 __all__ = ["listmle", "plackettluce", "plistmle", "plrank"]
 
@@ -41,10 +41,10 @@ def _stages(
 def listmle(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     normalise: Literal["documents", "none"] = "documents",
 ) -> Tensor:
     """Minus the log-likelihood, under Plackett-Luce, of the ranking that sorts the list by label.
@@ -64,7 +64,6 @@ def listmle(
     (tensor(1.4706), tensor(5.8824))
     """
     choice("normalise", normalise, ("documents", "none"))
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     stages, order, _ = _stages(scores, labels, where, generator)
     if weights is not None:
         stages = stages * weights.gather(-1, order)
@@ -90,10 +89,10 @@ _LONGEST = 120
 def plistmle(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     normalise: Literal["stages", "none"] = "stages",
 ) -> Tensor:
     """Position-aware ListMLE: every stage weighs about half of the one before, so that the top of the list decides.
@@ -113,7 +112,6 @@ def plistmle(
     (tensor(2.1690), tensor(23.8592))
     """
     choice("normalise", normalise, ("stages", "none"))
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     if normalise == "none" and scores.shape[-1] > _LONGEST:
         do = 'Take normalise="stages", the default.'
         raise InputError("2^n overflows", expected=f"at most {_LONGEST} documents a list", came=scores.shape[-1], do=do)
@@ -141,10 +139,9 @@ def plistmle(
 def plackettluce(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     normalise: Literal["documents", "none"] = "documents",
 ) -> Tensor:
     """ListMLE that leaves ties tied: the chance that the grades come out in order, in whatever order within a grade.
@@ -162,7 +159,6 @@ def plackettluce(
     Args:
         scores, labels, where: `[..., list]`.
         weights: the term of a grade is multiplied by the mean weight of its documents.
-        generator: unused: there are no ties to break.
         normalise: "documents" divides by the length of the list, as in `listmle`; "none" is the log-likelihood.
 
     Returns:
@@ -175,7 +171,6 @@ def plackettluce(
     tensor(2.4885)
     """
     choice("normalise", normalise, ("documents", "none"))
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     order = ops.order(labels, where)
     scores, labels, real = (t.gather(-1, order) for t in (scores, labels, where))
     lower = ops.count_lower(labels, real)
@@ -263,6 +258,7 @@ class _GradeFirst(torch.autograd.Function):
     formula="1 - mean over sampled rankings of NDCG@k; the gradient is an unbiased estimate of that of 1 - E[NDCG@k]",
     source="PL-Rank: Oosterhuis, SIGIR 2021 (recalled); proven unbiased by enumeration in the tests",
     needs="pair",
+    gains=True,
     shift_invariant=True,
     convex=False,
     stochastic=True,
@@ -271,10 +267,10 @@ class _GradeFirst(torch.autograd.Function):
 def plrank(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None,
     samples: int = 8,
     gain: ops.Gain = "exp2",
     k: int | None = 10,
@@ -307,20 +303,12 @@ def plrank(
     """
     if samples < 1 or (k is not None and k < 1):
         raise InputError("plrank needs samples >= 1 and k >= 1", came={"samples": samples, "k": k})
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, "plrank", exp2=gain == "exp2")
-    ideal = ops.ideal_dcg(labels, where, gain=gain, k=k).unsqueeze(-1)
-    worth = ops.gains(labels, gain)
-    total = worth.sum(-1, keepdim=True)
-    share = worth / total.where(total > 0, 1.0)  # the 1 of 1 - NDCG, spread over the documents, to be weighted too
-    worth = worth / ideal.where(ideal > 0, 1.0)
-    if weights is not None:
-        worth, share = worth * weights, share * weights
+    worth, perfect = normalised_gains(labels, where, weights, gain, k)
     noise = torch.zeros((1, *scores.shape), dtype=scores.dtype, device=scores.device)
     if generator is not None:
         noise = ops.gumbel((samples, *scores.shape), generator).to(noise)
     reward = _SampledReward.apply(scores, noise, worth, where, k)
-    return (share.sum(-1) - reward) * counts(labels, where, "pair")
+    return (perfect - reward) * counts(labels, where, "pair")
 
 
 class _SampledReward(torch.autograd.Function):

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, require_gains
+from .base import LOSSES
 
 __all__ = ["bce", "gradedce", "huber", "mae", "mse", "ordinal"]
 
@@ -39,20 +38,12 @@ def _mean(each: Tensor, where: Tensor, weights: Tensor | None) -> Tensor:
     convex=True,
     shift_invariant=False,
 )
-def mse(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def mse(scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None) -> Tensor:
     """Mean squared error of scores as predictions of the label itself, on the label's own scale.
 
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the squared error of their document; the divisor stays n.
-        generator: unused.
 
     Returns:
         `[...]`, one value a list.
@@ -60,7 +51,6 @@ def mse(
     >>> mse(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))  # (.2^2 + 2.6^2 + 1.9^2 + 2.3^2) / 4
     tensor(3.9250)
     """
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     return _mean((scores - labels).square(), where, weights)
 
 
@@ -72,20 +62,12 @@ def mse(
     convex=True,
     shift_invariant=False,
 )
-def mae(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def mae(scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None) -> Tensor:
     """Mean absolute error: the best score under noisy labels is their median, which for most documents is grade 0.
 
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the error of their document; the divisor stays n.
-        generator: unused.
 
     Returns:
         `[...]`, one value a list.
@@ -93,7 +75,6 @@ def mae(
     >>> mae(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))  # (.2 + 2.6 + 1.9 + 2.3) / 4
     tensor(1.7500)
     """
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     return _mean((scores - labels).abs(), where, weights)
 
 
@@ -105,21 +86,12 @@ def mae(
     convex=True,
     shift_invariant=False,
 )
-def huber(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    delta: float = 1.0,
-) -> Tensor:
+def huber(scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, delta: float = 1.0) -> Tensor:
     """Squared error for small errors, absolute error for large ones: one wild label does not own the gradient.
 
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the term of their document; the divisor stays n.
-        generator: unused.
         delta: where the two meet, > 0, in units of the label. 1: an error of up to one grade is squared.
 
     Returns:
@@ -130,7 +102,6 @@ def huber(
     """
     if not delta > 0:
         raise InputError("huber needs delta > 0", came=delta)
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     error = (scores - labels).abs()
     small = error.clamp(max=delta)
     return _mean(small * (error - small / 2), where, weights)
@@ -141,24 +112,16 @@ def huber(
     formula="(1/n) sum_i log(1 + e^{s_i}) - t_i s_i, t_i = min(y_i / top, 1)",
     source="logistic regression; with grades as soft targets in rax and allRank",
     needs="document",
+    gains="linear",
     convex=True,
     shift_invariant=False,
 )
-def bce(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    top: float = 4.0,
-) -> Tensor:
+def bce(scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, top: float = 4.0) -> Tensor:
     """Binary cross entropy of scores as log-odds, the label as a share of the top grade.
 
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document; the divisor stays n.
-        generator: unused.
         top: the label that stands for certainty, > 0; larger ones count as this one, because a target above 1 would
             have no smallest value. 4: the top grade of the field's graded sets; 1 for binary labels.
 
@@ -170,8 +133,6 @@ def bce(
     """
     if not top > 0:
         raise InputError("bce needs top > 0", came=top)
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, "bce")
     return _mean(softplus(scores) - (labels / top).clamp(max=1.0) * scores, where, weights)
 
 
@@ -191,13 +152,7 @@ def _check(boundaries: Sequence[float], loss: str) -> None:
     shift_invariant=False,
 )
 def ordinal(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    boundaries: Sequence[float] = BOUNDARIES,
+    scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, boundaries: Sequence[float] = BOUNDARIES
 ) -> Tensor:
     """K yes-or-no questions "is the grade at least k?", all answered by one score: P(y_i >= k) = sg(s_i - b_k).
 
@@ -207,7 +162,6 @@ def ordinal(
     Args:
         scores, labels, where: `[..., list]`; grades 0..K, higher ones count as K.
         weights: multiply the terms of their document; the divisor stays n.
-        generator: unused.
         boundaries: b_1 < ... < b_K, on the scale of the scores: where a grade k - 1 turns into a grade k. The default
             is for grades 0 to 4 and puts scores on the scale of the grades, as in a regression.
 
@@ -218,7 +172,6 @@ def ordinal(
     tensor(3.0114)
     """
     _check(boundaries, "ordinal")
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     total = torch.zeros_like(scores)
     for k, boundary in enumerate(boundaries, 1):  # one at a time: K is small, and [..., list, K] need not exist
         logit = scores - boundary
@@ -236,13 +189,7 @@ def ordinal(
     shift_invariant=False,
 )
 def gradedce(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    boundaries: Sequence[float] = BOUNDARIES,
+    scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, boundaries: Sequence[float] = BOUNDARIES
 ) -> Tensor:
     """Cross entropy of the grade under a softmax over grades whose logits are lines in one score.
 
@@ -254,7 +201,6 @@ def gradedce(
         scores, labels, where: `[..., list]`; grades 0..K, others are moved to the nearest of these ends. A label
             between two grades is a mixture of both.
         weights: multiply the term of their document; the divisor stays n.
-        generator: unused.
         boundaries: b_1 < ... < b_K, on the scale of the scores. Default: for grades 0 to 4, on the scale of the grades.
 
     Returns:
@@ -264,7 +210,6 @@ def gradedce(
     tensor(2.6867)
     """
     _check(boundaries, "gradedce")
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
     labels = labels.clamp(0.0, len(boundaries))
     normaliser, chosen, offset = torch.zeros_like(scores), torch.zeros_like(scores), 0.0
     for k, boundary in enumerate(boundaries, 1):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, counts, require_gains
+from .base import LOSSES, choice, counts, normalised_gains
 
 __all__ = ["sortnetndcg"]
 
@@ -21,16 +21,16 @@ __all__ = ["sortnetndcg"]
     formula="1 - sum_{i <= k} (X g)_i / D(i) / IDCG@k, X the product of the layers of soft swaps",
     source="networks: Petersen et al., 2021 and 2022 (diffsort); as NDCG: diffNDCG, 2410.18127",
     needs="pair",
+    gains=True,
     shift_invariant=True,
     convex=False,
 )
 def sortnetndcg(
     scores: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     gain: ops.Gain = "exp2",
     k: int | None = None,
     steepness: float = 10.0,
@@ -48,7 +48,6 @@ def sortnetndcg(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
-        generator: unused.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG; None: none.
         steepness: of a swap, > 0, per unit of score; 10 as in diffsort. For larger ones the loss becomes 1 - NDCG.
@@ -65,15 +64,7 @@ def sortnetndcg(
     choice("swap", swap, ("cauchy", "logistic"))
     if not steepness > 0 or (k is not None and k < 1):
         raise InputError("sortnetndcg needs steepness > 0 and k >= 1", came={"steepness": steepness, "k": k})
-    scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-    require_gains(labels, "sortnetndcg", exp2=gain == "exp2")
-    ideal = ops.ideal_dcg(labels, where, gain=gain, k=k).unsqueeze(-1)
-    worth = ops.gains(labels, gain)
-    total = worth.sum(-1, keepdim=True)
-    share = worth / total.where(total > 0, 1.0)
-    worth = worth / ideal.where(ideal > 0, 1.0)
-    if weights is not None:
-        worth, share = worth * weights, share * weights
+    worth, perfect = normalised_gains(labels, where, weights, gain, k)
     ordered = counts(labels, where, "pair")
     index = ops.order(scores, where, descending=False)
     index = index.gather(-1, ops.order(labels.gather(-1, index), where.gather(-1, index), descending=False))
@@ -81,7 +72,7 @@ def sortnetndcg(
     worth = _sort_gains(scores, where, worth, steepness, swap)
     place = torch.arange(1, worth.shape[-1] + 1, device=worth.device, dtype=worth.dtype)
     gained = (worth * ops.discounts(place, k)).sum(-1)
-    return (share.sum(-1) - gained) * ordered
+    return (perfect - gained) * ordered
 
 
 def _sort_gains(scores: Tensor, where: Tensor, gains: Tensor, steepness: float, swap: str) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ltr.errors import InputError
 from ltr.losses.base import counts
-from ltr.losses.preference.base import PreferenceLoss, own_parameters
+from ltr.losses.preference.base import PreferenceLoss, preference_entry
 from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
 from ltr.objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
 
@@ -116,7 +116,7 @@ class ObjectiveLoss(PreferenceLoss):
 
 def by_gain(loss: PreferenceLoss, gains: Sequence[str]) -> PreferenceLoss:
     """The loss with the gain of each objective; itself where all are exp2, or where it takes none or has been told."""
-    takes = "gain" in own_parameters(loss.name) and loss.params.get("target", "gain") == "gain"
+    takes = "gain" in preference_entry(loss.name).parameters and loss.params.get("target", "gain") == "gain"
     if not takes or "gain" in loss.params or set(gains) == {"exp2"}:
         return loss
     return ObjectiveLoss(loss.name, loss.params, tuple(gains))

@@ -36,12 +36,14 @@ from torch import Tensor, nn
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError
 
-from .parameters import refuse_unknown
-
 __all__ = ["AGGREGATORS", "Aggregator", "aggregator"]
 
-AGGREGATORS = Catalogue("aggregator", ["ltr.objectives.gradient_aggregators", "ltr.objectives.preference_aggregators"])
 _SHARED = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
+AGGREGATORS = Catalogue(
+    "aggregator",
+    ["ltr.objectives.gradient_aggregators", "ltr.objectives.preference_aggregators"],
+    shared=_SHARED,
+)
 
 
 class Aggregator(nn.Module):
@@ -150,7 +152,7 @@ def aggregator(name: str, objectives: int, **params) -> Aggregator:
     entry = AGGREGATORS[name]
     if objectives < 1:
         raise InputError("an aggregator needs objectives", expected="at least 1", came=objectives)
-    refuse_unknown("aggregator", entry, params, _SHARED)
+    params = entry.bind(params)
     if isinstance(entry.function, type):
         return entry.function(objectives, **params)
     made = Aggregator(entry, objectives, params)

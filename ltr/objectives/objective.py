@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ltr import schema as strict
 from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
+from ltr.schema import bind
 from ltr.types import Split, Task
 
 from . import label_transforms
@@ -154,7 +154,7 @@ class Labelling:
         """
         try:
             rows: list[dict[str, Any]] = json.loads(Path(path).read_text())["objectives"]
-            pairs = [tuple(strict.bind(kind, r[key], file=path, where=key) for kind, key in _SAVED) for r in rows]
+            pairs = [tuple(bind(kind, r[key], file=path, where=key) for kind, key in _SAVED) for r in rows]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise InputError("not a saved labelling", file=path, expected="the JSON of Labelling.save") from error
         return cls(tuple(o for o, _ in pairs), tuple(t for _, t in pairs))

@@ -33,13 +33,16 @@ from torch import Tensor, nn
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError
 
-from .parameters import at_least, refuse_unknown, vector
+from .parameters import at_least, vector
 
 __all__ = ["EPSILON", "SCALARISATIONS", "Scalarisation", "coefficients", "positive", "scalarisation"]
 
-SCALARISATIONS = Catalogue("scalarisation", ["ltr.objectives.scalarisations", "ltr.objectives.loss_weighting"])
+SCALARISATIONS = Catalogue(
+    "scalarisation",
+    ["ltr.objectives.scalarisations", "ltr.objectives.loss_weighting"],
+    shared=("losses", "preference", "generator", "objectives"),
+)
 EPSILON = 1e-8  # inside logarithms; FAMO's official value
-_SHARED = ("losses", "preference", "generator", "objectives")
 
 
 def positive(losses: Tensor, owner: str) -> Tensor:
@@ -265,7 +268,7 @@ def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
     entry = SCALARISATIONS[name]
     if objectives < 1:
         raise InputError("a scalarisation needs objectives", expected="at least 1", came=objectives)
-    refuse_unknown("scalarisation", entry, params, _SHARED)
+    params = entry.bind(params)
     if isinstance(entry.function, type):
         return entry.function(objectives, **params)
     made = Scalarisation(entry, objectives, params)

@@ -13,6 +13,10 @@ at beta are, at c beta, best with their distance to s_ref divided by c. Its sign
     beta        > 0, a number or one `[...]` a list, a constant: how dear it is to leave the reference. Language models,
                 whose scores are sums over tokens, use .1; the scores of a ranker are logits, hence 1
 
+A loss writes `f(u, labels, where, weights, **params)`: the entry has made u and prepared the lists as that of `LOSSES`
+does. To those that name them it passes `generator`, `beta` as it was given, `scores` `[..., list]`, and `reference`
+`[..., list]` or None; u is then without it.
+
 Every loss of `LOSSES` has such a form: its own value on u, under the name NAME-dpo, here or by `dpo(loss)`. So the list
 losses of the literature need no second copy; the families beside this one register what is new mathematics.
 
@@ -27,6 +31,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,12 +41,29 @@ from torch import Tensor
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.losses.base import LOSSES, Loss, Needs, reduce
+from ltr.losses.base import LOSSES, ListLoss, Loss, Needs, own_parameters, reduce, signed
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
-_FAMILIES = ("pairs", "modpo", "hpo", "mallows", "spo", "mrpo")
-PREFERENCE_LOSSES = Catalogue(
+_FAMILIES = ("dpo", "modpo", "hpo", "mallows", "spo", "mrpo")
+_ONLY_IF_NAMED = ("generator", "beta", "scores", "reference")
+
+
+class PreferenceCatalogue(Catalogue):
+    """Preference losses, each behind the entry that makes u."""
+
+    def register_rewards(self, name: str, **facts: Any) -> Callable[[ListLoss], ListLoss]:
+        """`register` for a loss that is written as a function of u; returns it as everybody calls it."""
+        keep = self.register(name, **facts)
+
+        def made(body: ListLoss) -> ListLoss:
+            kept: ListLoss = keep(_prepared(body))
+            return kept
+
+        return made
+
+
+PREFERENCE_LOSSES = PreferenceCatalogue(
     "preference loss",
     [f"ltr.losses.preference.{family}" for family in _FAMILIES],
     shared=(*LOSSES.shared, "reference", "margins"),
@@ -67,6 +89,12 @@ def per_list(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
     if on_host and not bool((torch.as_tensor(value) > 0).all()):
         raise InputError(f"{name} must be above 0", came=value if not isinstance(value, Tensor) else value.tolist())
     return value
+
+
+def one_each(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
+    """As `per_list`, ready to multiply values `[...]` of the lists `like` `[..., list]`."""
+    value = per_list(value, like, name)
+    return value.squeeze(-1) if isinstance(value, Tensor) and value.ndim else value
 
 
 def constant(tensor: Tensor | None, like: Tensor, where: Tensor, name: str) -> Tensor | None:
@@ -120,7 +148,7 @@ class PreferenceLoss:
 
     @property
     def entry(self) -> Entry:
-        return _entry(self.name)
+        return preference_entry(self.name)
 
     @property
     def needs(self) -> Needs:
@@ -140,7 +168,7 @@ class PreferenceLoss:
         margins: Tensor | None = None,
         weights: Tensor | None = None,
         generator: torch.Generator | None = None,
-        **tensors,
+        **tensors: Any,
     ) -> Tensor:
         """One value a list, `[...]`. `tensors`: parameters that change from batch to batch (beta, dispersion, ...)."""
         options = {"reference": reference, "margins": margins, "weights": weights, "generator": generator}
@@ -160,7 +188,7 @@ def preference_losses() -> list[str]:
 
 
 @functools.cache
-def _entry(name: str) -> Entry:
+def preference_entry(name: str) -> Entry:
     if name in PREFERENCE_LOSSES:
         return PREFERENCE_LOSSES[name]
     base = name.removesuffix(_SUFFIX)
@@ -172,30 +200,61 @@ def _entry(name: str) -> Entry:
 def _on_rewards(base: Entry) -> Entry:
     """A loss of scores as a loss of implicit rewards."""
 
-    @functools.wraps(base.function)
     def function(
-        scores, labels, where=None, *, reference=None, margins=None, weights=None, generator=None, beta=1.0, **params
-    ):
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        reference: Tensor | None = None,
+        margins: Tensor | None = None,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        beta: float | Tensor = 1.0,
+        **params: Any,
+    ) -> Tensor:
         u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-        return base.function(u, labels, where, weights=weights, generator=generator, **params)
+        value: Tensor = base.function(u, labels, where, weights=weights, generator=generator, **params)
+        return value
 
-    shared = [p for p in inspect.signature(function, follow_wrapped=False).parameters.values() if p.name != "params"]
-    function.__signature__ = inspect.Signature([*shared, *base.parameters.values()])
-    given = {"reference": "Tensor | None", "margins": "Tensor | None", "beta": "float | Tensor"}
-    function.__annotations__ = {**base.function.__annotations__, **given}
     claims = {k: v for k, v in base.claims.items() if k in _KEPT}
     formula = f"{base.formula}; s replaced by u = beta (s - s_ref) - margins"
-    return Entry(
-        base.name + _SUFFIX, function, formula, base.source, claims, PREFERENCE_LOSSES.kind, PREFERENCE_LOSSES.shared
-    )
+    kind, shared = PREFERENCE_LOSSES.kind, PREFERENCE_LOSSES.shared
+    made = signed(function, base.function, base.parameters)
+    return Entry(base.name + _SUFFIX, made, formula, base.source, claims, kind, shared)
 
 
-def own_parameters(name: str) -> dict[str, inspect.Parameter]:
-    """The parameters of a preference loss beyond the vocabulary; tensors such as beta are among them."""
-    return _entry(name).parameters
+def _prepared(body: ListLoss) -> ListLoss:
+    """What a preference loss writes, as what everybody calls."""
+    own = own_parameters(body, ("u", "labels", "where", "weights", *_ONLY_IF_NAMED))
+    named = [key for key in _ONLY_IF_NAMED if key in inspect.signature(body).parameters]
+
+    def entry(
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        reference: Tensor | None = None,
+        margins: Tensor | None = None,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        beta: float | Tensor = 1.0,
+        **params: Any,
+    ) -> Tensor:
+        apart = "reference" in named
+        u = implicit_rewards(scores, None if apart else reference, where, beta=beta, margins=margins)
+        given: dict[str, Any] = {"generator": generator, "beta": beta}
+        if "scores" in named:
+            given["scores"] = ops.lists(scores, labels, where)[0]
+        u, labels, where, weights = ops.lists(u, labels, where, weights)
+        if apart:
+            empty = reference is None or reference.shape[-1] == 0
+            given["reference"] = None if empty else constant(reference, u, where, "reference")
+        return body(u, labels, where, weights, **{key: given[key] for key in named}, **params)
+
+    return signed(entry, body, own)
 
 
-def preference_loss(name: str, **params) -> PreferenceLoss:
+def preference_loss(name: str, **params: Any) -> PreferenceLoss:
     """The preference loss of that name with these parameters; any loss of `LOSSES` answers to NAME-dpo.
 
     Raises:
@@ -208,7 +267,7 @@ def preference_loss(name: str, **params) -> PreferenceLoss:
     >>> preference_loss("listmle-dpo", beta=2.0, normalise="none")(s, y, reference=s_ref)
     tensor(6.5189)
     """
-    bound = PreferenceLoss(name, _entry(name).bind(params))
+    bound = PreferenceLoss(name, preference_entry(name).bind(params))
     # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
     if not any(isinstance(value, Tensor) for value in params.values()):
         try:
@@ -220,7 +279,7 @@ def preference_loss(name: str, **params) -> PreferenceLoss:
     return bound
 
 
-def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params) -> PreferenceLoss:
+def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params: Any) -> PreferenceLoss:
     """Turns a loss of the catalogue into its form with a reference: the same function of beta (s - s_ref) - margins.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ltr import ops
@@ -12,13 +11,13 @@ from ltr.errors import InputError
 from ltr.losses.base import choice, counts
 from ltr.losses.listwise import listnet
 
-from .base import PREFERENCE_LOSSES, constant, implicit_rewards
+from .base import PREFERENCE_LOSSES, constant
 from .modpo import standardise
 
 __all__ = ["hpo"]
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "hpo",
     formula="CE(z, softmax(u)) + gamma CE(softmax(A / a), softmax(s)), A the standardised auxiliary label",
     source="2405.17956, list form [recalled]; the optimum checked",
@@ -27,19 +26,16 @@ __all__ = ["hpo"]
     convex=True,
 )
 def hpo(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    scores: Tensor,
     auxiliary: Tensor | None = None,
     gamma: float = 1.0,
     spread: float = 1.0,
     on: Literal["scores", "rewards"] = "scores",
-    beta: float | Tensor = 1.0,
     target: ops.Target = "gain",
     eps: float = 0.0,
     temperature: float = 1.0,
@@ -58,9 +54,8 @@ def hpo(
         gamma: >= 0, weight of the second term.
         spread: a > 0, its temperature.
         on: what the second term acts on: "scores" as in the formula, "rewards" u.
-        reference, margins, beta: as in preference.py.
+        reference, margins, beta: as in base.py.
         weights: multiply the terms of their document, in both sums.
-        generator: unused.
         target, eps, temperature, gain: of the first term, as in `listnet`.
 
     Returns:
@@ -69,12 +64,11 @@ def hpo(
     choice("on", on, ("scores", "rewards"))
     if not gamma >= 0 or not spread > 0:
         raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
-    value = listnet(u, labels, where, **options)
-    if auxiliary is None or scores.shape[-1] == 0:
+    of = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    value = listnet(u, labels, where, **of)
+    if auxiliary is None or auxiliary.shape[-1] == 0:
         return value
-    s, labels, where, weights = ops.lists(u if on == "rewards" else scores, labels, where, weights)
+    s = u if on == "rewards" else scores
     advantage = standardise(constant(auxiliary, s, where, "auxiliary"), where)
     q = ops.softmax(advantage / spread, where)
     heard = counts(labels, where, "gain") & (advantage != 0).any(-1)

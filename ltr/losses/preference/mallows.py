@@ -3,13 +3,14 @@
     P(mu) ~ phi^d(mu, mu_0)        phi in (0, 1) the dispersion of a query, 1: no consensus        MallowsPO, 2405.14953
 
 Every loss here takes `dispersion` D = -2 log phi, a number or one `[...]` a list: 1 is DPO (phi = e^{-1/2}), more means
-more agreement; dispersion.py makes one for each query. The model, its two forms and their link are recalled from the
-paper; what the public code has of them was read.
+more agreement; `dispersion_index` makes one for each query. The model, its two forms and their link are recalled from
+the paper; what the public code has of them was read.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,26 +19,91 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 from ltr.losses.base import choice
-from ltr.losses.pairs import sum_by_label
+from ltr.losses.pairs import logistic, sum_by_label
 
-from .base import PREFERENCE_LOSSES, implicit_rewards, per_list
-from .pairs import Normalise, Pairs, ipo, on_pairs, pairwise_dpo
+from .base import PREFERENCE_LOSSES, one_each, per_list
+from .dpo import ipo_phi
+from .pairs import Normalise, Pairs, on_pairs
 
-__all__ = ["kendall_link", "log_normaliser", "mallows", "mallowspo", "mallowspo_phi"]
+__all__ = [
+    "dispersion_index",
+    "kendall_link",
+    "label_entropy",
+    "log_normaliser",
+    "mallows",
+    "mallowspo",
+    "mallowspo_phi",
+    "reference_entropy",
+]
 
 Acts = Literal["temperature", "weight"]
+
+
+# ------------------------------------------------------------------------------------------- the dispersion of a query
+#
+# D = -scale log(entropy), from an entropy in [0, 1]        0: one document takes all, 1: nobody agrees on anything
+#
+# The public code of MallowsPO uses the mean token entropy of the reference over log |V| and scale .29. In ranking there
+# are two: the entropy of the reference scorer over the list, and that of the labels. On long lists the first lies near
+# 1, where all D fall toward 0: hence its temperature, and a clamp.
+
+
+def reference_entropy(reference: Tensor, where: Tensor | None = None, *, temperature: float = 1.0) -> Tensor:
+    """Entropy of softmax(s_ref / T) over log n, `[...]` in [0, 1]; 1 for a list of one document or none.
+
+    >>> reference_entropy(torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]))
+    tensor([1.0000, 0.0022])
+    """
+    if not temperature > 0:
+        raise InputError("reference_entropy needs temperature > 0", came=temperature)
+    scores, _, where, _ = ops.lists(reference.detach(), torch.zeros_like(reference), where)
+    log_p = ops.log_softmax(scores / temperature, where)
+    n = where.sum(-1)
+    entropy = -(log_p.exp() * log_p).sum(-1)  # pads hold log p = 0
+    return torch.where(n > 1, entropy / n.clamp(min=2).log(), 1.0).clamp(0, 1)
+
+
+def label_entropy(labels: Tensor, where: Tensor | None = None, *, grades: int) -> Tensor:
+    """Entropy of the grades of each list over the logarithm of the number of grades there are, `[...]` in [0, 1].
+
+    Args:
+        labels, where: `[..., list]`.
+        grades: how many grades the data set has, at least 2 (a list alone cannot know).
+
+    >>> label_entropy(torch.tensor([[0, 0, 1, 1], [2, 2, 2, 2]]), grades=4)
+    tensor([0.5000, 0.0000])
+    """
+    if not grades >= 2:
+        raise InputError("label_entropy needs grades >= 2", came=grades)
+    labels = ops.exact(labels)
+    _, labels, where, _ = ops.lists(torch.zeros_like(labels), labels, where)
+    alike = where.sum(-1, keepdim=True) - ops.count_lower(labels, where) - ops.count_lower(-labels, where)
+    n = where.sum(-1)
+    within = alike.clamp(min=1).to(labels.dtype).log().masked_fill(~where, 0.0).sum(-1)
+    return ((n.clamp(min=1).log() - within / n.clamp(min=1)) / math.log(grades)).clamp(0, 1)
+
+
+def dispersion_index(entropy: Tensor, *, scale: float | Tensor = 1.0, low: float = 0.05, high: float = 0.99) -> Tensor:
+    """D = -scale log(entropy clamped to [low, high]), `[...]`, always above 0.
+
+    Args:
+        entropy: `[...]` in [0, 1], of `reference_entropy` or `label_entropy`.
+        scale: 1 / mean(-log entropy) over the training queries gives an index around 1, which leaves beta its meaning;
+            .29 is the constant of the public code (which clamps nothing).
+        low, high: 0 < low < high < 1.
+
+    >>> dispersion_index(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([2.9957, 0.6931, 0.0101])
+    """
+    if not 0 < low < high < 1:
+        raise InputError("dispersion_index needs 0 < low < high < 1", came=(low, high))
+    return -scale * entropy.clamp(low, high).log()
 
 
 # --------------------------------------------------------------------------------------------------------- on pairs
 
 
-def _tempered(value: Tensor, dispersion: float | Tensor) -> Tensor:
-    """A loss times its query's dispersion: form (B)."""
-    factor = per_list(dispersion, value.unsqueeze(-1), "dispersion")
-    return value * (factor.squeeze(-1) if isinstance(factor, Tensor) and factor.ndim else factor)
-
-
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "mallowspo",
     formula="theta: (1/P) sum over pairs of -log sg(D (u_w - u_l)), D = -2 log phi; ipo: (D Delta - 1/(2 beta))^2",
     source="2405.14953; forms as in the code haoxian-chen/MallowsPO, the model [recalled]",
@@ -47,18 +113,15 @@ def _tempered(value: Tensor, dispersion: float | Tensor) -> Tensor:
     ordinal=True,
 )
 def mallowspo(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    beta: float | Tensor,
     dispersion: float | Tensor = 1.0,
     form: Literal["theta", "ipo"] = "theta",
     acts: Acts = "temperature",
-    beta: float | Tensor = 1.0,
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
 ) -> Tensor:
@@ -66,16 +129,15 @@ def mallowspo(
 
     Args:
         scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in preference.py; the public code has beta 10 with length-normalised scores.
+        reference, margins, beta: as in base.py; the public code has beta 10 with length-normalised scores.
         weights: multiply the pairs in which their document is the better one.
-        generator: unused.
         dispersion: D > 0, a number or `[...]`; 1 is DPO, -2 log(phi) the paper's, `dispersion_index(H, scale=.29)` the
             code's.
         form: "theta" logistic, "ipo" squared.
         acts: "temperature" multiplies u, as published: the best scores are s_ref + u*/(beta D), so that a query of
             small D moves further although it pulls less. "weight" multiplies the loss: the best scores stay, the mix
             of queries changes.
-        pairs, normalise: as in preference_pairs.py.
+        pairs, normalise: as in pairs.py.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
@@ -86,17 +148,13 @@ def mallowspo(
     """
     choice("form", form, ("theta", "ipo"))
     choice("acts", acts, ("temperature", "weight"))
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
     if acts == "temperature":
         u = per_list(dispersion, u, "dispersion") * u
-    options = {"weights": weights, "pairs": pairs, "normalise": normalise}
-    if form == "theta":
-        value = pairwise_dpo(u, labels, where, **options)
-    else:  # ((D u - 1/2) / beta)^2
-        value = ipo(u, labels, where, **options)
-        scale = per_list(beta, value.unsqueeze(-1), "beta")
-        value = value / (scale.squeeze(-1) if isinstance(scale, Tensor) and scale.ndim else scale) ** 2
-    return _tempered(value, dispersion) if acts == "weight" else value
+    phi = logistic if form == "theta" else ipo_phi
+    value = on_pairs(u, labels, where, weights, phi, pairs=pairs, normalise=normalise)
+    if form == "ipo":  # ((D u - 1/2) / beta)^2
+        value = value / one_each(beta, u, "beta") ** 2
+    return value * one_each(dispersion, u, "dispersion") if acts == "weight" else value
 
 
 def _log_tail(t: Tensor, decay: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -148,7 +206,7 @@ def kendall_link(t: Tensor, dispersion: Tensor | float) -> tuple[Tensor, Tensor]
     return value.masked_fill(sure, 0.0).to(kind), slope.masked_fill(sure, 0.0).to(kind)
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "mallowspo-phi",
     formula="(1/P) sum over pairs of -log P(u_w - u_l), P(t) = (t+1)/(1-phi^{t+1}) - t/(1-phi^t), t > 0",
     source="2405.14953 [recalled]; P confirmed by enumeration; smooth between -1 and 1 by our cubic",
@@ -158,17 +216,13 @@ def kendall_link(t: Tensor, dispersion: Tensor | float) -> tuple[Tensor, Tensor]
     ordinal=True,
 )
 def mallowspo_phi(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     dispersion: float | Tensor = 1.0,
     acts: Acts = "temperature",
-    beta: float | Tensor = 1.0,
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
 ) -> Tensor:
@@ -176,12 +230,11 @@ def mallowspo_phi(
 
     Args:
         scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in preference.py.
+        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
-        generator: unused.
         dispersion: D = -2 log phi > 0, a number or `[...]`.
         acts: "temperature": phi = e^{-D/2}; "weight": phi = e^{-1/2} and the loss times D.
-        pairs, normalise: as in preference_pairs.py.
+        pairs, normalise: as in pairs.py.
 
     Returns:
         `[...]`, one value a list; log 2 at s = s_ref; 0 without an ordered pair.
@@ -190,14 +243,13 @@ def mallowspo_phi(
     tensor(0.3600)
     """
     choice("acts", acts, ("temperature", "weight"))
-    options = {"reference": reference, "margins": margins, "beta": beta, "pairs": pairs, "normalise": normalise}
-    given = 1.0
+    given: float | Tensor = 1.0
     if acts == "temperature":
-        shape = torch.zeros((*scores.shape[:-1], 1), dtype=ops.exact(scores).dtype, device=scores.device)
-        given = per_list(dispersion, shape, "dispersion")
+        given = per_list(dispersion, u, "dispersion")
         given = given.unsqueeze(-1) if isinstance(given, Tensor) and given.ndim else given
-    value = on_pairs(scores, labels, where, weights, lambda x, gap: kendall_link(x, given), **options)
-    return _tempered(value, dispersion) if acts == "weight" else value
+    phi = lambda x, gap: kendall_link(x, given)  # noqa: E731
+    value = on_pairs(u, labels, where, weights, phi, pairs=pairs, normalise=normalise)
+    return value * one_each(dispersion, u, "dispersion") if acts == "weight" else value
 
 
 # --------------------------------------------------------------------------------------------------------- on lists
@@ -221,7 +273,7 @@ def log_normaliser(labels: Tensor, where: Tensor | None, decay: Tensor | float) 
     return (log_bracket(place) - log_bracket(place - lower)).masked_fill(~real, 0.0).sum(-1)
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "mallows",
     formula="(1/P) [(D/2) sum_{y_i > y_j} sg((u_j - u_i) / tau) + log Z], phi = e^{-D/2}, Z the sum over rankings",
     source="Mallows' model with a smoothed Kendall distance; ours",
@@ -231,17 +283,13 @@ def log_normaliser(labels: Tensor, where: Tensor | None, decay: Tensor | float) 
     ordinal=True,
 )
 def mallows(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     dispersion: float | Tensor = 1.0,
     tau: float = 1.0,
-    beta: float | Tensor = 1.0,
     normalise: Normalise = "pairs",
 ) -> Tensor:
     """Listwise Mallows: minus the log-likelihood of the labels' order, with the order of u as the centre.
@@ -251,9 +299,8 @@ def mallows(
 
     Args:
         scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in preference.py.
+        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one; log Z is multiplied by their mean.
-        generator: unused.
         dispersion: D = -2 log phi > 0, a number or `[...]`; the gradient flows into it.
         tau: > 0, width of the smoothing.
         normalise: "pairs" divides by the number of ordered pairs, "none" is the likelihood of the list.
@@ -267,12 +314,11 @@ def mallows(
     choice("normalise", normalise, ("pairs", "none"))
     if not tau > 0:
         raise InputError("mallows needs tau > 0", came=tau)
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    u, labels, where, weights = ops.lists(u / tau, labels, where, weights)
+    u = u / tau
     per_list(dispersion, u, "dispersion")  # looked at; used below with its gradient
     decay = 0.5 * torch.as_tensor(dispersion, dtype=u.dtype, device=u.device)
 
-    def phi(x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+    def phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
         value = x.neg_().sigmoid_()
         return value, value * (value - 1)
 

@@ -9,6 +9,7 @@ where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,9 +19,10 @@ from ltr import ops
 from ltr.errors import InputError
 from ltr.losses.base import choice, counts
 from ltr.losses.listwise import listnet
+from ltr.losses.pairs import logistic
 
-from .base import PREFERENCE_LOSSES, implicit_rewards, per_list
-from .pairs import Normalise, Pairs, on_pairs, pairwise_dpo
+from .base import PREFERENCE_LOSSES, per_list
+from .pairs import Normalise, Pairs, on_pairs
 
 __all__ = ["log_targets", "margin_rewards", "modpo", "modpo_list", "standardise"]
 
@@ -92,18 +94,15 @@ def margin_rewards(rewards: Tensor, preference: Tensor, main: int) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- MODPO
 
 
-def _shared_out(
-    scores: Tensor, where: Tensor | None, reference, margins, beta, share: float | Tensor, floor: float, loss: str
-) -> Tensor:
-    """v = (beta (s - s_ref) - margins) / max(share, floor)."""
+def _shared_out(u: Tensor, share: float | Tensor, floor: float, loss: str) -> Tensor:
+    """v = u / max(share, floor)."""
     if not 0 < floor <= 1:
         raise InputError(f"{loss} needs a floor in (0, 1]", came=floor)
-    u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
     share = torch.as_tensor(share, dtype=u.dtype, device=u.device).clamp(min=floor)
     return u / per_list(share, u, "share")
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "modpo",
     formula="(1/P) sum over pairs of -log sg([beta (Delta_w - Delta_l) - sum_{l != k} w_l (R^l_w - R^l_l)] / w_k)",
     source="2310.03708, as in the code ZHZisZZ/modpo; hinge option of the same code",
@@ -113,15 +112,11 @@ def _shared_out(
     ordinal=True,
 )
 def modpo(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    beta: float | Tensor = 1.0,
     share: float | Tensor = 1.0,
     floor: float = 0.05,
     curve: Literal["logistic", "hinge"] = "logistic",
@@ -132,15 +127,14 @@ def modpo(
 
     Args:
         scores, labels, where: `[..., list]`; labels of the main objective k.
-        reference, beta: as in preference.py.
+        reference, beta: as in base.py.
         margins: `[..., list]`, sum_{l != k} w_l R^l, by `margin_rewards`; None: 0.
         weights: multiply the pairs in which their document is the better one.
-        generator: unused.
         share: w_k, a number or `[...]`, one a list; 1 without margins is DPO.
         floor: w_k counts as at least this. Dividing by w_k makes gradients explode as it goes to 0, so that below the
             floor the loss answers for w_k = floor; better, let a heavier objective be the main one.
         curve: "logistic", or "hinge" max(0, 1 - .).
-        pairs, normalise: as in preference_pairs.py.
+        pairs, normalise: as in pairs.py.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
@@ -150,19 +144,17 @@ def modpo(
     tensor(0.0486)
     """
     choice("curve", curve, ("logistic", "hinge"))
-    v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo")
-    options = {"reference": None, "margins": None, "beta": 1.0, "pairs": pairs, "normalise": normalise}
-    if curve == "logistic":
-        return pairwise_dpo(v, labels, where, weights=weights, **options)
+    v = _shared_out(u, share, floor, "modpo")
 
-    def hinge(x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+    def hinge(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
         missing = x.neg_().add_(1).clamp_(min=0)
         return missing, (missing > 0).to(x.dtype).neg_()
 
-    return on_pairs(v, labels, where, weights, hinge, **options)
+    phi = logistic if curve == "logistic" else hinge
+    return on_pairs(v, labels, where, weights, phi, pairs=pairs, normalise=normalise)
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "modpo-list",
     formula="CE(z^k, softmax((beta Delta - sum_{l != k} w_l R^l) / w_k))",
     source="list form of 2310.03708, ours",
@@ -171,15 +163,11 @@ def modpo(
     convex=True,
 )
 def modpo_list(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    beta: float | Tensor = 1.0,
     share: float | Tensor = 1.0,
     floor: float = 0.05,
     target: ops.Target = "gain",
@@ -191,15 +179,14 @@ def modpo_list(
 
     Args:
         scores, labels, where: `[..., list]`; labels of the main objective k.
-        reference, beta: as in preference.py.
+        reference, beta: as in base.py.
         margins, share, floor: as in `modpo`.
         weights: multiply the term of their document, after the target is normalised.
-        generator: unused.
         target, eps, temperature, gain: as in `listnet`; "lin" takes labels that are a target already as they are.
 
     Returns:
         `[...]`, one value a list, in nats; 0 for a list blank in the main label.
     """
-    v = _shared_out(scores, where, reference, margins, beta, share, floor, "modpo-list")
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
-    return listnet(v, labels, where, **options)
+    v = _shared_out(u, share, floor, "modpo-list")
+    of = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    return listnet(v, labels, where, **of)

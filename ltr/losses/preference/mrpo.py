@@ -12,13 +12,13 @@ from ltr import ops
 from ltr.errors import InputError
 from ltr.losses.base import choice
 
-from .base import PREFERENCE_LOSSES, constant, implicit_rewards, per_list
+from .base import PREFERENCE_LOSSES, constant, per_list
 from .pairs import Normalise, Pairs, choose_pairs
 
 __all__ = ["mrpo"]
 
 
-@PREFERENCE_LOSSES.register(
+@PREFERENCE_LOSSES.register_rewards(
     "mrpo",
     formula="(1/P) sum over pairs of -log sg(beta ((s - log ref)_w - (s - log ref)_l)), "
     "log ref = log p1 + log p2 - log(c p1 + (1-c) p2), p_k = softmax(s_ref,k)",
@@ -29,16 +29,14 @@ __all__ = ["mrpo"]
     ordinal=True,
 )
 def mrpo(
-    scores: Tensor,
+    u: Tensor,
     labels: Tensor,
-    where: Tensor | None = None,
+    where: Tensor,
+    weights: Tensor | None,
     *,
-    reference: Tensor | None = None,
-    margins: Tensor | None = None,
+    beta: float | Tensor,
+    reference: Tensor | None,
     reference2: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    beta: float | Tensor = 1.0,
     form: Literal["mixed", "multi"] = "mixed",
     mix: float | None = None,
     eta: float = 0.1,
@@ -60,15 +58,14 @@ def mrpo(
         scores, labels, where: `[..., list]`.
         reference: `[..., list]`, the first; None: 0, a uniform p1.
         reference2: `[..., list]`, the second; None: the first again, which is DPO from log softmax(reference).
-        margins, beta: as in preference.py.
+        margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
-        generator: unused.
         form: "mixed" is MRPO, "multi" is Multi-DPO, its naive rival.
         mix: a fixed c in [0, 1]; None: by pair, as above.
         eta: >= 0, the relative width of the clip in log space.
         clipping: "adaptive" splits eta between the two documents of a pair in proportion to their |log p1 + log p2|, as
             the published runs do; "fixed" gives both all of it.
-        pairs, normalise: as in preference_pairs.py.
+        pairs, normalise: as in pairs.py.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
@@ -82,13 +79,9 @@ def mrpo(
     choice("normalise", normalise, ("pairs", "none"))
     if not eta >= 0 or (mix is not None and not 0 <= mix <= 1):
         raise InputError("mrpo needs eta >= 0 and mix in [0, 1]", came={"eta": eta, "mix": mix})
-    empty = scores.shape[-1:] == (0,)
-    u = implicit_rewards(scores, None, where, beta=beta, margins=margins)
-    u, labels, where, weights = ops.lists(u, labels, where, weights)
-    first = None if empty else constant(reference, u, where, "reference")
+    empty = reference2 is None or reference2.shape[-1] == 0
     second = None if empty else constant(reference2, u, where, "reference2")
-    first = torch.zeros_like(u) if first is None else first
-    p1 = ops.log_softmax(first, where).detach()
+    p1 = ops.log_softmax(torch.zeros_like(u) if reference is None else reference, where).detach()
     p2 = p1 if second is None else ops.log_softmax(second, where).detach()
     labels, where = choose_pairs(labels, where, pairs)
     count = ops.count_lower(labels, where).sum(-1)

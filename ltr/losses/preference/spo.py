@@ -13,7 +13,8 @@ from ltr.errors import InputError
 from ltr.losses.listwise import listnet
 
 from .base import PREFERENCE_LOSSES, implicit_rewards
-from .pairs import Normalise, Pairs, pairwise_dpo
+from .dpo import pairwise_dpo
+from .pairs import Normalise, Pairs
 
 __all__ = ["earlier_rewards", "spo", "spo_list"]
 
@@ -35,7 +36,13 @@ def earlier_rewards(earlier: Tensor, alpha: float | Tensor = 1.0, beta: float | 
     return torch.where(factor != 0, steps * factor, 0.0).sum(-1)
 
 
-def _next_round(reference, margins, earlier, alpha, beta_earlier):
+def _next_round(
+    reference: Tensor | None,
+    margins: Tensor | None,
+    earlier: Tensor | None,
+    alpha: float | Tensor,
+    beta_earlier: float | Tensor,
+) -> tuple[Tensor | None, Tensor | None]:
     """Reference and margins of a round: the last scores, and alpha beta times all the steps before them."""
     if earlier is None:
         return reference, margins
@@ -81,10 +88,10 @@ def spo(
         earlier: `[..., list, round]`, scores s_0, ..., s_{t-1}; the last is the reference. None: round 1, from
             `reference`.
         alpha, beta_earlier: a number or `[round - 1]`; weight and beta of each finished round.
-        reference, margins, beta: as in preference.py.
+        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
-        generator: unused.
-        pairs, normalise: as in preference_pairs.py.
+        generator: unused: nothing is drawn.
+        pairs, normalise: as in pairs.py.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
@@ -127,9 +134,9 @@ def spo_list(
     Args:
         scores, labels, where: `[..., list]`; labels of the objective of this round.
         earlier, alpha, beta_earlier: as in `spo`.
-        reference, margins, beta: as in preference.py.
+        reference, margins, beta: as in base.py.
         weights: multiply the term of their document, after the target is normalised.
-        generator: unused.
+        generator: unused: nothing is drawn.
         target, eps, temperature, gain: as in `listnet`.
 
     Returns:

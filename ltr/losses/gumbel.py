@@ -1,0 +1,88 @@
+"""Any loss, averaged over copies of the scores with Gumbel noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltr import ops
+from ltr.errors import InputError
+
+from .base import LOSSES
+from .base import loss as by_name
+
+__all__ = ["gumbel", "perturbed"]
+
+
+def perturbed(f: Callable[..., Tensor], *, samples: int = 8, scale: float = 1.0) -> Callable[..., Tensor]:
+    """The loss f averaged over `samples` copies of the scores with Gumbel noise; without a generator, f itself."""
+
+    def noisy(
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor | None = None,
+        *,
+        weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Tensor:
+        if generator is None:
+            return f(scores, labels, where, weights=weights, **options)
+        scores = ops.exact(scores)
+        noise = ops.gumbel((samples, *scores.shape), generator).to(scores.device, scores.dtype)
+        where, weights = (None if t is None else t.expand(noise.shape) for t in (where, weights))
+        given = {"weights": weights, "generator": generator, **options}
+        return f(scores + scale * noise, labels.expand(noise.shape), where, **given).mean(0)
+
+    return noisy
+
+
+@LOSSES.register(
+    "gumbel",
+    formula="(1/N) sum_n f(s + scale Gumbel_n), f any loss of the catalogue",
+    source="Bruch, Han, Bendersky, Najork, WSDM 2020; as in rax",
+    needs="pair",
+    wraps="of",
+    shift_invariant=True,
+    stochastic=True,
+)
+def gumbel(
+    scores: Tensor,
+    labels: Tensor,
+    where: Tensor,
+    weights: Tensor | None,
+    *,
+    generator: torch.Generator | None,
+    of: str = "approxndcg",
+    samples: int = 8,
+    scale: float = 1.0,
+    params: dict[str, Any] | None = None,
+) -> Tensor:
+    """Any loss, averaged over copies of the scores with Gumbel noise: rankings drawn from Plackett-Luce, not one alone.
+
+    Claims are those of the default; which lists count is up to the loss that is wrapped.
+
+    Args:
+        scores, labels, where: `[..., list]`.
+        weights: as in the wrapped loss.
+        generator: draws the noise; None: no noise, the wrapped loss itself.
+        of: name of the wrapped loss.
+        samples: N copies, 8 as in rax and TF-Ranking. The cost grows with it.
+        scale: of the noise, in units of the scores; at 1 sorting the noisy scores is a Plackett-Luce draw.
+        params: parameters of the wrapped loss.
+
+    Returns:
+        `[...]`, one value a list.
+
+    >>> gumbel(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]), of="ranknet")  # no generator, no noise
+    tensor(1.3976)
+    """
+    if samples < 1 or not scale > 0:
+        raise InputError("gumbel needs samples >= 1 and scale > 0", came={"samples": samples, "scale": scale})
+    if of == "gumbel":
+        raise InputError("gumbel wraps another loss, not itself", came=of)
+    inner = by_name(of, **(params or {}))
+    return perturbed(inner, samples=samples, scale=scale)(scores, labels, where, weights=weights, generator=generator)
