@@ -20,8 +20,9 @@ import torch
 from ltr import ops
 from ltr.catalogue import Entry
 from ltr.errors import InputError
-from ltr.losses import LOSSES, counts, describe, loss, reduce, smooth
+from ltr.losses import LOSSES, counts, describe, loss, reduce
 from ltr.losses.plackett import _SampledReward
+from ltr.losses.smooth import ranks as smooth
 from ltr.losses.sortnet import _sort_gains
 
 GOLDEN = Path(__file__).with_name("golden")

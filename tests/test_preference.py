@@ -20,8 +20,13 @@ import torch
 from ltr import ops
 from ltr.errors import InputError
 from ltr.losses import LOSSES, PREFERENCE_LOSSES, dpo, implicit_rewards, loss, preference_loss, preference_losses
-from ltr.losses.preference.mallows import dispersion_index, label_entropy, reference_entropy
-from ltr.losses.preference.mallows import kendall_link, log_normaliser
+from ltr.losses.preference.mallows import (
+    dispersion_index,
+    kendall_link,
+    label_entropy,
+    log_normaliser,
+    reference_entropy,
+)
 from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
 from ltr.losses.preference.spo import earlier_rewards
 

@@ -68,8 +68,8 @@ __all__ = [
 ]
 
 _FAMILIES = (
-    *("lambdarank", "lambdaloss", "lambdas_binary", "listwise", "neuralsort", "pairwise", "plackett"),
-    *("pointwise", "smooth_measures", "gumbel", "sortnet"),
+    *("lambdas.lambdarank", "lambdas.lambdaloss", "lambdas.binary", "listwise", "neuralsort", "pairwise", "plackett"),
+    *("pointwise", "smooth.measures", "smooth.gumbel", "sortnet"),
 )
 _ONLY_IF_NAMED = ("generator", "padded")
 Needs = Literal["document", "gain", "pair", "contrast"]
@@ -83,7 +83,7 @@ class LossCatalogue(Catalogue):
         self, name: str, *, formula: str = "", source: str = "", gains: bool | str = False, **claims: Any
     ) -> Callable[[ListLoss], ListLoss]:
         """Decorator: keeps the loss under `name` and returns it as everybody calls it."""
-        keep = super().register(name, formula=formula, source=source, **({"gains": gains} if gains else {}), **claims)
+        keep = super().register(name, formula=formula, source=source, **claims, **({"gains": gains} if gains else {}))
 
         def made(body: ListLoss) -> ListLoss:
             return keep(_prepared(name, body, gains))

@@ -71,14 +71,14 @@ def cells_of(results: Results, draws: int = 10_000) -> list[Cell]:
 
 
 def family(loss: str) -> str:
-    """The file its function stands in, which is how the house sorts losses; "" for one that is not registered.
+    """The file or folder its function stands in, which is how the house sorts losses; "" where none is registered.
 
     >>> family("ranknet")
     'pairwise'
     """
     from ltr.losses import LOSSES
 
-    return LOSSES[loss].function.__module__.rsplit(".", 1)[-1] if loss in LOSSES else ""
+    return LOSSES[loss].function.__module__.split(".")[2] if loss in LOSSES else ""
 
 
 def overview(cells: Sequence[Cell]) -> pd.DataFrame:

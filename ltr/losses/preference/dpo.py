@@ -11,7 +11,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 from ltr.losses.base import choice
-from ltr.losses.lambdarank import lambdarank
+from ltr.losses.lambdas.lambdarank import lambdarank
 from ltr.losses.pairs import logistic
 
 from .base import PREFERENCE_LOSSES, one_each

@@ -1,4 +1,4 @@
-"""The smoothed measures that are losses by name: NDCG, reciprocal rank, average precision at ranks of `smooth.py`."""
+"""The smoothed measures that are losses by name: NDCG, reciprocal rank, average precision at ranks of `ranks.py`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
+from ltr.losses.base import LOSSES
 
-from .base import LOSSES
-from .smooth import approx_ranks, average_precision, bound_ranks, missed, ndcg, reciprocal_rank
+from .ranks import approx_ranks, average_precision, bound_ranks, missed, ndcg, reciprocal_rank
 
 __all__ = ["approxap", "approxmrr", "approxndcg", "boundmrr", "boundndcg", "softrank"]
 

@@ -1,6 +1,6 @@
 """LambdaRank for measures of relevant or not (a label above 0 or not): precision, reciprocal rank, average precision.
 
-The frame and the options: `lambdas.py`.
+The frame and the options: `frame.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ltr import ops
+from ltr.losses.base import LOSSES
 
-from .base import LOSSES
-from .lambdas import ranked
+from .frame import ranked
 
 __all__ = ["lambdamap", "lambdamrr", "lambdaprecision"]
 
@@ -44,7 +44,7 @@ def lambdaprecision(
 
     Args:
         scores, labels, where: `[..., list]`; a label above 0 is relevant.
-        weights, generator, sigma, base, at: as in `lambdas.py`.
+        weights, generator, sigma, base, at: as in `frame.py`.
         k: the cut-off. Lists of at most k documents have nothing to gain and value 0.
 
     Returns:
@@ -89,7 +89,7 @@ def lambdamrr(
 
     Args:
         scores, labels, where: `[..., list]`; a label above 0 is relevant.
-        weights, generator, sigma, base, at: as in `lambdas.py`.
+        weights, generator, sigma, base, at: as in `frame.py`.
         k: the reciprocal rank is 0 beyond rank k; None: no cut-off.
 
     Returns:
@@ -143,7 +143,7 @@ def lambdamap(
 
     Args:
         scores, labels, where: `[..., list]`; a label above 0 is relevant.
-        weights, generator, sigma, base, at: as in `lambdas.py`.
+        weights, generator, sigma, base, at: as in `frame.py`.
 
     Returns:
         `[...]`, one value a list.

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-
-from .base import LOSSES
-from .base import loss as by_name
+from ltr.losses.base import LOSSES
+from ltr.losses.base import loss as by_name
 
 __all__ = ["gumbel", "perturbed"]
 

@@ -8,7 +8,7 @@ the losses is the ranks it is given.
     bound   ranks that are never too small: 1 minus the measure is never underestimated
 
 `approx(measure)` and `bound(measure)` return losses like every other; those of the usual measures are registered in
-`smooth_measures.py`.
+`measures.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-
-from .base import Needs, choice, counts, require_gains
+from ltr.losses.base import Needs, choice, counts, require_gains
 
 __all__ = [
     "Ranks",

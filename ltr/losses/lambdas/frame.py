@@ -6,7 +6,7 @@ omega depends on the ranks r of the current scores and is a constant to the grad
 that ranks are positions, and a cut-off at k forms k rows of pairs instead of all.
 
 The values are sums, as in the papers: omega already says what a pair is worth to the measure. Options that mean the
-same in every loss of the family (`lambdarank.py`, `lambdaloss.py`, `lambdas_binary.py`):
+same in every loss of the family (`lambdarank.py`, `lambdaloss.py`, `binary.py`):
 
     weights     multiply the pairs in which their document is the better one
     generator   equal scores are ranked in a random order, anew at each call; None: in the order of the list
@@ -31,8 +31,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-
-from .pairs import logistic, sum_by_score
+from ltr.losses.pairs import logistic, sum_by_score
 
 __all__ = ["Ranked", "ranked"]
 

@@ -1,4 +1,4 @@
-"""LambdaRank, and the form of it that LightGBM has. The frame and the options: `lambdas.py`."""
+"""LambdaRank, and the form of it that LightGBM has. The frame and the options: `frame.py`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ltr import ops
+from ltr.losses.base import LOSSES, choice
+from ltr.losses.pairs import logistic, sum_by_score
 
-from .base import LOSSES, choice
-from .lambdas import ranked
-from .pairs import logistic, sum_by_score
+from .frame import ranked
 
 __all__ = ["lambdarank", "lambdarank_lightgbm"]
 
@@ -49,7 +49,7 @@ def lambdarank(
 
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
-        weights, generator, gain, sigma, base, at: as in `lambdas.py`.
+        weights, generator, gain, sigma, base, at: as in `frame.py`.
         k: cut-off; None: none. Costs k x n pairs instead of n x n.
         truncation: what k cuts. "discount": 1/D = 0 beyond rank k, so that the weight is the change of NDCG@k
             (TF-Ranking); "either": pairs with one document in the top k, discounts whole (LightGBM's truncation level);
@@ -107,7 +107,7 @@ def lambdarank_lightgbm(
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the pairs in which their document is the better one, after the normalisation. (LightGBM
             multiplies the finished gradient of a document by its weight; that is no loss function of the scores.)
-        generator, sigma, at: as in `lambdas.py`.
+        generator, sigma, at: as in `frame.py`.
         k: pairs with one document in the top k, and the ideal DCG cut there; 30 is LightGBM's
             lambdarank_truncation_level; None: all pairs.
 

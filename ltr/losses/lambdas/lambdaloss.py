@@ -1,6 +1,6 @@
 """The bounds of LambdaLoss (Wang et al., CIKM 2018): NDCG-Loss1, 2 and 2++, ARP-Loss1 and 2.
 
-The frame and the options: `lambdas.py`.
+The frame and the options: `frame.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
+from ltr.losses.base import LOSSES, choice
+from ltr.losses.pairs import logistic, sum_by_label
 
-from .base import LOSSES, choice
-from .lambdas import Ranked, ranked
-from .pairs import logistic, sum_by_label
+from .frame import Ranked, ranked
 
 __all__ = ["arploss1", "arploss2", "ndcgloss1", "ndcgloss2", "ndcgloss2pp"]
 
@@ -73,7 +73,7 @@ def ndcgloss1(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the terms in which their document is i.
-        generator, gain, sigma, base, at: as in `lambdas.py`.
+        generator, gain, sigma, base, at: as in `frame.py`.
 
     Returns:
         `[...]`, one value a list; 0 for a blank list and for one document.
@@ -140,7 +140,7 @@ def ndcgloss2(
 
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
-        weights, generator, gain, sigma, base, at: as in `lambdas.py`.
+        weights, generator, gain, sigma, base, at: as in `frame.py`.
         k: cut-off; None: none.
         truncation: what k cuts. "either": pairs with one document in the top k, k x n of them; "both": pairs with both
             in the top k (allRank); "rescale": none, but delta is divided by 1 - 1/D of the lower rank where that rank
@@ -188,7 +188,7 @@ def ndcgloss2pp(
 
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
-        weights, generator, gain, sigma, base, at: as in `lambdas.py`.
+        weights, generator, gain, sigma, base, at: as in `frame.py`.
         k, truncation: as in `ndcgloss2`; "rescale" touches the part of NDCG-Loss2 only.
         mu: the weight of NDCG-Loss2, >= 0; 10 as in the paper.
 
@@ -225,7 +225,7 @@ def arploss1(
     Args:
         scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the terms in which their document is i.
-        sigma, base: as in `lambdas.py`.
+        sigma, base: as in `frame.py`.
 
     Returns:
         `[...]`, one value a list; 0 for a blank list and for one document.
@@ -256,7 +256,7 @@ def arploss2(
     Args:
         scores, labels, where: `[..., list]`.
         weights: multiply the pairs in which their document is the better one.
-        sigma, base: as in `lambdas.py`.
+        sigma, base: as in `frame.py`.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
