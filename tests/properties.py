@@ -14,6 +14,7 @@ import reference
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ltr.errors import InputError
 from ltr.losses import loss
 from ltr.losses.base import counts, reduce
 
@@ -399,7 +400,22 @@ def memory(f, claim, device):
     assert largest(f, 16, 400, device) <= 400**2
 
 
+def gains(f, claim, device):
+    """Labels below 0 are refused, and with an exponential gain those whose gain overflows; pads are nobody's label."""
+    kind = f.params.get("gain", f.entry.parameters["gain"].default) if claim is True else claim
+    s, where = torch.zeros(3, dtype=torch.float64), torch.tensor([True, True, False])
+    assert f(s, torch.tensor([2.0, 0.0, -1.0]), where).isfinite().all()
+    for y, refused in (([2.0, 0.0, -1.0], True), ([500.0, 0.0, 1.0], kind == "exp2")):
+        try:
+            f(s, torch.tensor(y))
+        except InputError:
+            assert refused, f"{f} refuses {y}"
+        else:
+            assert not refused, f"{f} takes {y} for gains"
+
+
 CLAIMS = {
+    "gains": gains,
     "needs": needs,
     "shift_invariant": shift_invariant,
     "convex": convex,

@@ -96,6 +96,7 @@ def _soft01(scores, labels, where=None, *, weights=None, generator=None):
         (_ranknet, {"needs": "pair", "bounds": "rank sum"}),
         (_ranknet, {"needs": "document"}),
         (LOSSES["listmle"].function, {"needs": "pair"}),  # random, and does not say so
+        (_mse, {"gains": "linear"}),
         (_mse, {"tastes": "good"}),
         (_mse, {"needs": None}),
     ],
