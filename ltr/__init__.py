@@ -36,5 +36,5 @@ __all__ = [
 __getattr__ = lazily(__name__, _HOME)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,6 +1,7 @@
 """The witness of the measures: one list at a time, one rank at a time, in plain Python.
 
-Nothing here is shared with `ltr.metrics` but the names of measures. Slow and obvious on purpose.
+Nothing here is shared with `ltr.metrics` but the names of measures and which lists they call empty. Slow and obvious on
+purpose.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
+
+from ltr.metrics import MEASURES
 
 
 def reference(measure, scores, labels, doc_ids=None) -> float:
@@ -38,28 +41,31 @@ def tie_groups(scores) -> list[list[int]]:
     return [groups[s] for s in sorted(groups, reverse=True)]
 
 
+WITNESSES = {}  # name of a measure -> the function below that says its value along one order
+
+
+def witness(name):
+    def keep(function):
+        WITNESSES[name] = function
+        return function
+
+    return keep
+
+
 def is_blank(measure, labels) -> bool:
-    if measure.name == "OPA":
-        return len(set(labels)) < 2
-    if measure.rel is not None:
-        return not any(y >= measure.rel for y in labels)
-    return not any(y > 0 for y in labels)
+    """Whether a list is one that `empty` is about; by what the measure claims of itself."""
+    match MEASURES[measure.name].claims["blank"]:
+        case "pair":
+            return len(set(labels)) < 2
+        case "relevant":
+            return not any(y >= measure.rel for y in labels)
+        case "gain":
+            return not any(y > 0 for y in labels)
 
 
 def along(measure, ys) -> float:
     """The value of labels that stand in this order."""
-    return {
-        "nDCG": ndcg,
-        "DCG": dcg,
-        "MeanNDCG": mean_ndcg,
-        "ERR": err,
-        "AP": ap,
-        "RR": rr,
-        "P": precision,
-        "R": recall,
-        "RBP": rbp,
-        "OPA": opa,
-    }[measure.name](measure, ys)
+    return WITNESSES[measure.name](measure, ys)
 
 
 def first(measure, ys):
@@ -76,6 +82,7 @@ def discount(measure, rank):
     return 1 / math.log2(1 + rank)
 
 
+@witness("DCG")
 def dcg(measure, ys):
     total = 0.0
     for rank, y in enumerate(first(measure, ys), start=1):
@@ -83,10 +90,12 @@ def dcg(measure, ys):
     return total
 
 
+@witness("nDCG")
 def ndcg(measure, ys):
     return dcg(measure, ys) / dcg(measure, sorted(ys, reverse=True))
 
 
+@witness("MeanNDCG")
 def mean_ndcg(measure, ys):
     best = sorted(ys, reverse=True)
     total = got = ideal = 0.0
@@ -97,6 +106,7 @@ def mean_ndcg(measure, ys):
     return total / len(ys)
 
 
+@witness("ERR")
 def err(measure, ys):
     total, reading = 0.0, 1.0
     for rank, y in enumerate(first(measure, ys), start=1):
@@ -106,6 +116,7 @@ def err(measure, ys):
     return total
 
 
+@witness("AP")
 def ap(measure, ys):
     total = seen = 0
     for rank, y in enumerate(first(measure, ys), start=1):
@@ -115,6 +126,7 @@ def ap(measure, ys):
     return total / sum(y >= measure.rel for y in ys)
 
 
+@witness("RR")
 def rr(measure, ys):
     for rank, y in enumerate(first(measure, ys), start=1):
         if y >= measure.rel:
@@ -122,14 +134,17 @@ def rr(measure, ys):
     return 0.0
 
 
+@witness("P")
 def precision(measure, ys):
     return sum(y >= measure.rel for y in first(measure, ys)) / measure.cutoff
 
 
+@witness("R")
 def recall(measure, ys):
     return sum(y >= measure.rel for y in first(measure, ys)) / sum(y >= measure.rel for y in ys)
 
 
+@witness("RBP")
 def rbp(measure, ys):
     total = 0.0
     for rank, y in enumerate(first(measure, ys), start=1):
@@ -138,6 +153,7 @@ def rbp(measure, ys):
     return total
 
 
+@witness("OPA")
 def opa(measure, ys):
     pairs = right = 0
     for above, below in itertools.combinations(ys, 2):
@@ -145,6 +161,11 @@ def opa(measure, ys):
             pairs += 1
             right += above > below
     return right / pairs
+
+
+@witness("Success")
+def success(measure, ys):
+    return float(any(y >= measure.rel for y in first(measure, ys)))
 
 
 def letor4_script(labels_in_order, k: int) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,31 +13,24 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 from ltr.metrics import MEASURES, PRESETS, Judgements, count, count_blank, evaluate, mean, measure
-from ltr.metrics.backends import Lists, Numpy, Torch
+from ltr.metrics.backends import Lists, NumpyBackend, TorchBackend
 
 HAND = ([1.2, 0.4, 1.9, -0.3], [1, 3, 0, 2], [0, 4])
 
-EVERY = [
-    *(f"{name}@{k}" for name in ("nDCG", "DCG", "ERR", "AP", "RR", "P", "R", "RBP") for k in (1, 2, 5, 100)),
-    "nDCG",
-    "DCG",
-    "ERR",
-    "AP",
-    "RR",
-    "RBP",
-    "OPA",
-    "MeanNDCG",
-    "nDCG(gain=linear)@3",
-    "nDCG(discount=letor)@4",
-    "nDCG(short=0)@3",
-    "MeanNDCG(gain=linear,discount=letor)",
-    "AP(rel=2)",
-    "RR(rel=3)",
-    "P(rel=2)@3",
-    "R(rel=2)@3",
-    "RBP(p=0.5,rel=2)",
-    "ERR(max_grade=6)@4",
-]
+# Another value than the default of every argument, so that each one of each measure is looked at.
+OTHER = {"gain": "linear", "discount": "letor", "short": "0", "rel": 2, "p": 0.5, "max_grade": 6}
+
+
+def variants(name: str) -> list[str]:
+    """A measure of the catalogue at several cut-offs, and with each of its arguments changed."""
+    claims = MEASURES[name].claims
+    cuts = {"required": ["@1", "@2", "@5", "@100"], "optional": ["", "@1", "@2", "@5", "@100"], "none": [""]}
+    cut = {"required": "@3", "optional": "@3", "none": ""}[claims["cutoff"]]
+    changed = [f"{name}({key}={OTHER[key]}){cut}" for key in claims["arguments"] if key in OTHER]
+    return [name + each for each in cuts[claims["cutoff"]]] + changed
+
+
+EVERY = [text for entry in MEASURES for text in variants(entry.name)]
 
 
 def flat(lists):
@@ -59,9 +53,9 @@ def with_rule(text, **rules):
 def arrays(request, device):
     """Both kinds of arrays; tensors on the device of the tests."""
     if request.param == "numpy":
-        return Numpy()
+        return NumpyBackend()
     pytest.importorskip("torch")
-    return Torch(device)
+    return TorchBackend(device)
 
 
 # -- the hand-worked list ------------------------------------------------------------------------------------------
@@ -101,6 +95,7 @@ def test_hand_worked_list():
 def test_every_measure_equals_the_witness(rule, empty, arrays):
     """Lists of up to 6 documents on 4 score levels: nearly all tied; the expectation is over all permutations."""
     lists = witness.random_lists(seed=1, n=60 if rule == "mean" else 120, longest=6)
+    lists += witness.random_lists(seed=2, n=30, longest=5, levels=2)  # groups of four and five, cut in the middle
     scores, labels, offsets = flat(lists)
     ids = np.array([f"d{i * 7919 % 1000:03d}" for i in range(len(scores))])
     wanted = [with_rule(text, ties=rule, empty=empty) for text in EVERY]
@@ -108,6 +103,34 @@ def test_every_measure_equals_the_witness(rule, empty, arrays):
     for m in wanted:
         expected = [witness.reference(m, s, y, ids[a:]) for (s, y), a in zip(lists, offsets, strict=False)]
         np.testing.assert_allclose(values[repr(m)], expected, rtol=1e-12, atol=1e-14, err_msg=repr(m))
+
+
+def test_every_measure_has_a_witness():
+    missing = set(MEASURES.names()) - set(witness.WITNESSES)
+    assert not missing, f"tests/reference_metrics.py needs a slow function for {sorted(missing)}"
+
+
+def test_the_battery_finds_a_measure_that_is_wrong_under_ties(monkeypatch):
+    """Success as min(1, expected relevant documents in the first k) is right without ties; nobody tests it by hand."""
+
+    def wrong(ranked, m):
+        top = ranked.lists.top(m.cutoff)
+        return top.sum(ranked.expected(("rel", m.rel), top)).clip(max=1)
+
+    monkeypatch.setitem(MEASURES._entries, "Success", dataclasses.replace(MEASURES["Success"], function=wrong))
+    with pytest.raises(AssertionError, match="Success"):
+        test_every_measure_equals_the_witness("mean", "skip", NumpyBackend())
+
+
+def test_leading_axes_are_rankings():
+    rng = np.random.default_rng(8)
+    labels, offsets = rng.integers(0, 4, 40), [0, 15, 15, 40]
+    scores = rng.normal(size=(2, 3, 40)).round(1)
+    together = evaluate(EVERY, scores, labels, offsets)
+    for name, values in together.items():
+        assert values.shape == (2, 3, 3)
+        alone = [[evaluate(name, s, labels, offsets)[name] for s in row] for row in scores]
+        np.testing.assert_array_equal(values, alone, err_msg=name)
 
 
 def test_long_lists_without_ties_equal_the_witness(arrays):
@@ -281,7 +304,7 @@ def test_very_many_lists_beside_a_long_one(arrays):
 
 
 def test_more_than_a_key_can_hold_is_refused():
-    lists = Lists(Numpy(), np.array([0, 2]))
+    lists = Lists(NumpyBackend(), np.array([0, 2]))
     lists._key_bits = (40, 30)
     with pytest.raises(InputError, match="Evaluate the queries in several parts"):
         lists.descending(np.array([1.0, 2.0]))
@@ -467,7 +490,7 @@ def test_one_case_of_each_convention():
         ([1, 2, 3], [0, float("nan"), 1], [0, 1, 3], "label of document 0 of query 1"),
         ([1, 2, 3], [0, 1, 53], [0, 0, 3], "too large for gain=exp2"),
         ([1, 2], [0, 1, 0], [0, 1, 3], "one score a document"),
-        ([[1, 2, 3]], [0, 1, 0], [0, 1, 3], "scores of the wrong shape"),
+        ([[1, 2], [3, 4]], [0, 1, 0], [0, 1, 3], "scores of the wrong shape"),
         ([1, 2, 3], [[0, 1, 0]], [0, 1, 3], "labels of the wrong shape"),
         (["a", "b", "c"], [0, 1, 0], [0, 1, 3], "scores are not numbers"),
         ([1, 2, 3], [0, 1, 0], [0, 1, 2], "offsets do not cover"),
@@ -523,7 +546,7 @@ def test_tensors_and_arrays_agree(device):
     expected = evaluate(EVERY, scores, labels, offsets)
     as_tensors = torch.tensor(scores, device=device), torch.tensor(labels, device=device), torch.tensor(offsets)
     tensors = evaluate(EVERY, *as_tensors)
-    forced = evaluate(EVERY, scores, Judgements(labels, offsets, device=Torch(device)))
+    forced = evaluate(EVERY, scores, Judgements(labels, offsets, device=TorchBackend(device)))
     for name, value in expected.items():
         np.testing.assert_allclose(tensors[name], value, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(forced[name], value, rtol=1e-12, atol=1e-14)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 from ltr.metrics import Judgements, evaluate, evaluate_rankings, measure
-from ltr.metrics.backends import Torch
-from ltr.metrics.rankings import Copies, _rankings_at_once
+from ltr.metrics.backends import TorchBackend
+from ltr.metrics.copies import Copies
+from ltr.metrics.evaluation import _rankings_at_once
 
 EVERY = [
     "nDCG@10",
@@ -71,7 +72,7 @@ def where(request, device):
     if request.param == "numpy":
         return "cpu"
     pytest.importorskip("torch")
-    return Torch(device)
+    return TorchBackend(device)
 
 
 def on_host(values) -> np.ndarray:
@@ -105,7 +106,7 @@ def test_random_fronts_on_tensors(seed, objectives, rankings, levels, single, de
     scores, labels, offsets = made(rng, rankings, objectives, levels=levels)
     scores = scores.astype(np.float32) if single else scores + 1e-12  # what float32 cannot hold goes by its ranks
     asked = [ruled(rng.choice(EVERY), rng.choice(["mean", "order", "worst"])) for _ in range(objectives)]
-    judged = [Judgements(labels[:, k], offsets, device=Torch(device)) for k in range(objectives)]
+    judged = [Judgements(labels[:, k], offsets, device=TorchBackend(device)) for k in range(objectives)]
     found = evaluate_rankings(asked, scores, judged, documents=int(rng.integers(1, 200)))
     assert str(found.device).startswith(device) and found.dtype.itemsize == 8
     np.testing.assert_allclose(on_host(found), one_by_one(asked, scores, labels, offsets), rtol=0, atol=1e-12)

@@ -3,7 +3,7 @@
     from ltr.metrics import evaluate, mean
     values = evaluate(["nDCG@10", "AP"], scores, labels, offsets)      # {name: float64 [queries]}
     mean(values["nDCG(gain=exp2,empty=skip)@10"])
-    evaluate_rankings(["nDCG@10", "AP"], scores, judged)               # [ranking, list, objective], on a GPU too
+    evaluate_rankings(["nDCG@10", "AP"], scores, judged)             # [ranking, list, objective], on a GPU too
 
 Names are imported when they are first used; numpy is all they need on a CPU.
 """
@@ -21,8 +21,7 @@ _HOME = {
     "measures": ["MEASURES"],
     "presets": ["PRESETS", "Preset"],
     "judgements": ["Judgements"],
-    "ranking": ["count", "count_blank", "evaluate", "mean"],
-    "rankings": ["evaluate_rankings"],
+    "evaluation": ["count", "count_blank", "evaluate", "evaluate_rankings", "mean"],
     "significance": [
         "Comparison",
         "Interval",
@@ -33,11 +32,11 @@ _HOME = {
         "paired_randomisation",
     ],
 }
-__all__ = sorted([*_HOME, "Measure", "measure"])
+__all__ = sorted(["Measure", "measure", *(name for names in _HOME.values() for name in names)])
 
 
 __getattr__ = lazily(__name__, _HOME)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -4,77 +4,83 @@ Nothing is padded and nothing loops over queries. Every operation gives a list t
 alone or among a million others: per-list sums are segment sums, running sums are scans that never cross a border,
 and flat cumulative sums are taken of whole numbers only, where they are exact.
 
-`Numpy` and `Torch` are the same dozen operations on two kinds of arrays; everything else uses operators and indexing,
-which both kinds share.
+`NumpyBackend` and `TorchBackend` are the same dozen operations on two kinds of arrays; everything else uses operators
+and indexing, which both kinds share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ltr.errors import InputError
 
-__all__ = ["Lists", "Numpy", "Torch"]
+__all__ = ["Array", "Backend", "Lists", "NumpyBackend", "TorchBackend"]
+
+Array: TypeAlias = Any
+"""A numpy array or a tensor: whichever kind the backend works on, used through what both kinds share."""
 
 
-class Numpy:
+class NumpyBackend:
     """float64 and int64 numpy arrays on the CPU."""
 
     device = "cpu"
 
-    def floats(self, x):
+    def floats(self, x: Any) -> Array:
         return np.asarray(x, dtype=np.float64)
 
-    def ints(self, x):
+    def ints(self, x: Any) -> Array:
         return np.asarray(x, dtype=np.int64)
 
-    def host(self, x) -> np.ndarray:
-        return x
+    def host(self, x: Array) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = x
+        return found
 
-    def arange(self, n: int):
+    def arange(self, n: int) -> Array:
         return np.arange(n)
 
-    def zeros(self, *shape: int):
+    def zeros(self, *shape: int) -> Array:
         return np.zeros(shape)
 
-    def repeat(self, x, counts):
+    def repeat(self, x: Array, counts: Array) -> Array:
         return np.repeat(x, counts)
 
-    def repeated(self, x, times: int):
+    def repeated(self, x: Array, times: int) -> Array:
         """A read-only view `[times, n]` of x `[n]`."""
         return np.broadcast_to(x, (times, len(x)))
 
-    def cumsum(self, x):
+    def cumsum(self, x: Array) -> Array:
         return np.cumsum(x)
 
-    def nonzero(self, mask):
+    def nonzero(self, mask: Array) -> Array:
         return np.flatnonzero(mask)
 
-    def where(self, condition, a, b):
+    def where(self, condition: Array, a: Any, b: Any) -> Array:
         return np.where(condition, a, b)
 
-    def concat(self, *parts):
+    def concat(self, *parts: Array) -> Array:
         return np.concatenate(parts)
 
-    def minimum(self, x, bound: int):
+    def minimum(self, x: Array, bound: int) -> Array:
         return np.minimum(x, bound)
 
-    def exp(self, x):
+    def exp(self, x: Array) -> Array:
         return np.exp(x)
 
-    def sort(self, keys):
+    def sort(self, keys: Array) -> Array:
         keys.sort()  # in place, and unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
         return keys
 
-    def scan_step(self, x, distance: int, inside, product: bool):
+    def scan_step(self, x: Array, distance: int, inside: Array, product: bool) -> Array:
         """x combined with x so many slots before, where `inside` (bool `[slots - distance]`) allows it."""
         out = x.copy()
         (np.multiply if product else np.add)(x[distance:], x[:-distance], out=out[distance:], where=inside)
         return out
 
-    def negative_bits(self, x):
+    def negative_bits(self, x: Array) -> Array | None:
         """int32 bit pattern of -x as float32 where nothing is lost by that, else None."""
         if x.dtype != np.float32:
             with np.errstate(over="ignore"):  # too large for float32 becomes inf and fails the comparison
@@ -84,7 +90,7 @@ class Numpy:
             x = single
         return (np.float32(0) - x).view(np.int32)  # 0 - x and not -x: both zeros become +0
 
-    def codes(self, x):
+    def codes(self, x: Array) -> Array:
         """Dense ranks of x, int64, equal for equal values and ascending."""
         order = np.argsort(x)
         ascending = x[order]
@@ -92,7 +98,7 @@ class Numpy:
         rank[order] = np.cumsum(np.concatenate([[False], ascending[1:] != ascending[:-1]])[: len(x)])
         return rank
 
-    def segment_sum(self, x, offsets):
+    def segment_sum(self, x: Array, offsets: Array) -> Array:
         lengths = offsets[1:] - offsets[:-1]
         if lengths.all():
             return np.add.reduceat(x, offsets[:-1], dtype=np.float64) if len(lengths) else np.zeros(0)
@@ -103,71 +109,79 @@ class Numpy:
         return out
 
 
-class Torch:
+class TorchBackend:
     """The same operations on float64 and int64 tensors of one device."""
 
-    def __init__(self, device):
+    def __init__(self, device: Any) -> None:
         import torch
 
         self.torch, self.device = torch, torch.device(device)
 
-    def floats(self, x):
+    def floats(self, x: Any) -> Array:
         return self.torch.as_tensor(x, device=self.device).to(self.torch.float64)
 
-    def ints(self, x):
+    def ints(self, x: Any) -> Array:
         return self.torch.as_tensor(x, device=self.device).to(self.torch.int64)
 
-    def host(self, x) -> np.ndarray:
-        return x.cpu().numpy()
+    def floats_as_given(self, x: Any) -> Array:
+        """A tensor of this device in its own type."""
+        return self.torch.as_tensor(x, device=self.device)
 
-    def arange(self, n: int):
+    def host(self, x: Array) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = x.cpu().numpy()
+        return found
+
+    def arange(self, n: int) -> Array:
         return self.torch.arange(n, device=self.device)
 
-    def zeros(self, *shape: int):
+    def zeros(self, *shape: int) -> Array:
         return self.torch.zeros(shape, dtype=self.torch.float64, device=self.device)
 
-    def repeat(self, x, counts):
+    def repeat(self, x: Array, counts: Array) -> Array:
         return self.torch.repeat_interleave(x, counts)
 
-    def repeated(self, x, times: int):
+    def repeated(self, x: Array, times: int) -> Array:
         return x.expand(times, -1)
 
-    def cumsum(self, x):
+    def cumsum(self, x: Array) -> Array:
         return self.torch.cumsum(x, 0)
 
-    def nonzero(self, mask):
+    def nonzero(self, mask: Array) -> Array:
         return self.torch.nonzero(mask).squeeze(-1)
 
-    def where(self, condition, a, b):
+    def where(self, condition: Array, a: Any, b: Any) -> Array:
         return self.torch.where(condition, a, b)
 
-    def concat(self, *parts):
+    def concat(self, *parts: Array) -> Array:
         return self.torch.cat(parts)
 
-    def minimum(self, x, bound: int):
+    def minimum(self, x: Array, bound: int) -> Array:
         return x.clamp(max=bound)
 
-    def exp(self, x):
+    def exp(self, x: Array) -> Array:
         return self.torch.exp(x)
 
-    def sort(self, keys):
+    def sort(self, keys: Array) -> Array:
         return self.torch.sort(keys).values
 
-    def scan_step(self, x, distance: int, inside, product: bool):
+    def scan_step(self, x: Array, distance: int, inside: Array, product: bool) -> Array:
         here, back = x[distance:], x[:-distance]
         return self.torch.cat([x[:distance], self.torch.where(inside, here * back if product else here + back, here)])
 
-    def negative_bits(self, x):
+    def negative_bits(self, x: Array) -> Array | None:
         single = x.to(self.torch.float32)
         if x.dtype == self.torch.float64 and not bool((single == x).all()):
             return None
         return (0 - single).view(self.torch.int32)
 
-    def codes(self, x):
+    def codes(self, x: Array) -> Array:
         return self.torch.unique(x, return_inverse=True)[1]
 
-    def segment_sum(self, x, offsets):
+    def segment_sum(self, x: Array, offsets: Array) -> Array:
         return self.torch.segment_reduce(x.to(self.torch.float64), "sum", offsets=offsets, axis=0, initial=0.0)
+
+
+Backend: TypeAlias = NumpyBackend | TorchBackend
 
 
 class Lists:
@@ -178,14 +192,14 @@ class Lists:
         slots: of lists cut by `top`, the slot of the uncut array that each of theirs is; `slice(None)` when uncut.
     """
 
-    def __init__(self, xp, offsets, slots=slice(None)):
+    def __init__(self, xp: Backend, offsets: Array, slots: Any = slice(None)) -> None:
         self.xp, self.offsets, self.slots = xp, offsets, slots
         self.starts, self.lengths = offsets[:-1], offsets[1:] - offsets[:-1]
         self.longest = int(self.lengths.max()) if len(self.lengths) else 0
-        self._memo: dict = {}
+        self._memo: dict[Hashable, Any] = {}
 
     @classmethod
-    def of(cls, xp, lengths) -> Lists:
+    def of(cls, xp: Backend, lengths: Array) -> Lists:
         """Lists of these lengths, int64 `[lists]`."""
         return cls(xp, _offsets(xp, lengths))
 
@@ -198,26 +212,26 @@ class Lists:
         return int(self.offsets[-1])
 
     @cached_property
-    def query(self):
+    def query(self) -> Array:
         """The list of each slot."""
         return self.xp.repeat(self.xp.arange(len(self)), self.lengths)
 
     @cached_property
-    def first(self):
+    def first(self) -> Array:
         """The first slot of each slot's list."""
         return self.xp.repeat(self.starts, self.lengths)
 
     @cached_property
-    def position(self):
+    def position(self) -> Array:
         """Place of each slot in its list, from 0."""
         return self.xp.arange(self.size) - self.first
 
     @cached_property
-    def rank(self):
+    def rank(self) -> Array:
         """Rank of each slot in its list, from 1, as float64."""
         return self.xp.floats(self.position + 1)
 
-    def by_rank(self, name, function):
+    def by_rank(self, name: Hashable, function: Callable[[Any], Any]) -> Array:
         """`function(rank)` at each slot; `function` maps a float64 numpy array of ranks and is kept under `name`."""
         if name not in self._memo:
             table = self.xp.floats(function(np.arange(1, self.longest + 1, dtype=np.float64)))
@@ -233,13 +247,14 @@ class Lists:
             offsets = _offsets(self.xp, lengths)
             slots = self.xp.repeat(self.starts - offsets[:-1], lengths) + self.xp.arange(int(offsets[-1]))
             self._memo["top", k] = Lists(self.xp, offsets, slots)
-        return self._memo["top", k]
+        cut: Lists = self._memo["top", k]
+        return cut
 
-    def sum(self, x):
+    def sum(self, x: Array) -> Array:
         """Sum of each list, float64 `[lists]`; 0 of an empty one."""
         return self.xp.segment_sum(x, self.offsets)
 
-    def running(self, x, product: bool = False):
+    def running(self, x: Array, product: bool = False) -> Array:
         """Running sum (or product) along each list, its own slot included.
 
         A scan by doubling distances: log2(longest) passes, and the order of additions inside a list depends on that
@@ -257,7 +272,7 @@ class Lists:
     def _key_bits(self) -> tuple[int, int]:
         return len(self).bit_length(), self.longest.bit_length()
 
-    def _key(self, for_value: int):
+    def _key(self, for_value: int) -> Array:
         """Key of every document at value 0: query, then so many bits for the value, then its place in the list."""
         if ("key", for_value) not in self._memo:
             for_query, for_position = self._key_bits
@@ -272,7 +287,7 @@ class Lists:
             self._memo["key", for_value] = self.xp.repeat(query - self.starts, self.lengths) + self.xp.arange(self.size)
         return self._memo["key", for_value]
 
-    def descending(self, values):
+    def descending(self, values: Array) -> tuple[Array, Array]:
         """Orders every list by value, highest first, rows in given order where values are equal.
 
         Query, value and position of a document go into one 64-bit integer (order-preserving bits of the float32, or
@@ -301,11 +316,11 @@ class Lists:
         tied = xp.concat(key[:1] != key[:1], key[1:] == key[:-1])
         return row, tied
 
-    def groups(self, tied) -> Lists:
+    def groups(self, tied: Array) -> Lists:
         """Runs of tied slots as lists of their own (`tied` as `descending` returns it)."""
         starts = self.xp.nonzero(~tied)
         return Lists(self.xp, self.xp.concat(starts, self.offsets[-1:]))
 
 
-def _offsets(xp, lengths):
+def _offsets(xp: Backend, lengths: Array) -> Array:
     return xp.concat(xp.arange(1), xp.cumsum(lengths))

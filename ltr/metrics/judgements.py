@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Hashable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError
 
-from .backends import Lists, Numpy, Torch
+from .backends import Array, Backend, Lists, NumpyBackend, TorchBackend
 from .measures import discount
 
 __all__ = ["Judgements"]
@@ -26,13 +28,14 @@ class Judgements:
         device: where to compute; the labels' own device by default.
     """
 
-    def __init__(self, labels, offsets, doc_ids=None, *, device=None):
+    def __init__(self, labels: Any, offsets: Any, doc_ids: Any = None, *, device: Any = None) -> None:
         xp = self.xp = _arrays(device if device is not None else device_of(labels))
         offsets, labels = to_numpy(offsets), shaped("labels", labels)
         _check_offsets(offsets, len(labels))
         self.lists = Lists(xp, xp.ints(offsets))
-        self.labels = xp.floats(to_numpy(labels) if isinstance(xp, Numpy) else labels)
-        self._offsets, self._memo = offsets, {}
+        self.labels = xp.floats(to_numpy(labels) if isinstance(xp, NumpyBackend) else labels)
+        self.bounds = offsets
+        self._memo: dict[Hashable, Any] = {}
         if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels == float("inf"))).any():
             raise InputError(
                 f"label of {self.place(bad)}",
@@ -44,13 +47,13 @@ class Judgements:
             raise InputError("one document id a document", expected=f"{len(labels)} ids", came=len(doc_ids))
         self._doc_ids = doc_ids
 
-    def place(self, bad) -> str:
+    def place(self, bad: Array) -> str:
         """ "document 3 of query 7" for the first True, both counted from 0."""
         at = int(self.xp.nonzero(bad)[0])
-        query = int(np.searchsorted(self._offsets, at, side="right")) - 1
-        return f"document {at - int(self._offsets[query])} of query {query}"
+        query = int(np.searchsorted(self.bounds, at, side="right")) - 1
+        return f"document {at - int(self.bounds[query])} of query {query}"
 
-    def values(self, name):
+    def values(self, name: Hashable) -> Array:
         """What each document is worth, float64 `[documents]`.
 
         Args:
@@ -60,7 +63,7 @@ class Judgements:
             self._memo[name] = self._value(name)
         return self._memo[name]
 
-    def _value(self, name):
+    def _value(self, name: Any) -> Array:
         match name:
             case "linear":
                 return self.labels
@@ -74,14 +77,14 @@ class Judgements:
                 return (self._powers() - 1) / 2.0**grade
         raise KeyError(name)
 
-    def _powers(self):
+    def _powers(self) -> Array:
         """2^y; from a table where labels are grades, as they nearly always are."""
         grades = self.xp.ints(self.labels)
         if (grades == self.labels).all():
             return self.xp.floats(2.0 ** np.arange(53))[grades]
         return 2.0**self.labels
 
-    def _at_most(self, limit: float, who: str, do: str):
+    def _at_most(self, limit: float, who: str, do: str) -> None:
         bad = self.labels > limit
         if bad.any():
             raise InputError(
@@ -92,18 +95,18 @@ class Judgements:
             )
 
     @cached_property
-    def _ideal(self):
+    def _ideal(self) -> tuple[Array, Array]:
         """Every list by falling label, as `Lists.descending` returns it."""
         return self.lists.descending(self.labels)
 
-    def ideal_gains(self, gain: str):
+    def ideal_gains(self, gain: str) -> Array:
         """Gains in ideal order, `[documents]`."""
         key = ("ideal", gain)
         if key not in self._memo:
             self._memo[key] = self.values(gain)[self._ideal[0]]
         return self._memo[key]
 
-    def ideal_dcg(self, gain: str, kind: str, k: int | None):
+    def ideal_dcg(self, gain: str, kind: str, k: int | None) -> Array:
         """DCG@k of the best order, `[lists]`."""
         key = ("ideal", gain, kind, k)
         if key not in self._memo:
@@ -112,7 +115,7 @@ class Judgements:
             self._memo[key] = top.sum(self.ideal_gains(gain)[top.slots] * weight)
         return self._memo[key]
 
-    def ideal_running_dcg(self, gain: str, kind: str):
+    def ideal_running_dcg(self, gain: str, kind: str) -> Array:
         """DCG of the best order down to each slot, `[documents]`."""
         key = ("ideal running", gain, kind)
         if key not in self._memo:
@@ -120,22 +123,21 @@ class Judgements:
             self._memo[key] = self.lists.running(self.ideal_gains(gain) * weight)
         return self._memo[key]
 
-    def relevant(self, rel: float):
+    def relevant(self, rel: float) -> Array:
         """Documents of label `rel` or higher in each list, `[lists]`."""
         key = ("relevant", rel)
         if key not in self._memo:
             self._memo[key] = self.lists.sum(self.values(("rel", rel)))
         return self._memo[key]
 
-    def blank(self, kind: str, rel: float | None = None):
+    def blank(self, kind: str, rel: float | None = None) -> Array:
         """Lists, bool `[lists]`, without a positive label ("gain"), a label >= rel ("relevant"), or a "pair"."""
         key = ("blank", kind, rel)
         if key not in self._memo:
-            what = {
-                "gain": lambda: self.lists.sum(self.xp.floats(self.labels > 0)),
-                "relevant": lambda: self.relevant(rel),
-                "pair": lambda: self.pairs,
-            }[kind]()
+            if kind == "gain":
+                what = self.lists.sum(self.xp.floats(self.labels > 0))
+            else:
+                what = self.pairs if kind == "pair" else self.relevant(1 if rel is None else rel)
             self._memo[key] = what == 0
         return self._memo[key]
 
@@ -144,7 +146,7 @@ class Judgements:
         return self.lists.groups(self._ideal[1])
 
     @cached_property
-    def label_levels(self):
+    def label_levels(self) -> Array:
         """int64 `[documents]`: 0 for the best label of its list, 1 for the next lower one, ..."""
         group = self._label_groups.query
         levels = self.xp.arange(self.lists.size)
@@ -155,7 +157,7 @@ class Judgements:
     def level_bits(self) -> int:
         return int(self.label_levels.max()).bit_length() if self.lists.size else 0
 
-    def label_nodes(self, bit: int):
+    def label_nodes(self, bit: int) -> tuple[Lists, Array]:
         """Documents in ideal order that agree in list and in all bits of their level above this one.
 
         Returns:
@@ -169,20 +171,21 @@ class Judgements:
             nodes = self.lists.groups(same & (self.lists.position > 0))
             zeros = self.xp.ints(nodes.sum(1 - ((level >> bit) & 1)))
             self._memo[key] = nodes, nodes.first + zeros[nodes.query]
-        return self._memo[key]
+        found: tuple[Lists, Array] = self._memo[key]
+        return found
 
     @cached_property
-    def pairs(self):
+    def pairs(self) -> Array:
         """Pairs of documents with different labels in each list, float64 `[lists]`."""
         return self.lists.sum(self._label_groups.first - self.lists.first)  # documents of higher label, summed
 
-    def tie_order(self, rule: str):
+    def tie_order(self, rule: str) -> Array:
         """Rows rearranged inside their lists, so that a stable sort by score breaks ties by the rule."""
         if rule not in self._memo:
             self._memo[rule] = self.lists.descending(self._tie_key(rule))[0]
         return self._memo[rule]
 
-    def _tie_key(self, rule: str):
+    def _tie_key(self, rule: str) -> Array:
         if rule == "worst":
             return -self.labels
         if seed := re.fullmatch(r"random\((\d+)\)", rule):
@@ -193,7 +196,7 @@ class Judgements:
         return self.xp.floats(np.unique(text, return_inverse=True)[1])
 
 
-def device_of(*inputs) -> str:
+def device_of(*inputs: Any) -> str:
     """The accelerator one of the tensors lives on, else "cpu"."""
     torch = sys.modules.get("torch")  # nobody can hand in a tensor before torch is imported
     for x in inputs:
@@ -202,26 +205,26 @@ def device_of(*inputs) -> str:
     return "cpu"
 
 
-def _arrays(device):
-    if isinstance(device, (Numpy, Torch)):
+def _arrays(device: Any) -> Backend:
+    if isinstance(device, NumpyBackend | TorchBackend):
         return device
     # Apple's GPU has no float64: its tensors are brought home.
-    return Numpy() if str(device).startswith(("cpu", "mps")) else Torch(device)
+    return NumpyBackend() if str(device).startswith(("cpu", "mps")) else TorchBackend(device)
 
 
-def to_numpy(x) -> np.ndarray:
+def to_numpy(x: Any) -> np.ndarray[Any, Any]:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         x = x.detach().cpu()
-        return (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
+        x = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
     return np.asarray(x)
 
 
-def shaped(what: str, x):
-    """A numeric `[documents]` array or tensor."""
+def shaped(what: str, x: Any, leading: bool = False) -> Array:
+    """A numeric `[documents]` array or tensor, `[..., documents]` with `leading` axes."""
     torch = sys.modules.get("torch")
     x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(x)
-    if x.ndim != 1:
+    if x.ndim == 0 or (x.ndim > 1 and not leading):
         raise InputError(
             f"{what} of the wrong shape",
             expected="[documents], all lists one after another",
@@ -235,7 +238,7 @@ def shaped(what: str, x):
     return x
 
 
-def _check_offsets(offsets: np.ndarray, documents: int):
+def _check_offsets(offsets: np.ndarray[Any, Any], documents: int) -> None:
     if offsets.ndim != 1 or len(offsets) == 0 or offsets.dtype.kind not in "iu":
         raise InputError("offsets of the wrong kind", expected="whole numbers [lists + 1]", came=offsets)
     if offsets[0] != 0 or offsets[-1] != documents:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ltr.errors import InputError, near_miss, unknown_name
 
@@ -67,16 +68,17 @@ class Measure:
 
     name: str
     cutoff: int | None = None
-    gain: str | None = None
-    empty: str | None = None
-    ties: str | None = None
-    discount: str | None = None
-    short: str | None = None
-    rel: float | None = None
-    p: float | None = None
-    max_grade: int | None = None
+    # Any, not Optional: a kernel reads only the arguments its measure registered, which are never None.
+    gain: Any = None
+    empty: Any = None
+    ties: Any = None
+    discount: Any = None
+    short: Any = None
+    rel: Any = None
+    p: Any = None
+    max_grade: Any = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in MEASURES:
             meant = _OTHER_NAMES.get(self.name.lower())
             if meant:
@@ -94,7 +96,7 @@ class Measure:
                 object.__setattr__(self, key, _checked(self.name, key, value))
         self._check_cutoff(claims["cutoff"])
 
-    def _check_cutoff(self, rule: str):
+    def _check_cutoff(self, rule: str) -> None:
         k = self.cutoff
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
             raise InputError(f"cut-off of {self.name}", expected="a whole number from 1", came=k)
@@ -146,7 +148,7 @@ def measure(text: str | Measure) -> Measure:
     shape = _SHAPE.fullmatch(text) if isinstance(text, str) else None
     if shape is None:
         raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, as in nDCG@10", came=text)
-    chosen: dict[str, object] = {}
+    chosen: dict[str, Any] = {}
     if shape["cutoff"]:
         if not shape["cutoff"].isdecimal():
             raise InputError(f"cut-off in {text!r}", expected="a whole number from 1", came=shape["cutoff"])
@@ -175,7 +177,7 @@ def _no_argument(name: str, key: str) -> InputError:
     )
 
 
-def _checked(name: str, key: str, value):
+def _checked(name: str, key: str, value: Any) -> str | float:
     """The value of an argument in its one form, from its text or its number."""
     where = f"argument {key} of {name}"
     if key in _CHOICES:
@@ -187,7 +189,7 @@ def _checked(name: str, key: str, value):
             raise InputError(
                 where, expected=" | ".join(_CHOICES[key]), came=value, do=f"Did you mean {hit!r}?" if hit else ""
             )
-        return value
+        return str(value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -203,7 +205,7 @@ def _checked(name: str, key: str, value):
     return int(number) if key == "max_grade" else number
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -1,6 +1,6 @@
 """The measures, one function each, from the formula in the same order.
 
-A kernel maps an `Order` (every list's documents by falling score, under one tie rule) and a `Measure` to one float64
+A kernel maps `RankedLists` (every list's documents by falling score, under one tie rule) and a `Measure` to one float64
 value per list, flat and without loops over queries. Lists on which a measure is undefined (`blank`: no positive
 "gain", no "relevant" document, no "pair" of different labels) may come out as anything: `evaluate` replaces them.
 
@@ -14,27 +14,36 @@ whole list without one).
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ltr.catalogue import Catalogue
+
+from .backends import Array, Backend, Lists
+
+if TYPE_CHECKING:
+    from .measure import Measure
+    from .ranked_lists import RankedLists
 
 __all__ = ["MEASURES", "discount"]
 
 MEASURES = Catalogue("measure")
 
 
-def discount(kind: str, rank: np.ndarray) -> np.ndarray:
+def discount(kind: str, rank: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What a gain at each rank counts: "log2" 1/log2(1 + rank); "letor" 1 at ranks 1 and 2, then 1/log2(rank).
 
     >>> discount("letor", np.array([1.0, 2.0, 4.0])).tolist()
     [1.0, 1.0, 0.5]
     """
-    return 1 / np.log2(rank + 1 if kind == "log2" else np.maximum(rank, 2))
+    weight: np.ndarray[Any, Any] = 1 / np.log2(rank + 1 if kind == "log2" else np.maximum(rank, 2))
+    return weight
 
 
-def _discounted(lists, kind: str):
+def _discounted(lists: Lists, kind: str) -> Array:
     return lists.by_rank(("discount", kind), partial(discount, kind))
 
 
@@ -47,7 +56,7 @@ def _discounted(lists, kind: str):
     blank="gain",
     ideal=1.0,
 )
-def ndcg(ranked, measure):
+def ndcg(ranked: RankedLists, measure: Measure) -> Array:
     best = ranked.judged.ideal_dcg(measure.gain, measure.discount, measure.cutoff)
     return dcg(ranked, measure) / best.clip(min=_TINY)
 
@@ -63,7 +72,7 @@ _TINY = 1e-300  # denominators of blank lists, whose value is replaced anyway
     cutoff="optional",
     blank="gain",
 )
-def dcg(ranked, measure):
+def dcg(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
     return top.sum(ranked.expected(measure.gain, top) * _discounted(top, measure.discount))
 
@@ -77,7 +86,7 @@ def dcg(ranked, measure):
     blank="gain",
     ideal=1.0,
 )
-def mean_ndcg(ranked, measure):
+def mean_ndcg(ranked: RankedLists, measure: Measure) -> Array:
     lists, weight = ranked.lists, _discounted(ranked.lists, measure.discount)
     reached = lists.running(ranked.expected(measure.gain, lists) * weight)
     best = ranked.judged.ideal_running_dcg(measure.gain, measure.discount)
@@ -92,20 +101,25 @@ def mean_ndcg(ranked, measure):
     cutoff="optional",
     blank="gain",
 )
-def err(ranked, measure):
+def err(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
     return _cascade(top, _expected_stops(ranked, ("stop", measure.max_grade), top))
 
 
-def _cascade(top, stop):
-    """E[1 / the rank at which a reader stops] who stops at slot r, once there, with probability stop_r."""
+def _stopping(top: Lists, stop: Array) -> Array:
+    """Probability that a reader stops at slot r who stops there, once there, with probability stop_r."""
     reading_on = top.running(1 - stop, product=True)
     before = top.xp.concat(reading_on[:1], reading_on[:-1])  # one slot earlier; 1 at the head of each list
     before = top.xp.where(top.position == 0, 1.0, before)
-    return top.sum(stop * before / top.rank)
+    return stop * before
 
 
-def _expected_stops(ranked, stops, top):
+def _cascade(top: Lists, stop: Array) -> Array:
+    """E[1 / the rank at which that reader stops]."""
+    return top.sum(_stopping(top, stop) / top.rank)
+
+
+def _expected_stops(ranked: RankedLists, stops: Hashable, top: Lists) -> Array:
     """Probability to stop at a slot, given that it was reached; in expectation over the orders of tied documents.
 
     With survivals u_i = 1 - R_i of a group, the chance to survive its first j slots is a_j = e_j(u) / C(n, j), the
@@ -128,7 +142,7 @@ def _expected_stops(ranked, stops, top):
     return stop[top.slots]
 
 
-def _chunks(sizes, widths, cells: int = 1 << 20):
+def _chunks(sizes: Array, widths: Array, cells: int = 1 << 20) -> Iterator[Array]:
     """Indices of groups, longest first, in chunks whose table [groups, width + 1] stays under so many cells."""
     order = (-sizes).argsort()
     at = 0
@@ -138,7 +152,7 @@ def _chunks(sizes, widths, cells: int = 1 << 20):
         at += take
 
 
-def _survivals(xp, stop, starts, sizes, widths):
+def _survivals(xp: Backend, stop: Array, starts: Array, sizes: Array, widths: Array) -> tuple[Array, Array]:
     """Slots of mixed groups (longest first) and the conditional stops that the recursion above puts on them."""
     width = int(widths.max())
     a = xp.zeros(len(starts), width + 1)
@@ -167,7 +181,7 @@ def _survivals(xp, stop, starts, sizes, widths):
     blank="relevant",
     ideal=1.0,
 )
-def ap(ranked, measure):
+def ap(ranked: RankedLists, measure: Measure) -> Array:
     # A tied slot j of a group (n documents, m relevant) is relevant with m/n; if it is, the slots of the group above
     # it hold (j-1)(m-1)/(n-1) more in expectation.
     lists, top, groups = ranked.lists, ranked.lists.top(measure.cutoff), ranked.groups
@@ -194,16 +208,36 @@ def ap(ranked, measure):
     blank="relevant",
     ideal=1.0,
 )
-def rr(ranked, measure):
-    # The cascade of a reader who stops at the first relevant document. In a tie group of which m of n documents are
-    # relevant, slot j stops with m / (n - j + 1) who met none before it.
+def rr(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
+    return _cascade(top, _first_relevant(ranked, measure, top))
+
+
+def _first_relevant(ranked: RankedLists, measure: Measure, top: Lists) -> Array:
+    """Chance of a relevant document at each slot after none above it: 0 or 1 without ties.
+
+    In a tie group of which m of n documents are relevant, slot j has one with m / (n - j + 1).
+    """
     if ranked.groups is None:
-        return _cascade(top, ranked.expected(("rel", measure.rel), top))
+        return ranked.expected(("rel", measure.rel), top)
     groups, rel = ranked.groups, ranked.judged.values(("rel", measure.rel))[ranked.row]
     group = groups.query[top.slots]
     left = groups.lengths[group] - groups.position[top.slots]
-    return _cascade(top, (groups.sum(rel)[group] / left).clip(max=1))
+    return (groups.sum(rel)[group] / left).clip(max=1)
+
+
+@MEASURES.register(
+    "Success",
+    formula="1 if one of the first k documents is relevant, else 0",
+    source="trec_eval success",
+    arguments=("empty", "ties", "rel"),
+    cutoff="required",
+    blank="relevant",
+    ideal=1.0,
+)
+def success(ranked: RankedLists, measure: Measure) -> Array:
+    top = ranked.lists.top(measure.cutoff)
+    return top.sum(_stopping(top, _first_relevant(ranked, measure, top)))
 
 
 @MEASURES.register(
@@ -214,7 +248,7 @@ def rr(ranked, measure):
     cutoff="required",
     blank="relevant",
 )
-def precision(ranked, measure):
+def precision(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
     return top.sum(ranked.expected(("rel", measure.rel), top)) / measure.cutoff
 
@@ -227,7 +261,7 @@ def precision(ranked, measure):
     cutoff="required",
     blank="relevant",
 )
-def recall(ranked, measure):
+def recall(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
     return top.sum(ranked.expected(("rel", measure.rel), top)) / ranked.judged.relevant(measure.rel).clip(min=1)
 
@@ -240,7 +274,7 @@ def recall(ranked, measure):
     cutoff="optional",
     blank="relevant",
 )
-def rbp(ranked, measure):
+def rbp(ranked: RankedLists, measure: Measure) -> Array:
     top, p = ranked.lists.top(measure.cutoff), measure.p
     patience = top.by_rank(("patience", p), lambda rank: p ** (rank - 1))
     return (1 - p) * top.sum(ranked.expected(("rel", measure.rel), top) * patience)
@@ -255,7 +289,7 @@ def rbp(ranked, measure):
     blank="pair",
     ideal=1.0,
 )
-def opa(ranked, measure):
+def opa(ranked: RankedLists, measure: Measure) -> Array:
     pairs = ranked.judged.pairs
     if ranked.groups is None:
         return _pairs_in_order(ranked) / pairs.clip(min=1)
@@ -263,7 +297,7 @@ def opa(ranked, measure):
     return (_pairs_in_order(worst) + 0.5 * _tied_pairs(worst)) / pairs.clip(min=1)
 
 
-def _tied_pairs(worst):
+def _tied_pairs(worst: RankedLists) -> Array:
     """Pairs of equal score and different labels in each list: tied documents stand there by rising label."""
     label = worst.judged.label_levels[worst.row]
     groups = worst.lists.groups(worst.tied)
@@ -272,7 +306,7 @@ def _tied_pairs(worst):
     return worst.lists.sum(runs.first - groups.first)  # documents of the group above, with lower labels
 
 
-def _pairs_in_order(ranked):
+def _pairs_in_order(ranked: RankedLists) -> Array:
     """Pairs (i above j, y_i > y_j) of each list, by the bits of the label's level from the highest down.
 
     Two different levels first differ in one bit. Documents that agree on all higher bits form a node, still in ranked

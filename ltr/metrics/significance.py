@@ -10,9 +10,10 @@ import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ltr.errors import InputError
 
@@ -28,7 +29,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap_interval(values, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
+def bootstrap_interval(values: ArrayLike, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> Interval:
     """Percentile interval of the mean over queries, queries drawn with replacement.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3; for retrieval Sakai, SIGIR 2006.
@@ -55,7 +56,7 @@ def bootstrap_interval(values, level: float = 0.95, draws: int = 10_000, seed: i
     return Interval(*_percentiles(rows.mean(0)[None], level, draws, seed)[0].tolist())
 
 
-def _percentiles(matrix: np.ndarray, level: float, draws: int, seed: int) -> np.ndarray:
+def _percentiles(matrix: np.ndarray[Any, Any], level: float, draws: int, seed: int) -> np.ndarray[Any, Any]:
     """Low and high of each row's mean, `[systems, 2]`; all systems see the same resamples."""
     n = matrix.shape[1]
     if n == 0:
@@ -75,10 +76,11 @@ def _percentiles(matrix: np.ndarray, level: float, draws: int, seed: int) -> np.
             times = np.bincount(flat, minlength=rows * n).reshape(rows, n)
             means[at : at + rows] = times.astype(np.float64) @ deviations / n
     ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return (centre + ends).T
+    intervals: np.ndarray[Any, Any] = (centre + ends).T
+    return intervals
 
 
-def paired_randomisation(values, draws: int = 10_000, seed: int = 0) -> np.ndarray:
+def paired_randomisation(values: ArrayLike, draws: int = 10_000, seed: int = 0) -> np.ndarray[Any, Any]:
     """Two-sided p of every pair of systems: how often random relabelling differs as much as what was observed.
 
     If two systems are the same, their values of a query may be swapped: the sign of each query's difference is a fair
@@ -115,6 +117,7 @@ def paired_randomisation(values, draws: int = 10_000, seed: int = 0) -> np.ndarr
     step = max(1, _CELLS // max(n, systems**2, 1))
     for at in range(0, patterns, step):
         rows = min(step, patterns - at)
+        flip: np.ndarray[Any, Any]
         if exact:
             flip = (np.arange(at, at + rows)[:, None] >> np.arange(n)) & 1
         else:
@@ -123,12 +126,12 @@ def paired_randomisation(values, draws: int = 10_000, seed: int = 0) -> np.ndarr
         sums = total - 2 * (flip.astype(np.float64) @ centred)
         for a in range(systems):
             extreme[a] += (np.abs(sums[:, a, None] - sums) >= enough[a]).sum(0)
-    p = extreme / patterns if exact else (1 + extreme) / (1 + patterns)
+    p: np.ndarray[Any, Any] = extreme / patterns if exact else (1 + extreme) / (1 + patterns)
     np.fill_diagonal(p, 1.0)
     return p
 
 
-def holm(p) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray[Any, Any]:
     """Holm's step-down adjustment: rejecting adjusted p <= alpha keeps the family-wise error at alpha.
 
     The i-th smallest of m becomes max over the smaller ones of (m - i + 1) p, at most 1. Source: Holm, 1979.
@@ -143,6 +146,7 @@ def holm(p) -> np.ndarray:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p, dtype=np.float64)
+    adjusted: np.ndarray[Any, Any]
     if p.ndim == 2 and p.shape[0] == p.shape[1]:
         if not np.array_equal(p, p.T):
             raise InputError("p of pairs", expected="a symmetric matrix")
@@ -161,7 +165,9 @@ def holm(p) -> np.ndarray:
 _ALPHABET = string.ascii_lowercase + string.ascii_uppercase + "".join(map(chr, range(0x3B1, 0x3CA)))
 
 
-def group_letters(means, p_adjusted, alpha: float = 0.05, most: int = len(_ALPHABET)) -> list[str]:
+def group_letters(
+    means: ArrayLike, p_adjusted: ArrayLike, alpha: float = 0.05, most: int = len(_ALPHABET)
+) -> list[str]:
     """Letters such that two systems share one if and only if they do not differ significantly.
 
     Insert and absorb: one group of all systems; every significant pair splits each group that holds both into two
@@ -190,9 +196,8 @@ def group_letters(means, p_adjusted, alpha: float = 0.05, most: int = len(_ALPHA
         raise InputError("p of the systems", expected="a symmetric matrix without NaN")
     place = {int(system): i for i, system in enumerate(np.argsort(-means, kind="stable"))}
     pairs = [(place[int(a)], place[int(b)]) for a, b in zip(*np.nonzero(np.triu(p < alpha, 1)), strict=True)]
-    groups = _cliques(len(means), pairs, most)
-    if groups is None:
-        groups = _runs(len(means), pairs)
+    cliques = _cliques(len(means), pairs, most)
+    groups = _runs(len(means), pairs) if cliques is None else cliques
     letters = [""] * len(means)
     # Runs beyond the alphabet stay without a letter, which says nothing wrong.
     for letter, group in zip(_ALPHABET, sorted(groups, key=sorted), strict=False):
@@ -238,17 +243,17 @@ class Comparison:
         queries: how many queries count.
     """
 
-    means: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p: np.ndarray
-    p_adjusted: np.ndarray
+    means: np.ndarray[Any, Any]
+    low: np.ndarray[Any, Any]
+    high: np.ndarray[Any, Any]
+    p: np.ndarray[Any, Any]
+    p_adjusted: np.ndarray[Any, Any]
     letters: list[str]
     queries: int
 
 
 def compare(
-    values: Sequence, *, level: float = 0.95, alpha: float = 0.05, draws: int = 10_000, seed: int = 0
+    values: Sequence[ArrayLike], *, level: float = 0.95, alpha: float = 0.05, draws: int = 10_000, seed: int = 0
 ) -> Comparison:
     """Means, intervals, adjusted p and letters of systems on one measure: what a leaderboard's column shows.
 
@@ -265,7 +270,7 @@ def compare(
     return Comparison(means, low, high, p, adjusted, group_letters(means, adjusted, alpha), matrix.shape[1])
 
 
-def _per_query(values) -> np.ndarray:
+def _per_query(values: Any) -> np.ndarray[Any, Any]:
     """`[systems, counted queries]` from one `[..., queries]` array a system."""
     systems = [np.asarray(v, dtype=np.float64) for v in values]
     if not systems or any(s.ndim == 0 for s in systems):
@@ -279,12 +284,12 @@ def _per_query(values) -> np.ndarray:
     return np.stack([r.mean(0) for r in kept])
 
 
-def _rows(values: np.ndarray) -> np.ndarray:
+def _rows(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """`[..., queries]` as a matrix."""
     return values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
 
 
-def _counted(rows: np.ndarray) -> np.ndarray:
+def _counted(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Without the queries that are NaN in all rows."""
     if np.isinf(rows).any():
         raise InputError("values of queries", expected="finite numbers, or NaN for a query left out", came=math.inf)

@@ -44,5 +44,5 @@ __all__ = sorted(name for names in _HOME.values() for name in names)
 __getattr__ = lazily(__name__, _HOME)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -116,11 +116,11 @@ def measured(split: Split, scores, objectives: Sequence[str], measures: Sequence
         home: see `home_of`.
     """
     from ltr.metrics import Judgements, evaluate_rankings
-    from ltr.metrics.backends import Torch
+    from ltr.metrics.backends import TorchBackend
 
     lengths = split.lengths[split.lengths > 0]  # a query without documents is nobody's average
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    arrays = "cpu" if home is None else Torch(home)
+    arrays = "cpu" if home is None else TorchBackend(home)
     # Copies: a store's labels may be read-only, which torch warns of.
     judged = [Judgements(np.array(split.label(name)), offsets, device=arrays) for name in objectives]
     if len(scores) < 2 or not bool((scores[1:] == scores[:1]).all()):
