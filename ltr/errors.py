@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["InputError", "MissingExtra", "near_miss", "renamed", "unknown_name"]
+__all__ = ["InputError", "MissingExtra", "near_miss", "renamed", "say_once", "unknown_name"]
 
-_SAID: set[tuple[str, str]] = set()
+_SAID: set[str] = set()
 
 
 class InputError(ValueError):
@@ -96,6 +96,11 @@ def unknown_name(
 
 def renamed(kind: str, old: str, new: str) -> None:
     """Says, once a process, that a name a user typed has a new one; the old one works for this version."""
-    if (kind, old) not in _SAID:
-        _SAID.add((kind, old))
-        print(f"ltr: {kind} {old!r} is called {new!r} now; the old name works until the next version", file=sys.stderr)
+    say_once(f"{kind} {old!r} is called {new!r} now; the old name works until the next version")
+
+
+def say_once(text: str) -> None:
+    """Tells the user something on the terminal (stderr), once a process: what is not wrong but should not be quiet."""
+    if text not in _SAID:
+        _SAID.add(text)
+        print(f"ltr: {text}", file=sys.stderr)

@@ -7,8 +7,8 @@ labels in both. Padding is never a label value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -19,7 +19,7 @@ from .errors import InputError, unknown_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Batch", "Ranker", "Split", "Task"]
+__all__ = ["Batch", "Deferred", "Ranker", "Split", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,35 @@ class Batch:
         return Batch(**move)
 
 
-@dataclass(frozen=True, eq=False)
+class Deferred:
+    """A matrix that is made (read, checked, copied) when somebody looks at it first.
+
+    Args:
+        shape: known before.
+        make: called once.
+    """
+
+    def __init__(self, shape: tuple[int, int], make: Callable[[], np.ndarray]):
+        self.shape, self.ndim = shape, len(shape)
+        self._make: Callable[[], np.ndarray] | None = make
+        self._made: np.ndarray | None = None
+
+    def __call__(self) -> np.ndarray:
+        if self._made is None:
+            assert self._make is not None
+            self._made, self._make = self._make(), None
+        return self._made
+
+    def __reduce__(self):
+        return (np.asarray, (self(),))  # another process gets the numbers
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Query lists of one split, ragged; arrays may be memory-mapped.
 
     Attributes:
-        features: float32 `[documents, feature]`, documents of a query contiguous.
+        features: float32 `[documents, feature]`, documents of a query contiguous; may be given as `Deferred`.
         labels: float32 `[documents, objective]`; None where nobody judged (prediction on new data).
         offsets: int64 `[queries + 1]`; list q is rows `offsets[q]:offsets[q + 1]`.
         query_ids: str `[queries]`, in the order of the file's first sight of them.
@@ -73,9 +96,10 @@ class Split:
     name: str = ""
 
     def __post_init__(self):
-        documents = self.features.shape[0]
-        if self.features.ndim != 2:
-            raise InputError("features must be a matrix", expected="[documents, feature]", came=self.features.shape)
+        shape = self._held.shape
+        if len(shape) != 2:
+            raise InputError("features must be a matrix", expected="[documents, feature]", came=shape)
+        documents = shape[0]
         if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != documents:
             raise InputError(
                 "offsets do not cover the documents",
@@ -101,7 +125,17 @@ class Split:
 
     @property
     def n_features(self) -> int:
-        return self.features.shape[1]
+        return self._held.shape[1]
+
+    @property
+    def _held(self) -> np.ndarray | Deferred:
+        return self.__dict__["features"]
+
+    def __repr__(self) -> str:
+        unjudged = "" if self.labels is not None else ", unjudged"
+        objectives = "" if self.labels is None else f", objectives {', '.join(self.objectives)}"
+        size = f"{self.n_queries:,} queries, {self.n_documents:,} documents, {self.n_features:,} features"
+        return f"Split({self.name or 'unnamed'}: {size}{objectives}{unjudged})"
 
     @property
     def lengths(self) -> np.ndarray:
@@ -120,19 +154,28 @@ class Split:
 
     def take(self, queries: Sequence[int] | np.ndarray) -> Split:
         """The lists at these indices, in this order (copies their rows)."""
-        queries = np.asarray(queries, dtype=np.int64)
+        queries = np.arange(self.n_queries)[queries]  # also a mask, and negative ones
         lengths = self.lengths[queries]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.repeat(self.offsets[queries] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return replace(
-            self,
-            features=self.features[rows],
+        return self.having(
+            features=Deferred((len(rows), self.n_features), lambda: self.features[rows]),
             labels=None if self.labels is None else self.labels[rows],
             offsets=offsets,
             query_ids=self.query_ids[queries],
             doc_ids=None if self.doc_ids is None else self.doc_ids[rows],
             row=None if self.row is None else self.row[rows],
         )
+
+    def having(self, **changes: Any) -> Split:
+        """A copy with other attributes; unlike `dataclasses.replace` it does not look at deferred features."""
+        unknown = changes.keys() - {f.name for f in fields(self)}
+        if unknown:
+            raise TypeError(f"a split has no {', '.join(sorted(unknown))}")
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__ | changes)
+        other.__post_init__()
+        return other
 
     @classmethod
     def from_arrays(cls, X, y=None, group=None, *, objectives: Sequence[str] = ("relevance",), name: str = "") -> Split:
@@ -167,7 +210,24 @@ class Split:
         )
 
 
-@dataclass(frozen=True, eq=False)
+class _Features:
+    """`Split.features`: an array, or a deferred one made now."""
+
+    def __get__(self, split: Split, owner: type | None = None) -> np.ndarray:
+        held = split.__dict__["features"]
+        if isinstance(held, Deferred):
+            held = split.__dict__["features"] = held()
+        return held
+
+    def __set__(self, split: Split, value: np.ndarray | Deferred) -> None:
+        split.__dict__["features"] = value  # only __init__ gets here: the class is frozen
+
+
+# After the class, whose fields dataclass reads: as a default it would make `features` optional.
+setattr(Split, "features", _Features())  # noqa: B010
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """A dataset's fold: what is trained on, what is selected on, what is reported.
 
@@ -188,6 +248,10 @@ class Task:
     @property
     def objectives(self) -> tuple[str, ...]:
         return self.train.objectives
+
+    def __repr__(self) -> str:
+        splits = "".join(f"\n  {self.split(name)!r}" for name in ("train", "vali", "test"))
+        return f"Task({self.name}, {self.fold}){splits}"
 
     def split(self, name: str) -> Split:
         if name not in ("train", "vali", "test"):

@@ -200,7 +200,8 @@ def picture() -> str:
     for level in reversed(range(len(FLOORS))):
         for room in FLOORS[level]:
             below = sorted(
-                (r for r in rooms.get(room, ()) if floor.get(r, level) < level and floor[r] > 0), key=floor.get
+                (r for r in rooms.get(room, ()) if floor.get(r, level) < level and floor[r] > 0),
+                key=lambda r: (floor[r], r),
             )
             takes = f"  <- {', '.join(below)}" if below else ""
             lines.append(f"{level + 1}  {room:<11} {WORDS[room]}{takes}")

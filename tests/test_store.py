@@ -22,7 +22,9 @@ from ltr.datasets.readers import folder as folders
 from ltr.datasets.readers import svmlight
 from ltr.datasets.readers.svmlight import read_svmlight
 from ltr.datasets.store import shard as parts
-from ltr.datasets.store.store import Objective, Store, convert_folder
+from ltr.datasets.store.convert import convert_folder
+from ltr.datasets.store.label_columns import Objective
+from ltr.datasets.store.store import Store
 from ltr.errors import InputError
 
 SPLITS = ("train", "vali", "test")
@@ -400,10 +402,10 @@ def test_stores_that_do_not_open(raw, tmp_path):
             call()
     path = tmp_path / "store" / "manifest.json"
     path.write_text(json.dumps({**store.manifest, "schema": 99}))
-    with pytest.raises(InputError, match="a store of another version; expected schema 1; came 99"):
+    with pytest.raises(InputError, match="a store of another version; expected schema 2; came 99"):
         Store.open(tmp_path / "store")
     path.write_text("{")
-    with pytest.raises(InputError, match="not a store's manifest"):
+    with pytest.raises(InputError, match="broken JSON.*Convert the raw files again"):
         Store.open(tmp_path / "store")
 
 

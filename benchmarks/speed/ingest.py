@@ -95,7 +95,7 @@ def load(loader: str, path: str, small: str) -> None:
 
         read_svmlight(path, threads=int(threads))
     elif what in OURS:
-        from ltr.datasets.store.store import convert
+        from ltr.datasets.store.convert import convert
 
         sources = {"": {"train": path, "vali": small, "test": small}}
         if Path(path).is_dir():

@@ -104,7 +104,7 @@ def watched() -> Iterator[dict[str, float]]:
 
 def converting(folder: Path) -> dict:
     """Text to a store, all of it; the store stays."""
-    from ltr.datasets.store.store import convert_folder
+    from ltr.datasets.store.convert import convert_folder
 
     with watched() as found:
         convert_folder(folder / "text", folder / "store", threads=1, overwrite=True)
@@ -202,7 +202,7 @@ def ask(what: str, folder: Path, rounds: int) -> dict[str, float]:
 
 def measured(root: Path, sizes: tuple[int, ...], rounds: int | None, keep: bool) -> dict:
     """pass -> documents of the set -> facts."""
-    from ltr.datasets.store.store import convert_folder
+    from ltr.datasets.store.convert import convert_folder
 
     found: dict[str, dict[int, dict[str, float]]] = {what: {} for what in PASSES}
     for documents in (IMPORTS, WARM):

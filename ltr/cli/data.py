@@ -109,10 +109,12 @@ class Verify:
 
     Attributes:
         name: dataset, or folder of a store.
+        check: read all features (half a second a GB); --no-check looks at their size only.
         json: as JSON on stdout.
     """
 
     name: str = option(metavar="NAME|STORE")
+    check: bool = True
     json: bool = False
 
 
@@ -230,7 +232,7 @@ def fetch(options: Fetch) -> int:
 def convert(options: Convert) -> int:
     from ltr.datasets.cards.card import cards, load_card
     from ltr.datasets.cards.fetch import raw_folder
-    from ltr.datasets.store.store import convert_folder
+    from ltr.datasets.store.convert import convert_folder
 
     name, target = options.source, options.to
     columns = {role: value for role in ("query", "document", "labels", "features") if (value := getattr(options, role))}
@@ -299,9 +301,13 @@ def verify(options: Verify) -> int:
                 {"file": c.path, "status": c.status, "sha256": c.sha256, "expected": c.expected} for c in verify(card)
             ]
     if found is not None:
-        wrong = Store.open(found).verify()
+        store, raw = Store.open(found), found.parent / "raw"
+        asked = {"check": options.check, "raw": raw if raw.is_dir() else None}
+        wrong = store.verify(**asked)
         rows += [{"file": what, "status": "BAD", "sha256": "", "expected": ""} for what in wrong]
         rows += [] if wrong else [{"file": str(found), "status": "OK", "sha256": "", "expected": "as its manifest"}]
+        for what in store.unchecked(**asked):
+            show.remark(f"Not checked: {what}")
     if options.json:
         show.machine(rows, "json")
     else:
@@ -314,5 +320,5 @@ COMMANDS = [
     Command(("data", "info"), Info, info, "NAME|STORE [--json]"),
     Command(("data", "fetch"), Fetch, fetch, "NAME [--from PATH] [--accept-licence]"),
     Command(("data", "convert"), Convert, convert, "NAME|PATH [--to STORE]", _CONVERT),
-    Command(("data", "verify"), Verify, verify, "NAME|STORE"),
+    Command(("data", "verify"), Verify, verify, "NAME|STORE [--no-check]"),
 ]

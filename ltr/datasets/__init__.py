@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr import paths
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, say_once, unknown_name
 from ltr.lazy import lazily
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ def _of_card(card, objectives, exact: bool) -> Store:
         store = Store.open(home / "store")
         fits = objectives is None or (named and set(objectives) <= set(store.objectives))
         if fits and (not exact or objectives is None or _left_out(store) == _leaving(card, objectives)):
+            if changed := store.touched(home / "raw"):
+                raise InputError(
+                    "was changed after the store was made of it",
+                    file=changed[0],
+                    do=f"Run: ltr data convert {card.name} --overwrite",
+                )
             return store
     if (home / "raw").is_dir():
         # One store for all objectives that take the same columns away, in whatever order they are asked for.
@@ -137,7 +143,8 @@ def _known(store: Store, objectives) -> None:
 
 def _cached(path: Path, card, objectives) -> Store:
     """The store of raw files in `data_root()/stores`, made when it is not there for these very files and objectives."""
-    from .store.store import SCHEMA, Store, convert_folder
+    from .store.convert import convert_folder
+    from .store.store import SCHEMA, Store
 
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     # List sizes lie beside a file that is given by itself.
@@ -158,7 +165,14 @@ def _cached(path: Path, card, objectives) -> Store:
         except InputError:
             if not (target / "manifest.json").is_file():  # else another process was faster
                 raise
-    return Store.open(target)
+    try:
+        store = Store.open(target)
+        if not store.touched(path if path.is_dir() else path.parent):
+            return store
+    except InputError as error:
+        say_once(f"{error.file}: {error.what}; it is made again")
+    # Other raw files of the same size and time, or a damaged manifest.
+    return convert_folder(path, target, card=card, objectives=objectives, overwrite=True)
 
 
 def _chosen(task: Task, fold: str | None, objectives) -> Task:
@@ -175,6 +189,6 @@ def _chosen(task: Task, fold: str | None, objectives) -> Task:
     columns = [task.objectives.index(name) for name in objectives]
 
     def cut(split):
-        return replace(split, labels=split.labels[:, columns], objectives=tuple(objectives))
+        return split.having(labels=split.labels[:, columns], objectives=tuple(objectives))
 
     return replace(task, train=cut(task.train), vali=cut(task.vali), test=cut(task.test))

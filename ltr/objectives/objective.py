@@ -123,7 +123,7 @@ class Labelling:
                     came=low if low < 0 else high,
                     do="Take transform='grade5' or 'minmax', or gain='linear'.",
                 )
-        return replace(split, labels=labels, objectives=self.names)
+        return split.having(labels=labels, objectives=self.names)
 
     def task(self, task: Task) -> Task:
         """The task with these objectives in all three splits, and their gains in `facts["gains"]`, which methods read.

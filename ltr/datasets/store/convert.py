@@ -19,13 +19,12 @@ from ltr.datasets.readers import tables as table
 from ltr.datasets.readers.column_roles import role_lines
 from ltr.datasets.readers.query_grouping import Gathered
 from ltr.datasets.readers.thread_pool import Stopped, ThreadPool
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 
+from . import checks, manifest, shard
 from . import label_columns as labels
-from . import manifest
-from . import shard as parts
 from .label_columns import Matrix, Objective
-from .splitting import SPLITS, Part, divide
+from .splitting import SPLITS, Shard, divide
 from .store import Store
 
 if TYPE_CHECKING:
@@ -113,9 +112,17 @@ def convert(
     )
     # Not durable: a store is made again from its raw files, and a block that a power cut lost is noticed by its hash.
     with whole_folder(folder, "manifest.json", durable=False) as work:
+        before = {
+            manifest.source(Path(p), root): checks.described(Path(p))
+            for given in sources.values()
+            for p in given.values()
+        }
         said = _build(sources, work, name, wanted, root, ThreadPool(threads))
+        checks.remember(work, before)
         (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
         _check_target(folder, overwrite)  # it may have come while we worked
+    for text in manifest.said(said["notes"]):
+        (say or say_once)(text)
     return Store.open(folder)
 
 
@@ -200,8 +207,8 @@ def _check_sources(sources) -> None:
 
 def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, pool: ThreadPool) -> dict:
     """Reads everything, writes the parts, returns the manifest."""
-    where, roles = _read(sources, work, wanted, pool)
-    found = list({part.id: part for given in where.values() for part in given.values()}.values())
+    where, by_path, roles = _read(sources, work, wanted, pool)
+    found = list({part.id: part for part in by_path.values()}.values())
     matrix = _matrix(found, wanted)
     # What a table drops by name was never read.
     drop = [c for c in wanted.drop if not (found[0].columns and isinstance(c, str))]
@@ -210,22 +217,25 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
     if len(keep) == 0:
         raise InputError("no features are left", expected="inputs beside objectives and drops", came=matrix.names)
 
-    def finish(part: Part, check) -> parts.FeatureFacts:
+    def finish(part: Shard, check) -> shard.FeatureFacts:
         check()
         own = labels.values(part.gathered, objectives, matrix, part.path)
         names = [o.name for o in objectives]
         width = matrix.width
-        parts.write(part.folder, part.gathered, part.layout, own, names, base=matrix.base, width=width, keep=keep)
+        shard.write(part.folder, part.gathered, part.layout, own, names, base=matrix.base, width=width, keep=keep)
         part.labels = part.layout.reorder(own)
-        part.files, seen = parts.sealed(part.folder, check)
-        return seen
+        part.sealed = shard.sealed(part.folder, check)
+        return part.sealed.features
 
-    seen = parts.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
-    return manifest.of(name, wanted.card, objectives, matrix, keep, where, seen, root, roles)
+    seen = shard.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
+    facts = manifest.of(name, wanted.card, objectives, matrix, keep, where, by_path, seen, root, roles)
+    return checks.seal(facts)
 
 
-def _read(sources, work: Path, wanted: _Wanted, pool: ThreadPool) -> tuple[dict[str, dict[str, Part]], list[dict]]:
-    """Every raw file once, its features spooled; fold -> split -> part, and the table of roles of a table's columns."""
+def _read(
+    sources, work: Path, wanted: _Wanted, pool: ThreadPool
+) -> tuple[dict[str, dict[str, Shard]], dict[Path, Shard], list[dict]]:
+    """Every raw file once, features spooled; fold -> split -> part, file -> part, and roles of a table's columns."""
     paths = list(dict.fromkeys(Path(p) for given in sources.values() for p in given.values()))
     told = _Told(wanted.progress, {p: p.stat().st_size for p in paths})
 
@@ -237,7 +247,7 @@ def _read(sources, work: Path, wanted: _Wanted, pool: ThreadPool) -> tuple[dict[
         tell(0)
         return sha256(path, tell)
 
-    def read(part: Part, check) -> None:
+    def read(part: Shard, check) -> None:
         def tell(at: int) -> None:
             check()
             told(f"read {part.path.name}", part.path, told.sizes[part.path] + at)
@@ -248,8 +258,8 @@ def _read(sources, work: Path, wanted: _Wanted, pool: ThreadPool) -> tuple[dict[
             told(f"read {path.name}", path, 2 * told.sizes[path])
 
     columns, roles = _roles(paths, wanted)
-    by_path: dict[Path, Part] = {}
-    by_id: dict[str, Part] = {}
+    by_path: dict[Path, Shard] = {}
+    by_id: dict[str, Shard] = {}
     same: dict[str, list[Path]] = {}
     for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.get), strict=True):
         part = _open(path, digest, work, columns.get(path))
@@ -262,7 +272,7 @@ def _read(sources, work: Path, wanted: _Wanted, pool: ThreadPool) -> tuple[dict[
     for part in by_id.values():
         if part.gathered.infinite[0]:
             wanted.say("{:,} infinite values among the features, the first at {}".format(*part.gathered.infinite))
-    return where, roles
+    return where, by_path, roles
 
 
 def _roles(paths: Sequence[Path], wanted: _Wanted) -> tuple[dict[Path, table.Columns], list[dict]]:
@@ -316,18 +326,19 @@ class _Told:
                 raise
 
 
-def _open(path: Path, digest: str, work: Path, columns: table.Columns | None) -> Part:
-    identity, sizes = digest, None
+def _open(path: Path, digest: str, work: Path, columns: table.Columns | None) -> Shard:
+    identity, sizes, sizes_sha256 = digest, None, ""
     if columns is None and not svmlight.has_qid(path):
         sizes = svmlight.needed_sizes_file(path)
-        identity = hashlib.sha256(f"{digest} {sha256(sizes)}".encode()).hexdigest()
-    part = Part(identity[:16], path, digest, work / "parts" / identity[:16], sizes, columns)
+        sizes_sha256 = sha256(sizes)
+        identity = hashlib.sha256(f"{digest} {sizes_sha256}".encode()).hexdigest()
+    part = Shard(identity[:16], path, digest, work / "parts" / identity[:16], sizes, sizes_sha256, columns)
     part.folder.mkdir(parents=True, exist_ok=True)
     return part
 
 
-def _gather(part: Part, wanted: _Wanted, pool: ThreadPool, progress: Callable[[int], None]) -> Gathered:
-    gathered = Gathered(part.folder / parts.SPOOL, parts.HEADER, part.path)
+def _gather(part: Shard, wanted: _Wanted, pool: ThreadPool, progress: Callable[[int], None]) -> Gathered:
+    gathered = Gathered(part.folder / shard.SPOOL, shard.HEADER, part.path)
     if part.columns is not None:
         return gathered.read(table.blocks(part.path, part.columns, progress=progress))
     gathered.read(
@@ -346,7 +357,7 @@ def _gather(part: Part, wanted: _Wanted, pool: ThreadPool, progress: Callable[[i
     return gathered
 
 
-def _matrix(found: list[Part], wanted: _Wanted) -> Matrix:
+def _matrix(found: list[Shard], wanted: _Wanted) -> Matrix:
     """One matrix for all parts: the same columns, the same index base."""
     roles = found[0].columns
     if odd := next((part for part in found[1:] if (part.columns is None) != (roles is None)), None):

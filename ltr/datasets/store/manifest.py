@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import shard as parts
+from . import shard
 from .label_columns import Matrix, Objective
-from .splitting import Part, splits
+from .overlaps import between, list_hashes
+from .splitting import VALI, Shard, splits
 from .store import SCHEMA
 
 if TYPE_CHECKING:
     from ltr.datasets.cards.card import Card
 
-__all__ = ["of"]
+__all__ = ["of", "said", "source"]
 
 
 def of(
@@ -25,8 +26,9 @@ def of(
     objectives: Sequence[Objective],
     matrix: Matrix,
     keep: np.ndarray,
-    where: dict[str, dict[str, Part]],
-    seen: parts.FeatureFacts,
+    where: dict[str, dict[str, Shard]],
+    by_path: dict[Path, Shard],
+    seen: shard.FeatureFacts,
     root: Path | None,
     table: Sequence[dict],
 ) -> dict:
@@ -34,7 +36,7 @@ def of(
 
     Args:
         matrix: the full matrix of the source; `keep` are the places of its columns that are inputs, ascending.
-        where: fold -> split -> part.
+        where: fold -> split -> part; by_path: raw file -> part.
         seen: facts of the inputs over all parts.
         root: paths are relative to it.
         table: the table of roles of a table's columns; empty for svmlight text.
@@ -45,8 +47,11 @@ def of(
     roles = next(iter(found.values())).columns
     kept = [matrix.names[k] for k in keep]
     folds: dict[str, dict] = {}
+    lists: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for fold, split, part, ranges, made in splits(where):
         folds.setdefault(fold, {})[split] = _split_facts(part, ranges, made, objectives)
+        lists.setdefault(fold, {})[split] = _lists(part, ranges)
+    notes = {fold: [*_cut(folds[fold]), *between(lists[fold])] for fold in folds}
     return {
         "schema": SCHEMA,
         "name": name,
@@ -66,8 +71,50 @@ def of(
         and {"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},
         "roles": list(table),
         "folds": folds,
+        "notes": {fold: texts for fold, texts in notes.items() if texts},
+        "sources": _sources(by_path, root),
         "parts": {part.id: _part_facts(part, objectives, root) for part in found.values()},
     }
+
+
+def source(path: Path, root: Path | None) -> str:
+    """What the manifest calls a raw file: a store is handed on, so no paths of this machine."""
+    below = root is not None and path.is_relative_to(root)
+    return (path.relative_to(root) if below else Path(path.name)).as_posix()
+
+
+def _sources(by_path: dict[Path, Shard], root: Path | None) -> dict[str, dict[str, Any]]:
+    """Every raw file with its size and hash; the bytes of a part may come under several names."""
+    found = {}
+    for path, part in by_path.items():
+        found[source(path, root)] = {"bytes": path.stat().st_size, "sha256": part.sha256}
+        if part.sizes is not None:
+            found[source(part.sizes, root)] = {"bytes": part.sizes.stat().st_size, "sha256": part.sizes_sha256}
+    return found
+
+
+def _lists(part: Shard, ranges) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and list hashes of the queries of a split."""
+    queries = np.concatenate([np.arange(a, b) for a, b in ranges])
+    # Lists of a sizes file have no names of their own: each file counts from 1.
+    of = "" if part.sizes is None else f"{part.path.name}:"
+    ids = np.array([of + part.gathered.query_ids[q] for q in part.layout.queries[queries].tolist()], dtype=np.str_)
+    return ids, list_hashes(part.sealed.documents, part.layout.offsets)[queries]
+
+
+def _cut(splits: dict[str, dict]) -> list[str]:
+    """Says so where validation was cut from the training queries without anybody asking."""
+    if not splits["vali"]["made"].startswith(f"{VALI:.0%}"):
+        return []
+    n, rest = splits["vali"]["n_queries"], splits["train"]["n_queries"]
+    return [f"no validation split was given: {n:,} of the {n + rest:,} queries of train serve as one and leave train"]
+
+
+def said(notes: dict[str, list[str]], most: int = 6) -> list[str]:
+    """The notes of all folds for the terminal: a line each, at most so many."""
+    lines = [f"{fold}: {text}" if len(notes) > 1 else text for fold, texts in notes.items() for text in texts]
+    more = len(lines) - most
+    return lines[:most] + ([f"{more} more of such remarks stand in the store's manifest"] if more > 0 else [])
 
 
 def _card_facts(card: Card | None) -> dict | None:
@@ -78,7 +125,7 @@ def _card_facts(card: Card | None) -> dict | None:
     return {"name": card.name, "sha256": cards.card_hash(card.name) if card.name in cards.cards() else None}
 
 
-def _split_facts(part: Part, ranges, made: str, objectives: Sequence[Objective]) -> dict:
+def _split_facts(part: Shard, ranges, made: str, objectives: Sequence[Objective]) -> dict:
     offsets = part.layout.offsets
     queries = np.concatenate([np.arange(a, b) for a, b in ranges])
     rows = np.concatenate([np.arange(offsets[a], offsets[b]) for a, b in ranges])
@@ -89,15 +136,14 @@ def _split_facts(part: Part, ranges, made: str, objectives: Sequence[Objective])
         "made": made,
         "n_queries": len(queries),
         "n_documents": len(rows),
-        "lengths": parts.length_facts(cut),
-        "labels": {o.name: parts.label_facts(part.labels[rows, k], cut) for k, o in enumerate(objectives)},
+        "lengths": shard.length_facts(cut),
+        "labels": {o.name: shard.label_facts(part.labels[rows, k], cut) for k, o in enumerate(objectives)},
     }
 
 
-def _part_facts(part: Part, objectives: Sequence[Objective], root: Path | None) -> dict:
-    below = root is not None and part.path.is_relative_to(root)  # a store is handed on: no paths of this machine
+def _part_facts(part: Shard, objectives: Sequence[Objective], root: Path | None) -> dict:
     return {
-        "source": (part.path.relative_to(root) if below else Path(part.path.name)).as_posix(),
+        "source": source(part.path, root),
         "sha256": part.sha256,
         "bytes": part.path.stat().st_size,
         "sizes": part.sizes.name if part.sizes else None,
@@ -105,7 +151,8 @@ def _part_facts(part: Part, objectives: Sequence[Objective], root: Path | None) 
         "n_queries": len(part.gathered.query_ids),
         "reordered": part.layout.target is not None,
         "doc_ids": part.gathered.names_documents,
-        "lengths": parts.length_facts(part.layout.offsets),
-        "labels": {o.name: parts.label_facts(part.labels[:, k], part.layout.offsets) for k, o in enumerate(objectives)},
-        "files": part.files,
+        "lengths": shard.length_facts(part.layout.offsets),
+        "labels": {o.name: shard.label_facts(part.labels[:, k], part.layout.offsets) for k, o in enumerate(objectives)},
+        "files": part.sealed.files,
+        "blocks": part.sealed.blocks,
     }

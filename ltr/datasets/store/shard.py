@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ltr.atomic import sha256
 from ltr.datasets.readers.query_grouping import Gathered, Layout
 from ltr.errors import InputError
-from ltr.types import Split
+from ltr.types import Deferred, Split
 
-__all__ = ["HEADER", "SPOOL", "FeatureFacts", "label_facts", "length_facts", "read", "sealed", "write"]
+from .checks import AGAIN, Blocks, check_features, check_file
+from .overlaps import document_hashes
+
+__all__ = ["HEADER", "SPOOL", "FeatureFacts", "Sealed", "label_facts", "length_facts", "read", "sealed", "write"]
 
 HEADER = 128  # bytes before the numbers of features.npy; fixed, so that it can be written when the shape is known
 SPOOL = "features.spool"  # beside features.npy while the file is read; becomes it where nothing moves
@@ -84,6 +88,7 @@ def write(
         compression="zstd",
         use_dictionary=[*objectives],
         column_encoding={"row": "DELTA_BINARY_PACKED"},
+        write_page_checksum=True,
     )
     pq.write_table(
         pa.table(
@@ -95,6 +100,7 @@ def write(
         ),
         folder / "queries.parquet",
         compression="zstd",
+        write_page_checksum=True,
     )
 
 
@@ -106,33 +112,38 @@ def _reserve(file: BinaryIO, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: dict) -> Split:
-    """The whole part; features stay on disk.
+def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: Mapping[str, Any]) -> Split:
+    """The whole part; features stay on disk, and are checked before anybody looks at them.
 
     Args:
         names: of the features.
         facts: the part's entry in the manifest.
+
+    Raises:
+        InputError: a file is missing or is not what the manifest says.
     """
     import pyarrow.parquet as pq
 
-    try:
-        features = np.load(folder / "features.npy", mmap_mode="r")
-        columns = [*objectives, *(["row"] if facts["reordered"] else []), *(["doc_id"] if facts["doc_ids"] else [])]
-        documents = pq.read_table(folder / "documents.parquet", columns=columns)
-        queries = pq.read_table(folder / "queries.parquet", columns=["query_id", "offset"])
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "the store is damaged",
-            file=folder,
-            expected="features.npy, documents.parquet and queries.parquet",
-            came=str(error),
-            do="Convert the raw files again",
-        ) from None
+    files = facts["files"]
+    for name in ("documents.parquet", "queries.parquet"):
+        check_file(folder / name, files[name])
+    columns = [*objectives, *(["row"] if facts["reordered"] else []), *(["doc_id"] if facts["doc_ids"] else [])]
+    checked = {"page_checksum_verification": True}
+    documents = pq.read_table(folder / "documents.parquet", columns=columns, **checked)
+    queries = pq.read_table(folder / "queries.parquet", columns=["query_id", "offset"], **checked)
+    path = folder / "features.npy"
+    if not path.is_file():
+        raise InputError("the store is damaged: a file is missing", file=path, do=AGAIN)
+
+    def features() -> np.ndarray:
+        check_features(path, files[path.name]["bytes"], facts["blocks"])
+        return np.load(path, mmap_mode="r")
+
     labels = np.empty((documents.num_rows, len(objectives)), np.float32)
     for k, name in enumerate(objectives):
         labels[:, k] = documents[name].to_numpy()
     return Split(
-        features,
+        Deferred((documents.num_rows, len(names)), features),
         labels,
         np.append(queries["offset"].to_numpy(), documents.num_rows),
         np.array(queries["query_id"].to_pylist(), dtype=np.str_),
@@ -180,31 +191,53 @@ class FeatureFacts:
         return np.flatnonzero((self.least >= self.most) & (self.non_finite == 0) | (self.least > self.most))
 
 
-def sealed(folder: Path, check: Callable[[], None] = lambda: None) -> tuple[dict[str, dict], FeatureFacts]:
-    """What the manifest says of a part's files, each read once: name -> bytes and sha256, and facts of the features.
+@dataclass(frozen=True)
+class Sealed:
+    """What is known of a part's files once they are written.
+
+    Attributes:
+        files: name -> bytes and sha256.
+        blocks: checksums of features.npy, see `checks.Blocks`.
+        features: facts of the columns.
+        documents: a hash of each document's features, uint64 `[documents]`.
+    """
+
+    files: dict[str, dict[str, Any]]
+    blocks: dict[str, Any]
+    features: FeatureFacts
+    documents: np.ndarray
+
+
+def sealed(folder: Path, check: Callable[[], None] = lambda: None) -> Sealed:
+    """Reads a part's files, each once.
 
     Args:
         check: called between blocks; may raise.
     """
-    files: dict[str, dict] = {}
+    files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         digest = None if path.name == "features.npy" else sha256(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
     path = folder / "features.npy"
     rows, columns = np.load(path, mmap_mode="r").shape
-    seen, digest = FeatureFacts(columns), hashlib.sha256()
+    seen, digest, blocks = FeatureFacts(columns), hashlib.sha256(), Blocks()
+    documents = np.empty(rows, np.uint64)
     block = np.empty((max(1, _BLOCK // (4 * columns)), columns), np.float32)
     view = memoryview(block).cast("B")
     with open(path, "rb", buffering=0) as file:
-        digest.update(file.read(HEADER))
+        head = file.read(HEADER)
+        digest.update(head)
+        blocks.see(head)
         for first in range(0, rows, len(block)):
             check()
             n = min(len(block), rows - first)
             _fill(file, view[: 4 * n * columns])
             digest.update(view[: 4 * n * columns])
+            blocks.see(view[: 4 * n * columns])
             seen.see(block[:n])
+            documents[first : first + n] = document_hashes(block[:n])
     files[path.name]["sha256"] = digest.hexdigest()
-    return files, seen
+    return Sealed(files, blocks.facts(), seen, documents)
 
 
 def _fill(file, view: memoryview) -> None:

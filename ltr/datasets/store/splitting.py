@@ -18,7 +18,9 @@ from ltr.datasets.readers.query_grouping import Gathered, Layout
 from ltr.errors import InputError
 from ltr.seeds import seed_of
 
-__all__ = ["FOLDS", "SPLITS", "VALI", "Part", "divide", "splits"]
+from .shard import Sealed
+
+__all__ = ["FOLDS", "SPLITS", "VALI", "Shard", "divide", "splits"]
 
 SPLITS = ("train", "vali", "test")
 VALI = 0.2  # of the queries of train, where a fold has no vali
@@ -28,7 +30,7 @@ Ranges = list[tuple[int, int]]
 
 
 @dataclass
-class Part:
+class Shard:
     """A raw file on its way into a store.
 
     Attributes:
@@ -36,7 +38,7 @@ class Part:
         columns: roles of a table's columns; None for svmlight text.
         layout: where its rows go; pieces: name -> range of queries, for a divided file.
         labels: float32 `[documents, objective]` in the store's order.
-        files: name -> bytes and sha256 of what was written.
+        sealed: what is known of the files that were written.
     """
 
     id: str
@@ -44,12 +46,13 @@ class Part:
     sha256: str
     folder: Path
     sizes: Path | None = None
+    sizes_sha256: str = ""
     columns: table.Columns | None = None
     gathered: Gathered | None = None
     layout: Layout | None = None
     pieces: dict[str, tuple[int, int]] | None = None
     labels: np.ndarray | None = None
-    files: dict[str, dict] | None = None
+    sealed: Sealed | None = None
 
     @property
     def says_splits(self) -> bool:
@@ -57,7 +60,7 @@ class Part:
         return self.columns is not None and self.columns.split is not None
 
 
-def divide(part: Part, how: str) -> None:
+def divide(part: Shard, how: str) -> None:
     """Orders the queries so that the pieces lie one after another; sets `layout` and `pieces`.
 
     Args:
@@ -93,14 +96,14 @@ def divide(part: Part, how: str) -> None:
     part.pieces = dict(zip(names, zip([0, *ends[:-1]], ends, strict=True), strict=True))
 
 
-def _some(part: Part, n: int) -> np.ndarray:
+def _some(part: Shard, n: int) -> np.ndarray:
     """The seeded 20 % of n queries that become vali."""
     if n < 2:
         raise InputError("too few queries to cut vali from", file=part.path, expected="at least 2 in train", came=n)
     return np.random.default_rng(seed_of("vali", part.sha256)).permutation(n)[: max(1, round(VALI * n))]
 
 
-def splits(where: dict[str, dict[str, Part]]) -> Iterator[tuple[str, str, Part, Ranges, str]]:
+def splits(where: dict[str, dict[str, Shard]]) -> Iterator[tuple[str, str, Shard, Ranges, str]]:
     """(fold, split, part, ranges of its queries, how it was made) of every split of the store.
 
     Args:
@@ -120,7 +123,7 @@ def splits(where: dict[str, dict[str, Part]]) -> Iterator[tuple[str, str, Part, 
                 yield fold, split, part, [part.pieces[split]], made
 
 
-def _of_one_file(part: Part) -> Iterator[tuple[str, str, Part, Ranges, str]]:
+def _of_one_file(part: Shard) -> Iterator[tuple[str, str, Shard, Ranges, str]]:
     if part.says_splits:
         says = f"column {part.columns.split!r}"
         cut = "vali" not in part.gathered.query_parts

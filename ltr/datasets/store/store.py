@@ -10,34 +10,23 @@ and renames it at the end: there is no half-written store.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltr.atomic import sha256
+from ltr.atomic import read_json, sha256, sweep
 from ltr.errors import InputError, unknown_name
-from ltr.types import Split, Task
+from ltr.types import Deferred, Split, Task
 
-from . import shard as parts
+from . import checks, shard
 from .splitting import SPLITS
 
-__all__ = ["SCHEMA", "Objective", "Store", "convert", "convert_folder"]  # noqa: F822 (see __getattr__)
+__all__ = ["SCHEMA", "Store"]
 
-SCHEMA = 1
-
-
-def __getattr__(name: str):
-    # Opening a store needs no reader; `store.convert` still is where one looks for it.
-    if name in ("convert", "convert_folder", "Objective"):
-        from . import convert
-
-        return getattr(convert, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+SCHEMA = 2
 
 
 class Store:
@@ -59,26 +48,27 @@ class Store:
         """Opens a store; reads the manifest and nothing else.
 
         Raises:
-            InputError: there is no store, or one of another version.
+            InputError: there is no store, one of another version, or a damaged manifest.
         """
         path = Path(folder) / "manifest.json"
         if not path.is_file():
+            sweep(path.parent.parent)  # a kill while it was replaced left the old one beside its place
+        try:
+            manifest = read_json(path, do=checks.AGAIN)
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 "no store here", file=folder, expected="a folder with manifest.json", do="Run: ltr data convert"
-            )
-        try:
-            manifest = json.loads(path.read_text("utf-8"))
-            schema = manifest["schema"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError("not a store's manifest", file=path, came=str(error)) from None
-        if schema != SCHEMA:
+            ) from None
+        if manifest.get("schema") != SCHEMA:
             raise InputError(
                 "a store of another version",
                 file=path,
                 expected=f"schema {SCHEMA}",
-                came=schema,
-                do="Convert the raw files again",
+                came=manifest.get("schema"),
+                do=checks.AGAIN,
             )
+        if manifest.get("sha256") != checks.sealed_hash(manifest):
+            raise InputError("the manifest was changed or damaged", file=path, do=checks.AGAIN)
         return cls(Path(folder), manifest)
 
     @property
@@ -110,10 +100,10 @@ class Store:
         entry = self.manifest["folds"][fold][split]
         part = entry["part"]
         if part not in self._parts:
-            self._parts[part] = parts.read(
+            self._parts[part] = shard.read(
                 self.folder / "parts" / part, self.objectives, self.feature_names, self.manifest["parts"][part]
             )
-        found = replace(_pieces(self._parts[part], entry["queries"]), name=split)
+        found = _pieces(self._parts[part], entry["queries"]).having(name=split)
         if objectives is None:
             return found
         if not objectives:
@@ -122,16 +112,23 @@ class Store:
             if name not in self.objectives:
                 raise unknown_name("objective", name, self.objectives, file=self.folder)
         columns = [self.objectives.index(name) for name in objectives]
-        return replace(found, labels=found.labels[:, columns], objectives=tuple(objectives))
+        return found.having(labels=found.labels[:, columns], objectives=tuple(objectives))
 
     def task(self, fold: str | None = None, objectives: Sequence[str] | None = None) -> Task:
         """A fold with its three splits; the first fold by default."""
         fold = self.folds[0] if fold is None else fold
         train, vali, test = (self.split(fold, s, objectives) for s in SPLITS)
-        return Task(self.name, fold, train, vali, test, facts={"store": str(self.folder), "manifest": self.manifest})
+        notes = self.manifest["notes"].get(fold, [])
+        facts = {"store": str(self.folder), "manifest": self.manifest, "notes": notes}
+        return Task(self.name, fold, train, vali, test, facts=facts)
 
-    def verify(self) -> list[str]:
-        """What is wrong with the files, a sentence each; empty when every size and hash is the manifest's."""
+    def verify(self, *, check: bool = True, raw: Path | str | None = None) -> list[str]:
+        """What is wrong with the files, a sentence each; empty when every size and hash is the manifest's.
+
+        Args:
+            check: read everything; else sizes, and the hashes of what is small.
+            raw: folder of the raw files, which are compared with what the store was made of.
+        """
         wrong = []
         for part, facts in self.manifest["parts"].items():
             for name, expected in facts["files"].items():
@@ -140,24 +137,48 @@ class Store:
                     wrong.append(f"{path}: missing")
                 elif path.stat().st_size != expected["bytes"]:
                     wrong.append(f"{path}: expected {expected['bytes']} bytes, came {path.stat().st_size}")
-                elif (came := sha256(path)) != expected["sha256"]:
+                elif (check or name != "features.npy") and (came := sha256(path)) != expected["sha256"]:
                     wrong.append(f"{path}: expected sha256 {expected['sha256']}, came {came}")
+        for path in self.touched(raw, check=check) if raw is not None else ():
+            wrong.append(f"{path}: was changed after the store was made of it")
         return wrong
+
+    def unchecked(self, *, check: bool = True, raw: Path | str | None = None) -> list[str]:
+        """What `verify` with these arguments does not look at, a sentence each."""
+        left = []
+        if not check:
+            size = sum(facts["files"]["features.npy"]["bytes"] for facts in self.manifest["parts"].values())
+            left.append(f"the features ({size / 2**30:.1f} GiB) but for their size: they are checked before their use")
+        absent = [s for s in self.manifest["sources"] if raw is None or not (Path(raw) / s).is_file()]
+        if absent:
+            named = ", ".join(absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+            left.append(f"raw files that are not here: {named}")
+        return left
+
+    def touched(self, raw: Path | str, *, check: bool = False) -> list[Path]:
+        """Raw files that are no longer what the store was made of.
+
+        Args:
+            raw: their folder.
+            check: hash all of them; else only those that were written to since (a file whose time was set back was).
+        """
+        sources = {s: (Path(raw) / s, facts["sha256"]) for s, facts in self.manifest["sources"].items()}
+        return checks.touched(self.folder, sources, check=check)
 
 
 def _pieces(whole: Split, ranges: list[list[int]]) -> Split:
-    """The queries of these ranges: views where one range suffices, else a copy in memory."""
+    """The queries of these ranges: views where one range suffices, else a copy, made when its features are used."""
     if ranges == [[0, whole.n_queries]]:
         return whole
     if whole.row is None:
-        whole = replace(whole, row=np.arange(whole.n_documents))
+        whole = whole.having(row=np.arange(whole.n_documents))
     if len(ranges) > 1:
         return whole.take(np.concatenate([np.arange(a, b) for a, b in ranges]))
     (a, b), offsets = ranges[0], whole.offsets
     rows = slice(offsets[a], offsets[b])
-    return replace(
-        whole,
-        features=whole.features[rows],
+    shape = (int(offsets[b] - offsets[a]), whole.n_features)
+    return whole.having(
+        features=Deferred(shape, lambda: whole.features[rows]),
         labels=whole.labels[rows],
         offsets=offsets[a : b + 1] - offsets[a],
         query_ids=whole.query_ids[a:b],
