@@ -5,9 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 __all__ = ["lazily"]
+
+
+class _Package(ModuleType):
+    """A package in which a promised name is what it promises, also where a module of that name was imported before:
+    `ltr.runs.per_query` is the function, in whatever order things are imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in self.__dict__.get("_promised", ())):
+            super().__setattr__(name, value)
 
 
 def lazily(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
@@ -23,6 +33,9 @@ def lazily(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], A
     """
 
     module_of = {name: module for module, names in home.items() for name in names}
+    there = sys.modules[package]
+    there.__class__ = _Package
+    there.__dict__["_promised"] = frozenset(module_of)
 
     def find(name: str) -> Any:
         if name not in module_of:

@@ -181,10 +181,10 @@ def test_a_fleet_refuses_times_that_do_not_fit():
 
 
 def test_a_bag_runs_and_is_estimated(tmp_path):
-    from ltr.runs.config import read_config
     from ltr.runs.estimate import estimate
-    from ltr.runs.execute import execute
-    from ltr.runs.systems import fleet_key
+    from ltr.runs.execution import execute
+    from ltr.runs.resolving import read_config
+    from ltr.runs.systems import system_of
 
     given = {
         "data.name": "synthetic:queries=30",
@@ -198,7 +198,7 @@ def test_a_bag_runs_and_is_estimated(tmp_path):
     record = execute(config, tmp_path / "run")
     assert record.done and record.selection["value"] is not None
     assert estimate(config).parameters == record.cost["parameters"]
-    assert fleet_key(config) is None, "it is a fleet itself"
+    assert system_of(config).stack_key is None, "it is a fleet itself"
 
 
 def test_stands_in_the_catalogue_with_its_source():

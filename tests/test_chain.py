@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ltr.metrics
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, nondominated, paired_hypervolumes
 from ltr.methods import load_method
 from ltr.objectives import lattice
 from ltr.runs import execute, load_task, read_config, read_record, read_scores, verify
-from ltr.runs.front import front_on
-from ltr.runs.front_pipeline import STAGES, chain, home_of, measured, points_of
+from ltr.runs.front_pipeline import STAGES, chain, front_on, home_of, measured, points_of
 from ltr.runs.per_query import per_query, read_per_query, table_of
 from ltr.runs.scores import scores_table
 from ltr.types import Split
@@ -153,11 +153,10 @@ def test_an_objective_that_counts_nowhere_leaves_no_front(tensors, device):
 
 @pytest.mark.parametrize("tensors", [False, True])
 def test_rankings_that_repeat_are_measured_once(tensors, device, monkeypatch):
-    import ltr.metrics
-
     method, splits, w = made(np.random.default_rng(4), 2, device=device)
     asked, evaluate = [], ltr.metrics.evaluate_rankings
-    monkeypatch.setattr(ltr.metrics, "evaluate_rankings", lambda m, s, j: asked.append(len(s)) or evaluate(m, s, j))
+    counted = lambda m, s, j: asked.append(len(s)) or evaluate(m, s, j)  # noqa: E731
+    monkeypatch.setattr("ltr.runs.front_pipeline.evaluate_rankings", counted)
     home = home_of(device, tensors)
     scores = method.scores["test"][:1].repeat(len(w), 0)
     scores = scores if home is None else torch.from_numpy(scores).to(home)

@@ -26,9 +26,13 @@ from ltr.methods import METHODS, load_method
 from ltr.objectives import lattice
 from ltr.rankers import load_ranker
 from ltr.runs import config_hash, execute, load_task, read_config, read_record, read_scores, summarise, verify
-from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, command, differences, resolve
-from ltr.runs.front import choose, front_of_run, front_on, labelling_of_run
+from ltr.runs.choice import choose
+from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, differences
+from ltr.runs.front import front_of_run
+from ltr.runs.front_pipeline import front_on
+from ltr.runs.labels import labelling_of_run
 from ltr.runs.per_query import join, join_preference, per_query, read_per_query
+from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
 from ltr.runs.systems import reference_folder
 from ltr.schema import read_toml, to_dict
@@ -218,7 +222,7 @@ def test_other_kinds_of_methods_run_the_same_way(name, task, tmp_path):
 
 
 def test_a_finished_run_is_a_no_op(finished, config, monkeypatch):
-    monkeypatch.setattr("ltr.runs.execute.load_task", _never)
+    monkeypatch.setattr("ltr.runs.systems.MethodSystem.load_task", _never)
     monkeypatch.setattr("ltr.methods.base.Method.fit", _never)
     assert execute(config, finished) == read_record(finished)
 
@@ -277,7 +281,7 @@ def test_any_finished_run_is_a_reference_scorer(trees, task, tmp_path):
     assert method.base.score(task.test) == pytest.approx(s_ref)
     assert method.score(task.test, W, control=0.0) == pytest.approx(np.tile(s_ref, (len(W), 1)))
     # A saved ranker serves as its run does.
-    assert reference_folder(config_of("hyperdpo", **{"method.base": str(trees / "ranker")})) == trees / "ranker"
+    assert reference_folder(trees / "ranker") == reference_folder(trees) == trees / "ranker"
 
 
 def test_a_reference_scorer_of_other_inputs_is_refused(trees, tmp_path):

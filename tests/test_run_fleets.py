@@ -13,6 +13,7 @@ from ltr.rankers.config import TrainingConfig
 from ltr.runs import (
     DataConfig,
     LossChoice,
+    MethodChoice,
     RankerChoice,
     RunConfig,
     execute,
@@ -21,7 +22,7 @@ from ltr.runs import (
     train_fleet,
     verify,
 )
-from ltr.runs.systems import fleet_key
+from ltr.runs.systems import system_of
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
 BASE = RunConfig(
@@ -69,7 +70,7 @@ def same(record, other):
 def test_every_folder_is_that_of_the_run_alone(task, alone, tmp_path):
     heard = []
     assert together(tmp_path, task, progress=lambda *event: heard.append(event)) == (3, "")
-    assert any(stage == "fit" and "fleet of 3" in note for stage, _, _, note in heard)
+    assert any(stage == "fit" and "3 nets together" in note for stage, _, _, note in heard)
     assert all(read_record(f).status == "running" and (f / "ranker").is_dir() for f in folders(tmp_path))
     for record, other in zip(finish(tmp_path, task), alone, strict=True):
         same(record, other)
@@ -169,7 +170,7 @@ def test_candidates_are_a_fleet_and_their_losses_too(task, tmp_path):
 
 
 def test_which_configs_one_fleet_can_train():
-    key = lambda **changes: fleet_key(resolve(replace(BASE, **changes)))  # noqa: E731
+    key = lambda **changes: system_of(resolve(replace(BASE, **changes))).stack_key  # noqa: E731
     ours = key()
     training = replace(BASE.training, learning_rate=0.5, weight_decay=0.1)
     assert ours == key(seed=5) == key(training=training) == key(loss=LossChoice("mse"))
@@ -177,5 +178,5 @@ def test_which_configs_one_fleet_can_train():
     assert ours != key(training=replace(BASE.training, epochs=7))
     assert ours != key(data=DataConfig(DATA, objective="relevance"))
     assert key(ranker=RankerChoice("lightgbm"), loss=None, training=None) is None
-    methods = RunConfig(DataConfig(DATA, objectives=("relevance", "quality")))
-    assert fleet_key(replace(methods, method="any")) is None
+    methods = RunConfig(DataConfig(DATA, objectives=("relevance", "quality")), method=MethodChoice("ls"))
+    assert system_of(methods).stack_key is None

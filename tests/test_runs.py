@@ -21,9 +21,10 @@ from ltr.cli import main
 from ltr.datasets import synthetic
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers import RANKERS
-from ltr.runs import config_hash, execute, per_query, read_config, read_record, read_scores, seeds, summarise, verify
-from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, command, differences, resolve
-from ltr.runs.per_query import join, read_per_query, to_frame
+from ltr.runs import config_hash, execute, read_config, read_record, read_scores, seeds, summarise, verify
+from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, differences
+from ltr.runs.per_query import join, per_query, read_per_query, to_frame
+from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
 from ltr.schema import read_toml, write_toml
 from ltr.types import Split
@@ -241,7 +242,7 @@ def test_a_finished_run_is_a_no_op(run, config, monkeypatch):
 
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     monkeypatch.setattr(FittedRanker, "fit", _never)
-    monkeypatch.setattr("ltr.runs.execute.load_task", _never)
+    monkeypatch.setattr("ltr.runs.systems.RankerSystem.load_task", _never)
     assert execute(config, run) == read_record(run)
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()} == before
 
@@ -364,7 +365,7 @@ def test_stopped_while_scoring_the_ranker_is_not_trained_again(finished, task, c
     with pytest.raises(KeyboardInterrupt):
         execute(config, folder, task=task, progress=stop_at_scoring)
     assert (folder / "ranker" / "ranker.json").is_file()
-    monkeypatch.setattr("ltr.methods.single.train", _never)
+    monkeypatch.setattr("ltr.rankers.base.FittedRanker.fit", _never)
     assert execute(config, folder, task=task).done
     assert read_scores(folder / "scores" / "test.parquet") == read_scores(finished / "scores" / "test.parquet")
 

@@ -24,7 +24,8 @@ class Evaluate:
         fold: its fold; a run's own by default.
         objective: label column that is measured; a run's own by default, else the main one.
         split: what is measured; train for a TREC run only.
-        measures: what is reported, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5'; a run's own by default.
+        measures: what is reported, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5', or a preset such as letor3, letor4,
+            trec_eval or lightgbm; a run's own by default.
         missing: documents a TREC run does not rank: refuse, or put last.
         unknown: documents the data does not have: refuse, or leave out.
         per_query: also write one row a query (.parquet, .csv or .tsv).
@@ -49,25 +50,24 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> int:
     """Joins scores and labels, and prints the means."""
-    from ltr.runs import per_query, summarise
-    from ltr.runs.config import RunConfig
+    from ltr.metrics.presets import spelled
+    from ltr.runs.per_query import per_query, summarise
+    from ltr.runs.config import MEASURES
 
+    config: dict[str, Any] = {}
     if options.run.is_dir():
-        config = finished(options.run).config
-        split, scores, title = _of_run(options, config)
+        split, scores, title, config = _of_run(options)
     elif options.run.is_file():
-        config = {}
         split, scores, title = _of_file(options)
     else:
         raise InputError("no such run", file=options.run, expected="a run folder or a TREC run file")
-    measures = options.measures or config.get("measures", RunConfig.measures)
     objectives = wanted(options.objective, config) or split.objectives[:1]
-    own = None
-    if "method" in config:  # each objective has measures of its own, unless some are asked for
-        each = dict(zip(config["data"]["objectives"], config["measures"], strict=True))
-        own = {name: options.measures or (each[name],) for name in objectives}
-    table = per_query(split, scores, own or measures, objectives)
-    rows = [{"split": options.split, **row} for row in summarise(table, own)]
+    own = dict(zip(config["data"]["objectives"], config["measures"], strict=True)) if "method" in config else {}
+    # Each objective of a method has a measure of its own, unless some are asked for.
+    asked = spelled(options.measures) or config.get("measures", MEASURES)
+    measures = {name: (own[name],) if own and not options.measures else asked for name in objectives}
+    table = per_query(split, scores, measures, objectives)
+    rows = [{"split": options.split, **row} for row in summarise(table, measures)]
     if options.per_query is not None:
         show.write_table(options.per_query, table)
     if options.json or options.csv:
@@ -77,14 +77,16 @@ def evaluate(options: Evaluate) -> int:
     return 0
 
 
-def _of_run(options: Evaluate, config: dict[str, Any]):
-    from ltr.runs import read_scores
+def _of_run(options: Evaluate):
+    from ltr.runs import open_run, read_scores
 
     if options.split == "train":
         raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
+    file = f"scores/{options.split}.parquet"
+    config = open_run(options.run, file).config
     task = open_task(options.data, options.fold, options.objective, config, options.run)
-    scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
-    return task.split(options.split), scores, f"{options.run} on {task.name} {task.fold}"
+    scores = read_scores(options.run / file)
+    return task.split(options.split), scores, f"{options.run} on {task.name} {task.fold}", config
 
 
 def _of_file(options: Evaluate):
@@ -96,46 +98,39 @@ def _of_file(options: Evaluate):
     return split, scores, f"{options.run} on {task.name} {task.fold}"
 
 
-def finished(folder: Path):
-    """The record of a finished run."""
-    from ltr.runs import read_record
-
-    record = read_record(folder)
-    if record is None:
-        raise InputError("no run", file=folder, expected="a run folder, as `ltr train` leaves it")
-    if not record.done:
-        raise InputError(f"the run is not done: {record.status}", file=folder, do=record.reason)
-    return record
-
-
 def open_task(
     data: str | None, fold: str | None, objective: str | None, config: dict[str, Any], run: Path | None = None
 ):
     """The data named on the command line, or the run's own; with the labels of the method in the folder `run`."""
     from ltr.datasets import load
-    from ltr.runs.front import labelling_of_run
-    from ltr.runs.load import relabelled
+    from ltr.runs.labels import labelling_of_run, relabelled
 
     own = config.get("data", {})
     name = data or own.get("name")
     if name is None:
         raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
-    if "method" in config:
+    said = {} if data else roles(own)
+    if "method" in config and run is not None:
         labelling = labelling_of_run(run)
         if objective is not None and objective not in labelling.names:
             raise unknown_name("objective of the run", objective, labelling.names)
-        return relabelled(name, fold or own.get("fold"), labelling)
-    return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None)
+        return relabelled(name, fold or own.get("fold"), labelling, **said)
+    return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None, **said)
+
+
+def roles(data: dict[str, Any]) -> dict[str, Any]:
+    """What the config of a run said of the columns of its data, as `ltr.load` takes it."""
+    from ltr.runs.config import DataConfig
+    from ltr.schema import bind
+
+    return bind(DataConfig, data, where="data").roles
 
 
 def wanted(objective: str | None, config: dict[str, Any]) -> tuple[str, ...]:
     """The label columns to measure: the one asked for, or the run's own; none for the main one."""
     own = config.get("data", {})
-    return (
-        (objective,)
-        if objective
-        else tuple(dict.fromkeys(filter(None, [own.get("objective"), *own.get("objectives", [])])))
-    )
+    every = (own.get("objective"), *own.get("objectives", []))
+    return (objective,) if objective else tuple(dict.fromkeys(filter(None, every)))
 
 
 COMMANDS = [

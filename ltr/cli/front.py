@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError
 
 from . import show
-from .evaluate import finished
+from .evaluate import roles
 from .options import Command, Device, option
+
+if TYPE_CHECKING:
+    from ltr.runs.choice import ChoiceOnRun
 
 _FRONT = """\
 examples:
@@ -28,7 +31,7 @@ The choice sees validation queries only. Exit code 1: no preference meets the bo
 
 @dataclass(frozen=True)
 class Front:
-    """Show the front of a method: a point a preference.
+    """Show the front of a method, one point per preference.
 
     A run's own points by default. With other data or another lattice the method scores them anew, all preferences in
     one pass.
@@ -84,24 +87,27 @@ def front(options: Front) -> int:
 
 
 def _points(options: Front):
-    from ltr.runs.front import chain_on, front_of_run, labelling_of_run
-    from ltr.runs.load import relabelled
+    from ltr.runs.front import front_of_run
+    from ltr.runs.front_pipeline import chain_on
+    from ltr.runs.labels import labelling_of_run, relabelled
+    from ltr.runs.record import open_run
     from ltr.runs.systems import is_method
 
     folder, config = options.run, None
     if not is_method(folder):
-        record = finished(folder)
+        own = (options.data, options.fold, options.preferences) == (None, None, None) and options.split != "train"
+        record = open_run(folder, *(() if own else ("method",)))
         if "method" not in record.config:
             raise InputError("this run trained a ranker, which has no front", file=folder)
-        config, folder = record.config, folder / "method"
-        own = (options.data, options.fold, options.preferences) == (None, None, None)
-        if own and options.split != "train":
+        if own:
             return front_of_run(record, options.split)
+        config, folder = record.config, folder / "method"
     elif options.data is None:
         raise InputError("a saved method does not say what it ranks", expected="--data NAME [--fold FOLD]")
     labelling = labelling_of_run(folder)
     of_run = {} if config is None else config["data"]
-    task = relabelled(options.data or of_run["name"], options.fold or of_run.get("fold"), labelling)
+    own_roles = {} if config is None or options.data else roles(of_run)
+    task = relabelled(options.data or of_run["name"], options.fold or of_run.get("fold"), labelling, **own_roles)
     measures = [o.measure() for o in labelling.objectives] if config is None else config["measures"]
     splits = {name: task.split(name) for name in dict.fromkeys(("vali", options.split))}
     partition = options.preferences or (config and config["preferences"])
@@ -145,36 +151,19 @@ class Choose:
 
 def choose(options: Choose) -> int:
     """Prints one preference with its values."""
-    from ltr.runs.front import choose, front_of_run
+    from ltr.runs.choice import choose_on_run
 
-    record = finished(options.run)
-    found = front_of_run(record)
-    bounds = _bounds(options.at_least, found.objectives)
-    maximise = options.maximise
-    if maximise is None:
-        free = [name for name in found.objectives if name not in bounds]
-        if len(free) != 1:
-            raise InputError("which objective decides?", expected=f"--maximise, one of {', '.join(found.objectives)}")
-        maximise = free[0]
-    choice = choose(found.points["vali"], found.objectives, bounds, maximise)
-    w = [float(f"{x:.6g}") for x in found.preferences[choice.index]]
-    values = {
-        name: {
-            "vali": float(found.points["vali"][choice.index, k]),
-            **_on_test(record, found, choice.index, k),
-            **({"at_least": bounds[name]} if name in bounds else {}),
-        }
-        for k, name in enumerate(found.objectives)
-    }
+    found = choose_on_run(options.run, _bounds(options.at_least), options.maximise)
     if options.json:
-        facts = {"preference": w, "index": choice.index, "met": choice.met, "short": choice.short, "values": values}
-        show.machine({"run": str(options.run), "maximise": maximise, **facts}, "json")
+        choice = found.choice
+        facts = {"preference": list(found.preference), "index": choice.index, "met": choice.met, "short": choice.short}
+        show.machine({"run": str(options.run), "maximise": found.maximise, **facts, "values": found.values}, "json")
     else:
-        _tell(options.run, found, choice, w, values, bounds, maximise)
-    return 0 if choice.met else 1
+        _tell(options.run, found)
+    return 0 if found.choice.met else 1
 
 
-def _bounds(given: tuple[str, ...], objectives: tuple[str, ...]) -> dict[str, float]:
+def _bounds(given: tuple[str, ...]) -> dict[str, float]:
     """Objective -> its bound."""
     bounds = {}
     for text in given:
@@ -185,34 +174,19 @@ def _bounds(given: tuple[str, ...], objectives: tuple[str, ...]) -> dict[str, fl
             equals = ""
         if not equals:
             raise InputError("--at-least says how much of what", expected="NAME=VALUE", came=text)
-        if name not in objectives:
-            raise unknown_name("objective of the run", name, objectives)
     return bounds
 
 
-def _on_test(record, found, index: int, k: int) -> dict[str, Any]:
-    """The test value of one objective at one preference, with the interval over queries."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    from ltr.metrics.significance import bootstrap_interval
-    from ltr.runs.per_query import join_preference, read_per_query
-
-    table = read_per_query(record.folder / "per_query" / "test.parquet")
-    table = table.filter(pc.equal(table["objective"], found.objectives[k]))
-    values = join_preference(table, found.preferences[index])[found.measures[k]].to_numpy()
-    low, high = bootstrap_interval(values) if np.isfinite(values).sum() > 1 else (float("nan"),) * 2
-    return {"test": float(found.points["test"][index, k]), "low": float(low), "high": float(high)}
-
-
-def _tell(run: Path, found, choice, w, values, bounds, maximise) -> None:
+def _tell(run: Path, found: ChoiceOnRun) -> None:
+    front, choice = found.front, found.choice
+    bounds = {name: facts["at_least"] for name, facts in found.values.items() if "at_least" in facts}
     asked = " and ".join(f"{name} >= {bound:g}" for name, bound in bounds.items()) or "no bound"
-    said = " ".join(f"{x:g}" for x in w)
+    said = " ".join(f"{x:g}" for x in found.preference)
     if choice.met:
-        print(f"preference {choice.index} ({said}): {maximise} is largest on vali, {asked}")
+        print(f"preference {choice.index} ({said}): {found.maximise} is largest on validation, {asked}")
     else:
         lack = ", ".join(f"{name} lacks {x:.4f}" for name, x in choice.short.items())
-        show.remark(f"ltr: none of {len(found.preferences)} preferences has {asked} on vali")
+        show.remark(f"ltr: none of {len(front.preferences)} preferences has {asked} on validation")
         print(f"the nearest is preference {choice.index} ({said}): {lack}")
     rows = [
         {
@@ -220,17 +194,17 @@ def _tell(run: Path, found, choice, w, values, bounds, maximise) -> None:
             "measure": measure,
             "weight": f"{weight:g}",
             "at least": facts.get("at_least"),
-            "vali": facts["vali"],
+            "validation": facts["vali"],
             "test": facts["test"],
             "95 % interval": f"{show.number(facts['low'])} to {show.number(facts['high'])}",
         }
-        for (name, facts), measure, weight in zip(values.items(), found.measures, w, strict=True)
+        for (name, facts), measure, weight in zip(found.values.items(), front.measures, found.preference, strict=True)
     ]
-    show.table(rows, right=("weight", "at least", "vali", "test", "95 % interval"))
+    show.table(rows, right=("weight", "at least", "validation", "test", "95 % interval"))
     for name, bound in bounds.items():
-        lacking = bound - values[name]["test"]
+        lacking = bound - found.values[name]["test"]
         if choice.met and lacking > 0:
-            print(f"{name} was met on vali and lacks {lacking:.4f} on test: the choice saw vali only")
+            print(f"{name} was met on validation and lacks {lacking:.4f} on test: the choice saw validation only")
     print(f"to use it: ltr predict {run} FILE --preference {said}")
 
 

@@ -121,8 +121,9 @@ def _add_fields(group, cls: type, prefix: str = "", skip: Sequence[str] = ()) ->
             default = None if each.default is dataclasses.MISSING else each.default
             options = {"default": default, "help": help, "metavar": each.metadata.get("metavar") or _metavar(kind)}
             # Many words instead of a bracketed list: measures have commas of their own.
-            if typing.get_origin(kind) is tuple and typing.get_args(kind) in ((str, ...), (int, ...), (float, ...)):
-                options |= {"nargs": "+", "type": typing.get_args(kind)[0]}
+            many = next((a for a in (kind, *typing.get_args(kind)) if typing.get_origin(a) is tuple), None)
+            if many is not None and typing.get_args(many) in ((str, ...), (int, ...), (float, ...)):
+                options |= {"nargs": "+", "type": typing.get_args(many)[0]}
             group.add_argument(*names, **{"type": kind, **options})
 
 
@@ -143,20 +144,23 @@ def _expected(kind) -> str:
 # ---------------------------------------------------------------------------------------------------------- parsing
 
 
-def parse(words: Sequence[str]) -> Callable[[], int | None]:
+def parse(words: Sequence[str], known: Sequence[Command], rooms: Mapping[str, str | None]) -> Callable[[], int | None]:
     """What a line asks for, ready to be called.
+
+    Args:
+        words: the line.
+        known: every command.
+        rooms: word that has commands below it -> docstring of its module, whose first line is its help.
 
     Raises:
         InputError: an unknown command or option (with its near miss), a missing one, or a value of the wrong type.
         SystemExit: after `--help` or `--version` was printed.
     """
-    from . import bench, data, evaluate, front, predict, train
-
-    commands = {c.path: c for room in (data, train, evaluate, predict, front, bench) for c in room.COMMANDS}
+    commands = {command.path: command for command in known}
     path = _path(words, commands)
     command = commands.get(path)
     rest, params = _take_params(words, command)
-    root, parsers = _parsers(commands, {"data": data.__doc__, "bench": bench.__doc__}, path)
+    root, parsers = _parsers(commands, rooms, path)
     if not words:
         root.print_help()
         raise SystemExit(0)
@@ -180,7 +184,7 @@ def parse(words: Sequence[str]) -> Callable[[], int | None]:
 
 
 def _parsers(
-    commands, rooms: Mapping[str, str], wanted: tuple[str, ...]
+    commands: Mapping[tuple[str, ...], Command], rooms: Mapping[str, str | None], wanted: tuple[str, ...]
 ) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
     """The parser of a line and those of its commands; only the wanted one gets its options, the others their names."""
     root = _parser(
@@ -194,7 +198,7 @@ def _parsers(
     parsers = {}
     for path, command in commands.items():
         if path[:-1] not in below:  # jsonargparse wants the outer level first
-            words = rooms[path[0]].split("\n")[0].split(": ", 1)[1]
+            words = (rooms[path[0]] or "").split("\n")[0].split(": ", 1)[1]
             room = _parser(words[0].upper() + words[1:], usage=f"ltr {path[0]} COMMAND ...")
             below[()].add_subcommand(path[0], room, help=words.rstrip("."))
             below[path[:-1]] = room.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal
 from ltr.errors import InputError
 
 from . import show
-from .evaluate import finished, open_task
+from .evaluate import open_task
 from .options import Command, Device, option
 
 
@@ -29,6 +28,7 @@ class Predict:
         out: file, by its ending .csv, .tsv, .parquet or .run (TREC); CSV on stdout by default.
         query: query column of a table, where its name does not say so.
         document: document column of a table, likewise.
+        names: document names of a TREC run, the file's own or row<i>.
         device: where it is computed.
     """
 
@@ -38,6 +38,7 @@ class Predict:
     out: Path | None = option(None, metavar="FILE")
     query: str | None = option(None, metavar="COLUMN")
     document: str | None = option(None, metavar="COLUMN")
+    names: Literal["auto", "row"] = "auto"
     device: Device = "auto"
 
 
@@ -45,18 +46,19 @@ def predict(options: Predict) -> int:
     """Writes one score a row."""
     import numpy as np
 
-    from ltr.runs import systems as trained
+    from ltr.runs import systems
     from ltr.runs.input_columns import read_lists
+    from ltr.runs.record import open_run
     from ltr.runs.scores import scores_table
     from ltr.runs.trec import write_run
 
     out, folder = options.out, options.run
     if out is not None and out.suffix not in (".csv", ".tsv", ".parquet", ".run"):
         raise InputError("no such format", file=out, expected=".csv, .tsv, .parquet or .run")
-    if (folder / "record.json").is_file():
-        folder = folder / ("method" if "method" in finished(folder).config else "ranker")
-    model, w = trained.load(folder, options.device), options.preference
-    if trained.is_method(folder):
+    if (folder / "record.json").is_file() or (folder / "DONE").is_file():
+        folder = folder / ("method" if "method" in open_run(folder, "method", "ranker").config else "ranker")
+    model, w = systems.load(folder, options.device), options.preference
+    if systems.is_method(folder):
         if not w:
             names = ", ".join(model.objectives)
             raise InputError(f"a method is asked with a preference for {names}", expected="--preference W W ...")
@@ -65,15 +67,13 @@ def predict(options: Predict) -> int:
         if w:
             raise InputError("this is a ranker; it takes no preference", file=folder, came=list(w))
         width = model.n_features
-    log = folder / "training.json"
     # What was saved by hand tells no names: its columns are the file's, in the file's order.
-    inputs = {"names": [], "width": width, "columns": range(width), "index_base": None}
-    if log.is_file():
-        inputs = json.loads(log.read_text())["inputs"]
+    by_place = {"names": [], "width": width, "columns": range(width), "index_base": None}
+    inputs = systems.read_log(folder).get("inputs", by_place)
     split = read_lists(options.file, inputs, query=options.query, document=options.document)
     scores = model.score(split, w)[0] if w else model.score(split)
     if out is not None and out.suffix == ".run":
-        write_run(out, split, scores, tag=model.name)
+        write_run(out, split, scores, tag=model.name, names=options.names)
     else:
         table = scores_table(split, scores)
         table = table.take(np.argsort(table["row"].to_numpy(), kind="stable")).select(["query", "doc", "score"])
@@ -114,10 +114,10 @@ class Export:
 
 def export(options: Export) -> int:
     """Writes one file."""
-    from ltr.runs import read_scores, write_qrels, write_run
+    from ltr.runs import open_run, read_scores, write_qrels, write_run
     from ltr.runs.per_query import join
 
-    record = finished(options.run)
+    record = open_run(options.run, f"scores/{options.split}.parquet")
     scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
     out = options.out or options.run / "export" / f"{options.split}.{options.form}"
     if options.form in ("csv", "parquet"):

@@ -83,10 +83,11 @@ def means(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
         whose = {"objective": row["objective"]} if many else {}
         if row["preference"] is not None:
             whose["preference"] = " ".join(f"{w:g}" for w in row["preference"])
-        lines.setdefault(key, {**whose, "measure": row["measure"]})[row["split"]] = row["mean"]
-        counts[key] = {"queries": row["queries"], "left out": row["blank"]}
+        split = "validation" if row["split"] == "vali" else row["split"]
+        lines.setdefault(key, {**whose, "measure": row["measure"]})[split] = row["mean"]
+        counts[key] = {"queries": row["queries"], "skipped": row["blank"]}
     shown = [{**line, **counts[key]} for key, line in lines.items()]
-    table(shown, title=title, right=("train", "vali", "test", "queries", "left out"))
+    table(shown, title=title, right=("train", "validation", "test", "queries", "skipped"))
 
 
 def front(found, most: int | None = None) -> None:
@@ -103,7 +104,8 @@ def front(found, most: int | None = None) -> None:
     for i in shown:
         row = {"": i, **{f"w {name}": f"{w:g}" for name, w in zip(found.objectives, found.preferences[i], strict=True)}}
         for split, points in found.points.items():
-            row |= {f"{split} {name}": float(v) for name, v in zip(found.objectives, points[i], strict=True)}
+            shown_as = "validation" if split == "vali" else split
+            row |= {f"{shown_as} {name}": float(v) for name, v in zip(found.objectives, points[i], strict=True)}
         rows.append({**row, "front": "*" if found.member[i] else ""})
     table(rows, right=[name for name in (rows[0] if rows else ()) if name != "front"])
     for line in found.lines(len(rows)):
@@ -163,7 +165,7 @@ def _plain(value):
 
 @contextmanager
 def training_progress(quiet: bool):
-    """A `progress(stage, done, total, note)` for `runs.execute`: one live line on a terminal, nothing elsewhere."""
+    """A `progress(stage, done, total, note)` for `ltr.runs.execute`: one live line on a terminal, nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.errors import InputError
+from ltr.errors import InputError, unknown_name
 
 from . import show
 from .options import Command, Device, option
@@ -52,15 +52,10 @@ class Train:
 
 def train(options: Train, keys: dict[str, Any]) -> int:
     """Runs the config that the file and the keys make."""
+    from ltr.errors import note
     from ltr.runs import execute, load_task, read_config, read_record
 
-    if options.config is None and ("data.name" not in keys or not {"ranker.name", "method.name"} & set(keys)):
-        raise InputError(
-            "what is ranked, and with what?",
-            expected="--config FILE.toml, or --data NAME --ranker NAME [--loss NAME], or "
-            "--data NAME --data.objectives A B --method NAME",
-            do="See: ltr train --help",
-        )
+    _check_given(options.config, keys)
     config = read_config(options.config, keys)
     if options.dry_run:
         return _dry_run(config, options.json)
@@ -74,6 +69,9 @@ def train(options: Train, keys: dict[str, Any]) -> int:
             record = execute(config, folder, progress=progress, task=task, device=options.device)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_kept(folder)) from None
+    if not done:
+        for text in record.notes:
+            note(text)
     if options.json:
         show.machine(_facts(record), "json")
     elif record.done and not options.quiet:
@@ -88,12 +86,51 @@ def train(options: Train, keys: dict[str, Any]) -> int:
     return 0
 
 
+def _check_given(file: Path | None, keys: dict[str, Any]) -> None:
+    """What is wrong with a line by itself, the most particular first: a name nobody knows, then what is missing.
+
+    Raises:
+        InputError: unknown data, ranker, loss or method; or no word of what is ranked, or with what.
+    """
+    if "data.name" in keys:
+        _check_data(keys["data.name"])
+    if {"ranker.name", "loss.name", "method.name"} & set(keys) and file is None:
+        from ltr.losses import LOSSES
+        from ltr.methods import METHODS
+        from ltr.rankers import RANKERS
+
+        for key, known in (("ranker.name", RANKERS), ("loss.name", LOSSES), ("method.name", METHODS)):
+            if key in keys:
+                known[keys[key]]
+    data, trained = "data.name" in keys, {"ranker.name", "method.name"} & set(keys)
+    if file is not None or (data and trained):
+        return
+    missing = "what is ranked, and with what?" if not data and not trained else "what is ranked?"
+    expected = "--data NAME" if trained else "--ranker NAME [--loss NAME], or --data.objectives A B --method NAME"
+    if not data and not trained:
+        expected = "--config FILE.toml, or --data NAME --ranker NAME [--loss NAME], or "
+        expected += "--data NAME --data.objectives A B --method NAME"
+    raise InputError(missing if not data else "with what is it ranked?", expected=expected, do="See: ltr train --help")
+
+
+def _check_data(name: str) -> None:
+    """Refuses data that cannot be: neither generated, nor a card, nor there."""
+    from ltr.datasets.cards.card import cards
+
+    path = Path(name)
+    if name.partition(":")[0] == "synthetic" or path.exists() or name in cards():
+        return
+    if len(path.parts) > 1 or path.suffix:
+        raise InputError("no such file or folder", file=path, do="Give a dataset's name, a store, or raw files")
+    raise unknown_name("dataset", name, [*cards(), "synthetic"])
+
+
 def default_folder(config: RunConfig) -> Path:
     """runs/DATA/FOLD/RANKER-LOSS-HASH or METHOD-HASH: equal configs meet in one folder, others never."""
     from ltr.runs import config_hash
 
-    parts = [choice.name for choice in (config.ranker, config.method, config.loss) if choice is not None]
-    parts.append(config_hash(config)[:8])
+    choices = (config.ranker, config.method, config.loss)
+    parts = [*(choice.name for choice in choices if choice is not None), config_hash(config)[:8]]
     data = Path(config.data.name).stem.replace(":", "-")
     return Path("runs") / data / (config.data.fold or "first") / "-".join(parts)
 
@@ -123,7 +160,9 @@ def _show(record, again: bool) -> None:
     show.means(record.measures, title=title)
     cost, selection = record.cost, record.selection
     step = next((f", {k} {v}" for k, v in selection.items() if k not in ("measure", "value", "split")), "")
-    print(f"selected on vali by {selection['measure']}{step}; queries are those of the test split", file=sys.stdout)
+    print(
+        f"selected on validation by {selection['measure']}{step}; queries are those of the test split", file=sys.stdout
+    )
     print(
         f"fit {cost['fit_seconds']:.1f} s, {show.number(round(cost['train_documents_per_second'] or 0))} documents/s; "
         f"scoring {show.number(round(cost['score_documents_per_second']))} documents/s; "
@@ -168,7 +207,11 @@ def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 
     return {
-        "data (short: --data, --fold, --objective)": ("data.", DataConfig, ()),
+        "data (short: --data, --fold, --objective, --labels, --features, --drop, --query, --document)": (
+            "data.",
+            DataConfig,
+            (),
+        ),
         "ranker (short: --ranker)": ("ranker.", RankerChoice, ("params",)),
         "loss (short: --loss)": ("loss.", LossChoice, ("params",)),
         "method for several objectives (short: --method)": ("method.", MethodChoice, ("params",)),
@@ -189,6 +232,11 @@ COMMANDS = [
             "--data": "--data.name",
             "--fold": "--data.fold",
             "--objective": "--data.objective",
+            "--labels": "--data.labels",
+            "--features": "--data.features",
+            "--drop": "--data.drop",
+            "--query": "--data.query",
+            "--document": "--data.document",
             "--ranker": "--ranker.name",
             "--loss": "--loss.name",
             "--method": "--method.name",

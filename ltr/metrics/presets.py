@@ -10,9 +10,10 @@ on random lists, where without ties it agreed to 3e-7 (float32); "derived" that 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["PRESETS", "Preset"]
+__all__ = ["PRESETS", "Preset", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -140,3 +141,12 @@ PRESETS: dict[str, Preset] = {
         "its loader drops lists of fewer than 10 documents",
     ),
 }
+
+
+def spelled(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of measures, a preset's name replaced by its measures.
+
+    >>> spelled(["nDCG@5", "lightgbm"])
+    ('nDCG@5', 'nDCG(gain=exp2,empty=1,ties=order)@10')
+    """
+    return tuple(each for name in names for each in (PRESETS[name].measures if name in PRESETS else (name,)))

@@ -22,7 +22,7 @@ from ltr.types import Split, Task
 from .label_transforms import NAMES
 from .objective import Labelling, Objective, label_objectives
 
-__all__ = ["blank_lists", "load_multi", "task_objectives"]
+__all__ = ["blank_lists", "load_multi", "open_columns", "task_objectives"]
 
 
 def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objective, ...]:
@@ -45,13 +45,14 @@ def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objectiv
     return tuple(_objective(name, card) for name in names)
 
 
-def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = None) -> tuple[Task, Labelling]:
+def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = None, **roles) -> tuple[Task, Labelling]:
     """A fold with these objectives as its labels `[documents, objective]`; `task.objectives` are the names as given.
 
     Args:
         dataset: as `ltr.datasets.load` takes it.
         names: as `task_objectives`.
         fold: the first by default.
+        roles: of the columns of data given by path, as `ltr.datasets.load` takes them.
 
     Returns:
         The task, whose label transforms were fitted on train, `facts["gains"]` among its facts; and the labelling,
@@ -60,19 +61,23 @@ def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = Non
     Raises:
         InputError: unknown names, a dataset that is not here, or a column its transform cannot take.
     """
+    objectives = task_objectives(dataset, names)
+    task = open_columns(dataset, objectives, fold, **roles)
+    labelling = label_objectives(objectives, task.train)
+    return labelling.task(task), labelling
+
+
+def open_columns(dataset: str | Path, objectives: Sequence[Objective], fold: str | None = None, **roles) -> Task:
+    """A fold with the raw columns of these objectives as its labels; arguments as `load_multi`."""
     from ltr.datasets import load
     from ltr.datasets.store.label_columns import Objective as Column
 
-    objectives = task_objectives(dataset, names)
     columns = list(dict.fromkeys(o.column for o in objectives))
     raw = {o.column for o in objectives if o.transform != "identity"}
-    path = Path(str(dataset))
-    if _named(str(dataset)) or (path / "manifest.json").is_file():
-        task = load(dataset, fold, columns, exact=True)
-    else:  # raw files: no card says which columns are quantities
-        task = load(dataset, fold, {c: Column(c, None, c in raw) for c in columns})
-    labelling = label_objectives(objectives, task.train)
-    return labelling.task(task), labelling
+    if _named(str(dataset)) or (Path(str(dataset)) / "manifest.json").is_file():
+        return load(dataset, fold, columns, exact=True, **roles)
+    # Raw files: no card says which columns are quantities.
+    return load(dataset, fold, {c: Column(c, None, c in raw) for c in columns}, **roles)
 
 
 def blank_lists(split: Split) -> dict[str, int]:

@@ -16,8 +16,9 @@ import numpy as np
 from ltr.rankers.config import TrainingConfig
 from ltr.schema import bind
 
-from .config import LossChoice, RankerChoice, RunConfig, resolve
-from .load import load_task
+from .config import LossChoice, RankerChoice, RunConfig
+from .resolving import resolve
+from .systems import load_task
 
 if TYPE_CHECKING:
     from ltr.types import Split, Task

@@ -18,18 +18,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+
+from ltr.fronts import hypervolumes, nondominated, paired_hypervolumes
+from ltr.metrics import Judgements, evaluate_rankings, mean
+from ltr.metrics.backends import TorchBackend
+from ltr.objectives import lattice
+from ltr.rankers.neural import pick_device
+from ltr.types import Split
 
 from .front import Front
+from .systems import load
 
-if TYPE_CHECKING:
-    import torch
-
-    from ltr.types import Split
-
-__all__ = ["STAGES", "Chain", "Clock", "chain", "home_of", "measured", "points_of"]
+__all__ = ["STAGES", "Chain", "Clock", "chain", "chain_on", "front_on", "home_of", "measured", "points_of", "scored"]
 
 STAGES = ("score", "measure", "front", "bootstrap")
 
@@ -81,8 +86,6 @@ class Clock:
 
     def _wait(self) -> None:
         if self.home is not None and self.home.type == "cuda":
-            import torch
-
             torch.cuda.synchronize(self.home)
 
 
@@ -94,8 +97,6 @@ def home_of(device: str = "auto", tensors: bool | None = None) -> torch.device |
         tensors: None: on an NVIDIA GPU only (others have no float64, and on a CPU numpy is faster); True also
             elsewhere, as the tests do; False never.
     """
-    from ltr.rankers.neural import pick_device
-
     home = pick_device(device)
     wanted = home.type == "cuda" if tensors is None else tensors
     return home if wanted else None
@@ -115,9 +116,6 @@ def measured(split: Split, scores, objectives: Sequence[str], measures: Sequence
         objectives, measures: label columns, and one measure for each.
         home: see `home_of`.
     """
-    from ltr.metrics import Judgements, evaluate_rankings
-    from ltr.metrics.backends import TorchBackend
-
     lengths = split.lengths[split.lengths > 0]  # a query without documents is nobody's average
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     arrays = "cpu" if home is None else TorchBackend(home)
@@ -133,8 +131,6 @@ def points_of(values):
     """Means over the queries that count, float64 `[preference, objective]`, NaN where none does; as `values` are."""
     if not isinstance(values, np.ndarray):
         return values.nanmean(1)
-    from ltr.metrics import mean
-
     columns = np.ascontiguousarray(values.transpose(0, 2, 1))
     points = [mean(column) for column in columns.reshape(-1, values.shape[1])]
     return np.array(points, np.float64).reshape(columns.shape[:2])
@@ -167,8 +163,6 @@ def chain(
     Raises:
         InputError: as the method, the measures and `ltr.fronts.paired_hypervolumes` do.
     """
-    from ltr.fronts import hypervolumes, nondominated, paired_hypervolumes
-
     home, names = home_of(device, tensors), tuple(method.objectives)
     clock, values, points = Clock(home), {}, {}
     for name, split in splits.items():
@@ -199,3 +193,38 @@ def chain(
 
 def _finite(points):
     return np.isfinite(points) if isinstance(points, np.ndarray) else points.isfinite()
+
+
+def front_on(folder: Path | str, splits: Mapping[str, Split], measures: Sequence[str], **options) -> Front:
+    """The points of a kept method on labelled lists, all preferences scored in one pass; arguments as `chain_on`."""
+    return chain_on(folder, splits, measures, **options).front
+
+
+def chain_on(
+    folder: Path | str,
+    splits: Mapping[str, Split],
+    measures: Sequence[str],
+    *,
+    partition: int | None = None,
+    device: str = "auto",
+    **options,
+) -> Chain:
+    """`chain` for a kept method: on a GPU scores and measures stay there, and only the points come to the host.
+
+    Args:
+        folder: of the method, as a run keeps it.
+        splits: name -> lists with the method's labels; "vali" says which points make the front where it is there.
+        measures: one an objective.
+        partition: H of the lattice; by default the protocol's, or the preferences it has models for.
+        device: where it is computed.
+        options: of `chain`: reference, draws, seed, tensors.
+    """
+    from .front_pipeline import chain
+
+    method = load(folder, device)
+    names = tuple(method.objectives)
+    if partition is None and method.claims["steers"] == "fitted":
+        preferences = np.asarray(method.preferences, np.float64)
+    else:
+        preferences = lattice(len(names), partition)
+    return chain(method, splits, measures, preferences, device=device, **options)

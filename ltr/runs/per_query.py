@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from ltr.atomic import whole_file
 from ltr.errors import InputError
+from ltr.metrics import Judgements, evaluate, evaluate_rankings, mean, measure
+from ltr.types import Split
 
-from .scores import check_scores, source_rows
+from .scores import check_scores, read_parquet, source_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ltr.types import Split
 
 __all__ = [
     "FACTS",
@@ -47,7 +47,8 @@ def join(split: Split, scores: pa.Table) -> list[tuple[tuple[float, ...] | None,
     """Scores in the split's order, one entry a preference.
 
     Returns:
-        `(preference, scores [documents])` pairs; preference is None for rankers that take none.
+        `(preference, scores [documents])` pairs, of the type the table has: float32 of a run, float64 of a run file
+        made elsewhere; preference is None for rankers that take none.
 
     Raises:
         InputError: a query or document of the split without a score, scored twice, or unknown to the split.
@@ -168,12 +169,10 @@ def per_query(
         `query, objective, preference, documents, blank` (no document has a positive label) and one float64 column a
         measure, null where the query does not count or the measure is another objective's.
     """
-    from ltr.metrics import Judgements
-
     asked = _asked(measures, objectives or split.objectives[:1])
     names = list(dict.fromkeys(name for own in asked.values() for name in own))
     # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
-    judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, device=device) for o in asked}
+    judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, split.doc_ids, device=device) for o in asked}
     rows = _Rows(split, asked, names)
     rankings = join(split, scores)
     tables = []
@@ -188,8 +187,6 @@ def per_query(
 
 def _values(rankings: list[np.ndarray], asked: Mapping[str, Sequence[str]], judged: Mapping[str, Any]) -> list[dict]:
     """Of each ranking: objective -> measure -> value of every query, float64 `[queries]`."""
-    from ltr.metrics import evaluate, evaluate_rankings
-
     # Methods that no preference steers repeat themselves.
     fresh = [i == 0 or not np.array_equal(each, rankings[i - 1]) for i, each in enumerate(rankings)]
     distinct = [each for each, new in zip(rankings, fresh, strict=True) if new]
@@ -264,8 +261,6 @@ class _Rows:
 
 def _asked(measures, objectives: Sequence[str]) -> dict[str, list[str]]:
     """Objective -> full names of its measures."""
-    from ltr.metrics import measure
-
     each = measures if isinstance(measures, Mapping) else dict.fromkeys(objectives, measures)
     return {objective: [repr(measure(m)) for m in each[objective]] for objective in objectives}
 
@@ -280,8 +275,6 @@ def summarise(table: pa.Table, measures: Mapping[str, Sequence[str]] | None = No
         table: from `per_query`.
         measures: objective -> its measures, as `per_query` was given them; every column by default.
     """
-    from ltr.metrics import mean
-
     columns = {name: table[name].to_numpy() for name in table.column_names if name not in FACTS}
     objective = table["objective"].combine_chunks().dictionary_encode()
     codes, group = [objective.indices.to_numpy()], [None]
@@ -322,15 +315,27 @@ def _readable(preference: Iterable[float]) -> list[float]:
 def write_per_query(path: Path, table: pa.Table) -> None:
     """Writes the table whole or not at all."""
     with whole_file(path) as beside:
-        pq.write_table(table, beside)
+        pq.write_table(table, beside, write_page_checksum=True)
 
 
 def read_per_query(path: Path | str) -> pa.Table:
-    """A per-query table of a run."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError("no per-query values", file=path, expected="a per_query parquet of a finished run")
-    return pq.read_table(path)
+    """A per-query table of a run; checks its columns and their types.
+
+    Raises:
+        InputError: no such file, or it holds something else.
+    """
+    table = read_parquet(path, "per-query values")
+    kinds = [pa.string(), pa.string(), None, pa.int64(), pa.bool_()]
+    for name, kind in zip(FACTS, kinds, strict=True):
+        there = table.schema.field(name).type if name in table.column_names else None
+        if there is None or (kind is not None and there != kind):
+            raise InputError(
+                "no per-query values of a run", file=path, expected=f"a column {name}: {kind}", came=str(there)
+            )
+    for name in set(table.column_names) - set(FACTS):
+        if table.schema.field(name).type != pa.float64():
+            raise InputError(f"measure {name!r} is no column of numbers", file=path, came=str(table[name].type))
+    return table
 
 
 def join_preference(table: pa.Table, preference: Sequence[float]) -> pa.Table:

@@ -9,7 +9,7 @@
     record.json               config, hashes, seeds, environment, cost, selection, means
     DONE                      sha256 of record.json
 
-`run.execute` makes it; this module reads, writes and verifies its record.
+`execute` makes it; this module reads and writes its record, and says whether the files are those the run left.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr.atomic import fingerprints, sha256, whole_file
-from ltr.errors import InputError
+from ltr.errors import InputError, note
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["LOOSE", "Record", "finite", "read_record", "verify", "write_record"]
+__all__ = ["LOOSE", "Check", "Record", "check", "finite", "open_run", "read_record", "verify", "write_record"]
 
 # Not artefacts: what is gone when the run is done, what comes after, and what a user exported into the folder.
 LOOSE = ("checkpoints", "record.json", "DONE", "export")
+STATUSES = ("done", "failed", "skipped", "interrupted", "running")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Record:
         selection: `measure`, `value`, `epoch` or `iteration`, `split` (always "vali").
         measures: rows of `split`, `objective`, `preference`, `measure`, `mean`, `queries` (counted in the mean),
             `blank` (left out of it); `mean` is None where no query counts. Preferences in the order of the lattice.
+        notes: what a reader should know before believing the numbers, e.g. lists without a relevant document.
         artefacts: relative path -> sha256 of every file the run left.
         command: the shell command that repeats the run.
     """
@@ -77,6 +79,7 @@ class Record:
     cost: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
     measures: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     command: str = ""
 
@@ -115,6 +118,13 @@ class Record:
         return np.array(means, np.float64).reshape(-1, len(names))
 
 
+_KINDS = {
+    f.name: {"str": str, "dict": dict, "list": list}[str(f.type).partition("[")[0]]
+    for f in fields(Record)
+    if f.name != "folder"
+}
+
+
 def write_record(record: Record) -> None:
     """Writes record.json, whole or not at all."""
     plain = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "folder"}
@@ -139,15 +149,21 @@ def read_record(folder: Path | str) -> Record | None:
     """The record of a run folder, or None where no run has started.
 
     A record that says "done" without DONE was cut off between the two writes: it reads as "running" and is continued.
+    Nothing is compared here: `check` and `open_run` say whether the files of a run are those it left.
+
+    Raises:
+        InputError: record.json is there and is no record.
     """
     folder = Path(folder)
     path = folder / "record.json"
     if not path.is_file():
         return None
     try:
-        plain = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"broken record: {error}", file=path, expected="JSON") from None
+        plain = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"broken record: {error}", file=path, expected="JSON", do=_way_out(folder)) from None
+    if not isinstance(plain, dict):
+        raise InputError("broken record: no table", file=path, do=_way_out(folder))
     if plain.pop("format", None) != 1:
         raise InputError(
             "a record of another format",
@@ -155,19 +171,124 @@ def read_record(folder: Path | str) -> Record | None:
             expected="format 1",
             do="Read it with the version of ltr that wrote it",
         )
-    record = Record(folder=folder, **{f.name: plain[f.name] for f in fields(Record) if f.name in plain})
+    known = {name: plain[name] for name in _KINDS if name in plain}
+    wrong = [name for name, value in known.items() if not isinstance(value, _KINDS[name])]
+    if (
+        wrong
+        or known.get("status") not in STATUSES
+        or not all(isinstance(row, dict) for row in known.get("measures", []))
+    ):
+        at = wrong[0] if wrong else "status" if known.get("status") not in STATUSES else "measures"
+        raise InputError(f"broken record: {at}", file=path, came=known.get(at), do=_way_out(folder))
+    record = Record(folder=folder, **known)
     return replace(record, status="running") if record.done and not (folder / "DONE").is_file() else record
+
+
+def _way_out(folder: Path) -> str:
+    """What to do about a damaged run."""
+    if not (folder / "DONE").is_file():
+        return "Delete record.json; the command of the run continues it"
+    again = f": ltr train --config {folder / 'config.toml'} --out NEW" if (folder / "config.toml").is_file() else ""
+    return f"Restore the folder from a copy, or run it anew in another one{again}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check` found in a folder.
+
+    Attributes:
+        status: "done" (finished, and what was looked at is what the run left), "not checked" (finished by a version
+            that kept no hashes), "damaged", "missing" (no run), or an unfinished run's own status.
+        reason: which file is wrong and how, or why the run is not finished.
+        record: what the folder says of itself, where it can be read; of a damaged run it is not to be believed.
+    """
+
+    status: str
+    reason: str = ""
+    record: Record | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.status in ("done", "not checked")
+
+
+def check(folder: Path | str, *parts: str) -> Check:
+    """Whether a finished run still is what it left: its record against DONE, its config, and the parts asked for.
+
+    Costs a hash of each file that is looked at; nothing is opened but the record.
+
+    Args:
+        folder: of the run.
+        parts: files or folders of it, e.g. "per_query", "scores/test.parquet", "ranker"; those that the record does not
+            know are passed over.
+
+    Returns:
+        Never raises for what a file holds.
+    """
+    folder = Path(folder)
+    try:
+        record = read_record(folder)
+    except InputError as error:
+        return Check("damaged", f"record.json: {error.what}")
+    if record is None:
+        return Check("damaged", "record.json is missing") if (folder / "DONE").is_file() else Check("missing", "no run")
+    if not record.done:
+        return Check(record.status, record.reason, record)
+    wrong = _wrong_files(record, ("config.toml", *parts))
+    said = (folder / "DONE").read_bytes().strip()
+    if said and said != sha256(folder / "record.json").encode():
+        wrong.insert(0, "record.json is not the one DONE was written for")
+    if wrong:
+        return Check("damaged", "; ".join(wrong), record)
+    if not said or not record.artefacts:
+        return Check("not checked", "the run kept no hashes of its files", record)
+    return Check("done", "", record)
+
+
+def _wrong_files(record: Record, parts: Sequence[str]) -> list[str]:
+    """What of some files and folders of a run differs from what its record says; one sentence a file."""
+    wrong = []
+    for name, there in sorted(record.artefacts.items()):
+        if any(name == part or name.startswith(f"{part}/") for part in parts):
+            path = record.folder / name
+            if not path.is_file():
+                wrong.append(f"{name} is missing")
+            elif sha256(path) != there:
+                wrong.append(f"{name} was changed after the run")
+    return wrong
+
+
+def open_run(folder: Path | str, *parts: str) -> Record:
+    """The record of a finished run whose record, config and asked parts are what it left; arguments as `check`.
+
+    A run that kept no hashes opens, and a note says that it was not checked.
+
+    Raises:
+        InputError: no run, one that is not finished, or a damaged one; it says which file and the way out.
+    """
+    folder = Path(folder)
+    found = check(folder, *parts)
+    if found.status == "missing":
+        raise InputError("no run", file=folder, expected="a run folder, as `ltr train` leaves it")
+    if found.status == "damaged":
+        raise InputError(f"the run is damaged: {found.reason}", file=folder, do=_way_out(folder))
+    record = found.record
+    assert record is not None
+    if not record.done:
+        raise InputError(f"the run is not done: {record.status}", file=folder, do=record.reason)
+    if found.status == "not checked":
+        note(f"{folder}: {found.reason}; they are not checked")
+    return record
 
 
 def verify(folder: Path | str) -> list[str]:
     """What of a finished run is not as its record says: one sentence a file, nothing when all is well."""
     folder = Path(folder)
-    record = read_record(folder)
-    if record is None or not record.done:
-        raise InputError("no finished run", file=folder, expected="a folder with DONE")
-    wrong = []
-    if (folder / "DONE").read_text().strip() != sha256(folder / "record.json"):
-        wrong.append("record.json was changed after the run")
+    found = check(folder)
+    if found.record is None or not found.record.done:
+        raise InputError("no finished run", file=folder, expected="a folder with DONE", do=found.reason)
+    record = found.record
+    wrong = ["record.json was changed after the run"] if "record.json is" in found.reason else []
     there = fingerprints(folder, skip=LOOSE)
     for name in sorted({*there, *record.artefacts}):
         if name not in there:

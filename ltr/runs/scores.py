@@ -8,7 +8,6 @@ document, or one row a document and preference: all documents with the first pre
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +15,9 @@ import pyarrow.parquet as pq
 
 from ltr.atomic import whole_file
 from ltr.errors import InputError
+from ltr.types import Split
 
-if TYPE_CHECKING:
-    from ltr.types import Split
-
-__all__ = ["SCHEMA", "check_scores", "read_scores", "scores_table", "source_rows", "write_scores"]
+__all__ = ["SCHEMA", "check_scores", "read_parquet", "read_scores", "scores_table", "source_rows", "write_scores"]
 
 SCHEMA = pa.schema(
     [
@@ -39,11 +36,13 @@ def source_rows(split: Split) -> np.ndarray:
 
 
 def check_scores(split: Split, scores) -> np.ndarray:
-    """float32 `[documents]`: the scores if they are one finite number a document, else an error that counts the others.
+    """`[documents]`: the scores if they are one finite number a document, else an error that counts the others.
 
-    A document without a score has no place in a ranking, and every evaluator treats NaN in its own way.
+    float64 stays float64 (scores made elsewhere may differ by less than float32 can say), all else becomes float32. A
+    document without a score has no place in a ranking, and every evaluator treats NaN in its own way.
     """
-    scores = np.asarray(scores, dtype=np.float32)
+    scores = np.asarray(scores)
+    scores = scores if scores.dtype == np.float64 else scores.astype(np.float32)
     if scores.shape != (split.n_documents,):
         raise InputError(
             f"scores of {split.name or 'the split'!r} do not fit",
@@ -62,15 +61,18 @@ def check_scores(split: Split, scores) -> np.ndarray:
     return scores
 
 
-def scores_table(split: Split, scores, preference=None) -> pa.Table:
+def scores_table(split: Split, scores, preference=None, *, double: bool = False) -> pa.Table:
     """The table of one split's scores.
 
     Args:
         split: `[documents]` in lists.
         scores: `[documents]`, or `[preference, documents]`; finite.
         preference: `[objective]` weights the ranker was asked with, or `[preference, objective]`, or None.
+        double: whether the column of scores is float64, as run files need, and not float32, as rankers give them.
     """
     weights = SCHEMA.field("preference").type
+    kind = pa.float64() if double else pa.float32()
+    scores = np.asarray(scores, kind.to_pandas_dtype())
     if preference is None:
         blocks = [check_scores(split, scores)]
         asked = [pa.nulls(split.n_documents, weights)]
@@ -85,13 +87,12 @@ def scores_table(split: Split, scores, preference=None) -> pa.Table:
     # The same names for every preference: one block in memory, repeated by reference.
     shared = (pa.array(query, pa.string()), doc, pa.array(source_rows(split), pa.int64()))
     columns = [pa.chunked_array([each] * len(blocks)) for each in shared]
-    columns += [pa.chunked_array(blocks, pa.float32()), pa.chunked_array(asked, weights)]
-    return pa.table(columns, schema=SCHEMA)
+    columns += [pa.chunked_array(blocks, kind), pa.chunked_array(asked, weights)]
+    return pa.table(columns, schema=SCHEMA.set(SCHEMA.get_field_index("score"), pa.field("score", kind)))
 
 
-def _rankings(split: Split, scores, preferences: np.ndarray) -> tuple[list[np.ndarray], list[pa.Array]]:
+def _rankings(split: Split, scores: np.ndarray, preferences: np.ndarray) -> tuple[list[np.ndarray], list[pa.Array]]:
     """Blocks of scores and of the preference they were asked with."""
-    scores = np.asarray(scores, np.float32)
     scores = scores if scores.ndim == 2 else scores[None]
     if len(scores) != len(preferences):
         raise InputError("scores of one ranking a preference", expected=f"{len(preferences)}", came=scores.shape)
@@ -107,18 +108,27 @@ def write_scores(path: Path, split: Split, scores, preference=None) -> None:
         # Names come in runs. Scores do not repeat, but split into bytes their exponents do; rows mostly count up.
         encoding = {"use_dictionary": ["query", "doc", "preference.list.element"], "compression": "zstd"}
         encoding["column_encoding"] = {"score": "BYTE_STREAM_SPLIT", "row": "DELTA_BINARY_PACKED"}
-        pq.write_table(scores_table(split, scores, preference), beside, **encoding)
+        pq.write_table(scores_table(split, scores, preference), beside, write_page_checksum=True, **encoding)
+
+
+def read_parquet(path: Path | str, what: str) -> pa.Table:
+    """A Parquet file of a run; `what` it holds stands in the errors.
+
+    Raises:
+        InputError: no such file, or a damaged one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no {what}", file=path, expected=f"the {path.parent.name} of a finished run")
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"broken {what}: {error}", file=path, do="Restore it from a copy, or run it anew") from None
 
 
 def read_scores(path: Path | str) -> pa.Table:
     """The table of a scores file; checks its columns and their types."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError("no scores", file=path, expected="a scores.parquet of a run")
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise InputError(f"broken scores: {error}", file=path, expected="Parquet") from None
+    table = read_parquet(path, "scores")
     missing = [name for name in SCHEMA.names if name not in table.column_names]
     if missing:
         raise InputError(
@@ -126,7 +136,7 @@ def read_scores(path: Path | str) -> pa.Table:
         )
     try:
         return table.select(SCHEMA.names).cast(SCHEMA)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(
             f"a column has the wrong type: {error}", file=path, expected=str(SCHEMA).replace("\n", ", ")
         ) from None

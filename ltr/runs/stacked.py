@@ -1,12 +1,12 @@
-"""Several runs whose nets train as one fleet, each in its own folder, each as if it were alone.
+"""Several runs whose nets train stacked, as one program, each in its own folder, each as if it were alone.
 
     train_fleet(configs, folders)        trains those that are not trained yet, and keeps every net in its run's folder
     execute(config, folder)              for each then finds it there, scores, measures, and writes the record
 
-A fleet is a way to get there and never a condition: whatever keeps it from being made (a net it cannot stack, a member
-that diverges, a folder another process works in) leaves the runs to `execute`, which trains one by one and says of each
-what is wrong with it. Its checkpoint lies in the folder of the first run that waits; a later call with the same runs
-still waiting continues from it, whether the earlier one was stopped by Ctrl-C or killed.
+Stacking is a way to get there and never a condition: whatever keeps it from being done (nets of other shapes, one that
+diverges, a folder another process works in) leaves the runs to `execute`, which trains one by one and says of each what
+is wrong with it. The checkpoint lies in the folder of the first run that waits; a later call with the same runs still
+waiting continues from it, whether the earlier one was stopped by Ctrl-C or killed.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ltr.atomic import lock
+from ltr.types import Task
 
-from .config import RunConfig, config_hash, resolve, seeds
-from .execute import Progress, begun, interrupted, keep, same_config
-from .load import load_task
-
-if TYPE_CHECKING:
-    from ltr.types import Task
-
-    from .record import Record
+from .config import RunConfig, config_hash, seeds
+from .environment import peak_memory, reset_peak_memory
+from .execution import Progress, begun, found_run, interrupted
+from .notes import notes_of
+from .record import Record
+from .resolving import resolve
+from .systems import RankerSystem, fit_stacked
 
 __all__ = ["train_fleet"]
 
@@ -40,10 +39,10 @@ def train_fleet(
     task: Task | None = None,
     device: str = "auto",
 ) -> tuple[int, str]:
-    """Trains the rankers of those runs that are neither trained nor begun alone, as one fleet.
+    """Trains the rankers of those runs that are neither trained nor begun alone, stacked.
 
     Args:
-        configs: of one `trained.fleet_key`.
+        configs: of rankers, of one `System.stack_key`.
         folders: theirs.
         progress, task, device: as `execute` takes them.
 
@@ -66,7 +65,7 @@ def train_fleet(
                 interrupted(record)
             raise
         except Exception as error:
-            if records:  # nobody continues a fleet that cannot be trained
+            if records:  # nobody continues a training that cannot be done
                 shutil.rmtree(_checkpoints(waiting), ignore_errors=True)
             return 0, str(error) or type(error).__name__
 
@@ -75,48 +74,43 @@ Waiting = list[tuple[RunConfig, Path, int]]  # config, folder, attempts that thi
 
 
 def _waiting(configs: Sequence[RunConfig], folders, held: contextlib.ExitStack) -> Waiting:
-    """The runs a fleet would train; their folders are locked as long as `held` lasts."""
-    from .systems import place
-
+    """The runs that would be trained; their folders are locked as long as `held` lasts."""
     waiting = []
     for config, folder in zip(configs, folders, strict=True):
-        found = same_config(config, folder)
+        found = found_run(config, folder)
         if found is not None and found.done:
             continue
         held.enter_context(lock(folder))
-        found = same_config(config, folder)  # only the holder of the lock may believe what it reads
+        found = found_run(config, folder)  # only the holder of the lock may believe what it reads
         alone = (folder / "checkpoints" / "last.ckpt").is_file()  # it continues as it began
-        if not alone and not (folder / place(config)).is_dir() and not (found is not None and found.done):
+        if not alone and not (folder / RankerSystem.place).is_dir() and not (found is not None and found.done):
             waiting.append((config, folder, found.cost.get("attempts", 0) if found else 0))
     return waiting
 
 
 def _checkpoints(waiting: Waiting) -> Path:
-    """Where this fleet's lies: in the first folder, named after who is in it."""
+    """Where theirs lies: in the first folder, named after who is in it."""
     names = " ".join(config_hash(config) for config, _, _ in waiting)
     return waiting[0][1] / "checkpoints" / f"fleet-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
 
 
 def _train(waiting: Waiting, progress: Callable, task: Task | None, device: str) -> int:
-    from .environment import peak_memory, reset_peak_memory
-    from .systems import fit_fleet
-
-    configs = [config for config, _, _ in waiting]
+    systems = [RankerSystem(config) for config, _, _ in waiting]
     if task is None:
-        progress("data", 0, 1, configs[0].data.name)
-        task = load_task(configs[0])
+        progress("data", 0, 1, systems[0].config.data.name)
+        task = systems[0].load_task()
         progress("data", 1, 1, task.fold)
     reset_peak_memory()
-    trained = fit_fleet(
-        configs,
+    trained = fit_stacked(
+        systems,
         task,
-        [seeds(config)["run"] for config in configs],
+        [seeds(system.config)["run"] for system in systems],
         _checkpoints(waiting),
         device,
         lambda *event: progress("fit", *event),
     )
     peak = peak_memory()
-    for (config, folder, _), (model, log) in zip(waiting, trained, strict=True):
-        keep(model, {**log, **peak}, config, task, folder)
+    for system, (_, folder, _), (model, log) in zip(systems, waiting, trained, strict=True):
+        system.keep(model, {**log, **peak, "notes": notes_of(task, model)}, task, folder)
     shutil.rmtree(_checkpoints(waiting), ignore_errors=True)
     return len(waiting)

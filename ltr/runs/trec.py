@@ -4,30 +4,34 @@
     qrels  qid 0 docid grade
 
 Documents the data does not name are called `row<i>`, after their row in the source file. Lines of a run stand in the
-order trec_eval would rank them: by score, equal scores by document name, the later name first.
+order trec_eval would rank them: by score, equal scores by document name, the later name first. Fields are parted by
+blanks and tabs, and a score is a double: what differs in the file differs in the ranking.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from ltr.atomic import whole_file
 from ltr.errors import InputError
+from ltr.types import Split
 
 from .scores import check_scores, scores_table, source_rows
-
-if TYPE_CHECKING:
-    from ltr.types import Split
 
 __all__ = ["document_names", "looks_like_run", "read_qrels", "read_run", "scores_of_run", "write_qrels", "write_run"]
 
 Names = Literal["auto", "row"]
+_LONGEST = 1 << 20  # bytes of a line: names and numbers, not documents
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_LARGEST = 2**63 - 1
 
 
 def document_names(split: Split, names: Names = "auto") -> np.ndarray:
@@ -46,23 +50,45 @@ def document_names(split: Split, names: Names = "auto") -> np.ndarray:
             raise InputError(
                 f"query {query!s} of {split.name!r} names a document twice",
                 came=str(values[counts.argmax()]),
-                do="A TREC file cannot tell them apart; ask for row names instead",
+                do="A TREC file cannot tell them apart; ask for row names: --names row",
             )
-    spaced = next((name for name in found.tolist() if not name or len(name.split()) != 1 or name != name.strip()), None)
-    if spaced is not None:
-        raise InputError(
-            "a TREC file cannot carry this document name", expected="a name without white space", came=spaced
-        )
+    _check_words(found, "document")
     return found
 
 
+def query_names(split: Split, names: Names = "auto") -> np.ndarray:
+    """str `[queries]`: the data's own names; `query<i>`, by its place, where `names="row"` and one has white space."""
+    found = np.asarray(split.query_ids).astype(str)
+    if names == "row":
+        words = all(_is_word(name) for name in found.tolist())
+        return found if words else np.char.add("query", np.arange(len(found)).astype(str))
+    _check_words(found, "query")
+    return found
+
+
+def _is_word(name: str) -> bool:
+    return bool(name) and "\0" not in name and len(name.split()) == 1 and name == name.strip()
+
+
+def _check_words(names: np.ndarray, kind: str) -> None:
+    broken = next((name for name in names.tolist() if not _is_word(name)), None)
+    if broken is not None:
+        raise InputError(
+            f"a TREC file cannot carry this {kind} name",
+            expected="a name without white space",
+            came=broken,
+            do="Ask for row names, --names row, or write a table: --as csv of `ltr export`, --out FILE.csv of "
+            "`ltr predict`",
+        )
+
+
 def write_run(path: Path | str, split: Split, scores, *, tag: str = "ltr", names: Names = "auto") -> None:
-    """Writes a run file: `qid Q0 docid rank score tag`, ranks from 1, scores so that reading gives the same float32."""
-    if not tag or len(tag.split()) != 1:
+    """Writes a run file: `qid Q0 docid rank score tag`, ranks from 1, scores with the digits that tell them apart."""
+    if not _is_word(tag):
         raise InputError("the tag of a run is one word", came=tag)
-    scores, name = check_scores(split, scores), document_names(split, names)
+    scores, name, queries = check_scores(split, scores), document_names(split, names), query_names(split, names)
     with whole_file(Path(path)) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
-        for query, start, end in zip(split.query_ids, split.offsets[:-1], split.offsets[1:], strict=True):
+        for query, start, end in zip(queries, split.offsets[:-1], split.offsets[1:], strict=True):
             by_name = np.argsort(name[start:end], kind="stable")[::-1]
             order = by_name[np.argsort(-scores[start:end][by_name], kind="stable")]
             for rank, at in enumerate(order + start, 1):
@@ -79,7 +105,7 @@ def write_qrels(path: Path | str, split: Split, objective: str | None = None, *,
             expected="integers, as qrels carry them",
             came=float(grades[broken[0]]),
         )
-    query = np.repeat(np.asarray(split.query_ids).astype(str), split.lengths)
+    query = np.repeat(query_names(split, names), split.lengths)
     with whole_file(Path(path)) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{q} 0 {d} {int(g)}\n" for q, d, g in zip(query, name, grades, strict=True))
 
@@ -87,37 +113,53 @@ def write_qrels(path: Path | str, split: Split, objective: str | None = None, *,
 def looks_like_run(path: Path | str) -> bool:
     """Whether the first line that is not empty has the six fields of a run."""
     try:
-        with open(path, encoding="utf-8") as file:
-            first = next((line.split() for line in file if line.strip()), [])
-    except (OSError, UnicodeDecodeError):
+        _, first = next(_lines(Path(path), 6, ""))
+    except (InputError, OSError, StopIteration):
         return False
-    return len(first) == 6 and _number(first[4]) is not None
+    return _double(first[4]) is not None
 
 
 def _lines(path: Path, fields: int, form: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of every line that is not blank."""
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                parts = line.split()
+        with open(path, "rb") as file:
+            number = 0
+            while line := file.readline(_LONGEST + 1):
+                number += 1
+                if len(line) > _LONGEST:
+                    raise InputError("a line without end", file=path, line=number, expected=form)
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                parts = line.split()  # at blanks and tabs only: other white space of Unicode may stand in a name
                 if not parts:
                     continue
-                if len(parts) != fields:
+                text = line.decode("utf-8")
+                if len(parts) != fields or "\0" in text:
                     raise InputError(
-                        "not a line of the format", file=path, line=number, expected=form, came=line.strip()
+                        "not a line of the format", file=path, line=number, expected=form, came=text.strip()
                     )
-                yield number, parts
+                yield number, [part.decode("utf-8") for part in parts]
     except FileNotFoundError:
         raise InputError("no such file", file=path, expected=f"lines of {form}") from None
+    except IsADirectoryError:
+        raise InputError("is a folder", file=path, expected=f"lines of {form}") from None
     except UnicodeDecodeError:
-        raise InputError("not a text file", file=path, expected=f"lines of {form}") from None
+        raise InputError("not a text file", file=path, expected=f"UTF-8, lines of {form}") from None
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+def _double(text: str) -> float | None:
+    """A finite number in ASCII digits, or None."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
     return value if math.isfinite(value) else None
+
+
+def _whole(text: str, what: str, lowest: int, path: Path, line: int) -> int:
+    """A whole number in ASCII digits that fits 64 bits."""
+    value = int(text) if re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else None
+    if value is None or not lowest <= value <= _LARGEST:
+        expected = "0, 1, 2 ... up to 2^63 - 1" if lowest == 0 else "an integer of 64 bits"
+        raise InputError(f"the {what} is not a whole number", file=path, line=line, expected=expected, came=text)
+    return value
 
 
 def read_run(path: Path | str) -> pa.Table:
@@ -130,15 +172,14 @@ def read_run(path: Path | str) -> pa.Table:
     path = Path(path)
     query, doc, rank, score, tag, seen = [], [], [], [], [], set()
     for number, (q, _, d, r, s, t) in _lines(path, 6, "qid Q0 docid rank score tag"):
-        value = _number(s)
+        value = _double(s)
         if value is None:
             raise InputError("the score is not a finite number", file=path, line=number, expected="a number", came=s)
-        if not r.isdigit():
-            raise InputError("the rank is not a whole number", file=path, line=number, expected="0, 1, 2 ...", came=r)
+        place = _whole(r, "rank", 0, path, number)
         if (q, d) in seen:
             raise InputError(f"document {d!r} is ranked twice for query {q!r}", file=path, line=number)
         seen.add((q, d))
-        query.append(q), doc.append(d), rank.append(int(r)), score.append(value), tag.append(t)
+        query.append(q), doc.append(d), rank.append(place), score.append(value), tag.append(t)
     if not query:
         raise InputError("the file is empty", file=path, expected="lines of qid Q0 docid rank score tag")
     kinds = {"query": pa.string(), "doc": pa.string(), "rank": pa.int64(), "score": pa.float64(), "tag": pa.string()}
@@ -152,12 +193,11 @@ def read_qrels(path: Path | str) -> pa.Table:
     path = Path(path)
     query, doc, grade, seen = [], [], [], set()
     for number, (q, _, d, g) in _lines(path, 4, "qid 0 docid grade"):
-        if not g.lstrip("-").isdigit():
-            raise InputError("the grade is not a whole number", file=path, line=number, expected="an integer", came=g)
+        value = _whole(g, "grade", -_LARGEST - 1, path, number)
         if (q, d) in seen:
             raise InputError(f"document {d!r} is judged twice for query {q!r}", file=path, line=number)
         seen.add((q, d))
-        query.append(q), doc.append(d), grade.append(int(g))
+        query.append(q), doc.append(d), grade.append(value)
     return pa.table(
         {"query": pa.array(query, pa.string()), "doc": pa.array(doc, pa.string()), "grade": pa.array(grade, pa.int64())}
     )
@@ -171,7 +211,7 @@ def scores_of_run(
     unknown: Literal["error", "drop"] = "error",
     file=None,
 ) -> pa.Table:
-    """A run file as a scores table of `split`, joined by query id and document name.
+    """A run file as a scores table of `split`, joined by query id and document name; scores are float64.
 
     Args:
         split: the lists the run ranks.
@@ -180,11 +220,9 @@ def scores_of_run(
         unknown: a document the split does not have (unjudged): an error, or "drop" (the condensed list).
         file: where the run was read, for messages.
     """
-    query = np.repeat(np.asarray(split.query_ids).astype(str), split.lengths).tolist()
-    at = {key: i for i, key in enumerate(zip(query, document_names(split).tolist(), strict=True))}
-    scores = np.full(split.n_documents, np.nan, np.float32)
+    query, name, at = _keys(split, run)
+    scores = np.full(split.n_documents, np.nan)
     strangers: list[tuple[str, str]] = []
-    # float32 is what scores.parquet holds; two doubles that fall together there become a tie, which measures declare.
     for q, d, s in zip(run["query"].to_pylist(), run["doc"].to_pylist(), run["score"].to_pylist(), strict=True):
         if (q, d) in at:
             scores[at[q, d]] = s
@@ -197,15 +235,37 @@ def scores_of_run(
             file=file,
             do="Another fold or split? Or drop them: --unknown drop",
         )
-    lacking = np.flatnonzero(np.isnan(scores))
-    if len(lacking):
+    lacking = np.isnan(scores)
+    if lacking.any():
         if missing == "error":
-            name = document_names(split)[lacking[0]]
+            first = int(lacking.argmax())
             raise InputError(
-                f"{len(lacking)} of {split.n_documents} documents of {split.name!r} are not ranked, "
-                f"the first is {name!s} of query {query[lacking[0]]!r}",
+                f"{lacking.sum()} of {split.n_documents} documents of {split.name!r} are not ranked, "
+                f"the first is {name[first]!s} of query {query[first]!r}",
                 file=file,
                 do="Another fold or split? Or put them last: --missing last",
             )
-        scores[lacking] = np.nextafter(np.nanmin(scores), np.float32(-np.inf), dtype=np.float32)
-    return scores_table(split, scores)
+        # Ranks of the values say the same as the values, and there is always one below them.
+        scores[~lacking] = np.unique(scores[~lacking], return_inverse=True)[1]
+        scores[lacking] = -1.0
+    return scores_table(split, scores, double=True)
+
+
+def _keys(split: Split, run: pa.Table) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
+    """Query and name of every document, as the run calls them, and their places.
+
+    The data's own names; those of `--names row` where the run knows none of the others.
+    """
+    known = set(zip(run["query"].to_pylist(), run["doc"].to_pylist(), strict=True))
+    ways: tuple[Names, ...] = ("auto", "row")
+    found = []
+    for way in ways:
+        try:
+            query = np.repeat(query_names(split, way), split.lengths).tolist()
+            name = document_names(split, way).tolist()
+        except InputError:  # names no run file can carry
+            continue
+        found.append((query, name, {key: i for i, key in enumerate(zip(query, name, strict=True))}))
+        if not known.isdisjoint(found[-1][2]):
+            return found[-1]
+    return found[0]  # nothing fits: what is said speaks of the data's own names

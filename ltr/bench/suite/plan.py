@@ -191,11 +191,11 @@ def fleets(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
     Groups stand where their first job stood; who trains alone is a group of one.
     """
     from ltr.runs import resolve
-    from ltr.runs.systems import fleet_key
+    from ltr.runs.systems import system_of
 
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
-        key = fleet_key(resolve(job.config))
+        key = system_of(resolve(job.config)).stack_key
         groups.setdefault(job.folder if key is None else (job.system, job.dataset, job.fold, key), []).append(job)
     return [tuple(group) for group in groups.values()]
 
