@@ -447,7 +447,7 @@ def test_verify_names_what_was_touched(run):
 
 def test_a_broken_record_says_so(run):
     (run / "record.json").write_text("{")
-    with pytest.raises(InputError, match="broken record"):
+    with pytest.raises(InputError, match="broken JSON"):
         read_record(run)
 
 

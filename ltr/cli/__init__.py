@@ -18,7 +18,6 @@ from types import FrameType, TracebackType
 from ltr.errors import InputError
 
 from . import bench, data, evaluate, front, predict, train
-from .options import parse
 
 __all__ = ["main"]
 
@@ -27,6 +26,8 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; nothing is raised for a user's mistake (unless `--debug`)."""
+    from .parser import parse
+
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     commands = [c for room in (data, train, evaluate, predict, front, bench) for c in room.COMMANDS]

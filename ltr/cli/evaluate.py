@@ -51,8 +51,8 @@ class Evaluate:
 def evaluate(options: Evaluate) -> int:
     """Joins scores and labels, and prints the means."""
     from ltr.metrics.presets import spelled
-    from ltr.runs.per_query import per_query, summarise
     from ltr.runs.config import MEASURES
+    from ltr.runs.per_query import per_query, summarise
 
     config: dict[str, Any] = {}
     if options.run.is_dir():

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.atomic import fingerprints, sha256, whole_file
+from ltr.atomic import fingerprints, read_json, sha256, whole_file
 from ltr.errors import InputError, note
 
 if TYPE_CHECKING:
@@ -158,12 +158,7 @@ def read_record(folder: Path | str) -> Record | None:
     path = folder / "record.json"
     if not path.is_file():
         return None
-    try:
-        plain = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"broken record: {error}", file=path, expected="JSON", do=_way_out(folder)) from None
-    if not isinstance(plain, dict):
-        raise InputError("broken record: no table", file=path, do=_way_out(folder))
+    plain = read_json(path, do=_way_out(folder))
     if plain.pop("format", None) != 1:
         raise InputError(
             "a record of another format",

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ltr.atomic import whole_folder
+from ltr.atomic import read_json, whole_folder
 from ltr.errors import InputError
 from ltr.objectives import Labelling
 from ltr.rankers.neural import pick_device
@@ -131,16 +131,15 @@ def read_log(folder: Path) -> dict[str, Any]:
     path = folder / "training.json"
     if not path.is_file():
         return {}
+    again = f"Delete {folder}; the command of the run trains again"
+    log = read_json(path, do=again)
     try:
-        log = json.loads(path.read_bytes())
         inputs = log["inputs"]
         whole = isinstance(log["selection"], dict) and isinstance(log["seconds"], int | float)
         whole &= isinstance(inputs["width"], int) and all(isinstance(k, int) for k in inputs["columns"])
         whole &= inputs["index_base"] in (None, 0, 1) and all(isinstance(name, str) for name in inputs["names"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (KeyError, TypeError):
         whole = False
     if not whole:
-        raise InputError(
-            "damaged: not what a training leaves", file=path, do=f"Delete {folder}; the command of the run trains again"
-        )
+        raise InputError("damaged: not what a training leaves", file=path, do=again)
     return log
