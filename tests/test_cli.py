@@ -140,6 +140,14 @@ def test_python_dash_m(tmp_path):
         ("data verify nothing", "unknown dataset 'nothing'"),
         ("data fetch", "`ltr data fetch` needs NAME"),
         ("train", "what is ranked, and with what?"),
+        ("train --data nosuch", "unknown dataset 'nosuch'"),
+        ("train --data nosuch --ranker mpl --loss lisnet", "unknown dataset 'nosuch'"),
+        ("train --data no/such.csv", "no/such.csv: no such file or folder"),
+        ("train --data synthetic", "with what is it ranked?; expected --ranker NAME"),
+        ("train --ranker mlp", "what is ranked?; expected --data NAME"),
+        ("train --ranker mpl", "unknown ranker 'mpl'. Did you mean 'mlp'?"),
+        ("train --data synthetic --loss lisnet", "unknown loss 'lisnet'. Did you mean 'listnet'?"),
+        ("train --data synthetic --method hyperdop", "Did you mean 'hyperdpo'?"),
         ("train --data synthetic --ranker mpl", "unknown ranker 'mpl'. Did you mean 'mlp'?"),
         ("train --data synthetic --ranker mlp", "Add one: --loss listnet"),
         ("train --data synthetic --ranker mlp --loss lisnet", "Did you mean 'listnet'?"),
@@ -220,10 +228,12 @@ def test_debug_shows_where_it_happened():
         main(["train", "--debug", "--data", "synthetic", "--ranker", "mpl"])
 
 
-def test_a_mistake_of_ours_is_not_swallowed(monkeypatch):
-    monkeypatch.setattr("ltr.runs.config.resolve", lambda *_: 1 / 0)
+def test_a_mistake_of_ours_is_told_and_shown_on_demand(monkeypatch, capsys):
+    monkeypatch.setattr("ltr.runs.resolving.resolve", lambda *_: 1 / 0)
+    code, err = told(capsys, *TRAIN)
+    assert code == 1 and "a mistake of ltr (ZeroDivisionError" in err and "--debug" in err and err.count("\n") == 1
     with pytest.raises(ZeroDivisionError):
-        main(TRAIN)
+        main([*TRAIN, "--debug"])
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -232,7 +242,7 @@ def test_a_mistake_of_ours_is_not_swallowed(monkeypatch):
 def test_train_then_again_then_other(capsys):
     assert main([*TRAIN, "--out", "r"]) == 0
     first = capsys.readouterr().out
-    assert "nDCG(gain=exp2,empty=skip)@10" in first and "left out" in first and "parameters" in first
+    assert "nDCG(gain=exp2,empty=skip)@10" in first and "skipped" in first and "parameters" in first
     assert main([*TRAIN, "--out", "r"]) == 0
     assert "(done before)" in capsys.readouterr().out
     code, err = told(capsys, *TRAIN, "--seed", 1, "--out", "r")
@@ -266,6 +276,7 @@ def test_a_dry_run_is_a_config_and_trains_nothing(capsys, tmp_path):
     assert main([*TRAIN, "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "# train: 18 queries" in text and "# parameters: 51" in text and "# memory: about" in text
+    assert "# time: " in text and " to " in text
     assert not (tmp_path / "work" / "runs").exists()
     config = tmp_path / "run.toml"
     config.write_text(text)
@@ -310,18 +321,19 @@ def test_a_skipped_run_says_what_to_install(capsys, monkeypatch):
     assert code == 2 and "skipped" in err and "pip install 'ltr-suite[trees]'" in err
 
 
-def test_ctrl_c_tells_what_was_kept(tmp_path):
-    """A real SIGINT to a real process; the same command then finishes."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_tells_what_was_kept(tmp_path, number):
+    """A real signal to a real process, which says what it left; SIGTERM ends a run as Ctrl-C does."""
     words = [sys.executable, "-m", "ltr", *TRAIN[:-1], "100000", "--training.patience", "0", "--out", "r"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     checkpoints = tmp_path / "work" / "r" / "checkpoints"
-    while not (checkpoints.is_dir() and any(p.is_file() for p in checkpoints.rglob("*"))):
+    while not (checkpoints / "last.ckpt").is_file():
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "the last finished epoch is kept" in err and "ltr train --config r/config.toml --out r" in err
     assert "Traceback" not in err
     assert read_record("r").status == "interrupted"
@@ -345,6 +357,21 @@ def test_evaluate_with_other_measures_and_per_query(capsys, trained, tmp_path):
     assert float(rows[0]["mean"]) == pytest.approx(np.mean([float(r[rows[0]["measure"]]) for r in per_query]))
     assert main([*words, "--per-query", "q.parquet", "--quiet"]) == 0
     assert pq.read_table("q.parquet")["query"].to_pylist() == [r["query"] for r in per_query]
+
+
+def test_presets_of_measures_are_their_names(capsys, trained):
+    """The published script's names at once; the hand-made list of a preset gives the same numbers."""
+    from ltr.metrics.presets import PRESETS
+
+    run = str(trained / "run")
+    for preset in ("letor3", "trec_eval"):
+        found = []
+        for words in ([preset], PRESETS[preset].measures):
+            assert main(["evaluate", run, "--measures", *words, "--json"]) == 0
+            found.append(json.loads(capsys.readouterr().out))
+        assert found[0] == found[1] and len(found[0]) == len(PRESETS[preset].measures)
+    assert main([*TRAIN, "--measures", "lightgbm", "RR", "--out", "r", "--quiet"]) == 0
+    assert read_record("r").config["measures"] == ["nDCG(gain=exp2,empty=1,ties=order)@10", "RR(empty=skip)"]
 
 
 def open_text(path) -> io.StringIO:
@@ -536,6 +563,47 @@ def test_a_table_with_several_labels_from_the_command_line(capsys, tmp_path):
     assert main(["train", "--data", "./store", *words, "--out", "r", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["measures"]
     assert {r["objective"] for r in rows} == {"bought", "clicked"}
+
+
+def test_labels_that_a_transform_makes_are_read_back(capsys, tmp_path):
+    """A column with negative values under minmax: trained, evaluated, scored anew and predicted by the stored transform."""
+    rng = np.random.default_rng(0)
+    lines = ["query,relevance,margin,a,b"]
+    for q in range(30):
+        for _ in range(5):
+            a, b = rng.normal(size=2)
+            lines.append(f"q{q},{int(a > 0)},{b - 5:.3f},{a:.3f},{b:.3f}")
+    path = tmp_path / "shop.csv"
+    path.write_text("\n".join(lines) + "\n")
+    words = ["--data.objectives", "relevance", "margin:minmax", "--method", "ls", "--preferences", "1"]
+    words += ["--training.epochs", "1", "--method.params.ranker", "linear"]
+    assert main(["train", "--data", str(path), *words, "--out", "r", "--quiet"]) == 0
+    record = read_record("r")
+    assert main(["evaluate", "r", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == [r for r in record.measures if r["split"] == "test"]
+    assert {r["measure"] for r in rows} == {"nDCG(gain=exp2,empty=skip)@10", "nDCG(gain=linear,empty=skip)@10"}
+    words = ["--data", str(path), "--fold", record.data["fold"]]
+    assert main(["front", "r", *words, "--json"]) == 0
+    anew = json.loads(capsys.readouterr().out)
+    at = {tuple(r["preference"]): r["mean"] for r in rows if r["objective"] == "margin:minmax"}
+    for row in anew:
+        w = (row["w_relevance"], row["w_margin:minmax"])
+        assert row["test_margin:minmax"] == pytest.approx(at[w], abs=1e-6)
+
+
+def test_what_a_reader_should_know_is_said_once_and_kept(capsys, tmp_path):
+    rows = [f"{7 if d == 0 else d % 2} qid:{q} 1:{d} 2:{q * d % 5}" for q in range(20) for d in range(4)]
+    rows += [f"0 qid:{q} 1:1 2:{d}" for q in range(20, 30) for d in range(3)]
+    (tmp_path / "x.txt").write_text("\n".join(rows) + "\n")
+    words = ["train", "--data", str(tmp_path / "x.txt"), "--ranker", "feature", "--out", "r", "-q"]
+    code, err = told(capsys, *words)
+    assert code == 0
+    notes = read_record("r").notes
+    assert any("hold no relevant document" in note for note in notes)
+    assert any("go up to 7: with gain 2^y - 1 the largest is worth 127" in note for note in notes)
+    assert all(f"ltr: note: {note}\n" in err for note in notes)
+    assert told(capsys, *words) == (0, ""), "a finished run has said it"
 
 
 def test_the_official_files_of_a_card(capsys, real_data):

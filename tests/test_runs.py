@@ -23,9 +23,11 @@ from ltr.errors import InputError, MissingExtra
 from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, read_config, read_record, read_scores, seeds, summarise, verify
 from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, differences
+from ltr.runs.estimate import estimate
 from ltr.runs.per_query import join, per_query, read_per_query, to_frame
 from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
+from ltr.runs.sizes import sizes_of_task
 from ltr.schema import read_toml, write_toml
 from ltr.types import Split
 
@@ -568,16 +570,33 @@ def test_every_ranker_of_the_catalogue_resolves():
 # -------------------------------------------------------------------------------------------------------- the estimate
 
 
-def test_the_estimate_counts_what_a_run_counts(finished, task, config):
-    from ltr.runs.estimate import estimate
+def test_the_estimate_is_near_what_a_run_took(finished, task, config):
+    """Sizes are those of the run; its time lies in the range or near it (a small run is mostly its start)."""
+    found, record = estimate(config, sizes_of_task(task)), read_record(finished)
+    assert found.parameters == record.cost["parameters"] and found.epochs == 4
+    assert found.documents["train"] == task.train.n_documents and found.batches >= 1
+    assert found.cells >= task.train.n_documents * 0.9
+    low, high = found.seconds
+    assert 0 < low < high and found.memory_bytes > 4 * task.train.features.size
+    trees = estimate(read_config(None, {"data.name": DATA, "ranker.name": "lightgbm"}), sizes_of_task(task))
+    assert 0 < trees.seconds[0] < trees.seconds[1] and trees.parameters == 500 * 31
 
-    found, record = estimate(config, task), read_record(finished)
-    assert found.parameters == record.cost["parameters"]
-    assert found.documents["train"] == task.train.n_documents and found.epochs == 4
-    assert found.cells >= task.train.n_documents and found.batches >= 1
-    assert found.seconds > 0 and found.memory_bytes > 4 * task.train.features.size
-    trees = estimate(read_config(None, {"data.name": DATA, "ranker.name": "lightgbm"}), task)
-    assert trees.seconds is None and trees.parameters == 500 * 31
+
+def test_an_estimate_opens_no_data(monkeypatch):
+    """A hundred million made-up queries, and a dataset that is not here: sizes come from the name and from the card."""
+    monkeypatch.setattr("ltr.datasets.synthetic.task.make", _never)
+    monkeypatch.setattr("ltr.runs.sizes.load", _never)
+    large = read_config(None, {**MLP, "data.name": "synthetic:queries=100000000,features=50"})
+    found, small = estimate(large), estimate(read_config(None, {**MLP, "data.name": "synthetic:queries=1000"}))
+    assert found.queries["train"] == 60_000_000 and found.memory_bytes > 1e12
+    assert found.seconds[0] > 1_000 * small.seconds[0]
+    absent = estimate(read_config(None, {**MLP, "data.name": "mslr-web30k"}))
+    assert absent.documents["train"] > 2e6 and absent.features == 136
+    method = read_config(
+        None,
+        {"data.name": DATA, "data.objectives": ["relevance", "quality"], "method.name": "ls", "preferences": 4},
+    )
+    assert estimate(method).trainings == 5
 
 
 def test_a_real_run_equals_its_store(real_data, tmp_path, monkeypatch):

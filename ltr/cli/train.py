@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, say_once, unknown_name
 
 from . import show
 from .options import Command, Device, option
@@ -52,7 +52,6 @@ class Train:
 
 def train(options: Train, keys: dict[str, Any]) -> int:
     """Runs the config that the file and the keys make."""
-    from ltr.errors import note
     from ltr.runs import execute, load_task, read_config, read_record
 
     _check_given(options.config, keys)
@@ -71,7 +70,7 @@ def train(options: Train, keys: dict[str, Any]) -> int:
         raise KeyboardInterrupt(_kept(folder)) from None
     if not done:
         for text in record.notes:
-            note(text)
+            say_once(f"note: {text}")
     if options.json:
         show.machine(_facts(record), "json")
     elif record.done and not options.quiet:
@@ -139,7 +138,7 @@ def _kept(folder: Path) -> str:
     """What a stopped run left, and how to go on."""
     if (folder / "ranker").is_dir() or (folder / "method").is_dir():
         what = "what was trained is kept, only scoring is left"
-    elif any((folder / "checkpoints").rglob("*.*")):
+    elif any(not p.name.startswith(".") for p in (folder / "checkpoints").rglob("*.ckpt")):
         what = "the last finished epoch is kept"
     else:
         what = "nothing was trained yet"

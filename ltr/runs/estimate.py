@@ -1,31 +1,42 @@
-"""What a run will cost, before it is paid: sizes from the data, memory and time of a net from one measured step.
+"""What a run will cost, before it is paid: memory and time from counted operations and one probe of this machine.
 
-Nothing is trained. The step is one batch of real lists through the real net and loss on this machine; an epoch is that
-many cells more. Early stopping can only make it shorter. Trees say nothing before they grow: their time is left open.
-Of a method one training is estimated, as if it learned one objective, and the trainings are counted.
+Nothing is trained and no data are read. Of a net, one step is taken on a few made-up lists of the data's mean length;
+an epoch is that many documents more. Of trees, the operations of their histograms are counted, and what one costs here
+is measured once a process. Times are processor time of one thread, so that a busy machine does not stretch them, and
+come as a range: early stopping, caches and several threads make a run shorter than said, odd lists longer.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
+from ltr import losses
+from ltr.methods import METHODS
+from ltr.rankers import make_ranker
 from ltr.rankers.config import TrainingConfig
+from ltr.rankers.nets import build
 from ltr.schema import bind
 
 from .config import LossChoice, RankerChoice, RunConfig
 from .resolving import resolve
-from .systems import load_task
-
-if TYPE_CHECKING:
-    from ltr.types import Split, Task
+from .sizes import Sizes, sizes_of
+from .systems import MethodSystem, system_of
 
 __all__ = ["Estimate", "estimate"]
 
-_PROBE = 64  # lists of the measured step at most
+_PROBE = 4096  # documents of the measured step at most
+_LISTS = 32  # and lists
+_SCORING = 0.35  # of a training step, what scoring the same lists costs
+_START = 0.5  # seconds of a run that nothing else accounts for: files, checkpoints, the record
+_LOOSE = (0.4, 2.5)  # how far the truth may lie from what was counted
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,8 @@ class Estimate:
         parameters: of the net; of trees at most (leaves), None where unknown.
         memory_bytes: of data, weights with gradients and moments, and activations of a full batch; not of the process
             itself, about 0.4 GB with torch.
-        seconds: of one training, all epochs; None where unknown.
-        trainings: of a method at least; those that share a fleet take less than their sum.
+        seconds: of the whole run, at least and at most.
+        trainings: of a method at least; those that are stacked take less than their sum.
     """
 
     queries: dict[str, int]
@@ -53,7 +64,7 @@ class Estimate:
     epochs: int
     parameters: int | None
     memory_bytes: int
-    seconds: float | None
+    seconds: tuple[float, float]
     trainings: int = 1
 
     def facts(self) -> dict[str, Any]:
@@ -72,115 +83,171 @@ class Estimate:
         if self.parameters is not None:
             shown.append(f"parameters: {self.parameters:,}")
         shown.append(f"memory: about {self.memory_bytes / 1e9:.2f} GB beside the process's own 0.4 GB")
-        if self.seconds is not None:
-            seconds = f"{self.seconds:,.0f}" if self.seconds >= 10 else f"{self.seconds:.1f}"
-            each = "training" if self.trainings == 1 else f"each of {self.trainings} trainings or more"
-            shown.append(f"{each}: about {seconds} s for {self.epochs} epochs, by one measured step on this machine")
-        elif self.trainings > 1:
-            shown.append(f"{self.trainings} trainings or more")
+        low, high = (f"{s:,.0f}" if s >= 10 else f"{s:.1f}" for s in self.seconds)
+        each = "" if self.trainings == 1 else f", {self.trainings} trainings or more"
+        shown.append(f"time: {low} to {high} s{each}, by counted operations and a probe of this machine")
         return shown
 
 
-def estimate(config: RunConfig, task: Task | None = None) -> Estimate:
+def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     """Sizes, memory and time of a run.
 
     Args:
         config: the run.
-        task: its data, where it is open already.
+        sizes: of its data, where they are known already (`ltr.runs.sizes`).
     """
     config = resolve(config)
-    if task is None:
-        task = load_task(config)
-    splits = {"train": task.train, "vali": task.vali, "test": task.test}
-    documents = {name: s.n_documents for name, s in splits.items()}
-    data = 4 * sum(documents.values()) * (task.train.n_features + len(task.objectives) + 1)
-    facts: dict[str, Any] = {
-        "cells": 0,
-        "batches": 0,
-        "epochs": 0,
-        "parameters": None,
-        "seconds": None,
-        "memory_bytes": data,
-    }
-    if config.method is not None:
-        facts["trainings"] = _trainings(config)
-        if "training" in config.method.params:
-            facts |= _net(_alone(config), task.train, data)
-    elif config.training is not None:
-        facts |= _net(config, task.train, data)
-    elif "rounds" in config.ranker.params:
-        leaves = config.ranker.params.get("leaves") or 2 ** min(config.ranker.params.get("depth") or 6, 16)
-        # A byte a binned value beside the floats, and gradient, hessian and score a document.
-        facts["memory_bytes"] = data + documents["train"] * (task.train.n_features + 24)
-        facts["parameters"] = config.ranker.params["rounds"] * leaves
-    return Estimate({name: s.n_queries for name, s in splits.items()}, documents, task.train.n_features, **facts)
-
-
-def _trainings(config: RunConfig) -> int:
-    """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
-    from ltr.methods import METHODS
-    from ltr.objectives import lattice
-
-    claims = METHODS[config.method.name].claims
-    models = len(lattice(len(config.data.objectives), config.preferences)) if claims["steers"] == "fitted" else 1
-    return models + bool(claims["base"])
-
-
-def _alone(config: RunConfig) -> RunConfig:
-    """The net of a method with one objective: what its parameters say of net, loss and training."""
-    params = config.method.params
-    training = bind(TrainingConfig, params["training"])
-    # The parameters of the loss are those of its form in the method; they do not change what a step costs.
-    return RunConfig(
-        config.data, RankerChoice(params["ranker"], params["ranker_params"]), LossChoice(params["loss"]), training
+    system = system_of(config)
+    columns = [] if isinstance(system, MethodSystem) else config.data.columns
+    sizes = sizes or sizes_of(config.data.name, config.data.fold, columns)
+    m = max(1, len(config.data.objectives))
+    data = 4 * sum(sizes.documents.values()) * (sizes.features + m + 1)
+    facts: dict[str, Any] = {"cells": 0, "batches": 0, "epochs": 0, "parameters": None, "memory_bytes": data}
+    work = (_START, _START)  # seconds of the shortest and the longest course
+    trainings = 1
+    alone = config
+    if isinstance(system, MethodSystem):
+        trainings, alone = _trainings(system), _alone(system)
+    if alone.training is not None and alone.loss is not None:
+        net, step = _net(alone, sizes, data, m if isinstance(system, MethodSystem) else 1)
+        facts |= net
+        work = _epochs(alone.training, net["cells"] * step, sizes, step)
+    elif alone.ranker is not None and "rounds" in alone.ranker.params:
+        forest, seconds = _trees(alone.ranker.params, sizes, data)
+        facts |= forest
+        work = (seconds * min(1.0, 60 / alone.ranker.params["rounds"]), seconds)
+    points = 1 if system.preferences is None else len(system.preferences)
+    # Scores and measures of every preference: sorting, and a few passes over the labels.
+    after = _START + points * m * 3e-7 * (sizes.documents["vali"] + sizes.documents["test"])
+    low, high = (trainings * each + after for each in work)
+    return Estimate(
+        dict(sizes.queries),
+        dict(sizes.documents),
+        sizes.features,
+        **facts,
+        seconds=(_LOOSE[0] * low, _LOOSE[1] * high),
+        trainings=trainings,
     )
 
 
-def _net(config: RunConfig, train: Split, data: int) -> dict[str, Any]:
-    import torch
+def _trainings(system: MethodSystem) -> int:
+    """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
+    claims = METHODS[system.name].claims
+    each = claims.get("preference", claims.get("steers")) in ("fixed", "fitted")
+    own_base = bool(claims["base"]) and system.method.base is None
+    return (len(system.preferences) if each else 1) + own_base
 
-    from ltr import losses
-    from ltr.datasets.batching.batches import Batches
-    from ltr.rankers import make_ranker
-    from ltr.rankers.nets import build
 
-    settings = config.training
-    shape = {"cells": settings.cells, "lists": settings.lists, "list_size": settings.list_size or None, "shuffle": True}
-    whole = Batches(train, **shape, resident=False)
-    cells = round(whole.n_documents / (1 - whole.padding)) if whole.n_documents else 0
+def _alone(system: MethodSystem) -> RunConfig:
+    """One training of a method, with one objective: what its parameters say of net, loss and training."""
+    params = system.method.params
+    if "training" not in params:
+        trees = {key: params[key] for key in ("rounds", "leaves", "depth") if key in params}
+        return RunConfig(system.config.data, RankerChoice("lightgbm", {"rounds": 500, **trees}))
+    # The parameters of the loss are those of its form in the method; they do not change what a step costs.
+    training = bind(TrainingConfig, params["training"])
+    return RunConfig(
+        system.config.data,
+        RankerChoice(params["ranker"], params["ranker_params"]),
+        LossChoice(params["loss"]),
+        training,
+    )
+
+
+def _epochs(training: TrainingConfig, epoch: float, sizes: Sizes, step: float) -> tuple[float, float]:
+    """Seconds of the shortest and the longest training; `step` are those of one document."""
+    validation = _SCORING * step * sizes.documents["vali"]
+    patience = training.patience
+    least = min(training.epochs, patience + 1) if patience else training.epochs
+    scoring = _SCORING * step * (sizes.documents["vali"] + sizes.documents["test"])
+    return least * (epoch + validation) + scoring, training.epochs * (epoch + validation) + scoring
+
+
+def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[dict[str, Any], float]:
+    """What the net of a config takes, and seconds a document of a training step."""
+    assert config.ranker is not None and config.training is not None and config.loss is not None
+    settings, length = config.training, sizes.list_length
+    length = min(length, settings.list_size) if settings.list_size else length
+    lists = max(1, min(_LISTS, settings.lists, settings.cells // max(1, length), _PROBE // length or 1))
+    generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
         members = getattr(chosen, "members", 1)  # of a bag, whose members are trained and kept alike
-        net = build(getattr(chosen, "net", chosen), train.n_features)
+        net = build(getattr(chosen, "net", chosen), sizes.features)
+        features = torch.randn(lists, length, sizes.features, generator=generator)
+        labels = torch.randint(0, 5, (lists, length), generator=generator).float()
+        where = torch.ones(lists, length, dtype=torch.bool)
+        loss = losses.loss(config.loss.name, **config.loss.params)
+        kept, seconds = _measured(net, loss, features, labels, where, objectives)
     parameters = members * sum(p.numel() for p in net.parameters())
-    probe = Batches(train.take(np.arange(min(train.n_queries, _PROBE))), **{**shape, "shuffle": False}, resident=False)
-    batch = next(iter(probe), None)
-    if batch is None:
-        return {"parameters": parameters}
-    loss = losses.loss(config.loss.name, **config.loss.params)
-    kept, seconds = 0, 0.0
+    # Lists of one batch are of like length (buckets): a tenth is padding where they are not all the same.
+    cells = round(sizes.queries["train"] * length * 1.1)
+    full = min(settings.cells, settings.lists * min(sizes.longest or 4 * length, settings.list_size or 1 << 60))
+    batches = math.ceil(cells / max(1, min(settings.cells, settings.lists * length)))
+    probed = lists * length
+    facts = {
+        "cells": cells,
+        "batches": batches,
+        "epochs": settings.epochs,
+        "parameters": parameters,
+        # A full batch keeps as much a cell as the probe did; weights, gradients and two moments are four copies.
+        "memory_bytes": int(data + 16 * parameters + kept * full / probed),
+    }
+    return facts, members * seconds / probed
 
-    def weigh(tensor):
+
+def _measured(
+    net: torch.nn.Module,
+    loss: Any,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    where: torch.Tensor,
+    objectives: int,
+) -> tuple[int, float]:
+    """Bytes a step of training keeps for its way back, and its seconds of processor time."""
+    kept, seconds = 0, math.inf
+
+    def weigh(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
         kept += tensor.numel() * tensor.element_size()
         return tensor
 
-    # Features are squashed: raw ones may be so large that an untransformed net overflows, which is slow on some CPUs.
-    labels, features = batch.labels[..., 0], batch.features.nan_to_num().tanh()
-    for _ in range(2):  # the first pass warms up; the second is the one that counts
-        kept, began = 0, time.perf_counter()
+    for _ in range(3):  # the first pass warms up
+        kept, began = 0, time.process_time()
         with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-            values = loss(net(features, batch.where), labels, batch.where)
-            loss.reduce(values, labels, batch.where).backward()
-        seconds = time.perf_counter() - began
-    probed = batch.where.numel()
-    # A full batch keeps as much a cell as the probe did; weights, gradients and two moments are four copies.
-    activations = kept * min(settings.cells, settings.lists * batch.where.shape[1]) / probed
-    return {
-        "cells": cells,
-        "batches": len(whole),
-        "epochs": settings.epochs,
-        "parameters": parameters,
-        "memory_bytes": int(data + 16 * parameters + activations),
-        "seconds": members * seconds / probed * cells * settings.epochs,
+            scores = net(features, where)
+            total = sum(loss.reduce(loss(scores, labels, where), labels, where) for _ in range(objectives))
+            total.backward()  # type: ignore[union-attr]
+        seconds = min(seconds, time.process_time() - began)
+    return kept, seconds
+
+
+def _trees(params: Mapping[str, Any], sizes: Sizes, data: int) -> tuple[dict[str, Any], float]:
+    """What a forest takes, and its seconds: histograms of every feature level by level, and lambdas of every list."""
+    leaves = params.get("leaves") or 2 ** min(params.get("depth") or 6, 16)
+    documents, rounds = sizes.documents["train"], params["rounds"]
+    # The smaller child of a split is counted, the other one subtracted: half of the documents on a level.
+    histograms = documents * sizes.features * (1 + 0.5 * math.log2(max(2, leaves)))
+    lambdas = 10 * documents * min(sizes.list_length, 30)
+    scans = leaves * sizes.features * 255
+    facts = {
+        # A byte a binned value beside the floats, and gradient, hessian and score a document.
+        "memory_bytes": data + documents * (sizes.features + 24),
+        "parameters": rounds * leaves,
     }
+    return facts, rounds * (histograms + lambdas + scans) * _an_operation()
+
+
+@functools.cache
+def _an_operation() -> float:
+    """Seconds of processor time of adding one value to its bin, on this machine."""
+    values = np.random.default_rng(0).integers(0, 255, 200_000)
+    weights = np.ones(len(values))
+    count: Callable[[], Any] = lambda: np.bincount(values, weights, 255)  # noqa: E731
+    count()
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        count()
+        took.append(time.process_time() - began)
+    return min(took) / len(values)

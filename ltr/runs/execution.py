@@ -23,7 +23,7 @@ from ltr.types import Task
 from .config import RunConfig, config_hash, differences, seeds
 from .environment import code, data_hashes, environment, peak_memory, reset_peak_memory
 from .front_pipeline import Clock, home_of, measured, points_of, scored
-from .notes import notes_of, notes_of_scores
+from .notes import notes_of
 from .per_query import per_query, summarise, table_of, write_per_query
 from .record import LOOSE, Record, check, open_run, read_record, write_record
 from .resolving import command, resolve
@@ -181,7 +181,7 @@ def _carry_out(
 
     # A front is tens of rankings: measured where they were scored. Rankers keep the bits they always had.
     clock = Clock(None if system.preferences is None else home_of(device, tensors))
-    documents, values, notes = _score(system, model, task, folder, progress, clock)
+    documents, values = _score(system, model, task, folder, progress, clock)
     started = time.perf_counter()
     measures = _measure(system, task, folder, progress, values, clock)
     measuring = time.perf_counter() - started
@@ -211,22 +211,21 @@ def _carry_out(
         cost=cost,
         selection=selection,
         measures=measures,
-        notes=list(dict.fromkeys([*log.get("notes", []), *notes])),
+        notes=list(log.get("notes", [])),
         artefacts=fingerprints(folder, skip=LOOSE),
     )
 
 
 def _score(
     system: System, model: Any, task: Task, folder: Path, progress: Progress, clock: Clock
-) -> tuple[int, dict[str, Any], list[str]]:
+) -> tuple[int, dict[str, Any]]:
     """Writes the scores of both splits, for every preference where there are any.
 
     Returns:
         (documents scored, split -> measures of every query, where the clock's home is a device: taken before the
-        scores leave it; what is to be said of the scores).
+        scores leave it).
     """
     documents, values, points = 0, {}, system.preferences
-    notes: list[str] = []
     for done, name in enumerate(_SPLITS):
         split = task.split(name)
         progress("score", done, len(_SPLITS), name)
@@ -237,10 +236,9 @@ def _score(
                 values[name] = measured(split, scores, task.objectives, system.config.measures, clock.home)
             scores = scores.cpu().numpy()
         documents += scores.size
-        notes += notes_of_scores("validation" if name == "vali" else name, scores)
         write_scores(folder / "scores" / f"{name}.parquet", split, scores, points)
     progress("score", len(_SPLITS), len(_SPLITS), "")
-    return documents, values, notes
+    return documents, values
 
 
 def _measure(

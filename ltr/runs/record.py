@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr.atomic import fingerprints, read_json, sha256, whole_file
-from ltr.errors import InputError, note
+from ltr.errors import InputError, say_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -272,7 +272,7 @@ def open_run(folder: Path | str, *parts: str) -> Record:
     if not record.done:
         raise InputError(f"the run is not done: {record.status}", file=folder, do=record.reason)
     if found.status == "not checked":
-        note(f"{folder}: {found.reason}; they are not checked")
+        say_once(f"{folder}: {found.reason}; they are not checked")
     return record
 
 

@@ -223,6 +223,7 @@ def _sample(task: Task) -> Task:
 def _price(suite: Suite, variant: Variant, dataset: str, task: Task, sample: Task) -> tuple[float, float]:
     """Seconds and bytes of one run at most; nothing for a run that will be skipped."""
     from ltr.runs.estimate import estimate
+    from ltr.runs.sizes import sizes_of_task
 
     config = resolve(run_config(suite, variant, dataset, task.fold, variant.seeds[0]))
     growth = task.train.n_documents / sample.train.n_documents
@@ -235,7 +236,7 @@ def _price(suite: Suite, variant: Variant, dataset: str, task: Task, sample: Tas
     a_step = max(more - one, 0.0) / max(many - few, 1)
     seconds = growth * (max(one - few * a_step, 0.0) + all_steps * a_step) * _more_models(config, dear.models)
     # Beside its own size, what the process holds anyway is seen in the probe.
-    return seconds, dear.memory + estimate(config, task).memory_bytes
+    return seconds, dear.memory + estimate(config, sizes_of_task(task)).memory_bytes
 
 
 def _more_models(config: RunConfig, probed: int) -> float:

@@ -28,7 +28,7 @@ from ltr.types import Split, Task
 from .generator import OBJECTIVES, draw_lengths, the_world
 from .oracle import Truth
 
-__all__ = ["from_name", "make", "write_letor"]
+__all__ = ["from_name", "make", "options_of", "write_letor"]
 
 _DEFAULTS = {"queries": 600, "objectives": 2, "seed": 0, "features": 136}
 _SHARES = np.array([0.52, 0.32, 0.13, 0.02, 0.01])  # of the grades, blank queries included
@@ -81,6 +81,16 @@ def from_name(text: str) -> Task:
     >>> from_name("synthetic:queries=10,objectives=1").objectives
     ('relevance',)
     """
+    options = options_of(text)
+    return make(options["queries"], options["objectives"], options["seed"], options["features"])
+
+
+def options_of(text: str) -> dict[str, int]:
+    """What the name of a synthetic task asks for, defaults filled in; nothing is generated. Errors as `from_name`.
+
+    >>> options_of("synthetic:queries=10")
+    {'queries': 10, 'objectives': 2, 'seed': 0, 'features': 136}
+    """
     kind, _, rest = text.partition(":")
     if kind != "synthetic":
         raise unknown_name("synthetic task", kind, ("synthetic",))
@@ -94,7 +104,7 @@ def from_name(text: str) -> Task:
         except ValueError:
             expected = "a whole number, as in synthetic:queries=2000,objectives=3"
             raise InputError(f"option {key!r} of the synthetic task", expected=expected, came=value) from None
-    return make(options["queries"], options["objectives"], options["seed"], options["features"])
+    return options
 
 
 def write_letor(

@@ -1,0 +1,116 @@
+"""How large the data of a run are, without reading or generating them: from a store's manifest, a card, or a name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ltr import paths
+from ltr.datasets import load
+from ltr.datasets.cards.card import Card, cards, load_card
+from ltr.datasets.synthetic.task import options_of
+from ltr.errors import InputError
+from ltr.types import Task
+
+__all__ = ["Sizes", "sizes_of", "sizes_of_task"]
+
+_SHARES = {"train": 0.6, "vali": 0.2, "test": 0.2}
+_MEAN_LIST = 104 * math.exp(0.55**2 / 2)  # of the synthetic task, log-normal
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a run would open.
+
+    Attributes:
+        queries, documents: split -> count.
+        features: columns.
+        longest: documents of the longest training list, where it is known.
+        source: how it is known.
+    """
+
+    queries: dict[str, int]
+    documents: dict[str, int]
+    features: int
+    longest: int | None = None
+    source: str = "counted"
+
+    @property
+    def list_length(self) -> int:
+        """Documents of a training list, on average."""
+        return max(1, round(self.documents["train"] / max(1, self.queries["train"])))
+
+
+def sizes_of_task(task: Task) -> Sizes:
+    """Sizes of data that are open."""
+    splits = {name: task.split(name) for name in _SHARES}
+    return Sizes(
+        {name: split.n_queries for name, split in splits.items()},
+        {name: split.n_documents for name, split in splits.items()},
+        task.train.n_features,
+        int(task.train.lengths.max(initial=1)),
+    )
+
+
+def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str] = ()) -> Sizes:
+    """Sizes of a dataset's fold; only files nobody has converted yet are opened.
+
+    Args:
+        data: as `ltr.load` takes it.
+        fold: the first by default.
+        objectives: label columns, for files that must be opened.
+
+    Raises:
+        InputError: no such data or fold, or a card that does not say how large its dataset is.
+    """
+    name = str(data)
+    if name.partition(":")[0] == "synthetic":
+        asked = options_of(name)
+        queries = {split: round(share * asked["queries"]) for split, share in _SHARES.items()}
+        documents = {split: round(count * _MEAN_LIST) for split, count in queries.items()}
+        return Sizes(queries, documents, asked["features"], 900, "as its name says")
+    card = load_card(name) if name in cards() else None
+    stores = [paths.data_root() / name / "store"] if card is not None else []
+    for folder in (Path(name), *stores):
+        if (folder / "manifest.json").is_file():
+            return _of_manifest(json.loads((folder / "manifest.json").read_bytes()), fold, folder)
+    if card is not None and not (paths.data_root() / name / "raw").is_dir():
+        return _of_card(card, fold)
+    return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None))
+
+
+def _of_manifest(manifest: Mapping[str, Any], fold: str | None, folder: Path) -> Sizes:
+    try:
+        folds = manifest["folds"]
+        splits = folds[next(iter(folds)) if fold is None else fold]
+        return Sizes(
+            {name: int(splits[name]["n_queries"]) for name in _SHARES},
+            {name: int(splits[name]["n_documents"]) for name in _SHARES},
+            int(manifest["features"]["count"]),
+            int(splits["train"]["lengths"]["max"]),
+            "of its store",
+        )
+    except (KeyError, TypeError, ValueError, StopIteration):
+        raise InputError(
+            "its manifest does not say how large this fold is", file=folder, came=fold, do="Look: ltr data info"
+        ) from None
+
+
+def _of_card(card: Card, fold: str | None) -> Sizes:
+    name = fold or next((f.name for f in card.folds), "Fold1")
+    queries, documents = {}, {}
+    for split, share in _SHARES.items():
+        own = card.splits.get(f"{name}/{split}")
+        count = own or card.counts
+        if count is None or count.queries is None or count.documents is None:
+            raise InputError(
+                f"the card of {card.name!r} does not say how large {name}/{split} is",
+                do=f"Run: ltr data fetch {card.name}",
+            )
+        queries[split] = count.queries if own else round(share * count.queries)
+        documents[split] = count.documents if own else round(share * count.documents)
+    return Sizes(queries, documents, card.n_features, None, "on its card; the data are not here")
