@@ -566,7 +566,7 @@ def test_a_table_with_several_labels_from_the_command_line(capsys, tmp_path):
 
 
 def test_labels_that_a_transform_makes_are_read_back(capsys, tmp_path):
-    """A column with negative values under minmax: trained, evaluated, scored anew and predicted by the stored transform."""
+    """A column with negative values under minmax: trained, evaluated and scored anew by the stored transform."""
     rng = np.random.default_rng(0)
     lines = ["query,relevance,margin,a,b"]
     for q in range(30):

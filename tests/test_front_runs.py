@@ -601,7 +601,7 @@ def test_train_shows_the_front(capsys, tmp_path, monkeypatch):
     words = ["train", "--data", DATA, "--data.objectives", *NAMES, "--method", "hyperdpo", "--preferences", "2"]
     words += ["--training.epochs", "1", "--method.params.ranker_params.hidden", "[4]", "--out", "r"]
     code, out, _ = told(capsys, *words)
-    assert code == 0 and "vali relevance" in out and "hypervolume" in out and "2 trainings" in out
+    assert code == 0 and "validation relevance" in out and "hypervolume" in out and "2 trainings" in out
     code, out, _ = told(capsys, *words)
     assert "(done before)" in out
     assert read_record("r").config["method"]["params"]["training"]["epochs"] == 1

@@ -100,10 +100,10 @@ def test_choose_and_front_use_no_damaged_file(place, capsys):
     pq.write_table(table.slice(0, len(table) - 1), path)
     code, err = told(capsys, "choose", "method", "--maximise", "quality")
     assert code == 2 and "per_query/test.parquet was changed after the run" in err
-    model = place / "method" / "method" / "model0" / "ranker.json"
-    model.write_text(model.read_text().replace('"relu"', '"tanh"') + " ")
+    model = next((place / "method" / "method" / "model0").glob("*.json"))
+    model.write_text(model.read_text() + " ")
     code, err = told(capsys, "front", "method", "--preferences", "1")
-    assert code == 2 and "method/model0/ranker.json was changed" in err
+    assert code == 2 and f"method/model0/{model.name} was changed" in err
     assert told(capsys, "front", "method")[0] == 0, "its own points stand in the record"
 
 
@@ -151,10 +151,10 @@ def test_a_flipped_byte_anywhere_is_a_message(place, capsys):
     assert messages > 20
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "nonsense", '{"format": 1, "status": 3}', '{"format": 1, "status": "done", "cost": []}', "[" * 9999],
-)
+NO_RECORDS = ["", "[]", "nonsense", '{"format": 1, "status": 3}', '{"format": 1, "status": "done", "cost": []}']
+
+
+@pytest.mark.parametrize("text", [*NO_RECORDS, "[" * 9999])
 def test_a_record_that_is_none_names_its_file(place, text):
     for done in (True, False):
         (place / "run0" / "record.json").write_text(text)

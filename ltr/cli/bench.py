@@ -214,7 +214,7 @@ def _ended(results) -> int:
 
 
 def report(options: Report) -> int:
-    from ltr.bench.pages import report
+    from ltr.bench.pages.report import report
 
     console = None if options.quiet else show.console()
     page = report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
