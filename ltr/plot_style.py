@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = "osD^vP*X"
 INK, SOFT, LINE = "#1b1b1d", "#66666b", "#d9d9de"
 FAINT, PAPER = "#b4b4ba", "#ffffff"  # lines behind the others; what a hollow mark is filled with
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -46,7 +46,7 @@ STYLE = {
 
 @contextmanager
 def canvas(
-    width: float, height: float, rows: int = 1, columns: int = 1, **options
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, np.ndarray]]:
     """A figure that no window and no global state knows of."""
     import matplotlib

@@ -10,25 +10,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError
 
-from .dominance import as_points, nondominated
+from .dominance import Floats, Points, as_points, nondominated
 
 __all__ = ["attained", "attainment_surface", "staircase"]
 
 
-def _seeds(fronts: Sequence) -> list[np.ndarray]:
-    fronts = [np.asarray(as_points(front, what=f"front {i}")) for i, front in enumerate(fronts)]
+def _seeds(given: Sequence[Points]) -> list[Floats]:
+    fronts: list[Floats] = [np.asarray(as_points(front, what=f"front {i}")) for i, front in enumerate(given)]
     if not fronts or any(f.ndim != 2 or f.shape[1] != fronts[0].shape[1] for f in fronts):
         came = [f.shape for f in fronts]
         raise InputError("fronts of the seeds", expected="one or more [point, objective]", came=came)
     return fronts
 
 
-def attained(fronts: Sequence, places) -> np.ndarray:
+def attained(fronts: Sequence[Points], places: Points) -> Floats:
     """Share of the fronts that attain each place, float64 `[place]`, in any number of objectives.
 
     Args:
@@ -39,10 +40,11 @@ def attained(fronts: Sequence, places) -> np.ndarray:
     [1.0, 0.6666666666666666, 0.3333333333333333, 0.0]
     """
     places = np.asarray(as_points(places, what="places"))
-    return np.mean([(front[:, None] >= places).all(-1).any(0) for front in _seeds(fronts)], axis=0)
+    share: Floats = np.mean([(front[:, None] >= places).all(-1).any(0) for front in _seeds(fronts)], axis=0)
+    return share
 
 
-def attainment_surface(fronts: Sequence, share: float = 0.5) -> np.ndarray:
+def attainment_surface(fronts: Sequence[Points], share: float = 0.5) -> Floats:
     """Corners of the surface that at least this share of the fronts attains, `[corner, objective]`, by falling first
     objective; none of them dominates another.
 
@@ -78,10 +80,11 @@ def attainment_surface(fronts: Sequence, share: float = 0.5) -> np.ndarray:
     corners = moocore.eaf(-points, sets, percentiles=[100 * (needed - 0.5) / len(there)])[:, :objectives]
     corners = 0.0 - corners  # not -corners: 0 stays 0.0
     corners = corners[nondominated(corners, duplicates="first")]
-    return corners[np.lexsort(corners.T[::-1])[::-1]]
+    ordered: Floats = corners[np.lexsort(corners.T[::-1])[::-1]]
+    return ordered
 
 
-def staircase(points, low) -> np.ndarray:
+def staircase(points: Points, low: Any) -> Floats:
     """The outline of what two-objective points dominate above `low`, `[vertex, 2]`, from the left to the bottom.
 
     Args:

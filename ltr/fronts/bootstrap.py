@@ -13,14 +13,14 @@ hypervolume is biased (noise widens a front, never narrows it) and wide.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ltr.errors import InputError
 from ltr.metrics.significance import Interval
 
-from .dominance import as_reference, is_tensor
+from .dominance import Floats, as_reference, is_tensor
 from .hypervolume import hypervolumes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _ON_DEVICE = 1 << 26  # weights, or means, of one product on an accelerator, whi
 _THRESHOLDS = [round(2**32 * sum(math.exp(-1) / math.factorial(i) for i in range(k + 1))) for k in range(12)]
 
 
-def poisson_weights(draws: int, queries: int, generator: np.random.Generator) -> np.ndarray:
+def poisson_weights(draws: int, queries: int, generator: np.random.Generator) -> Floats:
     """How often each query occurs in each resample, uint8 `[draw, query]`, Poisson(1) to 2^-32.
 
     >>> weights = poisson_weights(1000, 100, np.random.default_rng(0))
@@ -53,8 +53,15 @@ def poisson_weights(draws: int, queries: int, generator: np.random.Generator) ->
 
 
 def paired_hypervolumes(
-    values, members, reference, draws: int = 1000, seed: int = 0, device=None, *, threads: int | None = None
-) -> np.ndarray:
+    values: Any,
+    members: Any,
+    reference: Any,
+    draws: int = 1000,
+    seed: int = 0,
+    device: Any = None,
+    *,
+    threads: int | None = None,
+) -> Floats:
     """Hypervolume of every system's front under the same resamples of queries, float64 `[draw, ...]`.
 
     A list that is blank for an objective (NaN) has neither value nor weight there. A draw in which an objective has
@@ -106,8 +113,7 @@ def paired_hypervolumes(
         return np.zeros((draws, *batch))
 
     counted = _counted(values, members)
-    weights, totals = _weights(counted, draws, seed)
-    weights, totals = torch.from_numpy(weights).to(device), torch.from_numpy(totals).to(device)
+    weights, totals = (torch.from_numpy(each).to(device) for each in _weights(counted, draws, seed))
     found = np.empty((draws, systems))
     together = max(1, _VALUES // max(1, int(members.sum(1).max()) * queries * objectives))
     for at in range(0, systems, together):
@@ -116,9 +122,9 @@ def paired_hypervolumes(
     return found.reshape(draws, *batch)
 
 
-def _counted(values, members: np.ndarray) -> np.ndarray:
+def _counted(values: Any, members: Floats) -> Floats:
     """Which lists count for which objective, bool `[query, objective]`, the same for every member point."""
-    counted = None
+    counted: Tensor | None = None
     for system, taking_part in zip(values, members, strict=True):
         if not taking_part.any():
             continue
@@ -134,14 +140,15 @@ def _counted(values, members: np.ndarray) -> np.ndarray:
                 f"query {query} is blank (NaN) for objective {objective} in some rows and counted in others",
                 do="All systems and points must be measured on the same labels",
             )
-    counted = counted.cpu().numpy()
-    if not counted.any(0).all():
-        blank = int(np.flatnonzero(~counted.any(0))[0])
+    assert counted is not None  # the caller has seen a member
+    flags: Floats = counted.cpu().numpy()
+    if not flags.any(0).all():
+        blank = int(np.flatnonzero(~flags.any(0))[0])
         raise InputError(f"objective {blank} has no list that counts", expected="one query or more that is not NaN")
-    return counted
+    return flags
 
 
-def _weights(counted: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(counted: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
     """Poisson weights uint8 `[draw, query]` and their sums over the lists that count, float64 `[draw, objective]`."""
     generator = np.random.default_rng(seed)
     weights = poisson_weights(draws, len(counted), generator)
@@ -152,15 +159,20 @@ def _weights(counted: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np
     return weights, totals.astype(np.float64)
 
 
-def _taken(values, members: np.ndarray) -> Tensor:
+def _taken(values: Any, members: Floats) -> Tensor:
     """The member points' values, a copy, `[member, query, objective]`."""
     import torch
 
     index = members.nonzero()
-    return values[index] if is_tensor(values) else torch.from_numpy(np.asarray(values[index], dtype=np.float64))
+    if is_tensor(values):
+        rows: Tensor = values[index]
+        return rows
+    return torch.from_numpy(np.asarray(values[index], dtype=np.float64))
 
 
-def _some_systems(values, members, weights, totals, reference, threads) -> Tensor:
+def _some_systems(
+    values: Any, members: Floats, weights: Tensor, totals: Tensor, reference: Floats, threads: int | None
+) -> Tensor:
     """`[draw, system]`: the points of all draws as one product, then their hypervolumes."""
     import torch
 
@@ -187,7 +199,7 @@ def _some_systems(values, members, weights, totals, reference, threads) -> Tenso
 
 
 def difference_interval(
-    draws_a, draws_b, level: float = 0.95, *, resample_seeds: bool = False, seed: int = 0
+    draws_a: Any, draws_b: Any, level: float = 0.95, *, resample_seeds: bool = False, seed: int = 0
 ) -> Interval:
     """Percentile interval of a's hypervolume less b's, both from the same resamples.
 

@@ -7,7 +7,7 @@ dominates b where a is nowhere worse and somewhere better; equal points do not d
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,17 +16,21 @@ from ltr.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["as_points", "as_reference", "n_outside", "nondominated"]
+__all__ = ["Floats", "Points", "as_points", "as_reference", "n_outside", "nondominated"]
+
+Points: TypeAlias = Any
+"""Array-like or tensor of points; what a function gives back is of the kind it got."""
+Floats: TypeAlias = np.ndarray[Any, Any]
 
 _CELLS = 1 << 24  # comparisons held at once: 16 MB of booleans
 
 
-def is_tensor(values) -> bool:
+def is_tensor(values: object) -> bool:
     """Is it a tensor? Asked without importing torch: numpy callers should not wait for it."""
     return type(values).__module__.split(".")[0] == "torch" or hasattr(values, "is_cuda")
 
 
-def as_points(points, where=None, what: str = "points"):
+def as_points(points: Points, where: Any = None, what: str = "points") -> Any:
     """Points as float64 `[..., point, objective]`, of the kind they came in (array or tensor, on its device).
 
     Args:
@@ -71,14 +75,13 @@ def as_points(points, where=None, what: str = "points"):
     return points
 
 
-def as_reference(reference, objectives: int) -> np.ndarray:
+def as_reference(reference: Any, objectives: int) -> Floats:
     """The reference point as float64 `[objective]`.
 
     >>> as_reference(0, 2).tolist()
     [0.0, 0.0]
     """
-    given = reference.detach().cpu().numpy() if is_tensor(reference) else reference
-    given = np.asarray(given, dtype=np.float64)
+    given: Floats = np.asarray(reference.detach().cpu() if is_tensor(reference) else reference, dtype=np.float64)
     if given.ndim == 0:
         given = np.full(objectives, float(given))
     if given.shape != (objectives,) or not np.isfinite(given).all():
@@ -87,7 +90,7 @@ def as_reference(reference, objectives: int) -> np.ndarray:
     return given
 
 
-def nondominated(points, where=None, *, duplicates: str = "keep"):
+def nondominated(points: Points, where: Any = None, *, duplicates: str = "keep") -> Any:
     """Which points no other point dominates, bool `[..., point]`, an array or a tensor as the points are.
 
     Args:
@@ -114,7 +117,7 @@ def nondominated(points, where=None, *, duplicates: str = "keep"):
     return _pairwise(points, where, duplicates == "first")
 
 
-def _pairwise(points: np.ndarray | Tensor, where, first: bool):
+def _pairwise(points: Any, where: Any, first: bool) -> Any:
     """By comparing all pairs: O(n^2 d), every front of a batch at once."""
     if not is_tensor(points):
         import torch
@@ -130,7 +133,7 @@ def _pairwise(points: np.ndarray | Tensor, where, first: bool):
         there = torch.as_tensor(where, device=points.device).expand(*batch, n).reshape(there.shape)
         flat = torch.where(there[..., None], flat, -torch.inf)  # below all others: it dominates nobody
     earlier = torch.ones(n, n, dtype=torch.bool, device=points.device).triu(1)  # [other, one]
-    kept = []
+    kept: list[Tensor] = []
     step = max(1, _CELLS // max(n * n, 1))
     for part in flat.split(step):
         no_worse = torch.ones(len(part), n, n, dtype=torch.bool, device=points.device)  # [front, other, one]
@@ -143,7 +146,7 @@ def _pairwise(points: np.ndarray | Tensor, where, first: bool):
     return (torch.cat(kept) & there if kept else there).reshape(*batch, n)
 
 
-def n_outside(points, reference):
+def n_outside(points: Points, reference: Any) -> Any:
     """How many points are not better than the reference point in every objective: they add no hypervolume.
 
     Args:

@@ -12,17 +12,18 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError
 
-from .dominance import as_points, as_reference, is_tensor
+from .dominance import Floats, Points, as_points, as_reference, is_tensor
 
 __all__ = ["hypervolume", "hypervolumes"]
 
 
-def hypervolume(points, reference) -> float:
+def hypervolume(points: Points, reference: Any) -> float:
     """Exact hypervolume of one front.
 
     Args:
@@ -45,7 +46,7 @@ def hypervolume(points, reference) -> float:
     return _exact(_above(points, as_reference(reference, points.shape[-1])))
 
 
-def hypervolumes(points, reference, where=None, *, threads: int | None = None):
+def hypervolumes(points: Points, reference: Any, where: Any = None, *, threads: int | None = None) -> Any:
     """Exact hypervolumes of many fronts against one reference point, float64 `[...]`.
 
     Up to three objectives by sweeps over all fronts at once where the points live (`sweeps`); from four by moocore, a
@@ -96,22 +97,23 @@ def hypervolumes(points, reference, where=None, *, threads: int | None = None):
         tensor = above if is_tensor(above) else torch.from_numpy(np.ascontiguousarray(above))
         volumes = SWEEPS[objectives](tensor)
         return volumes.reshape(batch) if is_tensor(above) else volumes.numpy().reshape(batch)
-    volumes = _on_threads(above.detach().cpu().numpy() if is_tensor(above) else above, threads)
-    return above.new_tensor(volumes).reshape(batch) if is_tensor(above) else volumes.reshape(batch)
+    counted = _on_threads(above.detach().cpu().numpy() if is_tensor(above) else above, threads)
+    return above.new_tensor(counted).reshape(batch) if is_tensor(above) else counted.reshape(batch)
 
 
-def _above(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _above(points: Floats, reference: Floats) -> Floats:
     """Height over the reference point; 0 in a coordinate means a box without volume."""
-    above = points - reference
-    return np.maximum(above, 0.0, out=above)
+    above: Floats = points - reference
+    np.maximum(above, 0.0, out=above)
+    return above
 
 
-def _exact(above: np.ndarray) -> float:
+def _exact(above: Floats) -> float:
     """Hypervolume over the origin of one front, `[point, objective]`."""
     return _of_boxes(-above[(above > 0).all(-1)], np.zeros(above.shape[-1]))
 
 
-def _of_boxes(depths: np.ndarray, origin: np.ndarray) -> float:
+def _of_boxes(depths: Floats, origin: Floats) -> float:
     """moocore minimises: points below the origin, turned for all fronts at once, save it half of a short call."""
     import moocore
 
@@ -122,14 +124,15 @@ def _of_boxes(depths: np.ndarray, origin: np.ndarray) -> float:
     return float(moocore.hypervolume(depths, ref=origin))
 
 
-def _on_threads(above: np.ndarray, threads: int | None) -> np.ndarray:
+def _on_threads(above: Floats, threads: int | None) -> Floats:
     threads = min(threads or os.cpu_count() or 1, max(len(above), 1))
-    inside = (above > 0).all(-1)
-    whole = inside.all(-1).tolist()
-    depths, origin = -above, np.zeros(above.shape[-1])
+    inside: Floats = np.asarray((above > 0).all(-1))
+    whole: list[bool] = np.asarray(inside.all(-1)).tolist()
+    depths: Floats = np.negative(above)
+    origin = np.zeros(above.shape[-1])
 
     def work(part: range) -> list[float]:  # moocore lets go of the interpreter while it counts
-        return [_of_boxes(depths[i] if whole[i] else depths[i, inside[i]], origin) for i in part]
+        return [_of_boxes(depths[i] if whole[i] else depths[i][inside[i]], origin) for i in part]
 
     if threads == 1:
         return np.array(work(range(len(above))), dtype=np.float64)

@@ -81,7 +81,7 @@ def _in_parts(sweep: Callable[[Tensor], Tensor], above: Tensor) -> Tensor:
     if not above.numel():
         return above.new_zeros(len(above))
     at_once = max(32, _CACHED // above.shape[1]) if above.device.type == "cpu" else len(above)
-    return torch.cat([sweep(part) for part in above.split(at_once)])
+    return torch.cat([sweep(part) for part in torch.split(above, at_once)])
 
 
 def _steps(falling: Tensor) -> Tensor:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError
 
-from .dominance import as_points, nondominated
+from .dominance import Floats, Points, as_points, nondominated
 
 __all__ = ["Control", "control", "epsilon", "igd_plus", "knee", "r2", "spread", "union_front"]
 
 
-def _front(points, what: str = "points") -> np.ndarray:
-    points = np.asarray(as_points(points, what=what))
-    if points.ndim != 2:
-        raise InputError(what, expected="one front, [point, objective]", came=points.shape)
-    return points
+def _front(points: Points, what: str = "points") -> Floats:
+    front: Floats = np.asarray(as_points(points, what=what))
+    if front.ndim != 2:
+        raise InputError(what, expected="one front, [point, objective]", came=front.shape)
+    return front
 
 
-def union_front(fronts: Sequence) -> np.ndarray:
+def union_front(fronts: Sequence[Points]) -> Floats:
     """The best of all fronts together: what no point of any dominates, each point once, `[point, objective]`.
 
     >>> union_front([[[3, 1], [1, 1]], [[1, 3], [3, 1]]]).tolist()
@@ -36,19 +37,21 @@ def union_front(fronts: Sequence) -> np.ndarray:
     if len({f.shape[1] for f in fronts}) != 1:
         raise InputError("fronts to unite", expected="one or more, with the same objectives", came=len(fronts))
     points = np.concatenate(fronts)
-    return points[nondominated(points, duplicates="first")]
+    best: Floats = points[nondominated(points, duplicates="first")]
+    return best
 
 
-def _gaps(points, union) -> np.ndarray:
+def _gaps(points: Points, union: Points) -> Floats:
     """union - points for every pair, `[union point, point, objective]`."""
     points, union = _front(points), _front(union, "the union front")
     if not len(union) or union.shape[1] != points.shape[1]:
         expected = f"[point, objective={points.shape[1]}], one point or more"
         raise InputError("the union front", expected=expected, came=union.shape)
-    return union[:, None] - points
+    gaps: Floats = union[:, None] - points
+    return gaps
 
 
-def igd_plus(points, union) -> float:
+def igd_plus(points: Points, union: Points) -> float:
     """Mean over the union front's points u of min_a ||max(u - a, 0)||: how far the front stays behind it.
 
     0 if and only if every u is reached; infinite for an empty front. Source: Ishibuchi, Masuda, Tanigaki and Nojima,
@@ -65,7 +68,7 @@ def igd_plus(points, union) -> float:
     return float(np.sqrt((behind**2).sum(-1)).min(1, initial=np.inf).mean())
 
 
-def epsilon(points, union) -> float:
+def epsilon(points: Points, union: Points) -> float:
     """max_u min_a max_k (u_k - a_k): what must be added to every objective until the front covers the union front.
 
     Below 0 where the front is better than all of `union`; infinite for an empty front. Source: Zitzler, Thiele,
@@ -81,7 +84,7 @@ def epsilon(points, union) -> float:
     return float(_gaps(points, union).max(-1).min(1, initial=np.inf).max())
 
 
-def r2(points, ideal, weights) -> float:
+def r2(points: Points, ideal: Any, weights: Any) -> float:
     """Mean over preferences w of min_a max_k w_k (ideal_k - a_k): what the best point for each w costs it.
 
     The sign is kept, so that a point beyond the ideal is still the better for it; infinite for an empty front.
@@ -103,14 +106,14 @@ def r2(points, ideal, weights) -> float:
     return float(costs.min(1, initial=np.inf).mean())
 
 
-def _ideal(ideal, objectives: int) -> np.ndarray:
-    ideal = np.asarray(ideal, dtype=np.float64)
-    if ideal.ndim > 1 or ideal.size not in (1, objectives) or not np.isfinite(ideal).all():
-        raise InputError("the ideal point", expected=f"a finite number, or {objectives} of them", came=ideal.tolist())
-    return ideal
+def _ideal(ideal: Any, objectives: int) -> Floats:
+    point: Floats = np.asarray(ideal, dtype=np.float64)
+    if point.ndim > 1 or point.size not in (1, objectives) or not np.isfinite(point).all():
+        raise InputError("the ideal point", expected=f"a finite number, or {objectives} of them", came=point.tolist())
+    return point
 
 
-def spread(points) -> float:
+def spread(points: Points) -> float:
     """Diagonal of the box around the non-dominated points, sqrt(sum_k (max_k - min_k)^2): how wide the choice is.
 
     0 for one point or none. Alone it says nothing: a worse front can be wider. Source: maximum spread, Zitzler, PhD
@@ -124,7 +127,7 @@ def spread(points) -> float:
     return float(np.linalg.norm(np.ptp(front, axis=0))) if len(front) else 0.0
 
 
-def knee(points) -> int:
+def knee(points: Points) -> int:
     """Index of the point farthest beyond the plane through the ends of the front: giving there costs most elsewhere.
 
     Objectives are scaled to [0, 1] over the non-dominated points; the knee has the largest sum, that is the largest
@@ -163,14 +166,14 @@ class Control:
             need not be low (Mahapatra and Rajan, ICML 2020).
     """
 
-    spearman: np.ndarray
+    spearman: Floats
     regret: float
     worst_regret: float
     switching: float
     nonuniformity: float
 
 
-def control(preferences, points, ideal=1.0) -> Control:
+def control(preferences: Any, points: Points, ideal: Any = 1.0) -> Control:
     """How well the points follow the preferences they were asked for.
 
     Args:
@@ -204,7 +207,7 @@ def control(preferences, points, ideal=1.0) -> Control:
     )
 
 
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+def _spearman(a: Floats, b: Floats) -> float:
     if np.ptp(a) == 0:
         return float("nan")
     if np.ptp(b) == 0:
@@ -213,7 +216,8 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def _ranks(values: Floats) -> Floats:
     """1-based, equal values share the mean of their ranks."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
+    ranks: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks

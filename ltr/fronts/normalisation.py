@@ -12,13 +12,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ltr.errors import InputError, unknown_name
 
-from .dominance import as_points, is_tensor, nondominated
+from .dominance import Floats, Points, as_points, is_tensor, nondominated
 from .hypervolume import hypervolumes
 
 __all__ = [
@@ -61,7 +61,7 @@ class ReferencePoints:
     random: tuple[float, ...]
     base: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         m = len(self.objectives)
         for name in ("measures", "ideal", "nadir", "random", "base"):
             came = getattr(self, name)
@@ -92,12 +92,12 @@ class Payoff(NamedTuple):
         nadir: float64 `[objective]`, worst of each column.
     """
 
-    table: np.ndarray
-    ideal: np.ndarray
-    nadir: np.ndarray
+    table: Floats
+    ideal: Floats
+    nadir: Floats
 
 
-def payoff(values) -> Payoff:
+def payoff(values: Any) -> Payoff:
     """Ideal and nadir from single-objective models, measured on validation.
 
     Args:
@@ -115,7 +115,7 @@ def payoff(values) -> Payoff:
     return Payoff(table, table.max(0), table.min(0))
 
 
-def normalise(points, ideal, nadir):
+def normalise(points: Points, ideal: Any, nadir: Any) -> Any:
     """(points - nadir) / (ideal - nadir), `[..., objective]`: 0 at the nadir, 1 at the ideal; not cut off at either.
 
     Args:
@@ -134,7 +134,7 @@ def normalise(points, ideal, nadir):
     return (np.asarray(points, dtype=np.float64) - nadir) / (ideal - nadir)
 
 
-def reference(kind: str, points: ReferencePoints, partition: int | None = None) -> np.ndarray:
+def reference(kind: str, points: ReferencePoints, partition: int | None = None) -> Floats:
     """A reference point in the task's own measures, float64 `[objective]`.
 
     Args:
@@ -155,19 +155,20 @@ def reference(kind: str, points: ReferencePoints, partition: int | None = None) 
         if partition is None or partition < 1:
             raise InputError("the normalised reference point is -1/H", expected="H, 1 or more", came=partition)
         ideal, nadir = np.asarray(points.ideal, float), np.asarray(points.nadir, float)
-        return nadir - (ideal - nadir) / partition
+        point: Floats = nadir - (ideal - nadir) / partition
+        return point
     return np.asarray(getattr(points, kind), dtype=np.float64)
 
 
 class ThreeHypervolumes(NamedTuple):
     """Above 0 and above the base model in the task's measures; above -1/H in normalised ones. Numbers, or `[...]`."""
 
-    zero: float | np.ndarray
-    base: float | np.ndarray
-    normalised: float | np.ndarray
+    zero: float | Floats
+    base: float | Floats
+    normalised: float | Floats
 
 
-def three_hypervolumes(points, task: ReferencePoints, partition: int, where=None) -> ThreeHypervolumes:
+def three_hypervolumes(points: Points, task: ReferencePoints, partition: int, where: Any = None) -> ThreeHypervolumes:
     """The hypervolume above each reference point of the protocol.
 
     Args:
@@ -185,7 +186,7 @@ def three_hypervolumes(points, task: ReferencePoints, partition: int, where=None
         expected = f"[..., point, objective={len(task.objectives)}]"
         raise InputError(f"points of {task.task}", expected=expected, came=tuple(points.shape))
 
-    def above(kind: str):
+    def above(kind: str) -> Any:
         found = hypervolumes(points, reference(kind, task, partition), where)
         found = found / task.box if kind == "normalised" else found
         return float(found) if found.ndim == 0 else found
@@ -193,7 +194,7 @@ def three_hypervolumes(points, task: ReferencePoints, partition: int, where=None
     return ThreeHypervolumes(above("zero"), above("base"), above("normalised"))
 
 
-def rank_flips(values, tolerance: float = 0.0) -> np.ndarray:
+def rank_flips(values: Any, tolerance: float = 0.0) -> Floats:
     """Pairs of systems whose order depends on the reference point, bool `[system, system]`, symmetric.
 
     Args:
@@ -206,10 +207,11 @@ def rank_flips(values, tolerance: float = 0.0) -> np.ndarray:
     values = np.asarray(as_points(values, what="hypervolumes"))
     gaps = values[:, None] - values[None]
     slack = tolerance * np.maximum(np.abs(values[:, None]), np.abs(values[None]))
-    return (gaps > slack).any(-1) & (gaps < -slack).any(-1)
+    flips: Floats = (gaps > slack).any(-1) & (gaps < -slack).any(-1)
+    return flips
 
 
-def chosen(vali_points) -> np.ndarray:
+def chosen(validation_points: Points) -> Floats:
     """Which points are a system's front: those that nothing dominates on validation, bool `[..., point]`.
 
     The test split then scores this set, dominated there or not. A front chosen on the split that scores it is chosen
@@ -218,4 +220,5 @@ def chosen(vali_points) -> np.ndarray:
     >>> chosen([[0.5, 0.1], [0.4, 0.1], [0.1, 0.5]]).tolist()
     [True, False, True]
     """
-    return nondominated(vali_points)
+    front: Floats = nondominated(validation_points)
+    return front

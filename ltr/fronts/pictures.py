@@ -9,8 +9,8 @@ grey lines behind, because bands of many on one another are no longer anybody's.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ltr.errors import InputError
 from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, canvas
 
 from .attainment import attainment_surface, staircase
-from .dominance import as_points, nondominated
+from .dominance import Floats, as_points, nondominated
 from .indicators import knee
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["cost_picture", "front_picture", "pairs_picture", "parallel_picture", "plane_picture"]
 
-Fronts = Mapping[str, Sequence]
+Fronts = Mapping[str, Sequence[Any]]
 TOGETHER = 4  # systems that share a panel
 MARKS = "xPd1"  # of points that are nobody's front
 
 
-def front_picture(fronts: Fronts, objectives: Sequence[str], **options) -> Figure:
+def front_picture(fronts: Fronts, objectives: Sequence[str], **options: Any) -> Figure:
     """The picture that fits the number of objectives: `plane_picture`, `pairs_picture` or `parallel_picture`.
 
     Args:
@@ -43,9 +43,9 @@ def front_picture(fronts: Fronts, objectives: Sequence[str], **options) -> Figur
     >>> front_picture({"ours": [[[0.4, 0.2], [0.3, 0.3]]]}, ["relevance", "clicks"]).axes[0].get_xlabel()
     'relevance'
     """
-    draw = {1: None, 2: plane_picture, 3: pairs_picture}.get(len(objectives), parallel_picture)
-    if draw is None:
+    if len(objectives) < 2:
         raise InputError("a picture of a front", expected="two or more objectives", came=list(objectives))
+    draw = {2: plane_picture, 3: pairs_picture}.get(len(objectives), parallel_picture)
     return draw(fronts, objectives, **options)
 
 
@@ -68,8 +68,8 @@ def plane_picture(
     """
     systems = _checked(fronts, objectives, 2)
     numbers = _numbers(systems, numbers)
-    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
-    low, high = _limits([*_all(systems), *(p[None] for p in marks.values())])
+    places = _places(marks)
+    low, high = _limits([*_all(systems), *(p[None] for p in places.values())])
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
     columns = 4 if len(panels) in (7, 8) else min(len(panels), 3)  # hardly an empty place below
     rows = -(-len(panels) // columns)
@@ -83,7 +83,7 @@ def plane_picture(
                 ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
             for name in named:
                 _front(ax, systems[name], low, numbers[name], name)
-            _marks(ax, marks)
+            _marks(ax, places)
             _frame(ax, low, high)
             if len(panels) > 1:
                 ax.set_title(named[0], fontsize=9)
@@ -95,7 +95,7 @@ def plane_picture(
             ax.set_ylabel(objectives[1])
         seeds = max(len(s) for s in systems.values())
         bands = f"line: what half of the {seeds} seeds attain; band: from what every seed to what any attains"
-        _foot(figure, axes[0, 0], [*(systems if len(panels) == 1 else ()), *marks], bands if seeds > 1 else "")
+        _foot(figure, axes[0, 0], [*(systems if len(panels) == 1 else ()), *places], bands if seeds > 1 else "")
         _title(figure, title)
     return figure
 
@@ -118,8 +118,8 @@ def pairs_picture(
     """
     systems = _checked(fronts, objectives, None)
     numbers = _numbers(systems, numbers)
-    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
-    low, high = _limits([*_all(systems), *(p[None] for p in marks.values())])
+    places = _places(marks)
+    low, high = _limits([*_all(systems), *(p[None] for p in places.values())])
     pairs = list(itertools.combinations(range(len(objectives)), 2))
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
     rows = len(panels)
@@ -133,7 +133,7 @@ def pairs_picture(
                     ax.plot(*_median(flat[other], corner).T, color=FAINT, linewidth=0.7, zorder=1)
                 for name in named:
                     _front(ax, flat[name], corner, numbers[name], name, band=False)
-                _marks(ax, {m: p[list(pair)] for m, p in marks.items()})
+                _marks(ax, {m: p[list(pair)] for m, p in places.items()})
                 _frame(ax, corner, high[list(pair)])
                 if row == rows - 1:
                     ax.set_xlabel(objectives[pair[0]])
@@ -143,7 +143,7 @@ def pairs_picture(
         seeds = max(len(s) for s in systems.values())
         several = f", what half of the {seeds} seeds attain" if seeds > 1 else ""
         note = f"points: every seed; line: outline of the points in this plane{several}"
-        _foot(figure, axes[0, 0], [*(systems if rows == 1 else ()), *marks], note)
+        _foot(figure, axes[0, 0], [*(systems if rows == 1 else ()), *places], note)
         _title(figure, title)
     return figure
 
@@ -168,14 +168,15 @@ def parallel_picture(
     systems = _checked(fronts, objectives, None)
     numbers = _numbers(systems, numbers)
     points = {name: _pooled(seeds) for name, seeds in systems.items()}
-    marks = {name: np.asarray(p, dtype=np.float64) for name, p in (marks or {}).items()}
-    every = np.concatenate([*points.values(), *(p[None] for p in marks.values())])
+    places = _places(marks)
+    every = np.concatenate([*points.values(), *(p[None] for p in places.values())])
     low, high = every.min(0), every.max(0)
     best = np.concatenate(list(points.values())).max(0)
-    places = np.arange(len(objectives))
+    axis = np.arange(len(objectives))
 
-    def scaled(values):
-        return (values - low) / np.where(high > low, high - low, 1.0)
+    def scaled(values: Floats) -> Floats:
+        shares: Floats = (values - low) / np.where(high > low, high - low, 1.0)
+        return shares
 
     columns = 1 if len(systems) == 1 else 2
     rows = -(-len(systems) // columns)
@@ -185,42 +186,42 @@ def parallel_picture(
                 ax.set_visible(False)
                 continue
             colour, lines = PALETTE[numbers[name] % len(PALETTE)], scaled(points[name])
-            for x in places:
+            for x in axis:
                 ax.plot([x, x], [0, 1], color=LINE, linewidth=0.8, zorder=0)  # its ends are written at its ends
                 ax.annotate(f"{high[x]:.3g}", (x, 1), (0, 3), textcoords="offset points", **_END, va="bottom")
                 ax.annotate(f"{low[x]:.3g}", (x, 0), (0, -3), textcoords="offset points", **_END, va="top")
-            ax.plot(places, scaled(best), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+            ax.plot(axis, scaled(best), color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
             if len(lines):
                 alpha = float(np.clip(12 / len(lines), 0.12, 0.8))
-                ax.plot(places, lines.T, color=colour, linewidth=0.8, alpha=alpha, zorder=2)
+                ax.plot(axis, lines.T, color=colour, linewidth=0.8, alpha=alpha, zorder=2)
                 chosen = lines[knee(points[name])]
                 marker = _marker(numbers[name])
-                ax.plot(places, chosen, color=INK, linewidth=2.6, zorder=3, solid_capstyle="round")
-                ax.plot(places, chosen, color=colour, linewidth=1.6, marker=marker, markersize=5, zorder=4)
-            for mark, shape in zip(marks, itertools.cycle(MARKS)):
-                ax.plot(places, scaled(marks[mark]), shape, color=INK, markersize=5, linestyle="none", label=mark)
+                ax.plot(axis, chosen, color=INK, linewidth=2.6, zorder=3, solid_capstyle="round")
+                ax.plot(axis, chosen, color=colour, linewidth=1.6, marker=marker, markersize=5, zorder=4)
+            for mark, shape in zip(places, itertools.cycle(MARKS)):
+                ax.plot(axis, scaled(places[mark]), shape, color=INK, markersize=5, linestyle="none", label=mark)
             seeds = f" of {len(systems[name])} seeds" if len(systems[name]) > 1 else ""
             ax.set_title(f"{name}: {len(lines)} points{seeds}\n", fontsize=9)
             ax.set_xlim(-0.25, len(objectives) - 0.75)
             ax.set_ylim(-0.14, 1.02)
             ax.set_yticks([])
-            ax.set_xticks(places, objectives, fontsize=8)
+            ax.set_xticks(axis, objectives, fontsize=8)
             ax.tick_params(axis="x", length=0, labelcolor=INK)
             for side in ("left", "bottom"):
                 ax.spines[side].set_visible(False)
         note = "thick: the knee; dashed: the best of any system, objective by objective"
-        _foot(figure, axes[0, 0], list(marks), note)
+        _foot(figure, axes[0, 0], list(places), note)
         _title(figure, title)
     return figure
 
 
-_END = {"ha": "center", "fontsize": 7, "color": SOFT}
+_END: dict[str, Any] = {"ha": "center", "fontsize": 7, "color": SOFT}
 
 
 def cost_picture(
     systems: Sequence[str],
-    seconds,
-    hypervolumes,
+    seconds: Any,
+    hypervolumes: Sequence[Any],
     *,
     title: str = "",
     label: str = "hypervolume",
@@ -252,8 +253,8 @@ def cost_picture(
         from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
         ax = axes[0, 0]
-        cheap = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
-        cheap = cheap[np.argsort(seconds[cheap])]
+        best = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
+        cheap: list[int] = best[np.argsort(seconds[best])].tolist()
         stairs = [*seconds[cheap], seconds.max()], [*means[cheap], means[cheap[-1]]]
         ax.step(*stairs, where="post", color=SOFT, linewidth=1, zorder=0)
         shown = {*(systems if named is None else named), *(systems[i] for i in cheap)}
@@ -297,7 +298,7 @@ def cost_picture(
 # -- what the pictures share -----------------------------------------------------------------------------------------
 
 
-def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) -> dict[str, list[np.ndarray]]:
+def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) -> dict[str, list[Floats]]:
     if expected is not None and len(objectives) != expected:
         raise InputError("objectives of the picture", expected=str(expected), came=list(objectives))
     if not fronts:
@@ -316,7 +317,12 @@ def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) ->
     return found
 
 
-def _numbers(systems, numbers: Mapping[str, int] | None) -> dict[str, int]:
+def _places(marks: Mapping[str, Sequence[float]] | None) -> dict[str, Floats]:
+    """Single points by name, as arrays."""
+    return {name: np.asarray(point, dtype=np.float64) for name, point in (marks or {}).items()}
+
+
+def _numbers(systems: Iterable[str], numbers: Mapping[str, int] | None) -> dict[str, int]:
     return {name: (numbers or {}).get(name, i) for i, name in enumerate(systems)}
 
 
@@ -325,28 +331,28 @@ def _marker(number: int) -> str:
     return MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
 
 
-def _all(systems: Mapping[str, list[np.ndarray]]) -> list[np.ndarray]:
+def _all(systems: Mapping[str, list[Floats]]) -> list[Floats]:
     return [seed for seeds in systems.values() for seed in seeds]
 
 
-def _pooled(seeds: list[np.ndarray]) -> np.ndarray:
+def _pooled(seeds: list[Floats]) -> Floats:
     """Non-dominated points of each seed, all seeds together."""
     return np.concatenate([seed[nondominated(seed)] for seed in seeds])
 
 
-def _limits(points: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _limits(sets: list[Floats]) -> tuple[Floats, Floats]:
     """Ends of the axes: room of 7 % around all points."""
-    points = np.concatenate(points)
+    points = np.concatenate(sets)
     low, high = points.min(0), points.max(0)
     room = 0.07 * np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
     return low - room, high + room
 
 
-def _median(seeds: list[np.ndarray], low: np.ndarray) -> np.ndarray:
+def _median(seeds: list[Floats], low: Floats) -> Floats:
     return staircase(attainment_surface(seeds, 0.5), low)
 
 
-def _front(ax: Axes, seeds: list[np.ndarray], low: np.ndarray, number: int, name: str, band: bool = True) -> None:
+def _front(ax: Axes, seeds: list[Floats], low: Floats, number: int, name: str, band: bool = True) -> None:
     """Points of all seeds, the median staircase, and the band between what every seed and any seed attains."""
     colour, marker = PALETTE[number % len(PALETTE)], _marker(number)
     if band and len(seeds) > 1:
@@ -369,12 +375,12 @@ def _front(ax: Axes, seeds: list[np.ndarray], low: np.ndarray, number: int, name
     ax.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)  # for the legend
 
 
-def _marks(ax: Axes, marks: Mapping[str, np.ndarray]) -> None:
+def _marks(ax: Axes, marks: Mapping[str, Floats]) -> None:
     for (name, place), shape in zip(marks.items(), itertools.cycle(MARKS)):
         ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
 
 
-def _frame(ax: Axes, low: np.ndarray, high: np.ndarray) -> None:
+def _frame(ax: Axes, low: Floats, high: Floats) -> None:
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     ax.locator_params(nbins=5)
@@ -399,4 +405,4 @@ def _foot(figure: Figure, ax: Axes, names: Sequence[str], note: str) -> None:
         room += 0.12 + 0.18 * -(-len(names) // columns)
     figure.text(0.995, 0.003, note, ha="right", va="bottom", fontsize=7, color=SOFT)
     share = room / figure.get_figheight()
-    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    figure.set_layout_engine("constrained", rect=(0, share, 1, 1 - share))
