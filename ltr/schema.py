@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from .atomic import whole_file
-from .errors import InputError, near_miss
+from .errors import InputError, near_miss, renamed
 
 __all__ = ["bind", "override", "parse_value", "read_toml", "to_dict", "write_toml"]
 
@@ -59,6 +59,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
         return mapping
     if not isinstance(mapping, Mapping):
         raise InputError(f"{where or 'the file'} is not a table", file=file, expected=_describe(cls), came=mapping)
+    mapping = _renamed(cls, mapping)
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = [key for key in mapping if key not in fields]
@@ -80,6 +81,14 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
             raise
         what = f"[{where}] {e.what}" if where else e.what
         raise InputError(what, file=file, line=e.line, expected=e.expected, came=e.came, do=e.do) from None
+
+
+def _renamed(cls: type, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The table with former keys under their names of today; the class lists them in `RENAMED`, old name -> new."""
+    former = {old: new for old, new in getattr(cls, "RENAMED", {}).items() if old in mapping and new not in mapping}
+    for old, new in former.items():
+        renamed("key", old, new)
+    return {former.get(key, key): value for key, value in mapping.items()}
 
 
 def _value(kind: Any, value: Any, file, path: str) -> Any:

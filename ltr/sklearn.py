@@ -1,7 +1,9 @@
-"""The face for people who have arrays: scikit-learn's verbs over the rankers and losses of the catalogue."""
+"""The face for people who have arrays or data frames: scikit-learn's verbs over the rankers and losses of the
+catalogue."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -10,33 +12,38 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .errors import InputError, unknown_name
-from .methods.single import train
-from .rankers.config import HEADLINE, TrainingConfig
-from .schema import bind
-from .types import Split
+from ltr.errors import InputError, unknown_name
+from ltr.losses import loss as make_loss
+from ltr.metrics import evaluate, mean
+from ltr.rankers import HEADLINE, RANKERS, TrainingConfig, make_ranker
+from ltr.schema import bind
+from ltr.types import Split
 
 __all__ = ["RankingEstimator"]
 
-_OWN = ("ranker", "loss", "seed", "select")
+_OWN = ("ranker", "loss", "seed", "select", "single_list")
 _TRAINING = tuple(f.name for f in fields(TrainingConfig))
+_QUERY = ("qid", "query_id")  # columns of a data frame that say the query, and are no features
+_SAID: set[str] = set()
 
 
 class RankingEstimator(BaseEstimator):
-    """Ranks documents from arrays.
+    """Ranks documents from arrays or data frames.
 
     Parameters:
         ranker: name in the catalogue of rankers.
         loss: name in the catalogue of losses, or None for rankers that bring their own objective (they ignore it).
         seed: everything random follows from it.
         select: measure that picks the epoch or iteration, when `fit` gets an `eval_set`.
-        **params: parameters of the ranker (`hidden=(64,)`, `n_estimators=200`), of the training loop (`epochs=20`,
+        single_list: rows that come with neither `group` nor `qid` are one list; otherwise that is an error.
+        **params: parameters of the ranker (`hidden=(64,)`, `rounds=200`), of the training loop (`epochs=20`,
             `learning_rate=1e-3`) and, as `loss_params={...}`, of the loss. What is not given keeps its default.
 
     Attributes:
-        ranker_: the fitted ranker of the suite; `ranker_.save(folder)` keeps it.
-        log_: what its training left to tell.
+        ranker_: the fitted ranker of the suite; `ranker_.save(folder)` keeps it, `ranker_.notes` is what it has to say.
+        log_: what its training left to tell: seconds, selection, history and speeds.
         n_features_in_: columns of `X`.
+        feature_names_in_: their names, where `X` was a data frame with names.
 
     Example:
         >>> import numpy as np
@@ -48,12 +55,19 @@ class RankingEstimator(BaseEstimator):
     """
 
     def __init__(
-        self, ranker: str = "mlp", loss: str | None = "listnet", seed: int = 0, select: str = HEADLINE, **params
+        self,
+        ranker: str = "mlp",
+        loss: str | None = "listnet",
+        seed: int = 0,
+        select: str = HEADLINE,
+        single_list: bool = False,
+        **params,
     ):
         self.ranker = ranker
         self.loss = loss
         self.seed = seed
         self.select = select
+        self.single_list = single_list
         self._params = dict(params)
 
     # scikit-learn reads parameters from the signature; those of the catalogues are known by name only.
@@ -79,80 +93,112 @@ class RankingEstimator(BaseEstimator):
         qid: Sequence | None = None,
         eval_set: tuple | None = None,
         accelerator: str = "auto",
+        single_list: bool | None = None,
+        groups: Sequence | None = None,
     ) -> RankingEstimator:
         """Trains on lists.
 
         Args:
-            X: `[documents, feature]`; NaN is allowed where the ranker allows it.
+            X: `[documents, feature]`, an array or a data frame; NaN and missing values are allowed where the ranker
+                allows them. Columns of a data frame go by their names, and one called qid says the query.
             y: `[documents]` grades, 0 and up.
-            group: documents of each query, in the order of the rows, summing to `len(X)`; one list when None.
+            group: documents of each query, in the order of the rows, summing to `len(X)`.
             qid: `[documents]` query of each row, in any order, instead of `group`.
             eval_set: `(X, y, group)` that picks the epoch or iteration; without it the last one is kept. `group` is a
-                `qid` there when `qid` is one here.
+                `qid` there when `qid` is one here, and left out when a column says it.
             accelerator: "auto", "cpu", "gpu" or "mps".
+            single_list: in place of the parameter of that name.
+            groups: is refused; the name other libraries have for `qid`.
 
         Raises:
-            InputError: shapes that do not fit, negative grades, unknown names or parameters.
+            InputError: shapes or types that do not fit, missing ids, rows without a query, negative grades, unknown
+                names or parameters.
         """
-        lists, _ = _split(X, y, group, qid, "train")
+        single = self.single_list if single_list is None else single_list
+        X = _frame(X)
+        lists, _ = _lists(X, y, group, qid, "train", groups=groups, single=single)
+        named = bool(_names(X))
+        known = lists.feature_names if named else None
         vali = None
         if eval_set is not None:
-            if len(eval_set) != 3:
-                raise InputError("eval_set is a triple", expected="(X, y, group)", came=f"{len(eval_set)} items")
-            Xv, yv, gv = eval_set
-            vali, _ = _split(Xv, yv, *((None, gv) if qid is not None else (gv, None)), "vali")
+            if not isinstance(eval_set, tuple | list) or len(eval_set) not in (2, 3):
+                came = f"{len(eval_set)} items" if hasattr(eval_set, "__len__") else type(eval_set).__name__
+                raise InputError("eval_set is a triple", expected="(X, y, group)", came=came)
+            Xv, yv, *by = eval_set
+            Xv = _frame(Xv)
+            own = {"qid": by[0]} if by and qid is not None else {"group": by[0]} if by else {}
+            vali, _ = _lists(Xv, yv, own.get("group"), own.get("qid"), "vali", known=known, single=single)
         params, training, loss_params = self._sorted_params()
-        self.ranker_, self.log_ = train(
-            lists,
-            vali,
-            ranker=self.ranker,
-            ranker_params=params,
-            loss=self._loss(),
-            loss_params=loss_params,
-            training=training,
-            select=self.select,
-            seed=self.seed,
-            accelerator=accelerator,
-        )
+        needs = RANKERS[self.ranker].claims["needs_loss"]
+        bound = make_loss(self.loss, **loss_params) if needs and self.loss is not None else None
+        settings = {} if training is None else {"training": training}
+        ranker = make_ranker(self.ranker, loss=bound, seed=self.seed, **settings, **params)
+        self.ranker_ = ranker.fit(lists, vali, select=self.select, accelerator=accelerator)
+        best = dict(ranker.best)
+        keys = ("seconds", "documents_per_second", "step_seconds")
+        self.log_ = {
+            **{key: ranker.cost.get(key) for key in keys},
+            "selection": {"value": best.pop("vali", None), **best},
+            "history": list(ranker.history),
+        }
         self.n_features_in_ = lists.n_features
+        if named:
+            self.feature_names_in_ = np.array(lists.feature_names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        for note in ranker.notes:
+            _say(note)
         return self
 
-    def predict(self, X, group: Sequence[int] | None = None, *, qid: Sequence | None = None) -> np.ndarray:
+    def predict(
+        self, X, group: Sequence[int] | None = None, *, qid: Sequence | None = None, single_list: bool | None = None
+    ) -> np.ndarray:
         """Scores in the order of the rows, higher is better.
 
         Args:
-            X: `[documents, feature]` as in `fit`.
-            group, qid: lists, as in `fit`; they matter to rankers that look at a whole list.
+            X: `[documents, feature]` as in `fit`; a data frame may have its columns in another order.
+            group, qid, single_list: lists, as in `fit`. A ranker that scores each document by itself needs none.
 
         Returns:
             float32 `[documents]`.
         """
         check_is_fitted(self, "ranker_")
-        lists, order = _split(X, None, group, qid, "X")
+        alone = RANKERS[self.ranker_.name].claims["independent"]
+        single = alone or (self.single_list if single_list is None else single_list)
+        lists, order = _lists(_frame(X), None, group, qid, "X", known=self._known(), single=single)
         scores = np.empty(lists.n_documents, np.float32)
         scores[order] = self.ranker_.score(lists)
         return scores
 
     def score(
-        self, X, y, group: Sequence[int] | None = None, *, qid: Sequence | None = None, measure: str | None = None
+        self,
+        X,
+        y,
+        group: Sequence[int] | None = None,
+        *,
+        qid: Sequence | None = None,
+        measure: str | None = None,
+        single_list: bool | None = None,
     ) -> float:
-        """Mean of a measure (the selection measure by default) of the predictions for `X`."""
-        from .metrics import evaluate, mean
+        """Mean of a measure (the selection measure by default) of the predictions for `X`.
 
+        scikit-learn's searches hand no `qid` over to this method: there the rows of a fold count as one list, which is
+        said, unless `X` is a data frame with a column qid.
+        """
         check_is_fitted(self, "ranker_")
-        lists, _ = _split(X, y, group, qid, "X")
+        X = _frame(X)
+        given = group is not None or qid is not None or bool(set(_QUERY) & set(_names(X)))
+        if not given and not (self.single_list if single_list is None else single_list):
+            _say("score: all rows count as one list, because no query came with them; give X a column qid")
+        lists, _ = _lists(X, y, group, qid, "X", known=self._known(), single=True)
         values = evaluate([measure or self.select], self.ranker_.score(lists), lists.label(), lists.offsets)
         return float(mean(next(iter(values.values()))))
 
-    def _loss(self) -> str | None:
-        from .methods.loss_config import takes_loss
-
-        return self.loss if takes_loss(self.ranker) else None
+    def _known(self) -> tuple[str, ...] | None:
+        return tuple(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
 
     def _sorted_params(self) -> tuple[dict, TrainingConfig | None, dict]:
         """Parameters of the ranker, of the training loop and of the loss, each with whom it belongs to."""
-        from .rankers import RANKERS
-
         claims = RANKERS[self.ranker].claims
         own = [f.name for f in fields(claims["config"])]
         loop = _TRAINING if claims.get("training") else ()
@@ -165,31 +211,191 @@ class RankingEstimator(BaseEstimator):
         return pick(own), training, self._params.get("loss_params") or {}
 
 
-def _split(X, y, group, qid, name: str) -> tuple[Split, np.ndarray]:
-    """The rows as lists, and the row each document came from."""
-    X = np.asarray(X)
-    if X.ndim != 2 or len(X) == 0:
-        raise InputError(f"{name}: X must be a matrix with rows", expected="[documents, feature]", came=X.shape)
-    if y is not None:
-        y = np.asarray(y, dtype=np.float32)
-        if y.shape != (len(X),):
-            raise InputError(f"{name}: one label a row", expected=f"[documents={len(X)}]", came=y.shape)
-        if (y < 0).any():
+def _say(note: str) -> None:
+    """Once a process, on stderr where nobody has set the logger "ltr" up."""
+    if note not in _SAID:
+        _SAID.add(note)
+        logging.getLogger("ltr").warning("ltr: %s", note)
+
+
+# ------------------------------------------------------------------------------------------- rows that become lists
+
+
+def _lists(
+    X, y, group, qid, role: str, *, groups=None, known: tuple[str, ...] | None = None, single: bool = False
+) -> tuple[Split, np.ndarray]:
+    """The rows as lists, and the row each document came from.
+
+    Args:
+        known: names of the columns, of a model that was fitted on a data frame.
+        single: rows without a query are one list.
+    """
+    if groups is not None:
+        raise InputError(f"{role}: there is no argument groups", do="Did you mean qid, the query of each row?")
+    matrix, names, column = _features(X, role, known)
+    rows = len(matrix)
+    y = None if y is None else _grades(y, rows, role)
+    if group is not None and qid is not None:
+        raise InputError(f"{role}: group and qid say the same thing twice", expected="one of them")
+    if group is None and qid is None and column is None:
+        if not single:
             raise InputError(
-                f"{name}: grades are 0 and up", came=float(y.min()), do="Leave out unjudged rows, or give them grade 0"
+                f"{role}: no query came with the rows, so nobody knows which documents are ranked together",
+                do="Give group (documents of each query), qid (query of each row, also as a column of X), or set "
+                "single_list=True",
             )
-    order = np.arange(len(X))
-    if qid is not None:
-        if group is not None:
-            raise InputError(f"{name}: group and qid say the same thing twice", expected="one of them")
-        qid = np.asarray(qid)
-        if qid.shape != (len(X),):
-            raise InputError(f"{name}: one query a row", expected=f"[documents={len(X)}]", came=qid.shape)
+        group = [rows]
+    order, ids = np.arange(rows), None
+    if group is None:
+        which, ids = _queries(column if qid is None else qid, rows, role)
+        if qid is not None and column is not None and not np.array_equal(_queries(column, rows, role)[0], which):
+            raise InputError(f"{role}: qid and the column of X that says the query disagree")
         # Queries in the order of their first row: the order of lists decides batches, so it must be the user's own.
-        _, first, which = np.unique(qid, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
-        order = np.argsort(rank[which], kind="stable")
-        group = np.bincount(rank[which])
-        X, y = X[order], None if y is None else y[order]
-    return replace(Split.from_arrays(X, y, group, name=name), row=order), order
+        order, group = np.argsort(which, kind="stable"), np.bincount(which)
+    else:
+        group = _sizes(group, rows, role)
+        if column is not None:
+            runs = np.flatnonzero(np.diff(_queries(column, rows, role)[0], prepend=-1))
+            if not np.array_equal(np.diff(runs, append=rows), group[group > 0]):
+                raise InputError(f"{role}: group and the column of X that says the query disagree")
+    split = Split.from_arrays(matrix[order], None if y is None else y[order], group, name=role)
+    split = replace(split, row=order, feature_names=names or split.feature_names)
+    return split if ids is None else replace(split, query_ids=np.array([_text(i) for i in ids])), order
+
+
+def _frame(X):
+    """Tables of other libraries (polars, Arrow) as a pandas data frame; what is none stays as it is."""
+    return X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X
+
+
+def _names(X) -> list[Any]:
+    """Names of the columns of a data frame, where all are text; none otherwise."""
+    columns = list(getattr(X, "columns", ()))
+    return columns if hasattr(X, "iloc") and all(isinstance(name, str) for name in columns) else []
+
+
+def _features(X, role: str, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...], Any]:
+    """float32 `[documents, feature]`, the names of its columns (empty: they have none), and the column of queries."""
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise InputError(f"{role}: X is a sparse matrix", expected="a dense one", do="Pass X.toarray()")
+    if not hasattr(X, "iloc"):
+        matrix = _numbers(X, f"{role}: X")
+        if matrix.ndim != 2 or len(matrix) == 0:
+            raise InputError(
+                f"{role}: X must be a matrix with rows", expected="[documents, feature]", came=matrix.shape
+            )
+        return matrix, known or (), None
+    if getattr(X, "ndim", 2) != 2 or len(X) == 0:
+        raise InputError(f"{role}: X must be a matrix with rows", expected="[documents, feature]", came=X.shape)
+    names, column = _names(X), None
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{role}: two columns of X have one name", came=twice)
+    query = next((name for name in _QUERY if name in names and name not in (known or ())), None)
+    if query is not None:
+        column = X[query]
+        names.remove(query)
+    if known is not None and names:
+        missing, extra = [n for n in known if n not in names], [n for n in names if n not in known]
+        if missing or extra:
+            said = [f"{what} {', '.join(map(repr, n))}" for what, n in (("without", missing), ("with", extra)) if n]
+            raise InputError(
+                f"{role}: other columns than the model was fitted on, {' and '.join(said)}",
+                do="Give it the columns of the training, in any order",
+            )
+        names = list(known)
+    each = [X[name] for name in names] if names else [X.iloc[:, j] for j in range(X.shape[1])]
+    labels = names or range(X.shape[1])
+    columns = [_numbers(value, f"{role}: column {name!r} of X") for name, value in zip(labels, each, strict=True)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(X), 0), np.float32), tuple(names), column
+
+
+def _numbers(values, what: str) -> np.ndarray:
+    """As float32, missing values as NaN.
+
+    Raises:
+        InputError: text, dates, complex numbers, ragged rows, or a number that float32 cannot hold.
+    """
+    expected = "numbers (a missing one as NaN)"
+    try:
+        if hasattr(values, "iloc"):  # a series, whose own missing value may be pandas.NA
+            if getattr(values.dtype, "kind", "O") not in "biufO":
+                raise InputError(f"{what} holds no numbers", expected=expected, came=str(values.dtype))
+            kind = object if getattr(values.dtype, "kind", "O") == "O" else np.float64
+            values = values.to_numpy(dtype=kind, na_value=np.nan)
+        array = np.asarray(values)
+        if array.dtype == object:
+            text = next((v for v in array.ravel() if isinstance(v, str | bytes)), None)
+            if text is not None:
+                raise InputError(f"{what} holds text", expected=expected, came=text)
+            array = np.where(np.frompyfunc(_missing, 1, 1)(array).astype(bool), np.nan, array).astype(np.float64)
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"{what} holds no numbers", expected=expected, came=str(array.dtype))
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} cannot be read as numbers: {error}", expected=expected) from None
+    with np.errstate(over="ignore"):
+        small = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype.itemsize > 4 and np.isinf(small).sum() != np.isinf(array).sum():
+        raise InputError(f"{what} holds a number that float32 cannot hold", expected="at most 3.4e38")
+    return small
+
+
+def _text(query: Any) -> str:
+    """An id as text: 101.0, which a column with missing values makes of 101, is 101."""
+    return str(int(query)) if isinstance(query, float) and query == int(query) else str(query)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
+
+
+def _grades(y, rows: int, role: str) -> np.ndarray:
+    y = _numbers(y if getattr(y, "ndim", 1) == 1 else np.asarray(y), f"{role}: y")
+    if y.shape != (rows,):
+        raise InputError(f"{role}: one label a row", expected=f"[documents={rows}]", came=y.shape)
+    if not np.isfinite(y).all():
+        row = int(np.argmin(np.isfinite(y)))
+        raise InputError(f"{role}: labels must be finite", came=f"{y[row]} in row {row}", do="Leave out unjudged rows")
+    if (y < 0).any():
+        raise InputError(
+            f"{role}: grades are 0 and up", came=float(y.min()), do="Leave out unjudged rows, or give them grade 0"
+        )
+    return y
+
+
+def _sizes(group, rows: int, role: str) -> np.ndarray:
+    sizes = np.asarray(_numbers(group, f"{role}: group"), dtype=np.float64)
+    if sizes.ndim != 1 or (sizes != np.round(sizes)).any() or (sizes < 0).any() or sizes.sum() != rows:
+        hint = "Did you mean qid, the query of each row?" if sizes.shape == (rows,) else ""
+        expected, came = f"sizes that sum to {rows}", float(sizes.sum()) if sizes.ndim == 1 else sizes.shape
+        raise InputError(f"{role}: group sizes do not cover the rows", expected=expected, came=came, do=hint)
+    return sizes.astype(np.int64)
+
+
+def _queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
+    """The number of each row's query, in the order of their first rows, and the ids of these queries."""
+    # A list keeps the types of its ids: numpy would make text of a number beside a text.
+    ids = np.asarray(qid) if hasattr(qid, "dtype") else np.array(list(qid), dtype=object)
+    if ids.shape != (rows,):
+        raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=ids.shape)
+    if ids.dtype.kind in "fcO":
+        missing = np.frompyfunc(_missing, 1, 1)(ids).astype(bool)
+        if missing.any():
+            row = int(np.argmax(missing))
+            raise InputError(
+                f"{role}: a row without a query id", came=f"{ids[row]} in row {row}", do="Leave such rows out"
+            )
+    if ids.dtype == object and len({isinstance(i, str) for i in ids}) > 1:
+        raise InputError(f"{role}: query ids are text and numbers", expected="one kind")
+    if ids.dtype == object:
+        number: dict[Any, int] = {}
+        try:
+            return np.array([number.setdefault(i, len(number)) for i in ids]), list(number)
+        except TypeError as error:
+            raise InputError(f"{role}: query ids cannot be compared: {error}") from None
+    _, first, which = np.unique(ids, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[which.reshape(-1)], ids[np.sort(first)].tolist()

@@ -14,7 +14,7 @@ from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
 from ltr.rankers.base import RANKERS
 from ltr.rankers.ensembles.bagged import drawn
-from ltr.rankers.ensembles.stacked import fit_fleet
+from ltr.rankers.ensembles.stacked import fit_stacked
 
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 SETTINGS = {"epochs": 4, "learning_rate": 0.02, "lists": 8, "patience": 2}
@@ -58,7 +58,7 @@ def test_a_sample_is_n_draws_out_of_n():
 @pytest.mark.parametrize("base", BASES)
 def test_a_fleet_is_its_members_one_after_another(base):
     """With dropout, noise and draws of the loss: each member is bit for bit the ranker it is alone, on a CPU."""
-    ours, theirs = bag(base, loss=Jittered()), bag(base, loss=Jittered(), fleet=False)
+    ours, theirs = bag(base, loss=Jittered()), bag(base, loss=Jittered(), stacked=False)
     np.testing.assert_allclose(ours.score(TEST), theirs.score(TEST), atol=1e-5)
     for a, b in zip(ours.models, theirs.models, strict=True):
         assert a.seed == b.seed and a.best == b.best
@@ -144,7 +144,7 @@ def test_a_stopped_training_continues(fleet, fitted, tmp_path):
         if len(heard) == 3:
             raise Stop
 
-    heard, params = [], {"base_params": BASES["mlp"], "fleet": fleet, **SETTINGS, "patience": 0}
+    heard, params = [], {"base_params": BASES["mlp"], "stacked": fleet, **SETTINGS, "patience": 0}
     fresh = lambda: make_ranker("bagged", members=2, loss=SoftmaxCE(), seed=7, **params)  # noqa: E731
     with pytest.raises(Stop):
         fresh().fit(TRAIN, VALI, folder=tmp_path, progress=die, accelerator="cpu")
@@ -167,15 +167,15 @@ def test_refuses_what_is_no_ensemble():
     with pytest.raises(InputError, match="Did you mean 'hidden'"):
         make_ranker("bagged", base_params={"hiden": [8]})
     with pytest.raises(InputError, match="order is out of range"):
-        make_ranker("bagged", fleet=False, order="first")
+        make_ranker("bagged", stacked=False, order="first")
 
 
 def test_a_fleet_refuses_times_that_do_not_fit():
     rankers = [make_ranker("linear", loss=SoftmaxCE(), seed=seed, **SETTINGS) for seed in (0, 1)]
     for times in (np.ones((2, 3)), np.full((2, TRAIN.n_queries), -1), np.full((2, TRAIN.n_queries), np.nan)):
         with pytest.raises(InputError, match="times are numbers of 0 and more"):
-            fit_fleet(rankers, TRAIN, VALI, times=times)
-    once = fit_fleet(rankers, TRAIN, VALI, times=np.ones((2, TRAIN.n_queries)), accelerator="cpu")
+            fit_stacked(rankers, TRAIN, VALI, times=times)
+    once = fit_stacked(rankers, TRAIN, VALI, times=np.ones((2, TRAIN.n_queries)), accelerator="cpu")
     plain = make_ranker("linear", loss=SoftmaxCE(), seed=1, **SETTINGS).fit(TRAIN, VALI, accelerator="cpu")
     np.testing.assert_allclose(once[1].score(TEST), plain.score(TEST), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Fleets: every member is what training it alone gives, and a fleet is kept, continued and saved like any training."""
+"""Stacked training: every member is what training it alone gives; kept, continued and saved like any training."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ltr.objectives import aggregator, lattice, scalarisation
 from ltr.rankers import make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, MLPConfig, TrainingConfig, TransformerConfig
-from ltr.rankers.ensembles.net_stack import Squad, member_of, stack
-from ltr.rankers.ensembles.stacked import fit_fleet, score_fleet
+from ltr.rankers.ensembles.net_stack import NetStack, member_of, stack
+from ltr.rankers.ensembles.stacked import fit_stacked, score_stacked
 from ltr.rankers.nets import build
 
 W = lattice(2, 4)
@@ -67,7 +67,7 @@ def alone(task, rankers, each, preferences=W, **options):
 def together(task, rankers, each, preferences=W, **options):
     criterion = Together(each)
     options = {"preferences": preferences, "accelerator": "cpu", **options}
-    return fit_fleet(rankers, task.train, task.vali, criterion=criterion, **options)
+    return fit_stacked(rankers, task.train, task.vali, criterion=criterion, **options)
 
 
 def centred(scores, split):
@@ -144,13 +144,15 @@ def test_members_draw_their_own_dropout_and_hear_one_noise():
 def test_nets_of_two_shapes_are_no_fleet():
     with pytest.raises(InputError, match="one shape"):
         stack([build(MLPConfig(hidden=(8,)), 7), build(MLPConfig(hidden=(4,)), 7)])
-    with pytest.raises(InputError, match="no stacked form"):
-        stack([torch.nn.Conv1d(1, 1, 1)] * 2)
+    tied = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(InputError, match="shares parameters"):
+        stack([tied] * 2)
 
 
 def test_a_squad_goes_on_without_some_of_its_members():
     nets = [build(MLPConfig(hidden=(4,), norm="batch"), 7) for _ in range(3)]
-    squad = Squad(nets, [5, 6, 7])
+    squad = NetStack(nets, [5, 6, 7])
     optimiser = torch.optim.Adam(squad.parameters(), lr=0.1)
     x, where = torch.randn(4, 5, 7), torch.ones(4, 5, dtype=torch.bool)
     squad(x, where).square().sum().backward()
@@ -274,19 +276,19 @@ def test_seeds_of_plain_rankers(task, name, by):
     training = dataclasses.replace(TRAINING, epochs=6, patience=1, learning_rate=0.05, list_size=20, clip=1.0)
     make = lambda seed: make_ranker(net, **params, training=training, loss=loss(by), seed=seed)  # noqa: E731
     options = {"objective": "quality", "accelerator": "cpu"}
-    fleet = fit_fleet([make(s) for s in (3, 4, 5, 3)], task.train, task.vali, **options)
+    fleet = fit_stacked([make(s) for s in (3, 4, 5, 3)], task.train, task.vali, **options)
     for ranker in fleet:
         alone = make(ranker.seed).fit(task.train, task.vali, **options)
         np.testing.assert_array_equal(ranker.score(task.test), alone.score(task.test))
         assert ranker.history == alone.history and ranker.best == alone.best and ranker.objective == "quality"
-    scores = score_fleet(fleet[:3], task.test)
+    scores = score_stacked(fleet[:3], task.test)
     assert np.abs(np.corrcoef(scores) - 1)[np.triu_indices(3, 1)].min() > 1e-3
 
 
 def test_seeds_may_share_one_order(task):
     """Then only the first is what it is alone."""
     make = lambda seed: make_ranker("mlp", hidden=(8,), training=TRAINING, loss=loss("listnet"), seed=seed)  # noqa: E731
-    fleet = fit_fleet([make(s) for s in (3, 4)], task.train, task.vali, order="first", accelerator="cpu")
+    fleet = fit_stacked([make(s) for s in (3, 4)], task.train, task.vali, order="first", accelerator="cpu")
     each = [make(s).fit(task.train, task.vali, accelerator="cpu") for s in (3, 4)]
     same(fleet[:1], each[:1], task.test)
     assert fleet[1].history != each[1].history
@@ -303,7 +305,7 @@ def test_candidates_have_their_own_rate_decay_and_loss(task, optimiser, seeds):
         make_ranker("mlp", hidden=(8,), training=t, loss=each, seed=s)
         for t, each, s in zip(trainings, losses, seeds, strict=True)
     ]
-    fleet = fit_fleet(make(), task.train, task.vali, accelerator="cpu")
+    fleet = fit_stacked(make(), task.train, task.vali, accelerator="cpu")
     for ranker, other in zip(fleet, make(), strict=True):
         other.fit(task.train, task.vali, accelerator="cpu")
         np.testing.assert_array_equal(ranker.score(task.test), other.score(task.test))
@@ -323,13 +325,13 @@ def test_an_interrupted_fleet_of_seeds_continues_bit_for_bit(task, tmp_path):
         if event.epoch == 5:
             raise Stop
 
-    fit = lambda **options: fit_fleet(make(), task.train, task.vali, accelerator="cpu", **options)  # noqa: E731
+    fit = lambda **options: fit_stacked(make(), task.train, task.vali, accelerator="cpu", **options)  # noqa: E731
     whole = fit()
     assert len({len(ranker.history) for ranker in whole}) > 1  # somebody left before the others
     with pytest.raises(Stop):
         fit(folder=tmp_path, progress=stop)
     resumed = fit(folder=tmp_path)
-    np.testing.assert_array_equal(score_fleet(resumed, task.test), score_fleet(whole, task.test))
+    np.testing.assert_array_equal(score_stacked(resumed, task.test), score_stacked(whole, task.test))
     assert [r.history for r in resumed] == [r.history for r in whole]
 
 
@@ -337,26 +339,26 @@ def test_an_interrupted_fleet_of_seeds_continues_bit_for_bit(task, tmp_path):
 
 
 def test_same_seed_same_scores(task):
-    a, b = (score_fleet(together(task, [plain() for _ in W], criteria()), task.test) for _ in range(2))
+    a, b = (score_stacked(together(task, [plain() for _ in W], criteria()), task.test) for _ in range(2))
     np.testing.assert_array_equal(a, b)
-    other = score_fleet(together(task, [plain(seed=1) for _ in W], criteria()), task.test)
+    other = score_stacked(together(task, [plain(seed=1) for _ in W], criteria()), task.test)
     assert np.any(other != a)
 
 
 def test_members_are_ordinary_rankers(task, tmp_path):
     fleet = together(task, [plain() for _ in W], criteria())
-    both = score_fleet(fleet, task.test)
+    both = score_stacked(fleet, task.test)
     for i, ranker in enumerate(fleet):
         ranker.save(tmp_path / str(i))
     back = [ConditionedRanker.load(tmp_path / str(i)) for i in range(len(W))]
-    np.testing.assert_array_equal(score_fleet(back, task.test), both)
+    np.testing.assert_array_equal(score_stacked(back, task.test), both)
     one = np.stack([ranker.score(task.test, W[:1])[0] for ranker in back])
     np.testing.assert_allclose(one, both, rtol=1e-4, atol=1e-5)
     assert back[2].best == fleet[2].best and back[2].history == fleet[2].history
 
 
 def test_without_validation_the_last_epoch_is_kept(task):
-    rankers = fit_fleet(
+    rankers = fit_stacked(
         [plain() for _ in W], task.train, criterion=Together(criteria()), preferences=W, accelerator="cpu"
     )
     assert all(r.best == {"epoch": 3, "vali": None} for r in rankers)
@@ -381,10 +383,10 @@ def test_an_interrupted_fleet_continues(task, tmp_path, patience):
     with pytest.raises(Stop):
         fit(folder=tmp_path, progress=stop)
     resumed = fit(folder=tmp_path)
-    np.testing.assert_array_equal(score_fleet(resumed, task.test), score_fleet(whole, task.test))
+    np.testing.assert_array_equal(score_stacked(resumed, task.test), score_stacked(whole, task.test))
     assert [r.history for r in resumed] == [r.history for r in whole]
     again = fit(folder=tmp_path)  # nothing is left to do
-    np.testing.assert_array_equal(score_fleet(again, task.test), score_fleet(whole, task.test))
+    np.testing.assert_array_equal(score_stacked(again, task.test), score_stacked(whole, task.test))
     with pytest.raises(InputError, match="another training"):
         together(task, [plain("linear", training) for _ in W], criteria(by="ranknet-dpo"), folder=tmp_path)
 
@@ -425,19 +427,19 @@ def test_gradients_that_are_combined_stay_one_after_another(task):
 
 def test_what_is_no_fleet_is_said(task):
     with pytest.raises(InputError, match="needs a ranker"):
-        fit_fleet([], task.train)
+        fit_stacked([], task.train)
     with pytest.raises(InputError, match="training.epochs"):
         together(task, [plain(), plain(training=dataclasses.replace(TRAINING, epochs=5))], criteria()[:2])
     with pytest.raises(InputError, match="differ in name, config"):
         together(task, [plain(), plain("linear")], criteria()[:2])
-    with pytest.raises(InputError, match="told of no preference"):
+    with pytest.raises(InputError, match="conditioned on no preference"):
         together(task, [ConditionedRanker("mlp", training=TRAINING)] * 2, criteria()[:2])
-    with pytest.raises(InputError, match="one kind"):
+    with pytest.raises(InputError, match="nets of one kind"):
         together(task, [plain(), make_ranker("mlp")], criteria()[:2])
     with pytest.raises(InputError, match="one preference a member"):
         together(task, [plain(), plain()], criteria())
     with pytest.raises(InputError, match="not fitted"):
-        score_fleet([plain(), plain()], task.test)
+        score_stacked([plain(), plain()], task.test)
     with pytest.raises(InputError, match="diverged"):
         huge = TrainingConfig(epochs=3, lists=8, learning_rate=1e30, optimiser="sgd", transform="standardise")
         together(task, [plain(training=huge) for _ in W], criteria(by="mse-dpo"))

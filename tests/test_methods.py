@@ -30,13 +30,11 @@ MEASURES = (HEADLINE, HEADLINE)
 @pytest.fixture(scope="module", autouse=True)
 def on_the_test_device():
     """accelerator="auto" means the device of the tests here."""
-    from ltr.rankers import neural
-    from ltr.rankers.conditional import ranker as conditioned
+    from ltr.rankers import devices
 
-    pick, device = neural.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
+    pick, device = devices.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
     with pytest.MonkeyPatch.context() as patch:
-        for module in (neural, conditioned):
-            patch.setattr(module, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
+        patch.setattr(devices, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
         yield
 
 

@@ -44,11 +44,11 @@ TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 @pytest.fixture(scope="module", autouse=True)
 def on_the_test_device():
     """accelerator="auto" means the device of the tests here."""
-    import ltr.rankers.neural as neural
+    from ltr.rankers import devices
 
-    pick, device = neural.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
+    pick, device = devices.pick_device, torch.device(os.environ.get("LTR_TEST_DEVICE", "cpu"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neural, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
+        patch.setattr(devices, "pick_device", lambda asked="auto": device if asked == "auto" else pick(asked))
         yield
 
 

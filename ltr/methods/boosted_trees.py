@@ -65,7 +65,7 @@ class LambdaMixing(Boosted):
     stochastic = False
 
     def _one(self, work: Work, w: np.ndarray):
-        from ltr.rankers.trees.boosters import LightGBMConfig
+        from ltr.rankers.trees.lightgbm import LightGBMConfig
         from ltr.rankers.trees.mixed_lambdas import MixedLightGBM
         from ltr.schema import bind
 

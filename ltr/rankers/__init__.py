@@ -4,7 +4,9 @@
     ranker.fit(task.train, task.vali, loss=listnet, seed=0)
     scores = ranker.score(task.test)                            # float32 [documents]
 
-Many nets of one shape train as one program, each as if it were alone: `fit_fleet`, `score_fleet`.
+A module of your own becomes a ranker with one decorator: `register_net`.
+
+Many nets of one shape train as one program, each as if it were alone: `fit_stacked`, `score_stacked`.
 
 Names and parameters are known without torch, Lightning or the boosters; those are imported when a ranker is fitted.
 """
@@ -15,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ltr.lazy import lazily
 from ltr.schema import bind, to_dict
 
 from .base import RANKERS, FittedRanker, Progress, load_ranker
 from .config import HEADLINE, TrainingConfig
 from .ensembles.bagged import BaggedRanker
-from .ensembles.stacked import fit_fleet, score_fleet
+from .neural import register_net
 
 __all__ = [
     "HEADLINE",
@@ -29,12 +32,16 @@ __all__ = [
     "FittedRanker",
     "Progress",
     "TrainingConfig",
-    "fit_fleet",
+    "fit_stacked",
     "load_ranker",
     "make_ranker",
+    "register_net",
     "resolve_params",
-    "score_fleet",
+    "score_stacked",
 ]
+
+# Those of stacked training need torch; the two of fleets are former names.
+__getattr__ = lazily(__name__, {"ensembles.stacked": ["fit_stacked", "score_stacked", "fit_fleet", "score_fleet"]})
 
 
 def make_ranker(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,73 +18,43 @@ from ltr.schema import bind, to_dict
 from ltr.types import Split
 
 from .config import HEADLINE
+from .devices import peak_memory, thread_count
+from .notes import blank_lists, tied_scores
+from .sealed import broken_facts, read_sealed, seal
+from .training.job import ObjectiveJob, Progress, check_splits, nothing
+from .training.validation import ValidationMeasure, measure_split
 
-__all__ = ["RANKERS", "FittedRanker", "Job", "Progress", "load_ranker", "peak_memory", "thread_count"]
+__all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker", "measure_split", "register"]
 
-RANKERS = Catalogue(
-    "ranker", [f"ltr.rankers.{family}" for family in ("baselines", "neural", "trees.boosters", "ensembles.bagged")]
-)
-_FORMAT = 1
+_FAMILIES = ("baselines", "neural", "trees.lightgbm", "trees.xgboost", "trees.catboost", "ensembles.bagged")
+RANKERS = Catalogue("ranker", [f"ltr.rankers.{family}" for family in _FAMILIES])
+_FORMAT, _MARK = 1, "ranker.json"
 
 
-class Progress(NamedTuple):
-    """What `progress(event)` hears after an epoch, or after some rounds of boosting.
+def register(name: str, config: type, *, kind: str, formula: str = "", source: str = "", **claims: Any) -> Callable:
+    """Decorator: a child of `FittedRanker` under a name in the catalogue.
 
-    Attributes:
-        epoch: epochs (rounds) done.
-        epochs: epochs (rounds) asked for.
-        loss: mean training loss of the epoch; None where the library keeps it to itself.
-        vali: selection measure on validation; None without validation lists.
+    Args:
+        name: in configs and on the command line.
+        config: dataclass of its parameters.
+        kind: neural, trees, baseline or ensemble.
+        formula, source: for the page of methods.
+        claims: `training`, the dataclass of its training's settings; `needs_loss`; `stochastic`, the seed matters under
+            the default config; `independent`, the score of a document does not depend on the rest of its list;
+            `equivariant`, shuffling a list shuffles its scores alike; `learns`, it follows the labels. The tests prove
+            them.
     """
+    defaults = {"needs_loss": False, "stochastic": False, "independent": True, "equivariant": True, "learns": True}
 
-    epoch: int
-    epochs: int
-    loss: float | None
-    vali: float | None
+    def keep(cls: type[FittedRanker]) -> type[FittedRanker]:
+        def make(config: Any, **options: Any) -> FittedRanker:
+            return cls(name, config, **options)
 
+        make.__module__ = cls.__module__  # the catalogue lists its families in their order
+        RANKERS.register(name, formula=formula, source=source, config=config, kind=kind, **{**defaults, **claims})(make)
+        return cls
 
-@dataclass(frozen=True)
-class Job:
-    """One call of `fit`, checked.
-
-    Attributes:
-        train, vali: the splits; `vali` may be None, then nothing is selected.
-        objective: index of the label column that is learned.
-        loss: callable of the neural rankers, None for the others.
-        select: measure of the selection on `vali`.
-        seed: what everything random follows from.
-        folder: where a resumable checkpoint is kept; None keeps none.
-        progress: called with a `Progress`.
-        threads: of the boosters.
-        accelerator: of the neural rankers: auto, cpu, gpu or mps.
-    """
-
-    train: Split
-    vali: Split | None
-    objective: int
-    loss: Callable | None
-    select: str
-    seed: int
-    folder: Path | None
-    progress: Callable[[Progress], Any] | None
-    threads: int
-    accelerator: str
-
-    def report(self, epoch: int, epochs: int, loss: float | None, vali: float | None) -> None:
-        if self.progress is not None:
-            self.progress(Progress(epoch, epochs, loss, vali))
-
-    def measure(self, scores: np.ndarray) -> float:
-        """The selection measure of flat scores `[documents]` of the validation split; NaN where no list counts."""
-        return measure_split(self.select, scores, self.vali, self.objective)
-
-
-def measure_split(select: str, scores: np.ndarray, split: Split, objective: int) -> float:
-    """One measure of flat scores, its mean over the lists of a split that count."""
-    from ltr import metrics
-
-    values = metrics.evaluate([select], scores, split.labels[:, objective], split.offsets)
-    return float(metrics.mean(next(iter(values.values()))))
+    return keep
 
 
 @dataclass(eq=False)
@@ -106,6 +74,8 @@ class FittedRanker:
         cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
             else the high-water mark of the process), and of nets step_seconds (a step of training, its batch included;
             median over epochs; processor time of all threads on a CPU, wall time on an accelerator).
+        notes: sentences a user should read before believing the ranker: training lists that teach nothing, scores that
+            are all equal, a checkpoint that was damaged. Whoever called `fit` says them.
     """
 
     name: str
@@ -118,6 +88,7 @@ class FittedRanker:
     best: dict[str, Any] = field(default_factory=dict, init=False)
     history: list[dict[str, Any]] = field(default_factory=list, init=False)
     cost: dict[str, Any] = field(default_factory=dict, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
 
     def fit(
         self,
@@ -152,31 +123,31 @@ class FittedRanker:
         Raises:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
-        job = Job(
-            train,
-            vali,
-            _check_splits(train, vali, objective),
-            self._check_loss(loss or self.loss),
-            select,
-            self.seed if seed is None else seed,
-            None if folder is None else Path(folder),
-            progress,
-            thread_count() if threads is None else threads,
-            accelerator,
+        column = check_splits(train, vali, objective)
+        job = ObjectiveJob(
+            train=train,
+            vali=vali,
+            select=nothing if vali is None else ValidationMeasure(select, vali, column),
+            seed=self.seed if seed is None else seed,
+            folder=None if folder is None else Path(folder),
+            on_progress=progress,
+            accelerator=accelerator,
+            threads=thread_count() if threads is None else threads,
+            objective=column,
+            measure=select,
+            loss=self._check_loss(loss or self.loss),
         )
         self._ready()
-        self.n_features, self.objective, self.seed = train.n_features, train.objectives[job.objective], job.seed
-        self.history, self.best, self.cost = [], {}, {}
+        self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
+        self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column])
         start = time.perf_counter()
-        trained = self._fit(job)
-        # What a resumed training spent before it was stopped belongs to the cost, too.
-        seconds = time.perf_counter() - start + self.cost.pop("seconds_before", 0.0)
-        self.cost = {
-            "seconds": seconds,
-            "documents_per_second": trained / seconds if seconds > 0 else 0.0,
-            "peak_memory": self.cost.pop("peak_memory", 0) or peak_memory(),
-            **self.cost,
-        }
+        documents = self._fit(job)
+        # Those who know more than this call (a resumed training was stopped before) have said so.
+        seconds = self.cost.get("seconds", time.perf_counter() - start)
+        known = {"documents_per_second": documents / seconds if seconds > 0 else 0.0, "peak_memory": peak_memory()}
+        self.cost = {"seconds": seconds, **known, **self.cost}
+        if RANKERS[self.name].claims["learns"]:
+            self.notes += tied_scores(self._score, train, self.name + self._why_tied())
         return self
 
     def score(self, split: Split, preference=None) -> np.ndarray:
@@ -211,7 +182,7 @@ class FittedRanker:
         """Writes the folder `load_ranker` reads: ranker.json and the model. It appears whole or not at all."""
         if self.n_features is None:
             raise InputError(f"ranker {self.name!r} is not fitted, there is nothing to save")
-        with whole_folder(folder, "ranker.json") as beside:
+        with whole_folder(folder, _MARK) as beside:
             facts = {
                 "format": _FORMAT,
                 "name": self.name,
@@ -222,10 +193,11 @@ class FittedRanker:
                 "objective": self.objective,
                 "best": self.best,
                 "history": self.history,
+                "notes": self.notes,
                 "versions": _versions(),
                 **(self._write(beside) or {}),
             }
-            (beside / "ranker.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            seal(beside, _MARK, facts)
 
     @classmethod
     def load(cls, folder: Path | str) -> FittedRanker:
@@ -245,8 +217,11 @@ class FittedRanker:
     def _ready(self) -> None:
         """Imports what `_fit` needs, before the clock starts."""
 
-    def _fit(self, job: Job) -> int:
-        """Learns from `job`; fills `history` and `best`; returns the documents trained on, repeats counted."""
+    def _fit(self, job: ObjectiveJob) -> int:
+        """Learns from `job`; fills `history`, `best` and what it knows better of `cost`.
+
+        Returns the documents trained on, repeats counted.
+        """
         raise NotImplementedError
 
     def _score(self, split: Split) -> np.ndarray:
@@ -258,6 +233,10 @@ class FittedRanker:
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Reads what `_write` wrote."""
 
+    def _why_tied(self) -> str:
+        """What is said after the name where all scores of a list are equal, e.g. " found no split"."""
+        return ""
+
     def _check_loss(self, loss: Callable | None) -> Callable | None:
         if RANKERS[self.name].claims["needs_loss"]:
             if loss is None:
@@ -267,48 +246,26 @@ class FittedRanker:
         return loss
 
 
-def _check_splits(train: Split, vali: Split | None, objective: str | None) -> int:
-    """Index of the label column to learn, after everything that can be wrong with the splits was looked at."""
-    for split, role in ((train, "train"), (vali, "vali")):
-        if split is None:
-            continue
-        if split.labels is None:
-            raise InputError(f"the {role} split carries no labels")
-        if split.n_documents == 0:
-            raise InputError(f"the {role} split holds no documents")
-        split.label(objective)  # an unknown objective is named there
-        if split.n_features != train.n_features or split.objectives != train.objectives:
-            raise InputError(
-                "train and vali do not fit together",
-                expected=f"{train.n_features} features, objectives {train.objectives}",
-                came=(split.n_features, split.objectives),
-            )
-    return 0 if objective is None else train.objectives.index(objective)
-
-
 def load_ranker(folder: Path | str) -> FittedRanker:
     """The ranker kept in a folder, ready to score.
 
     Raises:
-        InputError: no ranker there, or one of a newer format.
+        InputError: no ranker there, a damaged one, or one of another format.
     """
     folder = Path(folder)
-    path = folder / "ranker.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no saved ranker", file=folder, expected="a folder with a ranker.json") from None
-    except json.JSONDecodeError as error:
-        raise InputError("broken JSON", file=path, line=error.lineno) from None
-    if facts.get("format") != _FORMAT:
-        raise InputError("a ranker of another format", file=path, expected=_FORMAT, came=facts.get("format"))
-    entry = RANKERS[facts["name"]]
-    ranker = entry.function(bind(entry.claims["config"], facts["config"], file=path, where="config"))
-    if entry.claims.get("training") is not None:
-        ranker.training = bind(entry.claims["training"], facts["training"], file=path, where="training")
-    for key in ("seed", "n_features", "objective", "best", "history"):
-        setattr(ranker, key, facts[key])
-    ranker._read(folder, facts)
+    path = folder / _MARK
+    if not path.is_file():
+        raise InputError("no saved ranker", file=folder, expected=f"a folder with a {_MARK}")
+    facts = read_sealed(folder, _MARK, _FORMAT)
+    with broken_facts(path):
+        entry = RANKERS[facts["name"]]
+        ranker = entry.function(bind(entry.claims["config"], facts["config"], file=path, where="config"))
+        if entry.claims.get("training") is not None:
+            ranker.training = bind(entry.claims["training"], facts["training"], file=path, where="training")
+        for key in ("seed", "n_features", "objective", "best", "history"):
+            setattr(ranker, key, facts[key])
+        ranker.notes = facts.get("notes", [])
+        ranker._read(folder, facts)
     return ranker
 
 
@@ -323,23 +280,3 @@ def _versions() -> dict[str, str]:
     if "xgboost" in sys.modules:  # two distributions carry this module
         found["xgboost"] = sys.modules["xgboost"].__version__
     return found
-
-
-def peak_memory() -> int:
-    """High-water mark of the process's resident memory in bytes; 0 where the platform does not say."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def thread_count() -> int:
-    """Threads of a booster: torch's setting where torch is loaded, else $OMP_NUM_THREADS, else the cores we may use."""
-    if "torch" in sys.modules:
-        return sys.modules["torch"].get_num_threads()
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

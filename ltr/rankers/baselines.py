@@ -1,4 +1,4 @@
-"""Yardsticks: random and constant scores, and the best single feature (BM25 where a set carries it)."""
+"""Baselines: random and constant scores, and the best single feature (BM25 where a set carries it)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 from ltr.types import Split
 
-from .base import RANKERS, FittedRanker, Job, measure_split
+from .base import FittedRanker, register
 from .config import check
+from .training.job import ObjectiveJob
+from .training.validation import ValidationMeasure
 
 __all__ = ["Constant", "ConstantConfig", "Feature", "FeatureConfig", "Random", "RandomConfig"]
 
@@ -24,25 +26,20 @@ class RandomConfig:
     """Uniform scores, drawn for each query id: the same list gets the same scores in any split and order of queries."""
 
 
-@RANKERS.register(
+@register(
     "random",
-    formula="s_i ~ U(0, 1)",
-    config=RandomConfig,
+    RandomConfig,
     kind="baseline",
-    needs_loss=False,
+    formula="s_i ~ U(0, 1)",
     stochastic=True,
     independent=False,
     equivariant=False,
     learns=False,
 )
-def _random(config, **options) -> Random:
-    return Random("random", config, **options)
-
-
 class Random(FittedRanker):
     """Scores from (seed, query id, place in the list)."""
 
-    def _fit(self, job: Job) -> int:
+    def _fit(self, job: ObjectiveJob) -> int:
         return job.train.n_documents
 
     def _score(self, split: Split) -> np.ndarray:
@@ -62,25 +59,11 @@ class ConstantConfig:
     """Every document gets 0. Under a measure that averages over ties this is the expectation of a random ranking."""
 
 
-@RANKERS.register(
-    "constant",
-    formula="s_i = 0",
-    config=ConstantConfig,
-    kind="baseline",
-    needs_loss=False,
-    stochastic=False,
-    independent=True,
-    equivariant=True,
-    learns=False,
-)
-def _constant(config, **options) -> Constant:
-    return Constant("constant", config, **options)
-
-
+@register("constant", ConstantConfig, kind="baseline", formula="s_i = 0", learns=False)
 class Constant(FittedRanker):
     """All scores 0."""
 
-    def _fit(self, job: Job) -> int:
+    def _fit(self, job: ObjectiveJob) -> int:
         return job.train.n_documents
 
     def _score(self, split: Split) -> np.ndarray:
@@ -106,28 +89,14 @@ class FeatureConfig:
         check(self, queries=(self.queries >= 1, "1 or more"))
 
 
-@RANKERS.register(
-    "feature",
-    formula="s_i = +-x_ic",
-    config=FeatureConfig,
-    kind="baseline",
-    needs_loss=False,
-    stochastic=False,
-    independent=True,
-    equivariant=True,
-    learns=True,
-)
-def _feature(config, **options) -> Feature:
-    return Feature("feature", config, **options)
-
-
+@register("feature", FeatureConfig, kind="baseline", formula="s_i = +-x_ic")
 class Feature(FittedRanker):
     """Scores by one column; a value that is not finite goes to the end of its list.
 
     `best` names the column, its sign, and their measure on train.
     """
 
-    def _fit(self, job: Job) -> int:
+    def _fit(self, job: ObjectiveJob) -> int:
         train = job.train
         columns = range(train.n_features) if self.config.column == "best" else [self._column(train)]
         signs = {"auto": (1, -1), "up": (1,), "down": (-1,)}[self.config.sign]
@@ -136,7 +105,8 @@ class Feature(FittedRanker):
             draw = np.random.default_rng(seed_of("feature queries", job.seed))
             lists = train.take(np.sort(draw.choice(train.n_queries, self.config.queries, replace=False)))
         tried = [(column, sign) for column in columns for sign in signs]
-        values = [measure_split(job.select, _scores(lists, c, s), lists, job.objective) for c, s in tried]
+        measure = ValidationMeasure(job.measure, lists, job.objective)
+        values = [float(measure(_scores(lists, c, s))) for c, s in tried]
         # nanargmax would raise where no list counts (all blank); then the first column stands.
         chosen = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
         column, sign = tried[chosen]

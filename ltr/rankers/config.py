@@ -6,8 +6,9 @@ The dataclass is the schema (`ltr.schema` binds it): its fields are the only key
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from ltr.errors import InputError
 
@@ -17,12 +18,13 @@ __all__ = [
     "DASALCConfig",
     "LinearConfig",
     "MLPConfig",
+    "OwnNetConfig",
     "TrainingConfig",
     "TransformerConfig",
     "rate",
 ]
 
-HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by unless it is told otherwise
+HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by by default
 
 Activation = Literal["relu", "gelu", "elu", "silu", "tanh"]
 
@@ -244,6 +246,16 @@ class DASALCConfig:
         )
 
 
+class OwnNetConfig:
+    """Base of the configs of nets that `register_net` makes: the parameters of the net, and who builds it."""
+
+    factory: ClassVar[Callable[..., Any]]
+
+    def build(self, n_features: int) -> Any:
+        """The module, with fresh weights."""
+        return type(self).factory(n_features, **{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class ConditioningConfig:
     """How a net learns of the preference w it scores for (and, if asked, of the temperature beta).
@@ -259,7 +271,7 @@ class ConditioningConfig:
             head: a hypernetwork adds v(w) to the weights of the last layer (PHN, 2010.04104, on the head alone).
             mixture: one output a_k an objective, and log sum_k w_k softmax(a_k) over the list. That is where a list
                 cross entropy with weights w ends when the net can do everything (T1 and T2 of our notes), so w needs no
-                learning; ours. It sees the list through its normaliser. beta, if told, divides it.
+                learning; ours. It sees the list through its normaliser. beta, if conditioned on, divides it.
         start: "scratch": s = net(x, w). "augmented": s = s_ref + net(x, w) with a last layer of zeros, so that the
             scores start at those of the reference exactly; the rest starts from the weights of the reference where that
             is the same kind of net.

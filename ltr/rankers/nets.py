@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ltr.errors import InputError
 from ltr.types import Batch
 
-from .config import DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
+from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TransformerConfig
 from .layers import Dropout, Keys, attend, attention_mask
 
-__all__ = ["DASALC", "MLP", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "score_batch"]
+__all__ = ["DASALC", "MLP", "NETS", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "check_net", "score_batch"]
 
 _ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 _OUTPUT = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -33,7 +34,23 @@ _OUTPUT = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 def build(config, n_features: int) -> nn.Module:
     """The net a config describes, with fresh weights from torch's global generator."""
-    return _NETS[type(config)](config, n_features)
+    return config.build(n_features) if isinstance(config, OwnNetConfig) else NETS[type(config)](config, n_features)
+
+
+def check_net(net: nn.Module, n_features: int, name: str) -> None:
+    """Whether a module of a user gives one score a document, tried on two small lists.
+
+    Raises:
+        InputError: it does not.
+    """
+    where = torch.tensor([[True, True, False], [True, True, True]])
+    with torch.no_grad():
+        scores = net.eval()(torch.zeros(2, 3, n_features), where)
+    came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if came != (2, 3):
+        raise InputError(
+            f"net {name!r} must give one score a document", expected="[batch, list], here (2, 3)", came=came
+        )
 
 
 class Linear(nn.Module):
@@ -294,4 +311,9 @@ def _glorot(net: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-_NETS = {LinearConfig: Linear, MLPConfig: MLP, TransformerConfig: ListTransformer, DASALCConfig: DASALC}
+NETS: dict[type, type] = {
+    LinearConfig: Linear,
+    MLPConfig: MLP,
+    TransformerConfig: ListTransformer,
+    DASALCConfig: DASALC,
+}

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import statistics
+import copy
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError
 from ltr.schema import to_dict
-from ltr.seeds import seed_of
 from ltr.types import Split
 
-from .base import RANKERS, FittedRanker, Job
-from .config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, TransformerConfig
+from . import devices
+from .base import FittedRanker, register
+from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TrainingConfig, TransformerConfig
+from .devices import pick_device as pick_device
+from .training.job import ObjectiveJob
 
-__all__ = ["NeuralRanker", "pick_device"]
+__all__ = ["NeuralRanker", "pick_device", "register_net"]
 
 
 @dataclass(eq=False)
@@ -46,6 +47,11 @@ class NeuralRanker(FittedRanker):
     def device(self):
         return next(self.net.parameters()).device
 
+    @property
+    def inner(self):
+        """The net, as stacked training takes it."""
+        return self.net
+
     def to(self, device) -> NeuralRanker:
         """Moves the net; returns itself."""
         self.net.to(device)
@@ -54,43 +60,41 @@ class NeuralRanker(FittedRanker):
     def _ready(self) -> None:
         from .training import loop  # noqa: F401  (seconds, the first time)
 
-    def _fit(self, job: Job) -> int:
-        import torch
+    def build(self, inputs: int, seed: int) -> None:
+        """A net with fresh weights."""
+        from .nets import build, check_net
+        from .training.prepare import seeded
 
-        from ltr.datasets import transforms
-        from ltr.datasets.batching.batches import Batches
+        with seeded(seed):
+            self.net = build(self.config, inputs)
+            if isinstance(self.config, OwnNetConfig):
+                check_net(self.net, inputs, self.name)
 
-        from .nets import build
-        from .training.loop import train
+    def _fit(self, job: ObjectiveJob) -> int:
+        from .training.loop import ListModule, train
+        from .training.prepare import Prepared, loss_name
 
-        settings, device = self.training, pick_device(job.accelerator)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        self.transform = transforms.fit(settings.transform, job.train.features)
-        batches = Batches(
-            job.train,
-            cells=settings.cells,
-            lists=settings.lists,
-            list_size=settings.list_size or None,
-            shuffle=True,
-            seed=job.seed,
-            device=device,
-            transform=self.transform,
-        )
-        vali = None if job.vali is None else Batches(job.vali, device=device, transform=self.transform)
-        with torch.random.fork_rng(devices=[]):  # the net is built on the CPU: the same weights on every device
-            torch.manual_seed(seed_of("init", job.seed))
-            self.net = build(self.config, job.train.n_features)
-
-        state, before = train(self.net, job, settings, batches, vali, self._identity(job))
-        self.net.to(device)
-        self.history = state.history
+        data = Prepared(job, self.training)
+        self.transform = data.transform
+        self.build(data.width, job.seed)
+        facts = {
+            "ranker": self.name,
+            "config": to_dict(self.config),
+            "training": to_dict(self.training),
+            "loss": loss_name(job.loss),
+            "objective": job.objective,
+            "select": job.measure,
+            "seed": job.seed,
+        }
+        module = ListModule(self.net, job, self.training)
+        before, notes = train(module, data, data.identity(facts))
+        self.net.to(data.device)
+        state = module.state
+        self.history, self.notes = state.history, self.notes + notes
         self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
-        # The median epoch: what is compiled is compiled in the first.
-        self.cost = {"seconds_before": before, "step_seconds": statistics.median(state.step_seconds)}
-        if device.type == "cuda":
-            self.cost["peak_memory"] = torch.cuda.max_memory_allocated(device)
-        return batches.n_documents * len(state.history)
+        documents = data.batches.n_documents * len(state.history)
+        self.cost = data.cost(state, before, documents)
+        return documents
 
     def _score(self, split: Split) -> np.ndarray:
         return self._gathered(split).cpu().numpy()
@@ -122,100 +126,84 @@ class NeuralRanker(FittedRanker):
         return {"n_parameters": self.n_parameters}
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        import torch
-
         from ltr.datasets.transforms import Transform
 
-        from .nets import build
+        from .training.checkpoint import load_weights
+        from .training.prepare import width
 
-        with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten at once
-            self.net = build(self.config, self.n_features)
-        self.net.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
-        self.net.to(pick_device("auto")).eval()
         self.transform = Transform.load(folder / "transform.npz")
-
-    def _identity(self, job: Job) -> str:
-        """Digest of all that decides the trained weights, so that a checkpoint cannot continue another training."""
-        facts = {
-            "ranker": self.name,
-            "config": to_dict(self.config),
-            "training": to_dict(self.training),
-            "loss": loss_name(job.loss),
-            "objective": job.objective,
-            "select": job.select,
-            "seed": job.seed,
-            "data": [_fingerprint(split) for split in (job.train, job.vali) if split is not None],
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        self.build(width(self.transform, self.n_features), 0)
+        load_weights(self.net, folder / "weights.pt")
+        self.net.to(devices.pick_device()).eval()
 
 
-def loss_name(loss: Callable) -> str:
-    """What a loss calls itself, with its parameters: its repr where its class writes one, else its name."""
-    plain = type(loss).__repr__ in (object.__repr__, type(lambda: 0).__repr__)
-    return getattr(loss, "__qualname__", type(loss).__qualname__) if plain else repr(loss)
+def register_net(name: str, *, formula: str = "", source: str = "", independent: bool = False) -> Callable:
+    """Decorator: a module of your own as a ranker, trained, selected, saved and resumed as all nets are.
 
+        @register_net("deepsets")
+        class DeepSets(nn.Module):
+            def __init__(self, n_features: int, hidden: int = 32): ...
+            def forward(self, features, where): ...     # [batch, list, feature], [batch, list] -> scores [batch, list]
 
-def _fingerprint(split: Split) -> str:
-    """Labels, list lengths and a few thousand feature values; reading all of a memory-mapped block would cost more."""
-    digest = hashlib.sha256(str(split.features.shape).encode())
-    rows = np.linspace(0, split.n_documents - 1, num=min(split.n_documents, 64)).astype(np.int64)
-    for array in (split.offsets, split.labels, split.features[rows]):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+        make_ranker("deepsets", hidden=64, loss=ltr.loss("listnet"), epochs=20).fit(train, vali)
 
+    The first argument is the number of inputs; the others, with their annotations and defaults, are the parameters of
+    the ranker. A function that returns a module will do as well. `where` is False for padding, which must not reach the
+    scores of documents; scores of padding are not looked at. The file has to be imported before the name is used, also
+    before a saved ranker is loaded.
 
-def pick_device(accelerator: str = "auto"):
-    """The torch device of an accelerator's name: auto takes a GPU where there is one.
-
-    Raises:
-        InputError: an unknown name, or one this machine has not.
+    Args:
+        name: of the ranker.
+        formula, source: for the page of methods.
+        independent: the score of a document does not depend on the rest of its list.
     """
-    import torch
 
-    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if accelerator == "cuda":
-        accelerator = "gpu"
-    if accelerator == "auto":
-        accelerator = next(name for name, has in there.items() if has)
-    if accelerator not in there:
-        raise unknown_name("accelerator", accelerator, ("auto", "cuda", *there))
-    if not there[accelerator]:
-        raise InputError(f"this machine has no {accelerator} that torch can use", do="Leave accelerator at auto")
-    return torch.device("cuda", torch.cuda.current_device()) if accelerator == "gpu" else torch.device(accelerator)
+    def keep(factory: Callable[..., Any]) -> Callable[..., Any]:
+        _register(name, _config_of(name, factory), formula, source, independent)
+        return factory
+
+    return keep
+
+
+def _config_of(name: str, factory: Callable[..., Any]) -> type[OwnNetConfig]:
+    """The parameters of a net as a dataclass, from the signature of what builds it."""
+    hints = get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
+    first, *others = inspect.signature(factory).parameters.values()
+    table = []
+    for each in others:
+        if each.name not in hints or each.default is each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            what = f"parameter {each.name!r} of net {name!r} needs an annotation and a default"
+            raise InputError(what, came=str(each), expected=f"{each.name}: int = 32")
+        default = each.default
+        if isinstance(default, list | dict):
+            table.append((each.name, hints[each.name], field(default_factory=lambda it=default: copy.copy(it))))
+        else:
+            table.append((each.name, hints[each.name], field(default=default)))
+    own = {"factory": staticmethod(factory), "__doc__": inspect.getdoc(factory), "__module__": factory.__module__}
+    config = make_dataclass(f"{factory.__name__}Config", table, bases=(OwnNetConfig,), frozen=True, namespace=own)
+    config.__qualname__ = f"{factory.__qualname__}.Config"  # where a pickle finds it
+    factory.Config = config  # type: ignore[attr-defined]
+    return config
 
 
 def _register(name: str, config: type, formula: str, source: str, independent: bool) -> None:
-    @RANKERS.register(
-        name,
-        formula=formula,
-        source=source,
-        config=config,
-        training=TrainingConfig,
-        kind="neural",
-        needs_loss=True,
-        stochastic=True,
-        independent=independent,
-        equivariant=True,
-        learns=True,
-    )
-    def make(config, **options) -> NeuralRanker:
-        return NeuralRanker(name, config, **options)
+    common = {"training": TrainingConfig, "needs_loss": True, "stochastic": True, "independent": independent}
+    register(name, config, kind="neural", formula=formula, source=source, **common)(NeuralRanker)
 
 
-# `independent`: the score of a document does not depend on the rest of its list.
-_register("linear", LinearConfig, "s = w . x + b", "", independent=True)
-_register("mlp", MLPConfig, "s = w . h(x) + b, h fully connected layers", "", independent=True)
+_register("linear", LinearConfig, "s = w . x + b", "", True)
+_register("mlp", MLPConfig, "s = w . h(x) + b, h fully connected layers", "", True)
 _register(
     "transformer",
     TransformerConfig,
     "s = w . norm(x + attention + feed-forward)",
     "Pobrotyn et al. 2020, arXiv 2005.10084",
-    independent=False,
+    False,
 )
 _register(
     "dasalc",
     DASALCConfig,
     "s = w . relu(h(x) + h(x) * a(list))",
     "Qin et al., ICLR 2021; layers as in TF-Ranking's research code",
-    independent=False,
+    False,
 )

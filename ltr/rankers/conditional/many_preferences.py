@@ -120,7 +120,7 @@ def _mixed(net, h: Tensor, where: Tensor, w: Tensor) -> tuple[Finish, int]:
     top = apart.amax(0)
     p = (apart - top).exp()
     weights = w[:, :m] / w[:, :m].sum(-1, keepdim=True)
-    told = w[:, m:].exp() if net.config.temperature else None  # log beta -> beta
+    beta = w[:, m:].exp() if net.config.temperature else None  # log beta -> beta
 
     def finish(k: slice, n: slice) -> Tensor:
         sums = weights[k] @ p[:, n]
@@ -129,7 +129,7 @@ def _mixed(net, h: Tensor, where: Tensor, w: Tensor) -> tuple[Finish, int]:
         scores = sums.log_().add_(top[n])
         if len(faint):
             scores[:, faint] = torch.logsumexp(weights[k].log().unsqueeze(-1) + apart[:, n][:, faint], 1)
-        return scores if told is None else scores.div_(told[k])
+        return scores if beta is None else scores.div_(beta[k])
 
     return finish, 1
 

@@ -16,34 +16,38 @@ With `kind="none"` it is a plain net that learns several objectives at once. The
 
 from __future__ import annotations
 
-import hashlib
-import json
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from ltr.atomic import read_facts, whole_folder
+from ltr.atomic import whole_folder
+from ltr.datasets.batching.batches import Batches
+from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
-from ltr.rankers.base import RANKERS, Progress, _check_splits, peak_memory
+from ltr.rankers import devices
+from ltr.rankers.base import RANKERS
 from ltr.rankers.config import HEADLINE, ConditioningConfig, TrainingConfig
-from ltr.rankers.neural import _fingerprint, pick_device
+from ltr.rankers.notes import blank_lists
+from ltr.rankers.sealed import broken_facts, read_sealed, seal
+from ltr.rankers.training.checkpoint import load_weights
+from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
+from ltr.rankers.training.prepare import Prepared, seeded, width
+from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.schema import bind, to_dict
-from ltr.seeds import seed_of
 from ltr.types import Split
+
+from .nets import Conditioned
+from .tensors import finite, padded
 
 __all__ = ["ConditionedRanker"]
 
 _FORMAT, _MARK = 1, "conditioned.json"
-
-
-def _weighted_mean(values: np.ndarray, preferences: np.ndarray) -> float:
-    """Mean over preferences of sum_k w_k v_k; an objective that counts on no list leaves the sum."""
-    return float(np.nansum(values * preferences, axis=1).mean())
+_KEPT = ("name", "scale", "seed", "n_features", "best", "history", "cost", "notes")
 
 
 @dataclass(eq=False)
@@ -57,8 +61,10 @@ class ConditionedRanker:
         training: settings of the training.
         scale: factor of the net's output, see `Conditioned`.
         objectives: of the label axis and of every preference; known after `fit`.
-        best, history, cost: as in `FittedRanker`.
+        best, history, cost, notes: as in `FittedRanker`.
     """
+
+    network = Conditioned  # class of the net
 
     name: str = "mlp"
     config: Any = None
@@ -73,6 +79,7 @@ class ConditionedRanker:
     best: dict[str, Any] = field(default_factory=dict, init=False)
     history: list[dict[str, Any]] = field(default_factory=list, init=False)
     cost: dict[str, Any] = field(default_factory=dict, init=False)
+    notes: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self):
         entry = RANKERS[self.name]
@@ -82,19 +89,23 @@ class ConditionedRanker:
             self.config = bind(entry.claims["config"], self.config or {}, where=self.name)
 
     @property
-    def network(self):
-        """Class of the net."""
-        from .nets import Conditioned
-
-        return Conditioned
-
-    @property
     def n_parameters(self) -> int:
         return 0 if self.net is None else sum(p.numel() for p in self.net.parameters())
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return next(self.net.parameters()).device
+
+    @property
+    def inner(self) -> nn.Module:
+        """The net of `nets.py` in it."""
+        return self.net.net
+
+    def build(self, inputs: int, seed: int, objectives: Sequence[str]) -> None:
+        """A net with fresh weights."""
+        self.objectives = tuple(objectives)
+        with seeded(seed):
+            self.net = self.network(self.config, self.conditioning, inputs, len(objectives), self.scale)
 
     def fit(
         self,
@@ -104,7 +115,7 @@ class ConditionedRanker:
         criterion: Any,
         measures: Sequence[str] | None = None,
         preferences: np.ndarray | None = None,
-        quality: Callable[[np.ndarray, np.ndarray], float] = _weighted_mean,
+        quality: Callable[[np.ndarray, np.ndarray], float] = weighted_mean,
         references: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
         controls: Sequence[float] = (1.0,),
         weights: Mapping[str, Any] | None = None,
@@ -125,75 +136,54 @@ class ConditionedRanker:
             references: s_ref of train and vali, float32 `[documents]` each.
             controls: an epoch is judged at the best of these lambda, s_ref + lambda (s - s_ref).
             weights: state of a net of the same config to start from.
-            beta: temperature the selection looks at, for a net that is told.
+            beta: temperature the selection looks at, for a net that is conditioned on it.
             seed, folder, progress, accelerator: as in `FittedRanker.fit`.
         """
-        import torch
+        from ltr.rankers.training.loop import train as run  # Lightning: seconds, the first time
 
-        from ltr.datasets import transforms
-        from ltr.datasets.batching.batches import Batches
-        from ltr.rankers.training.loop import train as run
+        from .training import ConditionedModule, Trainee
 
-        from .training import ConditionedJob, ConditionedModule, Trainee
-
-        start = time.perf_counter()
-        _check_splits(train, vali, None)
+        check_splits(train, vali)
         self.seed = self.seed if seed is None else seed
-        m = len(train.objectives)
-        self.objectives, self.n_features = train.objectives, train.n_features
-        shown = np.full((1, m), 1 / m) if preferences is None else preferences
-        job = ConditionedJob(
-            train,
-            vali,
-            0,
-            criterion,
-            "",
-            self.seed,
-            None if folder is None else Path(folder),
-            progress,
-            1,
-            accelerator,
-            measures=tuple(measures or (HEADLINE,) * m),
-            quality=quality,
-            preferences=np.asarray(shown, np.float32),
-            beta=beta,
-            references=references,
-            controls=tuple(controls),
-        )
-        settings, device = self.training, pick_device(accelerator)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        self.transform = transforms.fit(settings.transform, train.features)
-        batches = Batches(
-            train,
-            cells=settings.cells,
-            lists=settings.lists,
-            list_size=settings.list_size or None,
-            shuffle=True,
+        self.n_features, m = train.n_features, len(train.objectives)
+        shown = np.asarray(np.full((1, m), 1 / m) if preferences is None else preferences, np.float32)
+        measures = tuple(measures or (HEADLINE,) * m)
+        chosen = nothing if vali is None else PreferenceQuality(measures, vali, quality, shown, references[1], controls)
+        job = FitJob(
+            train=train,
+            vali=vali,
+            select=chosen,
             seed=self.seed,
-            device=device,
-            transform=self.transform,
+            folder=None if folder is None else Path(folder),
+            on_progress=progress,
+            accelerator=accelerator,
         )
-        judged = None if vali is None else Batches(vali, device=device, transform=self.transform)
-        with torch.random.fork_rng(devices=[]):  # built on the CPU: the same weights on every device
-            torch.manual_seed(seed_of("init", self.seed))
-            self.net = self.network(self.config, self.conditioning, train.n_features, m, self.scale)
+        data = Prepared(job, self.training)
+        self.transform = data.transform
+        self.build(data.width, self.seed, train.objectives)
         if weights is not None:
             self.net.start_from(weights)
-        trainee = Trainee(self.net, criterion)
-        state, before = run(
-            trainee, job, settings, batches, judged, self._identity(job, weights), module=ConditionedModule
-        )
-        self.net.to(device)
+        facts = {
+            "net": self.name,
+            "config": to_dict(self.config),
+            "conditioning": to_dict(self.conditioning),
+            "training": to_dict(self.training),
+            "scale": self.scale,
+            "criterion": repr(criterion),
+            "seed": self.seed,
+            "measures": measures,
+            "beta": beta,
+            "controls": tuple(controls),
+        }
+        identity = data.identity(facts, (*references, shown, *(() if weights is None else weights.values())))
+        module = ConditionedModule(Trainee(self.net, criterion), job, self.training, shown, beta, references)
+        before, notes = run(module, data, identity)
+        self.net.to(data.device)
+        state = module.state
         self.history = state.history
         self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
-        seconds = time.perf_counter() - start + before
-        self.cost = {
-            "seconds": seconds,
-            "documents_per_second": batches.n_documents * len(state.history) / seconds,
-            "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory(),
-            "step_seconds": statistics.median(state.step_seconds),
-        }
+        self.cost = data.cost(state, before, data.batches.n_documents * len(state.history))
+        self.notes = blank_lists(train, range(m)) + notes
         return self
 
     def score(
@@ -209,16 +199,14 @@ class ConditionedRanker:
         Args:
             preferences: `[preference, objective]`, valid ones.
             reference: s_ref of the split, float32 `[documents]`, for an augmented net.
-            beta: temperature, for a net that is told.
+            beta: temperature, for a net that is conditioned on it.
         """
         return self.score_tensor(split, preferences, reference=reference, beta=beta).cpu().numpy()
 
-    def score_tensor(self, split: Split, preferences: np.ndarray, *, reference=None, beta: float | None = None):
+    def score_tensor(
+        self, split: Split, preferences: np.ndarray, *, reference=None, beta: float | None = None
+    ) -> Tensor:
         """As `score`, a tensor on the net's device; `reference` may be one."""
-        import torch
-
-        from ltr.datasets.batching.batches import Batches
-
         if self.net is None:
             raise InputError("this conditioned ranker is not fitted", do="Call fit, or load one that was saved")
         if split.n_features != self.n_features:
@@ -226,124 +214,51 @@ class ConditionedRanker:
             raise InputError("fitted on other features", expected=expected, came=split.n_features)
         net = self.net.eval()
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
-        told = None if beta is None else w.new_full((len(w),), beta)
+        betas = None if beta is None else w.new_full((len(w),), beta)
         base = None if reference is None else padded(reference, self.device)
 
         scores = w.new_zeros(len(w), split.n_documents)
         for batch in Batches(split, device=self.device, transform=self.transform):
             s_ref = None if base is None else base[batch.document]
             with torch.inference_mode():
-                part = net.score_many(batch.features, batch.where, w, beta=told, reference=s_ref)
+                part = net.score_many(batch.features, batch.where, w, beta=betas, reference=s_ref)
                 scores.index_copy_(1, batch.document[batch.where], part)
         return finite(scores)
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder `load` reads; it appears whole or not at all."""
-        import torch
-
         if self.net is None:
             raise InputError("this conditioned ranker is not fitted, there is nothing to save")
-        facts = {
-            "format": _FORMAT,
-            "name": self.name,
-            "config": to_dict(self.config),
-            "conditioning": to_dict(self.conditioning),
-            "training": to_dict(self.training),
-            "scale": self.scale,
-            "seed": self.seed,
-            "objectives": self.objectives,
-            "n_features": self.n_features,
-            "best": self.best,
-            "history": self.history,
-            "cost": self.cost,
-        }
         with whole_folder(folder, _MARK) as into:
             torch.save({k: v.cpu() for k, v in self.net.state_dict().items()}, into / "weights.pt")
             self.transform.save(into / "transform.npz")
-            (into / _MARK).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            facts = {
+                "format": _FORMAT,
+                "config": to_dict(self.config),
+                "conditioning": to_dict(self.conditioning),
+                "training": to_dict(self.training),
+                "objectives": list(self.objectives),
+                **{key: getattr(self, key) for key in _KEPT},
+            }
+            seal(into, _MARK, facts)
 
     @classmethod
     def load(cls, folder: Path | str) -> ConditionedRanker:
-        """The ranker kept in a folder, ready to score."""
-        import torch
+        """The ranker kept in a folder, ready to score.
 
-        from ltr.datasets.transforms import Transform
-
+        Raises:
+            InputError: no such ranker there, a damaged one, or one of another format.
+        """
         folder = Path(folder)
-        facts = read_facts(folder, _MARK, _FORMAT)
-        path = folder / _MARK
-        ranker = cls(
-            facts["name"],
-            facts["config"],
-            bind(ConditioningConfig, facts["conditioning"], file=path),
-            bind(TrainingConfig, facts["training"], file=path),
-            facts["scale"],
-            facts["seed"],
-        )
-        for key in ("n_features", "best", "history", "cost"):
-            setattr(ranker, key, facts[key])
-        ranker.objectives = tuple(facts["objectives"])
-        with torch.random.fork_rng(devices=[]):  # building draws weights that are overwritten at once
-            m = len(ranker.objectives)
-            ranker.net = ranker.network(ranker.config, ranker.conditioning, ranker.n_features, m, ranker.scale)
-        ranker.net.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
-        ranker.net.to(pick_device("auto")).eval()
-        ranker.transform = Transform.load(folder / "transform.npz")
+        facts, path = read_sealed(folder, _MARK, _FORMAT), folder / _MARK
+        with broken_facts(path):
+            conditioning = bind(ConditioningConfig, facts["conditioning"], file=path)
+            training = bind(TrainingConfig, facts["training"], file=path)
+            ranker = cls(facts["name"], facts["config"], conditioning, training)
+            for key in _KEPT:
+                setattr(ranker, key, facts.get(key, []) if key == "notes" else facts[key])
+            ranker.transform = Transform.load(folder / "transform.npz")
+            ranker.build(width(ranker.transform, ranker.n_features), 0, facts["objectives"])
+        load_weights(ranker.net, folder / "weights.pt")
+        ranker.net.to(devices.pick_device()).eval()
         return ranker
-
-    def _identity(self, job, weights) -> str:
-        """Digest of all that decides the trained weights, so that a checkpoint cannot continue another training."""
-        digest = hashlib.sha256()
-        for array in (*job.references, job.preferences, *(() if weights is None else map(_numpy, weights.values()))):
-            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-        facts = {
-            "net": self.name,
-            "config": to_dict(self.config),
-            "conditioning": to_dict(self.conditioning),
-            "training": to_dict(self.training),
-            "scale": self.scale,
-            "criterion": repr(job.loss),
-            "seed": job.seed,
-            "measures": job.measures,
-            "beta": job.beta,
-            "controls": job.controls,
-            "arrays": digest.hexdigest(),
-            "data": [_fingerprint(split) for split in (job.train, job.vali) if split is not None],
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def padded(flat, device):
-    """Flat scores `[documents]`, array or tensor, as a tensor with a 0 behind them: padding carries row -1."""
-    import torch
-
-    if isinstance(flat, np.ndarray):
-        return torch.from_numpy(np.append(flat, np.float32(0))).to(device)
-    flat = flat.to(device, torch.float32)
-    return torch.cat([flat, flat.new_zeros(1)])
-
-
-def rows_of(flat, rows: int, device):
-    """What was gathered `[documents, row]`, as `[row, documents]`.
-
-    Raises:
-        InputError: a score that is not finite.
-    """
-    import torch
-
-    return torch.zeros(rows, 0, device=device) if flat is None else finite(flat).T.contiguous()
-
-
-def finite(scores):
-    """The scores, a tensor.
-
-    Raises:
-        InputError: a score that is not finite.
-    """
-    if not scores.isfinite().all():
-        raise InputError("scores are not finite", do="Check the features for huge values")
-    return scores
-
-
-def _numpy(tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()

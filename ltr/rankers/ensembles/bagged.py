@@ -2,7 +2,7 @@
 
 Queries are drawn, not documents: lists are what is independent. A sample is n draws out of n training queries; member b
 sees query q as often as it was drawn, c_bq times, which is a weight of its loss. So all members share the data in
-memory and train as one fleet (fleet.py).
+memory and train as one program (stacked.py).
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers.base import RANKERS, FittedRanker, Job, load_ranker
+from ltr.rankers.base import RANKERS, FittedRanker, load_ranker, register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.training.job import ObjectiveJob
 from ltr.schema import bind, to_dict
 from ltr.seeds import seed_of
 from ltr.types import Split
-
-from .stacked import fit_fleet, score_fleet
 
 __all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
 
@@ -40,22 +39,25 @@ class BaggedConfig:
         members: nets in the ensemble.
         base: the net: linear, mlp, transformer or dasalc.
         base_params: its parameters, e.g. `{"hidden": [32]}`.
-        fleet: train the members as one program, each as if it were alone; False: one after another.
-        order: of the lists: each member's "own", or that of the "first" for all, with which a fleet goes through one
-            stacked net: fewer and larger products, half the time for a linear base on a CPU; dropout is then another.
+        stacked: train the members as one program, each as if it were alone; False: one after another. (`fleet` is its
+            former name.)
+        order: of the lists: each member's "own", or that of the "first" for all, with which all go through one stacked
+            net: fewer and larger products, half the time for a linear base on a CPU; dropout is then another.
     """
+
+    RENAMED: ClassVar = {"fleet": "stacked"}
 
     members: int = 10
     base: str = "mlp"
     base_params: dict[str, Any] = field(default_factory=dict)
-    fleet: bool = True
+    stacked: bool = True
     order: Literal["own", "first"] = "own"
 
     def __post_init__(self):
         check(
             self,
             members=(self.members >= 1, "1 or more"),
-            order=(self.fleet or self.order == "own", '"own" where fleet = false'),
+            order=(self.stacked or self.order == "own", '"own" where stacked = false'),
         )
         if RANKERS[self.base].claims["kind"] != "neural":
             nets = [entry.name for entry in RANKERS if entry.claims["kind"] == "neural"]
@@ -68,29 +70,22 @@ class BaggedConfig:
         return bind(RANKERS[self.base].claims["config"], self.base_params, where="base_params")
 
 
-# `independent` is a fact of the base, and here of the default one.
-@RANKERS.register(
-    "bagged",
-    formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
-    source="Breiman, Machine Learning 24 (1996), bagging; queries as the units of the bootstrap",
-    config=BaggedConfig,
-    training=TrainingConfig,
-    kind="ensemble",
-    needs_loss=True,
-    stochastic=True,
-    independent=True,
-    equivariant=True,
-    learns=True,
-)
-def _bagged(config, **options) -> BaggedRanker:
-    return BaggedRanker("bagged", config, **options)
-
-
 def drawn(queries: int, seed: int) -> np.ndarray:
     """How often each query is drawn by n draws with replacement out of n, int64 `[query]`; they sum to n."""
     return np.random.default_rng(seed_of("bootstrap", seed)).multinomial(queries, np.full(queries, 1 / queries))
 
 
+# `independent` is a fact of the base, and here of the default one.
+@register(
+    "bagged",
+    BaggedConfig,
+    kind="ensemble",
+    formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
+    source="Breiman, Machine Learning 24 (1996), bagging; queries as the units of the bootstrap",
+    training=TrainingConfig,
+    needs_loss=True,
+    stochastic=True,
+)
 @dataclass(eq=False)
 class BaggedRanker(FittedRanker):
     """The mean of the members' scores.
@@ -122,40 +117,45 @@ class BaggedRanker(FittedRanker):
         return self
 
     def _ready(self) -> None:
-        from . import training  # noqa: F401  (seconds, the first time)
+        from . import stacked  # noqa: F401  (seconds, the first time)
 
-    def _fit(self, job: Job) -> int:
+    def _fit(self, job: ObjectiveJob) -> int:
+        from .stacked import fit_stacked
+
         c, began = self.config, time.perf_counter()
         seeds = [seed_of("member", job.seed, b) for b in range(c.members)]  # those of few are the first of many
         models = [NeuralRanker(c.base, c.net, self.training, loss=job.loss, seed=seed) for seed in seeds]
         times = np.stack([drawn(job.train.n_queries, seed) for seed in seeds])
-        for group in [slice(None)] if c.fleet else [slice(b, b + 1) for b in range(c.members)]:
-            fit_fleet(
+        for group in [slice(None)] if c.stacked else [slice(b, b + 1) for b in range(c.members)]:
+            fit_stacked(
                 models[group],
                 job.train,
                 job.vali,
                 objective=job.train.objectives[job.objective],
-                select=job.select,
+                select=job.measure,
                 times=times[group],
                 order=c.order,
-                progress=job.progress,
+                progress=job.on_progress,
                 accelerator=job.accelerator,
-                folder=job.folder if job.folder is None or c.fleet else _member(job.folder, group.start),
+                folder=job.folder if job.folder is None or c.stacked else _member(job.folder, group.start),
             )
         self.models = models
         epoch, loss = max(len(m.history) for m in models), float(np.mean([m.history[-1]["loss"] for m in models]))
-        vali = None if job.vali is None else job.measure(self._score(job.vali))
+        vali = None if job.vali is None else float(job.select(self._score(job.vali)))
         self.best = {"epoch": epoch, "vali": None if vali is None or np.isnan(vali) else vali}
         self.history = [{"epoch": epoch, "loss": loss, "vali": self.best["vali"]}]
         spent = sum(model.cost["seconds"] for model in models)  # with what came before a checkpoint
         self.cost = {
-            "seconds_before": max(0.0, spent - (time.perf_counter() - began)),
+            "seconds": max(time.perf_counter() - began, spent),
             "peak_memory": max(model.cost["peak_memory"] for model in models),
         }
+        self.notes = list(dict.fromkeys(note for model in models for note in model.notes))
         return round(sum(model.cost["documents_per_second"] * model.cost["seconds"] for model in models))
 
     def _score(self, split: Split) -> np.ndarray:
-        return score_fleet(self.models, split).mean(0, dtype=np.float64).astype(np.float32)
+        from .stacked import score_stacked
+
+        return score_stacked(self.models, split).mean(0, dtype=np.float64).astype(np.float32)
 
     def _write(self, folder: Path) -> Mapping[str, Any]:
         for b, model in enumerate(self.models):

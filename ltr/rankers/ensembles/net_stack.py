@@ -25,23 +25,25 @@ from torch.nn import functional as F
 
 from ltr.errors import InputError
 from ltr.rankers.layers import Dropout, Keys, attend
-from ltr.rankers.nets import Attention, MaskedBatchNorm, Noise
+from ltr.rankers.nets import NETS, Attention, MaskedBatchNorm, Noise
 
-__all__ = ["Squad", "draws", "member_of", "stack", "widest"]
+__all__ = ["NetStack", "draws", "has_stacked_form", "member_of", "stack", "widest"]
 
 
 def stack(nets: Sequence[nn.Module]) -> nn.Module:
     """One net of all of them; their state dicts, stacked, are its own.
 
     Args:
-        nets: modules of `nets.py`, all of one config.
+        nets: of one config; those of `nets.py` can be called afterwards, others only hold what their windows look at.
 
     Raises:
-        InputError: nets of different shapes, or a part that has no stacked form.
+        InputError: nets of different shapes, or with parameters that two of their parts share.
     """
     keys = [{key: value.shape for key, value in net.state_dict().items()} for net in nets]
     if not nets or any(each != keys[0] for each in keys):
-        raise InputError("a fleet is made of nets of one shape", came=f"{len(nets)} nets")
+        raise InputError("nets of one shape can be stacked", came=f"{len(nets)} nets")
+    if len(list(nets[0].named_parameters(remove_duplicate=False))) > len(list(nets[0].parameters())):
+        raise InputError(f"{type(nets[0]).__name__} shares parameters between its parts, so it trains alone only")
     return _stacked(nets)
 
 
@@ -50,9 +52,14 @@ def member_of(state: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
     return {key: value[i].detach().clone() for key, value in state.items()}
 
 
+def has_stacked_form(net: nn.Module) -> bool:
+    """Whether many of these can be one net: true of those of `nets.py`, whose every part knows the member axis."""
+    return type(net) in NETS.values()
+
+
 def draws(net: nn.Module) -> bool:
-    """Whether a net in training draws random numbers."""
-    return any(
+    """Whether a net in training draws random numbers; of a net that is not ours nobody knows."""
+    return not has_stacked_form(net) or any(
         (isinstance(part, Noise) and part.sd > 0) or (isinstance(part, Dropout | Attention) and part.p > 0)
         for part in net.modules()
     )
@@ -63,26 +70,33 @@ def widest(net: nn.Module) -> int:
     return max((leaf.out_features for leaf in net.modules() if isinstance(leaf, nn.Linear)), default=1)
 
 
-class Squad(nn.Module):
+class NetStack(nn.Module):
     """Members that are scored in one pass.
 
     Args:
         nets: theirs.
-        members: their numbers in the fleet.
+        members: their numbers among all that are trained together.
         scale, augmented: as of `Conditioned`: scores are `scale` net(x), plus s_ref if augmented.
+
+    Attributes:
+        one_pass: all members are scored by products of stacked weights; nets that are not of `nets.py` go one by one.
     """
 
     def __init__(self, nets: Sequence[nn.Module], members: Sequence[int], scale: float = 1.0, augmented: bool = False):
         super().__init__()
         self.net, self.members, self.scale, self.augmented = stack(nets), list(members), scale, augmented
         self.first = self.members[0]  # whoever stays
+        self.one_pass = has_stacked_form(nets[0])
         self._shape = (copy.deepcopy(nets[0]),)  # a tuple hides it from state dicts and optimisers
         self._windows: list[nn.Module] = []
         self._gradients: dict[nn.Parameter, Tensor] = {}
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
         """Scores float32 `[batch, member, list]`, pads 0; `reference` `[batch, list]` is s_ref."""
-        scores = self.net(features.unsqueeze(0), where).transpose(0, 1)
+        if self.one_pass:
+            scores = self.net(features.unsqueeze(0), where).transpose(0, 1)
+        else:
+            scores = torch.stack([net(features, where) for net in self.windows()], 1)
         if self.scale != 1.0:
             scores = self.scale * scores
         if not self.augmented:
@@ -92,17 +106,17 @@ class Squad(nn.Module):
         return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
 
     def windows(self) -> list[nn.Module]:
-        """A net in training mode for each member: its weights, gradients and buffers are views of the stack's.
+        """A net for each member: its weights, gradients and buffers are views of the stack's, its mode the stack's.
 
         They hold until members leave or the stack moves to another device.
         """
         if len(self._windows) != len(self.members):
             self._gradients = {p: torch.zeros_like(p) for p in self.net.parameters()}
             self._windows = [self._window(j) for j in range(len(self.members))]
-        return self._windows
+        return [net.train(self.training) for net in self._windows]
 
     def _window(self, j: int) -> nn.Module:
-        net = copy.deepcopy(self._shape[0]).train()
+        net = copy.deepcopy(self._shape[0])
         parts, stacked = dict(net.named_modules()), dict(self.net.named_modules())
         for path, part in parts.items():
             for name, parameter in stacked[path]._parameters.items():
@@ -111,7 +125,7 @@ class Squad(nn.Module):
                     view.grad = self._gradients[parameter][j]
                     part._parameters[name] = view
             for name, buffer in stacked[path]._buffers.items():
-                part._buffers[name] = buffer[j]
+                part._buffers[name] = None if buffer is None else buffer[j]
         return net
 
     def clear(self) -> None:
@@ -124,7 +138,7 @@ class Squad(nn.Module):
         rows, self._windows = [self.members.index(i) for i in members], []
         for module in self.net.modules():
             for name, buffer in module._buffers.items():
-                module._buffers[name] = buffer[rows]
+                module._buffers[name] = None if buffer is None else buffer[rows]
         for parameter in self.net.parameters():
             number = len(parameter)
             parameter.data, parameter.grad = parameter.data[rows], None
@@ -142,9 +156,12 @@ def _stacked(nets: Sequence[nn.Module]) -> nn.Module:
     first = nets[0]
     if type(first) in _FORMS:
         return _FORMS[type(first)](nets)
-    if next(first.parameters(recurse=False), None) is not None or next(first.buffers(recurse=False), None) is not None:
-        raise InputError(f"{type(first).__name__} has no stacked form, so nets with one train one after another")
     shell = copy.copy(first)  # settings are shared, children are replaced
+    shell._parameters = {name: _together(nets, name) for name in first._parameters}
+    shell._buffers = {
+        name: None if buffer is None else torch.stack([net._buffers[name] for net in nets])
+        for name, buffer in first._buffers.items()
+    }
     shell._modules = {
         name: None if child is None else _stacked([net._modules[name] for net in nets])
         for name, child in first._modules.items()

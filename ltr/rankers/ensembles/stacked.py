@@ -1,10 +1,10 @@
-"""Fleets: many nets of one shape trained as one batched program, each as if it were trained alone.
+"""Stacked training: many nets of one shape trained as one batched program, each as if it were trained alone.
 
     rankers = [ConditionedRanker("mlp", conditioning=plain, seed=0) for w in preferences]
-    fit_fleet(rankers, task.train, task.vali, criterion=..., preferences=preferences)    # as `fit` would, one by one
-    score_fleet(rankers, task.test)                                                      # float32 [member, documents]
+    fit_stacked(rankers, task.train, task.vali, criterion=..., preferences=preferences)  # as `fit` would, one by one
+    score_stacked(rankers, task.test)                                                    # float32 [member, documents]
 
-    fit_fleet([make_ranker("mlp", loss=loss, seed=s) for s in range(8)], task.train, task.vali)
+    fit_stacked([make_ranker("mlp", loss=loss, seed=s) for s in range(8)], task.train, task.vali)
 
 Members differ in what they descend, in seed and in learning rate; plain ones in weight decay, too. Each keeps its own
 optimiser state, gradient norm, best epoch and end. Afterwards they are ordinary rankers: saved, loaded, scored alone.
@@ -16,7 +16,7 @@ Plain rankers go through their nets one after another, each with its own order o
 loss, and share the data in memory, the loop, the optimiser and validation: on a CPU bit for bit what they are alone.
 Asked for `order = "first"` they are trained as conditioned rankers are.
 
-A criterion of a fleet is a module with
+A criterion of a stacked training is a module with
 
     forward(scores [batch, member, list], labels [batch, list, objective], where, members, *, reference, generators)
         -> losses [member], none of which depends on the scores of another member
@@ -27,33 +27,38 @@ A criterion of a fleet is a module with
 
 from __future__ import annotations
 
-import hashlib
-import json
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ltr.datasets.batching.batches import Batches
 from ltr.errors import InputError
-from ltr.rankers.base import Progress, _check_splits, peak_memory
-from ltr.rankers.conditional.ranker import ConditionedRanker, _numpy, _weighted_mean, padded, rows_of
+from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.conditional.tensors import finite, padded
 from ltr.rankers.config import HEADLINE
-from ltr.rankers.neural import NeuralRanker, _fingerprint, loss_name, pick_device
-from ltr.rankers.training.validation import Selection
+from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.notes import blank_lists
+from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
+from ltr.rankers.training.loop import train as run
+from ltr.rankers.training.prepare import Prepared, loss_name
+from ltr.rankers.training.validation import PreferenceQuality, ValidationMeasure, weighted_mean
 from ltr.schema import to_dict
-from ltr.seeds import seed_of
 from ltr.types import Split
 
-__all__ = ["fit_fleet", "fleet_scores", "score_fleet"]
+from .net_stack import has_stacked_form
+from .training import ListLosses, Members, SideBySide, StackedModule, StackedNets, stacks_of
+
+__all__ = ["fit_stacked", "score_stacked", "stacked_scores"]
 
 _OWN = ("learning_rate",)  # settings of the training that members may differ in; plain ones also in
 _OWN_OF_PLAIN = (*_OWN, "weight_decay")
 
 
-def fit_fleet(
+def fit_stacked(
     rankers: Sequence[ConditionedRanker] | Sequence[NeuralRanker],
     train: Split,
     vali: Split | None = None,
@@ -63,7 +68,7 @@ def fit_fleet(
     select: str = HEADLINE,
     measures: Sequence[str] | None = None,
     preferences: np.ndarray | None = None,
-    quality: Callable[[np.ndarray, np.ndarray], float] = _weighted_mean,
+    quality: Callable[[np.ndarray, np.ndarray], float] = weighted_mean,
     references: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
     controls: Sequence[float] = (1.0,),
     weights: Any = None,
@@ -76,7 +81,7 @@ def fit_fleet(
     """Trains them all and returns them, each with its weights, best epoch, history and share of the cost.
 
     Args:
-        rankers: nets of one config and training, plain (`NeuralRanker`, each with its loss) or told of no preference
+        rankers: nets of one config and training, plain (`NeuralRanker`, each with its loss) or conditioned on nothing
             (`ConditionedRanker` of kind "none"); seeds, learning rates and weight decays may differ.
         train, vali: labelled lists; without `vali` the last epoch is kept.
         criterion: of conditioned rankers, see above; plain rankers bring their loss.
@@ -93,122 +98,97 @@ def fit_fleet(
     Raises:
         InputError: rankers that do not fit together, and what `fit` raises.
     """
-    import torch
-
-    from ltr.datasets import transforms
-    from ltr.datasets.batching.batches import Batches
-
-    from .training import FleetJob, ListLosses, SideBySide, squads_of, train_fleet
-
-    start = time.perf_counter()
     rankers = list(rankers)
     first, plain = _alike(rankers)
-    column = _check_splits(train, vali, objective)
-    folder = None if folder is None else Path(folder)
-    settings, device = first.training, pick_device(accelerator)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    column, m = check_splits(train, vali, objective), len(train.objectives)
+    arrays: tuple[Any, ...]
+    chosen: Callable[..., Any] = nothing
     if plain:
         losses = [ranker._check_loss(ranker.loss) for ranker in rankers]
         criterion = ListLosses(losses, column)
-        selection = None if vali is None else Selection(select, vali, column)
+        if vali is not None:
+            measure = ValidationMeasure(select, vali, column)
+            chosen = lambda scores, members: measure(scores)  # noqa: E731
         times = _times(times, len(rankers), train)
-        judge = lambda scores, members: selection(scores)  # noqa: E731
         facts = {"losses": [loss_name(each) for each in losses], "objective": column, "select": select}
         arrays = () if times is None else (times,)
     else:
         if times is not None:
             raise InputError("times are of plain rankers", do="Leave them out")
-        shown = _preferences(preferences, len(rankers), len(train.objectives))
-        jobs = _conditioned_jobs(train, vali, shown, measures, quality, references, controls, accelerator)
+        shown = _preferences(preferences, len(rankers), m)
+        measures = tuple(measures or (HEADLINE,) * m)
+        if vali is not None:
+            chosen = PreferenceQuality(measures, vali, quality, shown, references[1], controls).of_members
         facts = {
             "criterion": repr(criterion),
-            "measures": jobs[0].measures,
-            "controls": jobs[0].controls,
+            "measures": measures,
+            "controls": tuple(controls),
             "conditioning": to_dict(first.conditioning),
             "scale": first.scale,
         }
-        judge = lambda scores, members: _judged(jobs, scores, members)  # noqa: E731
-        arrays = (*references, shown, *(() if weights is None else map(_numpy, weights.values())))
-    transform = transforms.fit(settings.transform, train.features)
-    batches = Batches(
-        train,
-        cells=settings.cells,
-        lists=settings.lists,
-        list_size=settings.list_size or None,
-        shuffle=True,
+        arrays = (*references, shown, *(() if weights is None else weights.values()))
+    job = FitJob(
+        train=train,
+        vali=vali,
+        select=chosen,
         seed=first.seed,
-        device=device,
-        transform=transform,
+        folder=None if folder is None else Path(folder),
+        on_progress=progress,
+        accelerator=accelerator,
     )
-    documents, judged = batches.n_documents, None if vali is None else Batches(vali, device=device, transform=transform)
+    data = Prepared(job, first.training)
+    columns = [column] if plain else list(range(m))
     for ranker in rankers:
-        ranker.transform, ranker.n_features = transform, train.n_features
-        with torch.random.fork_rng(devices=[]):  # built on the CPU: the same weights on every device
-            torch.manual_seed(seed_of("init", ranker.seed))
-            _build(ranker, train, weights, column)
-    scale, augmented = (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
-    trainings = tuple(ranker.training for ranker in rankers) if plain else ()
-    kinds = [(each.learning_rate, each.weight_decay) for each in trainings] or None
-    squads = squads_of([_inner(ranker) for ranker in rankers], scale, augmented, device, kinds)
-    orders = _orders(rankers) if plain and order == "own" else ()
-    if orders:
-        found = dict(zip(orders, (ranker.seed for ranker in rankers), strict=True))
-        batches = SideBySide([batches.with_seed(found[i]) for i in range(len(found))])
-    job = FleetJob(
-        train,
-        vali,
-        column,
-        criterion,
-        select,
-        first.seed,
-        folder,
-        progress,
-        1,
-        accelerator,
-        judge=judge,
+        ranker.transform, ranker.n_features = data.transform, train.n_features
+        if plain:
+            ranker.objective = train.objectives[column]
+            ranker.build(data.width, ranker.seed)
+        else:
+            ranker.build(data.width, ranker.seed, train.objectives)
+            if weights is not None:
+                ranker.net.start_from(weights)
+    own_orders = plain and (order == "own" or not has_stacked_form(first.inner))
+    members = Members(
+        trainings=tuple(ranker.training for ranker in rankers),
         seeds=tuple(ranker.seed for ranker in rankers),
-        rates=tuple(ranker.training.learning_rate for ranker in rankers),
-        references=references,
-        orders=orders,
-        trainings=trainings,
+        plain=plain,
+        orders=_orders(rankers) if own_orders else (),
         times=times,
+        references=references,
     )
+    stacks = stacks_of([ranker.inner for ranker in rankers], *_output(first, plain), data.device, members.kinds)
     facts |= {
-        "fleet": first.name,
+        "stacked": first.name,
         "config": to_dict(first.config),
-        "training": to_dict(settings),
-        "seeds": job.seeds,
-        "rates": job.rates,
-        "squads": [len(squad.members) for squad in squads],
-        "arrays": _digest(arrays),
-        "data": [_fingerprint(split) for split in (train, vali) if split is not None],
+        "training": to_dict(first.training),
+        "seeds": members.seeds,
+        "rates": members.rates,
+        "stacks": [len(stack.members) for stack in stacks],
     }
     if plain:
-        facts |= {"decays": [each.weight_decay for each in trainings], "orders": orders}
-    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    state, before = train_fleet(squads, job, settings, batches, judged, identity)
+        facts |= {"decays": [each.weight_decay for each in members.trainings], "orders": members.orders}
+    documents = data.batches.n_documents
+    if members.orders:
+        seed_of_order = dict(zip(members.orders, members.seeds, strict=True))
+        data.batches = SideBySide([data.batches.with_seed(seed_of_order[i]) for i in range(len(seed_of_order))])
+    module = StackedModule(StackedNets(stacks, criterion), job, first.training, members, data.batches)
+    before, notes = run(module, data, data.identity(facts, arrays))
 
-    seconds = (time.perf_counter() - start + before) / len(rankers)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+    state, notes = module.state, blank_lists(train, columns) + notes
+    cost = data.cost(state, before, documents, len(rankers))
     for i, ranker in enumerate(rankers):
-        net = _inner(ranker)
-        net.load_state_dict(state.best["net"][i])
-        ranker.net.to(device).eval()
+        ranker.inner.load_state_dict(state.best["net"][i])
+        ranker.net.to(data.device).eval()
         rows = [{key: row[key] if key == "epoch" else row[key][i] for key in row} for row in state.history]
         ranker.history = [row for row in rows if row["loss"] is not None]
         ranker.best = {"epoch": state.best["epoch"][i], "vali": state.best["vali"][i]}
-        ranker.cost = {  # its share of the fleet's
-            "seconds": seconds,
-            "documents_per_second": documents * len(ranker.history) / seconds,
-            "peak_memory": peak,
-            "step_seconds": statistics.median(state.step_seconds) / len(rankers),
-            "fleet": len(rankers),
-        }
+        speed = documents * len(ranker.history) / cost["seconds"]
+        ranker.cost = {**cost, "documents_per_second": speed, "fleet": len(rankers)}  # its share
+        ranker.notes = list(notes)
     return rankers
 
 
-def score_fleet(rankers: Sequence[Any], split: Split, *, reference: np.ndarray | None = None) -> np.ndarray:
+def score_stacked(rankers: Sequence[Any], split: Split, *, reference: np.ndarray | None = None) -> np.ndarray:
     """float32 `[member, documents]`: what each member's `score` gives up to rounding, with one pass over the lists.
 
     Args:
@@ -217,55 +197,49 @@ def score_fleet(rankers: Sequence[Any], split: Split, *, reference: np.ndarray |
         split: lists to score.
         reference: s_ref of the split, float32 `[documents]`, for augmented nets.
     """
-    return fleet_scores(rankers, split, reference=reference).cpu().numpy()
+    return stacked_scores(rankers, split, reference=reference).cpu().numpy()
 
 
-def fleet_scores(rankers: Sequence[Any], split: Split, *, reference=None):
-    """As `score_fleet`, a tensor on the device of the nets; `reference` may be one."""
-    import torch
-
-    from ltr.datasets.batching.batches import Batches
-
-    from .training import squads_of
-
+def stacked_scores(rankers: Sequence[Any], split: Split, *, reference=None) -> Tensor:
+    """As `score_stacked`, a tensor on the device of the nets; `reference` may be one."""
     rankers = list(rankers)
     first, plain = _alike(rankers, fitted=True)
     if split.n_features != first.n_features:
         expected = f"{first.n_features} features"
         raise InputError("fitted on other features", expected=expected, came=split.n_features)
-    if len(rankers) == 1 or not all(_same(first.transform, ranker.transform) for ranker in rankers):
+    alike = has_stacked_form(first.inner) and all(_same(first.transform, each.transform) for each in rankers)
+    if len(rankers) == 1 or not alike:
         one = np.eye(len(split.objectives) if plain else len(first.objectives))[:1]
         return torch.stack(
             [r.score_tensor(split) if plain else r.score_tensor(split, one, reference=reference)[0] for r in rankers]
         )
     device = first.device
-    scale, augmented = (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
-    squads = [squad.eval() for squad in squads_of([_inner(each) for each in rankers], scale, augmented, device)]
+    stacks = [each.eval() for each in stacks_of([r.inner for r in rankers], *_output(first, plain), device)]
     base = None if reference is None else padded(reference, device)
 
     def score(batch):
         s_ref = None if base is None else base[batch.document]
         with torch.inference_mode():
-            return torch.cat([squad(batch.features, batch.where, s_ref) for squad in squads], 1).mT
+            return torch.cat([stack(batch.features, batch.where, s_ref) for stack in stacks], 1).mT
 
     flat = Batches(split, device=device, transform=first.transform).gather(score)
-    return rows_of(flat, len(rankers), device)
+    return torch.zeros(len(rankers), 0, device=device) if flat is None else finite(flat).T.contiguous()
 
 
 # ------------------------------------------------------------------------------------------- two kinds of members
 
 
 def _alike(rankers: list, fitted: bool = False) -> tuple[Any, bool]:
-    """The first of them, and whether they are plain nets; everything that keeps them from being a fleet is named."""
+    """The first of them, and whether they are plain nets; everything that keeps them apart is named."""
     if not rankers:
-        raise InputError("a fleet needs a ranker")
+        raise InputError("a stacked training needs a ranker")
     first = rankers[0]
     kinds = {type(ranker) for ranker in rankers}
     if len(kinds) > 1 or not isinstance(first, NeuralRanker | ConditionedRanker):
-        raise InputError("a fleet is made of nets of one kind", came=sorted(kind.__name__ for kind in kinds))
+        raise InputError("nets of one kind can be stacked", came=sorted(kind.__name__ for kind in kinds))
     plain = isinstance(first, NeuralRanker)
     if not plain and any(ranker.conditioning.kind != "none" for ranker in rankers):
-        raise InputError("a fleet is made of nets that are told of no preference", expected='kind = "none"')
+        raise InputError("nets that are conditioned on no preference can be stacked", expected='kind = "none"')
     same = ["name", "config"] + ([] if plain else ["conditioning", "scale"])
     for ranker in rankers[1:]:
         differ = [name for name in same if getattr(ranker, name) != getattr(first, name)]
@@ -274,16 +248,24 @@ def _alike(rankers: list, fitted: bool = False) -> tuple[Any, bool]:
             own = _OWN_OF_PLAIN if plain else _OWN
             differ += [f"training.{key}" for key in theirs if ours.get(key) != theirs[key] and key not in own]
         if differ:
-            raise InputError(f"members of a fleet differ in {', '.join(differ)}", do="Train them one after another.")
+            what = f"members of a stacked training differ in {', '.join(differ)}"
+            raise InputError(what, do="Train them one after another.")
     if fitted and any(ranker.net is None for ranker in rankers):
-        raise InputError("a member of this fleet is not fitted", do="Call fit_fleet, or load rankers that were saved")
+        raise InputError("one of these rankers is not fitted", do="Call fit_stacked, or load rankers that were saved")
     return first, plain
+
+
+def _output(first, plain: bool) -> tuple[float, bool]:
+    """What becomes of a net's output: the factor, and whether a reference is added."""
+    return (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
 
 
 def _same(one, other) -> bool:
     """Whether two transforms are one."""
     return one is other or (
-        one.name == other.name and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
+        one.name == other.name
+        and one.arrays.keys() == other.arrays.keys()
+        and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
     )
 
 
@@ -291,32 +273,6 @@ def _orders(rankers: Sequence[NeuralRanker]) -> tuple[int, ...]:
     """Which order of the lists each member meets, numbered as they come."""
     seeds = list(dict.fromkeys(ranker.seed for ranker in rankers))
     return tuple(seeds.index(ranker.seed) for ranker in rankers)
-
-
-def _build(ranker, train: Split, weights, column: int) -> None:
-    if isinstance(ranker, NeuralRanker):
-        from ltr.rankers.nets import build
-
-        ranker.objective = train.objectives[column]
-        ranker.net = build(ranker.config, train.n_features)
-        return
-    from ltr.rankers.conditional.nets import Conditioned
-
-    ranker.objectives = train.objectives
-    m = len(train.objectives)
-    ranker.net = Conditioned(ranker.config, ranker.conditioning, train.n_features, m, ranker.scale)
-    if weights is not None:
-        ranker.net.start_from(weights)
-
-
-def _inner(ranker):
-    """The net of `nets.py` in it."""
-    return ranker.net if isinstance(ranker, NeuralRanker) else ranker.net.net
-
-
-def _judged(jobs: list, scores: np.ndarray, members: Sequence[int]) -> list[float]:
-    values = jobs[0].values(scores)  # of all members at once; what they select by differs in their preferences only
-    return [jobs[i].judged(values[:, j : j + 1]) for j, i in enumerate(members)]
 
 
 def _times(times, members: int, train: Split) -> np.ndarray | None:
@@ -335,34 +291,6 @@ def _preferences(preferences, members: int, m: int) -> np.ndarray:
     return shown.astype(np.float32)
 
 
-def _conditioned_jobs(train, vali, shown, measures, quality, references, controls, accelerator) -> list:
-    from ltr.rankers.conditional.training import ConditionedJob
+# ----------------------------------------------------------------------------- old names, until the rooms above moved
 
-    measures = tuple(measures or (HEADLINE,) * len(train.objectives))
-    return [
-        ConditionedJob(
-            train,
-            vali,
-            0,
-            None,
-            "",
-            0,
-            None,
-            None,
-            1,
-            accelerator,
-            measures=measures,
-            quality=quality,
-            preferences=w[None],
-            references=references,
-            controls=tuple(controls),
-        )
-        for w in shown
-    ]
-
-
-def _digest(arrays) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+fit_fleet, score_fleet, fleet_scores = fit_stacked, score_stacked, stacked_scores

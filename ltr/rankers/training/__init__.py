@@ -1,1 +1,1 @@
-"""Training of nets: one loop, and what validation says of the scores."""
+"""How every ranker is trained: the job, what is made ready for it, the checkpoint, the loop, and what selects."""

@@ -1,17 +1,21 @@
-"""What validation says of many score vectors at once."""
+"""What validation says of one score vector, or of many at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import numpy as np
 
+from ltr.metrics import Judgements, evaluate, mean
 from ltr.types import Split
 
-__all__ = ["Selection"]
+__all__ = ["PreferenceQuality", "ValidationMeasure", "measure_split", "weighted_mean"]
 
 _DOCUMENTS = 200_000  # evaluated in one call: enough to hide what a call costs, few megabytes
 
 
-class Selection:
+class ValidationMeasure:
     """One measure of one objective on a split; what no score changes (ideal orders, gains) is computed once.
 
     Args:
@@ -22,26 +26,78 @@ class Selection:
 
     def __init__(self, measure: str, split: Split, objective: int):
         self.measure, self.split, self.labels = measure, split, split.labels[:, objective]
-        self._judged: dict[int, object] = {}
+        self._judged: dict[int, Judgements] = {}
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """The mean over the lists that count, float64 `[row]`, of scores `[row, documents]`; NaN where none does."""
-        from ltr.metrics import evaluate, mean
-
+        """The mean over the lists that count, float64 `[...]`, of scores `[..., documents]`; NaN where none does."""
+        rows = scores.reshape(-1, scores.shape[-1])
         step = max(1, _DOCUMENTS // max(self.split.n_documents, 1))
         found = []
-        for at in range(0, len(scores), step):
-            block = scores[at : at + step]
+        for at in range(0, len(rows), step):
+            block = rows[at : at + step]
             values = evaluate(self.measure, block.reshape(-1), self._copies(len(block)))
             found += [mean(row) for row in next(iter(values.values())).reshape(len(block), -1)]
-        return np.array(found)
+        return np.array(found).reshape(scores.shape[:-1])[()]  # a number where there was one row
 
-    def _copies(self, number: int):
+    def _copies(self, number: int) -> Judgements:
         """The judged lists, so many times one after another: the bits of a list's value do not depend on the others."""
-        from ltr.metrics import Judgements
-
         if number not in self._judged:
             starts = self.split.n_documents * np.arange(number)[:, None] + self.split.offsets[:-1]
             offsets = np.append(starts.reshape(-1), self.split.n_documents * number)
             self._judged[number] = Judgements(np.tile(self.labels, number), offsets)
         return self._judged[number]
+
+
+def measure_split(measure: str, scores: np.ndarray, split: Split, objective: int) -> float:
+    """One measure of flat scores, its mean over the lists of a split that count; NaN where none does."""
+    return float(ValidationMeasure(measure, split, objective)(scores))
+
+
+def weighted_mean(values: np.ndarray, preferences: np.ndarray) -> float:
+    """Mean over preferences of sum_k w_k v_k; an objective that counts on no list leaves the sum."""
+    return float(np.nansum(values * preferences, axis=1).mean())
+
+
+class PreferenceQuality:
+    """What selects where several objectives are measured under preferences.
+
+    Args:
+        measures: one an objective.
+        vali: with labels.
+        quality: `quality(values [preference, objective], preferences)` -> a number, larger is better.
+        preferences: float32 `[preference, objective]`, those the validation lists are scored for.
+        reference: s_ref of validation, float32 `[documents]`; None where there is none.
+        controls: judged at the best of these lambda, s_ref + lambda (s - s_ref), since that is how it will be used;
+            judged at lambda = 1, an epoch that has left the reference far enough would look late.
+    """
+
+    def __init__(
+        self, measures: Sequence[str], vali: Split, quality, preferences: np.ndarray, reference=None, controls=(1.0,)
+    ):
+        self.measures, self.vali, self.quality, self.preferences = tuple(measures), vali, quality, preferences
+        self.reference, self.controls = reference, tuple(controls)
+
+    @cached_property
+    def _each(self) -> list[ValidationMeasure]:
+        return [ValidationMeasure(measure, self.vali, k) for k, measure in enumerate(self.measures)]
+
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Every measure after every control, `[control, row, objective]`, of scores `[row, documents]`."""
+        s_ref = np.float32(0) if self.reference is None else self.reference
+        moved = scores - s_ref
+        each = [scores if c == 1 else s_ref + np.float32(c) * moved for c in self.controls]
+        return np.array([[measure(rows) for measure in self._each] for rows in each]).mT
+
+    def judged(self, values: np.ndarray, preferences: np.ndarray) -> float:
+        """The number that selects, of values `[control, preference, objective]`."""
+        counted = [v for v in values if not np.isnan(v).all()]
+        return max((float(self.quality(v, preferences)) for v in counted), default=float("nan"))
+
+    def __call__(self, scores: np.ndarray) -> float:
+        """Of one net that was scored for all preferences, `[preference, documents]`; NaN where no list counts."""
+        return self.judged(self.values(scores), self.preferences)
+
+    def of_members(self, scores: np.ndarray, members: Sequence[int]) -> list[float]:
+        """Of nets with one preference each, `[member, documents]`: a number for each of these members."""
+        values = self.values(scores)
+        return [self.judged(values[:, j : j + 1], self.preferences[i : i + 1]) for j, i in enumerate(members)]

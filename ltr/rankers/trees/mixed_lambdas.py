@@ -9,15 +9,18 @@ The rest of the booster is LightGBM's, and so are `truncation` and the parameter
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers.base import Job, measure_split
+from ltr.rankers.training.job import ObjectiveJob
+from ltr.rankers.training.validation import ValidationMeasure
 from ltr.seeds import seed_of
+from ltr.types import Split
 
-from .boosters import LightGBM, Selection
+from .lightgbm import LightGBM
+from .shared import EarlyStopping
 
 __all__ = ["MixedLightGBM", "label_gains"]
 
@@ -26,19 +29,6 @@ def label_gains(labels: np.ndarray, gains: tuple[str, ...]) -> np.ndarray:
     """g(y^k), float64 `[documents, objective]`: 2^y - 1 for "exp2", y for "linear"."""
     y = labels.astype(np.float64)
     return np.stack([np.exp2(y[:, k]) - 1 if kind == "exp2" else y[:, k] for k, kind in enumerate(gains)], axis=1)
-
-
-@dataclass(frozen=True)
-class _WeightedJob(Job):
-    """Measured by sum_k w_k measure_k on validation."""
-
-    preference: tuple[float, ...] = ()
-    measures: tuple[str, ...] = ()
-
-    def measure(self, scores: np.ndarray) -> float:
-        values = [measure_split(m, scores, self.vali, k) for k, m in enumerate(self.measures)]
-        # An objective that no validation list speaks of has no say.
-        return float(np.nansum(np.multiply(values, self.preference)))
 
 
 class MixedLightGBM(LightGBM):
@@ -61,14 +51,18 @@ class MixedLightGBM(LightGBM):
         if self.config.objective != "lambdarank":
             raise InputError("mixed lambdas are those of lambdarank", came=self.config.objective)
 
-    def _check_labels(self, labels: np.ndarray) -> None:
-        """Gains need no grades."""
+    def _check_data(self, job: ObjectiveJob) -> None:
+        """Gains need no grades, and gradients of our own no limit of the list."""
 
-    def _fit(self, job: Job) -> int:
-        given = {each.name: getattr(job, each.name) for each in fields(Job)}
-        return super()._fit(_WeightedJob(**given, preference=self.preference, measures=self.measures))
+    def _fit(self, job: ObjectiveJob) -> int:
+        return super()._fit(job if job.vali is None else replace(job, select=self._weighted(job.vali)))
 
-    def _boost(self, job: Job, selection: Selection) -> int:
+    def _weighted(self, vali: Split) -> Callable[[np.ndarray], float]:
+        """sum_k w_k measure_k; an objective that no validation list speaks of has no say."""
+        each = [ValidationMeasure(measure, vali, k) for k, measure in enumerate(self.measures)]
+        return lambda scores: float(np.nansum(np.multiply([measure(scores) for measure in each], self.preference)))
+
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         from .lambda_gradients import inverse_ideals, mixed_gradients
 
         c, split = self.config, job.train
@@ -82,7 +76,7 @@ class MixedLightGBM(LightGBM):
         }
         draw = self._weights(split.n_queries, job.seed)
         step = lambda scores, data: mixed_gradients(scores, worth, offsets, inverse, draw(), **options)  # noqa: E731
-        return self._rounds(job, selection, {"objective": "none"}, step)
+        return self._rounds(job, stopping, {"objective": "none"}, step)
 
     def _weights(self, lists: int, seed: int) -> Callable[[], np.ndarray]:
         """What each round weighs by, float64 `[queries, objective]`."""

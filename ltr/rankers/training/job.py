@@ -1,0 +1,104 @@
+"""What a training is asked to do, as plain data, and the checks of the splits it is asked to do it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.types import Split
+
+__all__ = ["FitJob", "ObjectiveJob", "Progress", "check_splits", "nothing"]
+
+
+class Progress(NamedTuple):
+    """What `progress(event)` hears after an epoch, or after some rounds of boosting.
+
+    Attributes:
+        epoch: epochs (rounds) done.
+        epochs: epochs (rounds) asked for.
+        loss: mean training loss of the epoch; None where the library keeps it to itself.
+        vali: selection measure on validation; None without validation lists.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float | None
+    vali: float | None
+
+
+def nothing(scores: np.ndarray) -> float:
+    """Selects by nothing: what a job without validation lists is given."""
+    return float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitJob:
+    """One training, checked.
+
+    Attributes:
+        train, vali: the splits; `vali` may be None, then nothing is selected.
+        select: scores of the validation documents -> the number that selects, NaN where no list counts. Scores of one
+            ranking are `[documents]`; trainings that score several at once hand over `[row, documents]`.
+        seed: what everything random follows from.
+        folder: where a resumable checkpoint is kept; None keeps none.
+        on_progress: called with a `Progress`.
+        accelerator: of nets: auto, cpu, gpu or mps.
+        threads: of boosters.
+    """
+
+    train: Split
+    vali: Split | None
+    select: Callable[..., Any] = nothing
+    seed: int = 0
+    folder: Path | None = None
+    on_progress: Callable[[Progress], Any] | None = None
+    accelerator: str = "auto"
+    threads: int = 1
+
+    def report(self, epoch: int, epochs: int, loss: float | None, vali: float | None) -> None:
+        if self.on_progress is not None:
+            self.on_progress(Progress(epoch, epochs, loss, vali))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveJob(FitJob):
+    """The training of a ranker that learns one label column.
+
+    Attributes:
+        objective: index of the column.
+        measure: name of the measure behind `select`.
+        loss: of nets; None for rankers that bring their own objective.
+    """
+
+    objective: int = 0
+    measure: str = ""
+    loss: Any = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The column, contiguous float32 `[documents]` of train (the boosters copy others with a warning)."""
+        return np.ascontiguousarray(self.train.labels[:, self.objective])
+
+
+def check_splits(train: Split, vali: Split | None, objective: str | None = None) -> int:
+    """Index of the label column to learn, after everything that can be wrong with the splits was looked at."""
+    for split, role in ((train, "train"), (vali, "vali")):
+        if split is None:
+            continue
+        if split.labels is None:
+            raise InputError(f"the {role} split carries no labels")
+        if split.n_documents == 0:
+            raise InputError(f"the {role} split holds no documents")
+        split.label(objective)  # an unknown objective is named there
+        if split.n_features != train.n_features or split.objectives != train.objectives:
+            raise InputError(
+                "train and vali do not fit together",
+                expected=f"{train.n_features} features, objectives {train.objectives}",
+                came=(split.n_features, split.objectives),
+            )
+    return 0 if objective is None else train.objectives.index(objective)

@@ -1,0 +1,118 @@
+"""What every training of nets starts from: the device, the fitted transform, the batches, the seed of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltr.datasets import transforms
+from ltr.datasets.batching.batches import Batches
+from ltr.datasets.transforms import Transform
+from ltr.rankers import devices
+from ltr.rankers.config import TrainingConfig
+from ltr.seeds import seed_of
+from ltr.types import Split
+
+from .checkpoint import State
+from .job import FitJob
+
+__all__ = ["Prepared", "loss_name", "seeded", "width"]
+
+
+class Prepared:
+    """The data of a job, ready to be trained on.
+
+    Args:
+        job: what is asked.
+        settings: of the training.
+
+    Attributes:
+        device: of the batches, where the net goes.
+        transform: fitted on train.
+        batches, vali: the training lists in the order of the job's seed, and the whole validation lists or None.
+        width: inputs of a net, which is what the transform makes of the features.
+    """
+
+    def __init__(self, job: FitJob, settings: TrainingConfig):
+        self.job, self.settings, self.began = job, settings, time.perf_counter()
+        self.device = devices.pick_device(job.accelerator)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.transform = transforms.fit(settings.transform, job.train.features)
+        common = {"device": self.device, "transform": self.transform}
+        self.batches = Batches(
+            job.train,
+            cells=settings.cells,
+            lists=settings.lists,
+            list_size=settings.list_size or None,
+            shuffle=True,
+            seed=job.seed,
+            **common,
+        )
+        self.vali = None if job.vali is None else Batches(job.vali, **common)
+        self.width = width(self.transform, job.train.n_features)
+
+    def identity(self, facts: Mapping[str, Any], arrays: Iterable[Any] = ()) -> str:
+        """Digest of all that decides the trained weights, so that a checkpoint cannot continue another training."""
+        digest = hashlib.sha256()
+        for array in arrays:
+            array = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        splits = [_fingerprint(split) for split in (self.job.train, self.job.vali) if split is not None]
+        facts = {**facts, "arrays": digest.hexdigest(), "data": splits}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def cost(self, state: State, before: float, documents: int, share: int = 1) -> dict[str, Any]:
+        """What a training took, as `FittedRanker.cost` says it.
+
+        Args:
+            state: at its end.
+            before: seconds that were spent before the checkpoint it continued from.
+            documents: trained on, repeats counted.
+            share: nets that were trained together; each gets its part of the time.
+        """
+        cuda = self.device.type == "cuda"
+        seconds = (time.perf_counter() - self.began + before) / share
+        return {
+            "seconds": seconds,
+            "documents_per_second": documents / seconds,
+            "peak_memory": torch.cuda.max_memory_allocated(self.device) if cuda else devices.peak_memory(),
+            # The median epoch: what is compiled is compiled in the first.
+            "step_seconds": statistics.median(state.step_seconds) / share,
+        }
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Weights drawn in here follow from the seed, the same on every device if built on the CPU; nothing else does."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("init", seed))
+        yield
+
+
+def width(transform: Transform, n_features: int) -> int:
+    """Inputs of a net: a transform may add columns, e.g. those that say where a value was missing."""
+    return transform.apply(np.zeros((1, n_features), np.float32)).shape[-1]
+
+
+def loss_name(loss: Callable) -> str:
+    """What a loss calls itself, with its parameters: its repr where its class writes one, else its name."""
+    plain = type(loss).__repr__ in (object.__repr__, type(lambda: 0).__repr__)
+    return getattr(loss, "__qualname__", type(loss).__qualname__) if plain else repr(loss)
+
+
+def _fingerprint(split: Split) -> str:
+    """Labels, list lengths and a few thousand feature values; reading all of a memory-mapped block would cost more."""
+    digest = hashlib.sha256(str(split.features.shape).encode())
+    rows = np.linspace(0, split.n_documents - 1, num=min(split.n_documents, 64)).astype(np.int64)
+    for array in (split.offsets, split.labels, split.features[rows]):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""LightGBM behind the two verbs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.rankers.base import register
+from ltr.rankers.devices import thread_count
+from ltr.rankers.training.job import ObjectiveJob
+
+from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes
+
+__all__ = ["LightGBM", "LightGBMConfig"]
+
+_LONGEST = 10_000  # documents of a list its ranking objectives take
+
+
+@dataclass(frozen=True)
+class LightGBMConfig(TreesConfig):
+    """LightGBM (Ke et al. 2017). Leaf-wise trees; the defaults are the library's.
+
+    Attributes:
+        objective: lambdarank (Burges 2010), rank_xendcg (Bruch 2021) or regression.
+        leaves: of a tree at most.
+        min_data_in_leaf: documents of a leaf at least.
+        min_sum_hessian: of a leaf at least.
+        truncation: lambdarank looks at pairs with one of them among so many first ranks; a little more than the cut-off
+            of the measure serves it best.
+        max_bin: histogram bins of a feature.
+        feature_fraction: share of the columns each tree may use.
+        bagging_fraction: share of the documents each tree sees, drawn anew every round when below 1.
+        l2: penalty on leaf values.
+    """
+
+    objective: Literal["lambdarank", "rank_xendcg", "regression"] = "lambdarank"
+    leaves: int = 31
+    min_data_in_leaf: int = 20
+    min_sum_hessian: float = 1e-3
+    truncation: int = 30
+    max_bin: int = 255
+    feature_fraction: float = 1.0
+    bagging_fraction: float = 1.0
+    l2: float = 0.0
+
+
+@register("lightgbm", LightGBMConfig, kind="trees", formula="sum of leaf-wise trees", source="Ke et al. 2017")
+class LightGBM(TreeRanker):
+    """`model` is a `lightgbm.Booster`; saved as its text file."""
+
+    module, file = "lightgbm", "model.txt"
+    way_out = "lower min_data_in_leaf or min_sum_hessian"
+
+    def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
+        c = self.config
+        truncation = {"lambdarank_truncation_level": c.truncation} if c.objective == "lambdarank" else {}
+        bagging = {"bagging_fraction": c.bagging_fraction, "bagging_freq": 1} if c.bagging_fraction < 1 else {}
+        return {
+            "objective": c.objective,
+            "metric": "none",
+            "learning_rate": c.learning_rate,
+            "num_leaves": c.leaves,
+            "min_data_in_leaf": c.min_data_in_leaf,
+            "min_sum_hessian_in_leaf": c.min_sum_hessian,
+            "max_bin": c.max_bin,
+            "feature_fraction": c.feature_fraction,
+            "lambda_l2": c.l2,
+            **truncation,
+            **bagging,
+            "seed": seed,
+            "num_threads": threads,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+            **c.params,
+        }
+
+    def _check_data(self, job: ObjectiveJob) -> None:
+        super()._check_data(job)
+        if self.config.objective == "regression":
+            return
+        gains = self.config.params.get("label_gain")
+        self._check_grades(
+            job,
+            30 if gains is None else len(gains) - 1,
+            "Regrade the labels, give params.label_gain one gain a grade, or use objective regression",
+        )
+        longest = int(np.argmax(job.train.lengths))
+        if job.train.lengths[longest] > _LONGEST:
+            raise InputError(
+                f"{self.name} ranks lists of up to {_LONGEST:,} documents (query {job.train.query_ids[longest]})",
+                came=int(job.train.lengths[longest]),
+                do="Split or sample the list, use objective regression, or take xgboost or catboost",
+            )
+
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+        return self._rounds(job, stopping)
+
+    def _rounds(
+        self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
+    ) -> int:
+        """The rounds.
+
+        Args:
+            own: parameters in place of those of `native`.
+            gradients: `gradients(scores, data)` -> gradients and Hessians `[documents]`; None: the library's objective.
+        """
+        params = {**self.native(job.seed, job.threads), **(own or {})}
+        data = self.library.Dataset(job.train.features, job.labels, group=list_sizes(job.train), params=params)
+        booster = self.library.Booster(params, data)
+        done = seen = 0
+        for done in range(1, self.config.rounds + 1):
+            booster.update(fobj=gradients)
+            if stopping.due(done):
+                part = booster.predict(
+                    job.vali.features,
+                    start_iteration=seen,
+                    num_iteration=done - seen,
+                    raw_score=True,
+                    num_threads=job.threads,
+                )
+                seen = done
+                if stopping.add(done, part):
+                    break
+        keep = stopping.best.get("epoch", done)
+        # From text: the booster that trained holds on to the data, the one that is kept needs the trees only.
+        self.model = self.library.Booster(model_str=booster.model_to_string(num_iteration=keep))
+        return done
+
+    def _predict(self, features: np.ndarray) -> np.ndarray:
+        return self.model.predict(features, raw_score=True, num_threads=thread_count())
+
+    def _read_model(self, library: Any, path: str) -> None:
+        self.model = library.Booster(model_file=path)
+
+    @property
+    def n_parameters(self) -> int:
+        if self.model is None:
+            return 0
+        return sum(int(n) for n in re.findall(r"^num_leaves=(\d+)$", self.model.model_to_string(), re.MULTILINE))

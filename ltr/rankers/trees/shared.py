@@ -1,0 +1,240 @@
+"""What the three boosters share: parameters, the choice of the number of trees, and the checks before they train.
+
+The libraries differ in their NDCG (blank lists, ties, gain), so none of them chooses its own number of trees: the
+validation lists are scored every few rounds and measured by `ltr.metrics`, the same rule for all three. Everything
+else is the library's own: with `select_rounds=False` the model equals the library called by hand with `native()`.
+
+Features are handed over as arrays and lists as sizes, unscaled; a tree does not care. Parameters that have no field
+here go into `params` under the library's own name and win over ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ltr.errors import InputError, MissingExtra
+from ltr.rankers.base import FittedRanker
+from ltr.rankers.config import check
+from ltr.rankers.training.job import ObjectiveJob
+from ltr.types import Split
+
+__all__ = ["EarlyStopping", "TreeRanker", "TreesConfig", "list_sizes"]
+
+_CHUNK = 65_536  # rows looked at at once
+
+
+@dataclass(frozen=True)
+class TreesConfig:
+    """What the three libraries share.
+
+    Attributes:
+        rounds: trees at most.
+        learning_rate: shrinkage of each tree.
+        select_rounds: keep the number of rounds with the best selection measure on validation; off keeps all rounds.
+        select_every: rounds between two looks at validation.
+        patience: rounds without a better look before the rest is dropped; 0 looks at all of them.
+        params: the library's own parameters, handed over as they are.
+    """
+
+    rounds: int = 500
+    learning_rate: float = 0.1
+    select_rounds: bool = True
+    select_every: int = 10
+    patience: int = 100
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        check(
+            self,
+            rounds=(self.rounds >= 1, "1 or more"),
+            learning_rate=(self.learning_rate > 0, "a positive number"),
+            select_every=(self.select_every >= 1, "1 or more"),
+            patience=(self.patience >= 0, "0 (off) or more"),
+        )
+
+
+class EarlyStopping:
+    """Chooses the number of rounds on validation, by the measure every ranker is chosen by.
+
+    Attributes:
+        history: one dict a look: epoch (rounds), vali.
+        best: the look with the highest measure, the earliest of equals; empty before the first that counts.
+    """
+
+    def __init__(self, job: ObjectiveJob, config: TreesConfig):
+        self.job, self.config = job, config
+        self.on = config.select_rounds and job.vali is not None
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self._sum = 0.0
+
+    def due(self, rounds: int) -> bool:
+        """Whether validation is looked at after so many rounds."""
+        return self.on and (rounds % self.config.select_every == 0 or rounds == self.config.rounds)
+
+    def add(self, rounds: int, scores: np.ndarray) -> bool:
+        """Adds what the rounds since the last look give to each document; True when patience is at its end."""
+        self._sum = self._sum + np.asarray(scores, dtype=np.float64)
+        return self.look(rounds, self._sum)
+
+    def look(self, rounds: int, scores: np.ndarray) -> bool:
+        """Measures whole scores after so many rounds; True when patience is at its end."""
+        number = float(self.job.select(np.asarray(scores, dtype=np.float32)))
+        value = None if np.isnan(number) else number
+        self.history.append({"epoch": rounds, "loss": None, "vali": value})
+        self.job.report(rounds, self.config.rounds, None, value)
+        if value is not None and (not self.best or value > self.best["vali"]):
+            self.best = {"epoch": rounds, "vali": value}
+        return bool(self.best) and 0 < self.config.patience <= rounds - self.best["epoch"]
+
+
+class TreeRanker(FittedRanker):
+    """A boosted ensemble. A child names its library and file, writes `native`, `_boost`, `_predict`, `_read_model`.
+
+    Attributes:
+        model: the library's own; None before `fit`.
+        way_out: what to set where no tree finds a split.
+    """
+
+    module: ClassVar[str]
+    file: ClassVar[str]
+    way_out: ClassVar[str]
+    model: Any = None
+
+    @property
+    def library(self):
+        """The library's module.
+
+        Raises:
+            MissingExtra: it is not installed.
+        """
+        try:
+            return importlib.import_module(self.module)
+        except ImportError:
+            raise MissingExtra(self.module, "trees", f"ranker {self.name!r}") from None
+
+    def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
+        """The library's parameters for this config; called by hand with them, it gives the same model."""
+        raise NotImplementedError
+
+    def _ready(self) -> None:
+        _ = self.library  # a missing one is named before any work
+
+    def _fit(self, job: ObjectiveJob) -> int:
+        self._check_data(job)
+        stopping = EarlyStopping(job, self.config)
+        with self._library_errors("cannot be trained on this"):
+            rounds = self._boost(job, stopping)
+        self.history = stopping.history
+        self.best = stopping.best or {"epoch": rounds, "vali": None}
+        return rounds * job.train.n_documents
+
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+        """Trains `model`, cut to the selected rounds; returns the rounds that were trained."""
+        raise NotImplementedError
+
+    def _score(self, split: Split) -> np.ndarray:
+        self._check_features(split)
+        with self._library_errors("cannot score this"):
+            return self._predict(split.features)
+
+    def _predict(self, features: np.ndarray) -> np.ndarray:
+        """Raw scores `[documents]`."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------- checks, before the work
+
+    def _check_data(self, job: ObjectiveJob) -> None:
+        """What the library would refuse in the middle of its work, or misread.
+
+        Raises:
+            InputError: naming the query, or the column.
+        """
+        labels = job.train.labels[:, job.objective]
+        self._refuse(
+            job.train, labels < 0, labels, "takes no negative labels", "", "Leave the documents out, or regrade"
+        )
+        self._check_features(job.train)
+
+    def _check_features(self, split: Split) -> None:
+        """Values the library cannot take; nothing here."""
+
+    def _check_grades(self, job: ObjectiveJob, largest: int, way_out: str) -> None:
+        """Integer grades up to `largest`, as objectives with gain 2^y - 1 need them."""
+        labels, objective = job.train.labels[:, job.objective], f"objective {self.config.objective!r}"
+        self._refuse(job.train, labels != np.round(labels), labels, "takes integer grades", objective, way_out)
+        what = f"takes grades up to {largest} (gain 2^y - 1)"
+        self._refuse(job.train, labels > largest, labels, what, objective, way_out)
+
+    def _refuse(self, split: Split, wrong: np.ndarray, values: np.ndarray, what: str, who: str, do: str) -> None:
+        """Raises for the first document that is wrong, and names its query."""
+        if wrong.any():
+            document = int(np.argmax(wrong))
+            query = split.query_ids[np.searchsorted(split.offsets, document, side="right") - 1]
+            came = float(values[document])
+            raise InputError(f"{who or self.name} {what} (query {query})", came=came, do=do)
+
+    def _check_infinite(self, split: Split) -> None:
+        """For a library that dies of an infinite feature."""
+        for start in range(0, split.n_documents, _CHUNK):
+            rows, columns = np.nonzero(np.isinf(split.features[start : start + _CHUNK]))
+            if len(rows):
+                row, column = start + int(rows[0]), int(columns[0])
+                names = split.feature_names
+                query = split.query_ids[np.searchsorted(split.offsets, row, side="right") - 1]
+                raise InputError(
+                    f"{self.name} takes no infinite feature "
+                    f"(column {names[column] if names else column + 1}, query {query})",
+                    came=float(split.features[row, column]),
+                    do="Put a missing value (NaN) or a large number there, or use lightgbm, which takes infinity",
+                )
+
+    @contextmanager
+    def _library_errors(self, what: str) -> Iterator[None]:
+        """The library's own complaints, its first line only: what follows is a trace of its machinery."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            if type(error).__module__.split(".")[0].strip("_") != self.module:
+                raise
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            do = f"The documentation of {self.module} says what it demands"
+            raise InputError(f"{self.name} {what}: {said}", do=do) from None
+
+    def _why_tied(self) -> str:
+        return f" found no split ({self.way_out})"
+
+    # ----------------------------------------------------------------------------------------------------- its folder
+
+    def _write(self, folder: Path) -> Mapping[str, Any]:
+        self.model.save_model(str(folder / self.file))
+        return {"n_parameters": self.n_parameters}
+
+    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        path, do = folder / self.file, "Train it anew, or take the folder from a copy"
+        if not path.is_file():
+            raise InputError("this file is missing", file=path, do=do)
+        library = self.library
+        try:
+            self._read_model(library, str(path))
+        except Exception as error:  # each library has errors of its own
+            raise InputError("damaged, it holds no model", file=path, came=type(error).__name__, do=do) from None
+
+    def _read_model(self, library: Any, path: str) -> None:
+        """Puts `model` back."""
+        raise NotImplementedError
+
+
+def list_sizes(split: Split) -> np.ndarray:
+    """Documents of each list; the libraries know no list without documents."""
+    lengths = split.lengths
+    return lengths[lengths > 0]

@@ -1,0 +1,122 @@
+"""XGBoost behind the two verbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ltr.rankers.base import register
+from ltr.rankers.devices import thread_count
+from ltr.rankers.training.job import ObjectiveJob
+from ltr.types import Split
+
+from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes
+
+__all__ = ["XGBoost", "XGBoostConfig"]
+
+
+@dataclass(frozen=True)
+class XGBoostConfig(TreesConfig):
+    """XGBoost (Chen and Guestrin 2016), histogram method.
+
+    Attributes:
+        objective: rank:ndcg (lambdas), rank:pairwise, rank:map (labels become y > 0) or reg:squarederror.
+        depth: of a tree; 0 sets no limit.
+        leaves: of a tree; 0 sets no limit, otherwise the tree grows leaf-wise.
+        min_child_weight: sum of hessians of a leaf at least.
+        pairs: topk: pairs with one of them among the first `truncation` ranks; mean: `truncation` sampled partners a
+            document.
+        truncation: see `pairs`.
+        max_bin: histogram bins of a feature.
+        feature_fraction: share of the columns each tree may use.
+        bagging_fraction: share of the documents each tree sees.
+        l2: penalty on leaf values.
+    """
+
+    objective: Literal["rank:ndcg", "rank:pairwise", "rank:map", "reg:squarederror"] = "rank:ndcg"
+    depth: int = 6
+    leaves: int = 0
+    min_child_weight: float = 1.0
+    pairs: Literal["topk", "mean"] = "topk"
+    truncation: int = 32
+    max_bin: int = 256
+    feature_fraction: float = 1.0
+    bagging_fraction: float = 1.0
+    l2: float = 1.0
+
+
+@register("xgboost", XGBoostConfig, kind="trees", formula="sum of depth-wise trees", source="Chen and Guestrin 2016")
+class XGBoost(TreeRanker):
+    """`model` is an `xgboost.Booster`; saved as its JSON file."""
+
+    module, file = "xgboost", "model.json"
+    way_out = "lower min_child_weight"
+
+    def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
+        c = self.config
+        pairs = {"lambdarank_pair_method": c.pairs, "lambdarank_num_pair_per_sample": c.truncation}
+        return {
+            "objective": c.objective,
+            "learning_rate": c.learning_rate,
+            "tree_method": "hist",
+            "max_depth": c.depth,
+            "max_leaves": c.leaves,
+            "grow_policy": "lossguide" if c.leaves else "depthwise",
+            "min_child_weight": c.min_child_weight,
+            "max_bin": c.max_bin,
+            "colsample_bytree": c.feature_fraction,
+            "subsample": c.bagging_fraction,
+            "lambda": c.l2,
+            **(pairs if c.objective.startswith("rank:") else {}),
+            "seed": seed,
+            "nthread": threads,
+            "verbosity": 0,
+            "disable_default_eval_metric": True,
+            **c.params,
+        }
+
+    def _check_data(self, job: ObjectiveJob) -> None:
+        super()._check_data(job)
+        if job.vali is not None:
+            self._check_features(job.vali)
+        if self.config.objective == "rank:ndcg" and self.config.params.get("ndcg_exp_gain", True):
+            way_out = "Regrade the labels, or set params.ndcg_exp_gain = false for linear gain"
+            self._check_grades(job, 31, way_out)
+
+    def _check_features(self, split: Split) -> None:
+        self._check_infinite(split)
+
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+        params = self.native(job.seed, job.threads)
+        labels = job.labels
+        if self.config.objective == "rank:map":
+            labels = (labels > 0).astype(np.float32)
+        data = self.library.QuantileDMatrix(
+            job.train.features, labels, group=list_sizes(job.train), max_bin=params["max_bin"], nthread=job.threads
+        )
+        vali = self.library.DMatrix(job.vali.features, nthread=job.threads) if stopping.on else None
+        booster = self.library.Booster(params, [data])
+        done = seen = 0
+        for done in range(1, self.config.rounds + 1):
+            booster.update(data, done - 1)
+            if stopping.due(done):
+                # Each part carries the base score once more: a constant, which does not rank.
+                part = booster.predict(vali, iteration_range=(seen, done), output_margin=True)
+                seen = done
+                if stopping.add(done, part):
+                    break
+        self.model = booster[: stopping.best.get("epoch", done)]
+        return done
+
+    def _predict(self, features: np.ndarray) -> np.ndarray:
+        self.model.set_param({"nthread": thread_count()})
+        return self.model.predict(self.library.DMatrix(features, nthread=thread_count()), output_margin=True)
+
+    def _read_model(self, library: Any, path: str) -> None:
+        self.model = library.Booster(model_file=path)
+
+    @property
+    def n_parameters(self) -> int:
+        return 0 if self.model is None else sum(tree.count("leaf=") for tree in self.model.get_dump())
