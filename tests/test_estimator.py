@@ -5,10 +5,12 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import ParameterGrid
+from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
 
 from ltr import RankingEstimator
 from ltr.errors import InputError
@@ -64,7 +66,9 @@ def test_a_query_column_in_any_order_equals_group_sizes(lists):
 def test_lists_matter_to_rankers_that_look_at_them(lists):
     X, y, group = lists
     fitted = RankingEstimator("transformer", "listnet", epochs=1, width=8, d_ff=8).fit(X, y, group)
-    assert not np.allclose(fitted.predict(X, group), fitted.predict(X))
+    assert not np.allclose(fitted.predict(X, group), fitted.predict(X, single_list=True))
+    with pytest.raises(InputError, match="no query came with the rows"):
+        fitted.predict(X)
 
 
 def test_an_evaluation_set_picks_the_epoch(lists):
@@ -147,6 +151,16 @@ def test_a_wrong_parameter_is_named_when_it_is_fitted(lists, params, says):
         (lambda X, y, g: (X, y - 1, g), "grades are 0 and up"),
         (lambda X, y, g: (X, np.where(np.arange(len(y)) == 3, np.nan, y), g), "labels must be finite"),
         (lambda X, y, g: (X[:, 0], y, g), "must be a matrix"),
+        (lambda X, y, g: (scipy.sparse.csr_matrix(X), y, g), "sparse matrix.*toarray"),
+        (lambda X, y, g: (X + 1j, y, g), "holds no numbers"),
+        (lambda X, y, g: (X.astype(str), y, g), "holds no numbers"),
+        (lambda X, y, g: (X.astype(np.float64) * 1e300, y, g), "float32 cannot hold"),
+        (lambda X, y, g: ([[1.0], [2.0, 3.0]], [0, 1], [2]), "cannot be read as numbers"),
+        (lambda X, y, g: (X, ["good"] * len(y), g), "y holds no numbers"),
+        (lambda X, y, g: (X, [None, *y[1:]], g), "labels must be finite; came 'nan in row 0'"),
+        (lambda X, y, g: (X, y, None), "no query came with the rows"),
+        (lambda X, y, g: (X, y, np.repeat(np.arange(len(g)), g)), "Did you mean qid"),
+        (lambda X, y, g: (X, y, g + 0.5), "group sizes do not cover the rows"),
         (lambda X, y, g: (X[:0], y[:0], []), "matrix with rows"),
     ],
 )
@@ -160,9 +174,122 @@ def test_calls_that_do_not_fit_are_refused(lists):
     with pytest.raises(InputError, match="same thing twice"):
         model().fit(X, y, group, qid=np.zeros(len(X)))
     with pytest.raises(InputError, match="eval_set is a triple"):
-        model().fit(X, y, group, eval_set=(X, y))
+        model().fit(X, y, group, eval_set=(X,))
     fitted = model(epochs=1).fit(X, y, group)
     with pytest.raises(InputError, match="other features"):
         fitted.predict(X[:, :3])
     with pytest.raises(InputError, match="one query a row"):
         fitted.predict(X, qid=[1, 2])
+    with pytest.raises(InputError, match="Did you mean qid"):
+        model().fit(X, y, groups=np.zeros(len(X)))
+
+
+# ------------------------------------------------------------------------------------------------------- data frames
+
+
+def test_columns_go_by_their_names(lists):
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    fitted = model(epochs=2).fit(frame, y, group)
+    assert list(fitted.feature_names_in_) == list("abcde") and fitted.n_features_in_ == 5
+    expected = model(epochs=2).fit(X, y, group).predict(X, group)
+    np.testing.assert_array_equal(fitted.predict(frame, group), expected)
+    np.testing.assert_array_equal(fitted.predict(frame[list("edcba")], group), expected)
+    np.testing.assert_array_equal(fitted.predict(X, group), expected)  # an array has no names to go by
+    for wrong, says in (
+        (frame.drop(columns="c"), "without 'c'"),
+        (frame.assign(f=0.0), "with 'f'"),
+        (frame.rename(columns={"a": "z"}), "without 'a' and with 'z'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            fitted.predict(wrong, group)
+    with pytest.raises(InputError, match="two columns of X have one name; came 'a'"):
+        model().fit(frame.set_axis(list("aacde"), axis=1), y, group)
+    again = fitted.fit(X, y, group)
+    assert not hasattr(again, "feature_names_in_")
+
+
+def test_a_column_of_queries_is_no_feature(lists):
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    qid = np.repeat(np.arange(len(group)) + 100, group)
+    withal = frame.assign(qid=qid)
+    fitted = model(epochs=2).fit(withal, y, eval_set=(withal[[*"cab", "qid", *"ed"]], y))
+    assert fitted.n_features_in_ == 5
+    expected = model(epochs=2).fit(X, y, group, eval_set=(X, y, group))
+    np.testing.assert_array_equal(fitted.predict(withal), expected.predict(X, group))
+    assert fitted.score(withal, y) == expected.score(X, y, group) == fitted.score(withal, y, qid=qid)
+    with pytest.raises(InputError, match="qid and the column of X that says the query disagree"):
+        fitted.predict(withal, qid=np.arange(len(X)))
+    with pytest.raises(InputError, match="group and the column of X that says the query disagree"):
+        fitted.predict(withal, [len(X)])
+
+
+def test_missing_values_of_any_library_are_one(lists):
+    """NaN, None and pandas.NA in a feature are missing numbers; in a query id they are an error."""
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    holes = np.where(np.arange(len(X)) % 7 == 0, np.nan, np.round(X[:, 0]))
+    as_int = pd.array(np.where(np.isnan(holes), 0, holes).astype(int), dtype="Int64")
+    as_int[np.isnan(holes)] = pd.NA
+    kinds = {"float": holes, "nullable": as_int, "object": [None if v != v else v for v in holes]}
+    scores = []
+    for values in kinds.values():
+        changed = frame.assign(a=values)
+        scores.append(model(epochs=1).fit(changed, y, group).predict(changed, group))
+    for other in scores[1:]:
+        np.testing.assert_array_equal(other, scores[0])
+    n = len(X)
+    for ids in (
+        [None] * 3 + ["a"] * (n - 3),
+        np.r_[np.nan, np.ones(n - 1)],
+        pd.Series(pd.array([None] + [1] * (n - 1), dtype="Int64")),
+        pd.Series(["a"] * (n - 1) + [None]),
+    ):
+        with pytest.raises(InputError, match="a row without a query id"):
+            model().fit(X, y, qid=ids)
+    with pytest.raises(InputError, match="query ids are text and numbers"):
+        model().fit(X, y, qid=["a"] * (n - 1) + [1])
+
+
+@pytest.mark.parametrize(
+    "values, says",
+    [
+        ("text", "column 'n' of X holds text.*came 'text'"),
+        (pd.Timestamp("2020-01-01"), "column 'n' of X holds no numbers"),
+    ],
+)
+def test_a_column_without_numbers_is_named(lists, values, says):
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    with pytest.raises(InputError, match=says):
+        model().fit(frame.assign(n=values), y, group)
+    assert model(epochs=1).fit(frame.assign(n=True), y, group).n_features_in_ == 6
+
+
+def test_a_search_over_parameters(lists, caplog):
+    """scikit-learn hands qid to fit alone; a column of queries reaches the scores, too."""
+    X, y, group = lists
+    qid = np.repeat(np.arange(len(group)), group)
+    grid = {"epochs": [1, 8], "loss": ["listnet", "ranknet"]}
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(qid=qid)
+    found = GridSearchCV(model(), grid, cv=GroupKFold(3), error_score="raise").fit(frame, y, groups=qid)
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all() and found.best_params_["epochs"] == 8
+    fold = next(GroupKFold(3).split(frame, y, qid))
+    first = model(**found.best_params_).fit(frame.iloc[fold[0]], y[fold[0]]).score(frame.iloc[fold[1]], y[fold[1]])
+    assert found.cv_results_["split0_test_score"][found.best_index_] == pytest.approx(first, abs=1e-6)
+    plain = GridSearchCV(model(epochs=1), {"loss": ["listnet"]}, cv=GroupKFold(3), error_score="raise")
+    assert np.isfinite(plain.fit(X, y, groups=qid, qid=qid).cv_results_["mean_test_score"]).all()
+    assert sum("one list" in record.message for record in caplog.records) == 1
+
+
+def test_what_a_training_has_to_say_is_said_once(lists, caplog):
+    X, y, group = lists
+    flat = np.where(np.repeat(np.arange(len(group)), group) < 3, 0, y)
+    for _ in range(2):
+        fitted = RankingEstimator("lightgbm", rounds=3, min_data_in_leaf=len(X)).fit(X, flat, group)
+    said = [record.message for record in caplog.records]
+    assert len(said) == len(set(said)) == 2
+    assert "of 40 training lists hold no relevant document" in said[0]
+    assert "lightgbm found no split (lower min_data_in_leaf" in said[1]
+    assert fitted.ranker_.notes == [text.removeprefix("ltr: ") for text in said]

@@ -33,7 +33,7 @@ from ltr.losses.preference.base import preference_loss  # noqa: E402
 from ltr.rankers import make_ranker  # noqa: E402
 from ltr.rankers.conditional.ranker import ConditionedRanker  # noqa: E402
 from ltr.rankers.config import ConditioningConfig, TrainingConfig  # noqa: E402
-from ltr.rankers.ensembles.stacked import fit_fleet, score_fleet  # noqa: E402
+from ltr.rankers.ensembles.stacked import fit_stacked, score_stacked  # noqa: E402
 
 NETS = (  # name, config, the ratio to one after another that is asked for
     ("linear", {}, 1.5),
@@ -82,7 +82,7 @@ class Contest:
     def together(self) -> dict[str, float]:
         from ltr.methods.stacked import Together
 
-        self.fleet = fit_fleet(
+        self.fleet = fit_stacked(
             self._rankers(),
             self.task.train,
             self.task.vali,
@@ -97,7 +97,7 @@ class Contest:
             ranker.score(self.task.test, self.preferences[:1])
 
     def score_together(self) -> None:
-        score_fleet(self.fleet, self.task.test)
+        score_stacked(self.fleet, self.task.test)
 
 
 def seeds(task, number: int, epochs: int, accelerator: str):
@@ -112,7 +112,7 @@ def seeds(task, number: int, epochs: int, accelerator: str):
             ranker.fit(task.train, task.vali, accelerator=accelerator)
 
     def together(order: str) -> Callable[[], Any]:
-        return lambda: fit_fleet(rankers(), task.train, task.vali, order=order, accelerator=accelerator)
+        return lambda: fit_stacked(rankers(), task.train, task.vali, order=order, accelerator=accelerator)
 
     return alone, together("own"), together("first")
 

@@ -130,16 +130,18 @@ def training(folder: Path) -> dict:
     from ltr.datasets.batching.batches import Batches
     from ltr.datasets.store.store import Store
     from ltr.losses import loss
-    from ltr.rankers.base import Job
     from ltr.rankers.config import MLPConfig, TrainingConfig
     from ltr.rankers.nets import build
-    from ltr.rankers.training.loop import train
+    from ltr.rankers.training.job import ObjectiveJob
+    from ltr.rankers.training.loop import ListModule, train
+    from ltr.rankers.training.prepare import Prepared
 
     torch.set_num_threads(1)
-    split, settings = Store.open(folder / "store").task().train, TrainingConfig(epochs=1)
-    job = Job(split, None, 0, loss("listnet"), "nDCG@10", 0, None, None, 1, "cpu")
+    split, settings = Store.open(folder / "store").task().train, TrainingConfig(epochs=1, transform="none")
+    job = ObjectiveJob(train=split, vali=None, loss=loss("listnet"), accelerator="cpu")
+    data = Prepared(job, settings)
     with watched() as found:
-        batches = Batches(
+        data.batches = Batches(
             split,
             lists=settings.lists,
             cells=settings.cells,
@@ -147,7 +149,7 @@ def training(folder: Path) -> dict:
             shuffle=True,
             resident=False,
         )
-        train(build(MLPConfig(), FEATURES), job, settings, batches, None, "scale")
+        train(ListModule(build(MLPConfig(), FEATURES), job, settings), data, "scale")
     return found
 
 

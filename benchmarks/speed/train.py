@@ -67,25 +67,29 @@ class Ours:
 
         from ltr.datasets.batching.batches import Batches
         from ltr.losses import loss as make_loss
-        from ltr.rankers.base import Job
         from ltr.rankers.config import TrainingConfig
         from ltr.rankers.nets import build
+        from ltr.rankers.training.job import ObjectiveJob
+        from ltr.rankers.training.prepare import Prepared
 
         torch.manual_seed(0)
         self.net, self.loss = build(config, FEATURES), make_loss(loss, **(params or {}))
-        self.settings = TrainingConfig(epochs=1, lists=BATCH, list_size=SLATE)
+        self.settings = TrainingConfig(epochs=1, lists=BATCH, list_size=SLATE, transform="none")
         split = task(lists)
         self.batches = Batches(split, lists=BATCH, cells=self.settings.cells, list_size=SLATE, shuffle=True)
-        self.job = Job(split, None, 0, self.loss, "nDCG@10", 0, None, None, 1, "cpu")
+        self.job = ObjectiveJob(train=split, vali=None, loss=self.loss, accelerator="cpu")
+        self.data = Prepared(self.job, self.settings)
+        self.data.batches = self.batches
         self.ready = list(self.batches)
 
     def epoch(self) -> dict:
         """One epoch of the library's training; the steps only, not the setting up of a trainer."""
-        from ltr.rankers.training.loop import train
+        from ltr.rankers.training.loop import ListModule, train
 
-        state, _ = train(self.net, self.job, self.settings, self.batches, None, "speed")
+        module = ListModule(self.net, self.job, self.settings)
+        train(module, self.data, "speed")
         self.net.train()
-        return {"seconds": state.step_seconds[0] * len(self.batches), "documents": self.batches.n_documents}
+        return {"seconds": module.state.step_seconds[0] * len(self.batches), "documents": self.batches.n_documents}
 
     def bare(self) -> dict:
         """The same epoch in plain PyTorch, on batches that are ready."""
