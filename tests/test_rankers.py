@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,50 @@ def test_save_and_load(fitted, name, tmp_path):
         assert getattr(back, attribute) == getattr(fitted, attribute), attribute
     for weights in folder.glob("*.pt"):
         torch.load(weights, weights_only=True)
+
+
+def test_a_damaged_folder_is_refused_whatever_the_damage(fitted, name, tmp_path):
+    """Each file cut short, with one bit turned, gone, or of another folder: never a score, always its name."""
+    whole = tmp_path / "whole"
+    fitted.save(whole)
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+    for file in files:
+        content = (whole / file).read_bytes()
+        turned = bytearray(content)
+        turned[len(content) // 2] ^= 4
+        for i, harm in enumerate((content[: len(content) // 2], bytes(turned), b"", None)):
+            folder = tmp_path / f"{file.name}{i}"
+            shutil.copytree(whole, folder)
+            (folder / file).unlink()
+            if harm is not None:
+                (folder / file).write_bytes(harm)
+            with pytest.raises(InputError) as caught:
+                load_ranker(folder)
+            assert file.name in str(caught.value) or (harm is None and caught.value.file is not None)
+            shutil.rmtree(folder)
+
+
+def test_facts_without_a_seal_may_hold_anything(fitted, tmp_path):
+    """A folder of an earlier version has no digests: it loads, and what is wrong in it is said."""
+    fitted.save(tmp_path)
+    path = tmp_path / "ranker.json"
+    facts = json.loads(path.read_text())
+    del facts["sha256"], facts["files"], facts["notes"]
+    path.write_text(json.dumps(facts))
+    assert np.array_equal(load_ranker(tmp_path).score(TEST), fitted.score(TEST))
+    for key, value in (("config", None), ("config", {"nosuch": 1}), ("name", "nosuch"), ("name", 3), ("config", [1])):
+        path.write_text(json.dumps({**facts, key: value}))
+        with pytest.raises(InputError):
+            load_ranker(tmp_path)
+    for gone in ("name", "config", "seed", "n_features", "history"):
+        path.write_text(json.dumps({k: v for k, v in facts.items() if k != gone}))
+        with pytest.raises(InputError, match="ranker.json"):
+            load_ranker(tmp_path)
+    if (tmp_path / "weights.pt").exists():
+        path.write_text(json.dumps(facts))
+        torch.save({"other": torch.zeros(2)}, tmp_path / "weights.pt")
+        with pytest.raises(InputError, match="of another net"):
+            load_ranker(tmp_path)
 
 
 def test_learns_an_easy_task(fitted, name):
@@ -349,6 +394,26 @@ def test_ctrl_c_reaches_the_caller_and_leaves_a_checkpoint(tmp_path):
     assert np.array_equal(resumed.score(TEST), mlp().fit(TRAIN, VALI, loss=SoftmaxCE()).score(TEST))
 
 
+@pytest.mark.parametrize("harm", ["cut", "turned", "empty", "other"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_starts_anew(harm, tmp_path):
+    straight = mlp(epochs=2).fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path)
+    path = tmp_path / "last.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    if harm == "other":
+        torch.save({"something": 1}, path)
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "turned": content, "empty": b""}[harm])
+    damaged, heard = path.read_bytes(), []
+    again = mlp(epochs=2).fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path, progress=heard.append)
+    assert [event.epoch for event in heard] == [1, 2]
+    assert np.array_equal(again.score(TEST), straight.score(TEST))
+    assert (tmp_path / "last.ckpt.damaged").read_bytes() == damaged
+    assert any("is damaged: kept as last.ckpt.damaged, and training starts anew" in note for note in again.notes)
+    once_more = mlp(epochs=2).fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path)
+    assert not any("damaged" in note for note in once_more.notes), "the new checkpoint is whole"
+
+
 @pytest.mark.parametrize("change", ["seed", "settings", "loss", "data"])
 def test_a_checkpoint_continues_its_own_training_only(change, tmp_path):
     mlp(epochs=1).fit(TRAIN, VALI, loss=SoftmaxCE(), folder=tmp_path)
@@ -435,6 +500,21 @@ def test_blank_lists_and_flat_validation_are_no_trouble():
     assert ranker.best == {"epoch": 2, "vali": None}
     still = make("linear", epochs=2).fit(blank, VALI)
     assert np.isfinite(still.score(TEST)).all()
+
+
+def test_notes_say_what_nobody_would_notice(tmp_path):
+    labels = TRAIN.label().copy()
+    labels[: TRAIN.offsets[7]] = 0
+    sparse = Split.from_arrays(TRAIN.features, labels, TRAIN.lengths)
+    blank = int((np.maximum.reduceat(labels, TRAIN.offsets[:-1]) <= 0).sum())
+    fitted = make("linear", epochs=1).fit(sparse, VALI)
+    assert fitted.notes == [f"{blank} of 60 training lists hold no relevant document by 'relevance'"]
+    flat = Split.from_arrays(np.ones_like(TRAIN.features), labels, TRAIN.lengths)
+    tied = make("linear", epochs=1).fit(flat, None)
+    assert tied.notes[1:] == ["linear: all scores of a list are equal, which ranks nothing"]
+    assert make("constant").fit(TRAIN).notes == make("random").fit(TRAIN).notes, "they do not learn, and say so"
+    tied.save(tmp_path)
+    assert load_ranker(tmp_path).notes == tied.notes
 
 
 def test_a_diverging_training_says_so():
