@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ltr.errors import InputError, near_miss
+from ltr.errors import InputError, near_miss, say_once
 
 from . import show
 from .options import Command, option
@@ -17,7 +17,7 @@ _CONVERT = """\
 examples:
   ltr data convert mq2008                               fetched files of a card, into the data folder
   ltr data convert my/letor --to my/store               Fold*/train|vali|test or single svmlight files
-  ltr data convert clicks.parquet --to my/store --query session --labels clicked --document url
+  ltr data convert clicks.parquet --to my/store --query session --labels clicked --document url --drop 'emb_*'
 A store converted once is opened by memory map afterwards: `--data my/store` in every other command."""
 
 
@@ -69,16 +69,17 @@ class Convert:
     """Convert raw files into a store, once.
 
     Attributes:
-        source: dataset with a card, or a folder or file of query lists.
+        source: dataset with a card, the path of a card, or a folder or file of query lists.
         to: the store; its place in the data folder by default, for a dataset with a card.
         name: name of the dataset, when the source has no card.
         objectives: label columns by name, the first is the main one.
-        drop: features that leave the inputs, by name or index.
+        drop: features or columns that leave the inputs, by name, pattern (emb_*) or index.
         query: query column of a table.
         document: document column of a table.
-        labels: label columns of a table.
-        features: feature columns of a table.
+        labels: label columns of a table; names or patterns.
+        features: feature columns of a table; names or patterns, also those that are left out by their name.
         index_base: index of the first feature in svmlight text.
+        n_features: number of features of svmlight text; the largest index by default.
         non_finite: nan and inf among the features.
         threads: threads that read files side by side; the processor's by default, at most 4.
         overwrite: replace the store that lies there.
@@ -95,6 +96,7 @@ class Convert:
     labels: tuple[str, ...] = option((), metavar="COLUMN")
     features: tuple[str, ...] = option((), metavar="COLUMN")
     index_base: Literal[0, 1] | None = None
+    n_features: int | None = None
     non_finite: Literal["keep", "refuse"] = "keep"
     threads: int | None = None
     overwrite: bool = False
@@ -123,7 +125,12 @@ def names(options: List) -> int:
 
     rows = []
     for name in cards():
-        card, counts = load_card(name), load_card(name).counts
+        try:
+            card = load_card(name)
+        except InputError as error:  # somebody's own card: the others are listed all the same
+            rows.append({"name": name, "title": f"broken card: {error}", "here": "card"})
+            continue
+        counts = card.counts
         rows.append(
             {
                 "name": name,
@@ -135,6 +142,10 @@ def names(options: List) -> int:
                 "here": _here(card),
             }
         )
+    rows = [
+        {key: row.get(key) for key in ("name", "title", "queries", "documents", "features", "folds", "here")}
+        for row in rows
+    ]
     if options.json or options.csv:
         show.machine(rows, "json" if options.json else "csv")
     else:
@@ -144,33 +155,37 @@ def names(options: List) -> int:
 
 def _here(card) -> str:
     """What of the dataset is on this machine."""
-    from ltr.datasets.cards.fetch import raw_folder
+    from ltr.datasets.cards.card import card_home
 
     if card.format == "generated":
         return "made on demand"
-    raw = raw_folder(card)
-    if (raw.parent / "store" / "manifest.json").is_file():
+    home = card_home(card.name)
+    if (home / "store" / "manifest.json").is_file():
         return "store"
-    return "raw files" if raw.is_dir() else "no"
+    return "raw files" if (home / "raw").is_dir() else "no"
 
 
 def _store_folder(name: str) -> Path | None:
     """The store a name or path stands for, where there is one."""
-    from ltr import paths
+    from ltr.datasets.cards.card import card_home
 
-    for folder in (Path(name), paths.data_root() / name / "store"):
+    for folder in (Path(name), card_home(name) / "store"):
         if (folder / "manifest.json").is_file():
             return folder
     return None
 
 
 def info(options: Info) -> int:
-    from ltr.datasets.cards.card import cards, load_card
+    from ltr.datasets.cards.card import card_file, load_card
     from ltr.datasets.cards.page import page
     from ltr.datasets.store.store import Store
     from ltr.schema import to_dict
 
     name, found = options.name, _store_folder(options.name)
+    if found is None and card_file(name) is None and Path(name).exists():
+        raise InputError(
+            "raw files tell nothing by themselves", file=name, do=f"Convert them: ltr data convert {name} --to STORE"
+        )
     card = None if found is not None and found == Path(name) else load_card(name)
     store = None if found is None else Store.open(found)
     if options.json:
@@ -187,14 +202,14 @@ def info(options: Info) -> int:
         if card.format != "generated" and store is None:
             print(f"Not converted yet: ltr data fetch {name} && ltr data convert {name}")
     if store is not None:
-        _show_store(store)
-    elif card is None and name not in cards():
-        raise InputError("no such dataset or store", came=name)
+        _show_store(store, roles=True)
     return 0
 
 
-def _show_store(store) -> None:
-    """The manifest as a table: a row a split."""
+def _show_store(store, roles: bool = False) -> None:
+    """The manifest as a table: a row a split; and the roles of a table's columns."""
+    from ltr.datasets.readers.column_roles import role_lines
+
     rows = []
     for fold, splits in store.manifest["folds"].items():
         for split, facts in splits.items():
@@ -216,30 +231,32 @@ def _show_store(store) -> None:
     odd = f"{len(features['constant'])} of them constant, {len(features['non_finite'])} with nan or inf"
     left_out = f"; left out: {', '.join(features['left_out'])}" if features["left_out"] else ""
     print(f"{features['count']} features, {odd}; objectives: {', '.join(store.objectives)}{left_out}")
+    if roles and (table := store.manifest.get("roles")):
+        print("columns of the table:")
+        print("\n".join(f"  {line}" for line in role_lines(table, most=1000)))
 
 
 def fetch(options: Fetch) -> int:
-    from ltr.datasets.cards.card import load_card
+    from ltr.datasets.cards.card import card_home, load_card
     from ltr.datasets.cards.fetch import fetch
 
-    card = load_card(options.name)
-    raw = fetch(card, source=options.source, progress=not options.quiet, accept=options.accept_licence)
+    card, root = load_card(options.name), card_home(options.name).parent
+    raw = fetch(card, root, options.source, progress=not options.quiet, accept=options.accept_licence)
     if not options.quiet:
-        show.remark(f"{card.name}: raw files in {raw}. Next: ltr data convert {card.name}")
+        show.remark(f"{card.name}: raw files in {raw}. Next: ltr data convert {options.name}")
     return 0
 
 
 def convert(options: Convert) -> int:
-    from ltr.datasets.cards.card import cards, load_card
-    from ltr.datasets.cards.fetch import raw_folder
+    from ltr.datasets.cards.card import card_file, card_home, cards, load_card
     from ltr.datasets.store.convert import convert_folder
 
     name, target = options.source, options.to
     columns = {role: value for role in ("query", "document", "labels", "features") if (value := getattr(options, role))}
     card, path = None, Path(name)
-    if name in cards():
+    if card_file(name) is not None:
         card = load_card(name)
-        path = raw_folder(card)
+        path = card_home(name) / "raw"
         if not path.is_dir():
             raise InputError(f"the raw files of {name} are not there", file=path, do=f"Run: ltr data fetch {name}")
         target = target or path.parent / "store"
@@ -257,9 +274,11 @@ def convert(options: Convert) -> int:
             name=options.name,
             card=card,
             objectives=options.objectives or None,
-            drop=[int(f) if f.isdigit() else f for f in options.drop],
+            drop=[int(f) if f.isdecimal() and f.isascii() and len(f) < 10 else f for f in options.drop],
             columns=columns or None,
             index_base=options.index_base,
+            n_features=options.n_features,
+            say=(lambda text: None) if options.quiet else say_once,
             non_finite=options.non_finite,
             threads=options.threads,
             overwrite=options.overwrite,
@@ -285,21 +304,20 @@ def _bytes_progress(quiet: bool):
 
 
 def verify(options: Verify) -> int:
-    from ltr.datasets.cards.card import load_card
-    from ltr.datasets.cards.fetch import raw_folder, verify
+    from ltr.datasets.cards.card import card_home, load_card
+    from ltr.datasets.cards.fetch import verify
     from ltr.datasets.store.store import Store
 
     name, found = options.name, _store_folder(options.name)
-    rows = []
+    rows: list[dict] = []
     if found is None or found != Path(name):
-        card = load_card(name)
+        card, home = load_card(name), card_home(name)
         if card.format == "generated":
             show.remark(f"{name} is generated: nothing to verify")
             return 0
-        if raw_folder(card).is_dir() or found is None:
-            rows += [
-                {"file": c.path, "status": c.status, "sha256": c.sha256, "expected": c.expected} for c in verify(card)
-            ]
+        if (home / "raw").is_dir() or found is None:
+            checks = verify(card, home.parent)
+            rows += [{"file": c.path, "status": c.status, "sha256": c.sha256, "expected": c.expected} for c in checks]
     if found is not None:
         store, raw = Store.open(found), found.parent / "raw"
         asked = {"check": options.check, "raw": raw if raw.is_dir() else None}

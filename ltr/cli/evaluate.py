@@ -29,6 +29,11 @@ class Evaluate:
         missing: documents a TREC run does not rank: refuse, or put last.
         unknown: documents the data does not have: refuse, or leave out.
         per_query: also write one row a query (.parquet, .csv or .tsv).
+        query: query column of a table given as data.
+        document: its document column.
+        labels: its label columns.
+        features: its feature columns.
+        drop: its columns that are no inputs.
         quiet: no table.
         json: the result as JSON on stdout.
         csv: the result as CSV on stdout.
@@ -43,6 +48,11 @@ class Evaluate:
     missing: Literal["error", "last"] = "error"
     unknown: Literal["error", "drop"] = "error"
     per_query: Path | None = option(None, metavar="FILE")
+    query: str | None = option(None, metavar="COLUMN")
+    document: str | None = option(None, metavar="COLUMN")
+    labels: tuple[str, ...] = option((), metavar="COLUMN")
+    features: tuple[str, ...] = option((), metavar="COLUMN")
+    drop: tuple[str, ...] = option((), metavar="COLUMN")
     quiet: bool = option(False, short="-q")
     json: bool = False
     csv: bool = False
@@ -84,7 +94,7 @@ def _of_run(options: Evaluate):
         raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
     file = f"scores/{options.split}.parquet"
     config = open_run(options.run, file).config
-    task = open_task(options.data, options.fold, options.objective, config, options.run)
+    task = open_task(options.data, options.fold, options.objective, config, options.run, _said(options))
     scores = read_scores(options.run / file)
     return task.split(options.split), scores, f"{options.run} on {task.name} {task.fold}", config
 
@@ -92,14 +102,24 @@ def _of_run(options: Evaluate):
 def _of_file(options: Evaluate):
     from ltr.runs.trec import read_run, scores_of_run
 
-    task = open_task(options.data, options.fold, options.objective, {})
+    task = open_task(options.data, options.fold, options.objective, {}, None, _said(options))
     split, run = task.split(options.split), read_run(options.run)
     scores = scores_of_run(split, run, missing=options.missing, unknown=options.unknown, file=options.run)
     return split, scores, f"{options.run} on {task.name} {task.fold}"
 
 
+def _said(options: Evaluate) -> dict[str, Any]:
+    """What the command line says of a table's columns."""
+    return roles({key: getattr(options, key) or None for key in ("query", "document", "labels", "features", "drop")})
+
+
 def open_task(
-    data: str | None, fold: str | None, objective: str | None, config: dict[str, Any], run: Path | None = None
+    data: str | None,
+    fold: str | None,
+    objective: str | None,
+    config: dict[str, Any],
+    run: Path | None = None,
+    columns: dict[str, Any] | None = None,
 ):
     """The data named on the command line, or the run's own; with the labels of the method in the folder `run`."""
     from ltr.datasets import load
@@ -109,7 +129,7 @@ def open_task(
     name = data or own.get("name")
     if name is None:
         raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
-    said = {} if data else roles(own)
+    said = {**({} if data else roles(own)), **(columns or {})}
     if "method" in config and run is not None:
         labelling = labelling_of_run(run)
         if objective is not None and objective not in labelling.names:
@@ -123,7 +143,7 @@ def roles(data: dict[str, Any]) -> dict[str, Any]:
     from ltr.runs.config import DataConfig
     from ltr.schema import bind
 
-    return bind(DataConfig, data, where="data").roles
+    return bind(DataConfig, {"name": "", **data}, where="data").roles
 
 
 def wanted(objective: str | None, config: dict[str, Any]) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ examples:
   ltr train --config run.toml --training.epochs 5 --ranker.params.hidden '[64, 32]' --out runs/small
   ltr train --data synthetic --ranker lightgbm --dry-run > run.toml
   ltr train --data mq2008 --data.objectives relevance page-rank --method hyperdpo --training.epochs 30
+  ltr train --data shop.csv --query session --labels bought --drop price --ranker lightgbm
+  ltr train --data shop.csv --data.objectives relevance clicks:grade5 --method hyperdpo
 
 Parameters: --ranker.params.KEY VALUE, --loss.params.KEY VALUE, --method.params.KEY VALUE (a list as '[64, 32]'); a
 wrong name tells the right ones. Net and loss of a method are its parameters: --method.params.ranker mlp,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltr.datasets.opening import is_raw, known_card, load
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
@@ -41,7 +42,7 @@ def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objectiv
     """
     if isinstance(names, str) or not names or len(set(names)) < len(names):
         raise InputError("objectives need names of their own", expected="at least one, none twice", came=names)
-    card = _card(str(dataset))
+    card = known_card(dataset)
     return tuple(_objective(name, card) for name in names)
 
 
@@ -69,12 +70,11 @@ def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = Non
 
 def open_columns(dataset: str | Path, objectives: Sequence[Objective], fold: str | None = None, **roles) -> Task:
     """A fold with the raw columns of these objectives as its labels; arguments as `load_multi`."""
-    from ltr.datasets import load
     from ltr.datasets.store.label_columns import Objective as Column
 
     columns = list(dict.fromkeys(o.column for o in objectives))
     raw = {o.column for o in objectives if o.transform != "identity"}
-    if _named(str(dataset)) or (Path(str(dataset)) / "manifest.json").is_file():
+    if not is_raw(dataset):
         return load(dataset, fold, columns, exact=True, **roles)
     # Raw files: no card says which columns are quantities.
     return load(dataset, fold, {c: Column(c, None, c in raw) for c in columns}, **roles)
@@ -89,27 +89,6 @@ def blank_lists(split: Split) -> dict[str, int]:
         said[of[split.label(name) > 0]] = True
         found[name] = int((~said).sum())
     return found
-
-
-def _named(dataset: str) -> bool:
-    """Whether it is the name of a card, or of the synthetic task."""
-    from ltr.datasets.cards.card import cards
-
-    return dataset.partition(":")[0] == "synthetic" or dataset in cards()
-
-
-def _card(dataset: str):
-    """The card of a dataset, or of the dataset a store was made from; None where there is none."""
-    from ltr.datasets.cards.card import cards, load_card
-
-    name = dataset
-    if dataset.partition(":")[0] == "synthetic":
-        name = "synthetic"
-    elif dataset not in cards() and (Path(dataset) / "manifest.json").is_file():
-        from ltr.datasets import open_store
-
-        name = (open_store(dataset).manifest.get("card") or {}).get("name", "")
-    return load_card(name) if name in cards() else None
 
 
 def _objective(given: str, card) -> Objective:

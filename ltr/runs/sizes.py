@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ltr import paths
 from ltr.datasets import load
-from ltr.datasets.cards.card import Card, cards, load_card
+from ltr.datasets.cards.card import Card, card_file, card_home, load_card
 from ltr.datasets.synthetic.task import options_of
 from ltr.errors import InputError
 from ltr.types import Task
@@ -56,13 +55,14 @@ def sizes_of_task(task: Task) -> Sizes:
     )
 
 
-def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str] = ()) -> Sizes:
+def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str] = (), **roles) -> Sizes:
     """Sizes of a dataset's fold; only files nobody has converted yet are opened.
 
     Args:
         data: as `ltr.load` takes it.
         fold: the first by default.
         objectives: label columns, for files that must be opened.
+        roles: of the columns of data given by path, as `ltr.load` takes them.
 
     Raises:
         InputError: no such data or fold, or a card that does not say how large its dataset is.
@@ -73,14 +73,15 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
         queries = {split: round(share * asked["queries"]) for split, share in _SHARES.items()}
         documents = {split: round(count * _MEAN_LIST) for split, count in queries.items()}
         return Sizes(queries, documents, asked["features"], 900, "as its name says")
-    card = load_card(name) if name in cards() else None
-    stores = [paths.data_root() / name / "store"] if card is not None else []
+    card = load_card(name) if card_file(name) is not None else None
+    home = card_home(name)
+    stores = [home / "store"] if card is not None else []
     for folder in (Path(name), *stores):
         if (folder / "manifest.json").is_file():
             return _of_manifest(json.loads((folder / "manifest.json").read_bytes()), fold, folder)
-    if card is not None and not (paths.data_root() / name / "raw").is_dir():
+    if card is not None and not (home / "raw").is_dir():
         return _of_card(card, fold)
-    return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None))
+    return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None, **roles))
 
 
 def _of_manifest(manifest: Mapping[str, Any], fold: str | None, folder: Path) -> Sizes:

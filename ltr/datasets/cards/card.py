@@ -36,7 +36,9 @@ __all__ = [
     "Note",
     "Objective",
     "Table",
+    "card_file",
     "card_hash",
+    "card_home",
     "cards",
     "load_card",
     "parse_card",
@@ -324,31 +326,69 @@ def _check(card: Card) -> None:
 
 
 def cards() -> list[str]:
-    """Names of the datasets that have a card."""
-    return sorted(p.parent.name for p in places.cards().glob("*/card.toml"))
+    """Names of the datasets that have a card: the package's, and the user's own in the data folder."""
+    return sorted({p.parent.name for home in _homes() for p in home.glob("*/card.toml")})
 
 
-def load_card(name: str) -> Card:
-    """The card of a dataset by name.
+def _homes() -> list[Path]:
+    return list(dict.fromkeys([places.cards(), places.data_root()]))
+
+
+def card_file(name: str | Path) -> Path | None:
+    """The file of a card; None where there is none.
+
+    Args:
+        name: of a dataset; or the path of a card.toml, or of the folder that holds one.
+
+    Raises:
+        InputError: the user's data folder has another card of a name that the package uses.
+    """
+    if isinstance(name, str) and name and len(Path(name).parts) == 1:
+        found = [file for home in _homes() if (file := home / name / "card.toml").is_file()]
+        if len(found) > 1 and found[0].read_bytes() != found[1].read_bytes():
+            raise InputError(
+                f"two different cards are named {name!r}", file=found[1], came=found[0], do="Give your own another name"
+            )
+        if found:
+            return found[0]
+    path = Path(name)
+    if path.is_dir() and not (path / "manifest.json").is_file():
+        path = path / "card.toml"
+    return path if path.name == "card.toml" and path.is_file() else None
+
+
+def card_home(name: str | Path) -> Path:
+    """The folder that holds `raw` and `store` of a dataset: in the data folder, or beside a card given by its path."""
+    file = card_file(name)
+    if file is not None and file.parent.parent not in _homes():
+        return file.resolve().parent
+    return places.data_root() / (name if file is None else file.parent.name)
+
+
+def load_card(name: str | Path) -> Card:
+    """The card of a dataset by name, or by the path of its file or folder.
 
     Raises:
         InputError: unknown dataset (naming the near miss), or a broken card.
     """
-    known = cards()
-    if name not in known:
-        raise unknown_name("dataset", name, known)
-    return parse_card(places.cards() / name / "card.toml")
+    file = card_file(name)
+    if file is None:
+        raise unknown_name("dataset", str(name), cards())
+    return parse_card(file)
 
 
 def parse_card(path: Path) -> Card:
     """A card from a file; its name must be its folder's."""
     card = schema.bind(Card, schema.read_toml(path), file=path)
-    if card.name != path.parent.name:
-        raise InputError("a card is named as its folder", file=path, expected=path.parent.name, came=card.name)
+    folder = path.resolve().parent.name
+    if card.name != folder:
+        raise InputError("a card is named as its folder", file=path, expected=folder, came=card.name)
     return card
 
 
-def card_hash(name: str) -> str:
+def card_hash(name: str | Path) -> str:
     """sha256 of a card's file, for records of runs."""
     load_card(name)  # the near-miss error for a wrong name
-    return hashlib.sha256((places.cards() / name / "card.toml").read_bytes()).hexdigest()
+    file = card_file(name)
+    assert file is not None
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -63,7 +63,7 @@ def convert(
     n_features: int | None = None,
     index_base: Literal[0, 1] | None = None,
     columns: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = say_once,
     non_finite: Literal["keep", "refuse"] = "keep",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -91,7 +91,7 @@ def convert(
         index_base: 0 or 1; by default 1 unless an index 0 stands in any file.
         columns: roles of a table's columns, as `column_roles.Roles` takes them: query, document, split, labels,
             features. A mistake for svmlight text.
-        say: called with sentences a user should read once: the table of roles, what was found beside the files.
+        say: called with what a user should read once: the table of roles, what lies beside the files, what is odd.
         non_finite: whether nan and inf among the features are kept (and listed in the manifest) or refused.
         threads: how many are ever busy; files are read side by side, and the threads that are left parse chunks of
             them. The store does not depend on it. Default: the processor's, at most 4.
@@ -107,9 +107,7 @@ def convert(
     folder = Path(folder)
     _check_target(folder, overwrite)
     _check_sources(sources)
-    wanted = _Wanted(
-        objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress, say or _silent
-    )
+    wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress, say)
     # Not durable: a store is made again from its raw files, and a block that a power cut lost is noticed by its hash.
     with whole_folder(folder, "manifest.json", durable=False) as work:
         before = {
@@ -122,12 +120,8 @@ def convert(
         (work / "manifest.json").write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
         _check_target(folder, overwrite)  # it may have come while we worked
     for text in manifest.said(said["notes"]):
-        (say or say_once)(text)
+        say(text)
     return Store.open(folder)
-
-
-def _silent(sentence: str) -> None:
-    """For callers that say nothing."""
 
 
 @dataclass(frozen=True)
@@ -291,9 +285,7 @@ def _roles(paths: Sequence[Path], wanted: _Wanted) -> tuple[dict[Path, table.Col
     if not tables:
         return {}, []
     columns, roles = table.agreed(tables, wanted.roles())
-    wanted.say("columns of " + ", ".join(dict.fromkeys(p.name for p in tables)))
-    for line in role_lines(roles):
-        wanted.say(f"  {line}")
+    wanted.say("\n     ".join(["columns of " + ", ".join(dict.fromkeys(p.name for p in tables)), *role_lines(roles)]))
     return columns, roles
 
 
