@@ -68,6 +68,9 @@ def _add_fields(group, cls: type, prefix: str = "", skip: Sequence[str] = ()) ->
             group.add_argument(
                 each.name, type=kind, help=help, metavar=each.metadata.get("metavar") or each.name.upper()
             )
+        elif kind is bool and each.default is True:
+            off = names[0].replace("--", "--no-", 1)
+            group.add_argument(off, dest=each.name, action="store_false", help=help)
         elif kind is bool:
             group.add_argument(*names, action="store_true", help=help)
         else:
