@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.datasets import transforms
-from ltr.datasets.batching.batches import Batches, flatten
+from ltr.datasets.batching.batches import Batches
 from ltr.datasets.batching.bucketing import cuts, plan, sample
 from ltr.errors import InputError
 from ltr.types import Split
@@ -112,6 +112,7 @@ def test_resident_equals_memory_mapped(tmp_path, device, name, settings_):
     r = np.random.default_rng(0)
     lengths = r.integers(0, 60, 40)
     x = np.exp(r.normal(0, 3, (lengths.sum(), 9))).astype(np.float32)
+    x[::7, 2] = np.nan  # an indicator column comes with it
     np.save(tmp_path / "x.npy", x)
     y = r.integers(0, 5, (len(x), 2)).astype(np.float32)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -189,29 +190,15 @@ def test_sampling_is_uniform():
     assert abs(pairs - (10 * 9) / (50 * 49)) < 4.5 * (0.037 * 0.963 / 4_000) ** 0.5
 
 
-def test_head_keeps_the_first_documents():
-    split = split_of([30, 4])
-    (batch,) = Batches(split, list_size=6, sampling="head")
-    assert [documents_of[kept].tolist() for documents_of, kept in zip(batch.document, batch.where, strict=True)] == [
-        [0, 1, 2, 3, 4, 5],
-        [30, 31, 32, 33],
-    ]
-
-
 def test_scores_come_back_to_their_documents(device):
     split = split_of([3, 50, 0, 7, 7, 20])
     batches = Batches(split, cells=60, shuffle=True, device=device)
-    assert np.array_equal(batches.collect(lambda b: b.features[..., 0]), np.arange(split.n_documents))
-    two = batches.collect(lambda b: torch.where(b.where[..., None], b.features[..., :2], torch.nan))
-    assert np.array_equal(two, split.features[:, :2])
-    array, tensor = np.full(split.n_documents, -1.0), torch.full((split.n_documents,), -1.0, device=device)
-    for batch in batches:
-        scores = batch.features[..., 0].masked_fill(~batch.where, torch.nan)
-        flatten(scores, batch, array)
-        flatten(scores, batch, tensor)
-    assert np.array_equal(array, np.arange(split.n_documents)) and np.array_equal(tensor.cpu().numpy(), array)
+    one = batches.gather(lambda b: b.features[..., 0].masked_fill(~b.where, torch.nan))
+    assert np.array_equal(one.cpu().numpy(), np.arange(split.n_documents))
+    two = batches.gather(lambda b: torch.where(b.where[..., None], b.features[..., :2], torch.nan))
+    assert np.array_equal(two.cpu().numpy(), split.features[:, :2])
     with pytest.raises(InputError, match="list_size=None"):
-        Batches(split, list_size=5).collect(lambda b: b.features[..., 0])
+        Batches(split, list_size=5).gather(lambda b: b.features[..., 0])
 
 
 def test_unjudged_documents_have_no_label_value():
@@ -226,7 +213,7 @@ def test_empty_splits_have_no_batches():
         for resident in (True, False):
             batches = Batches(split, shuffle=True, resident=resident)
             assert len(batches) == 0 and list(batches) == [] and batches.padding == 0
-            assert batches.collect(lambda b: b.features[..., 0]).shape == (0,)
+            assert batches.gather(lambda b: b.features[..., 0]) is None
 
 
 def test_resident_auto_weighs_free_memory(monkeypatch):
@@ -252,7 +239,6 @@ def test_stopping_early_leaves_no_reader_behind():
         ({"cells": 0}, "cells"),
         ({"lists": -1}, "lists"),
         ({"list_size": 0}, "list_size"),
-        ({"sampling": "heads"}, "Did you mean 'head'"),
         ({"jitter": 1.0}, "jitter"),
         ({"resident": "yes"}, "resident"),
     ],

@@ -88,19 +88,84 @@ def test_standardised_train_has_unit_moments_at_a_large_offset():
 
 
 @pytest.mark.parametrize("name", transforms.NAMES)
-def test_non_finite_values_are_left_out_and_become_zero(name, monkeypatch):
+def test_what_is_missing_is_left_out_and_told_beside(name, monkeypatch):
+    """NaN becomes 0 and a 1 behind the features; an infinity becomes the end of its column in train."""
     monkeypatch.setattr(transforms, "_CHUNK", 500)
     clean = columns(3_000)
-    spoilt = np.concatenate([clean, clean[:3]])
-    spoilt[-3:, :3] = np.array([[np.nan], [np.inf], [-np.inf]])
-    keep = np.ones(len(spoilt), bool)
-    keep[-3:] = False
-    fitted, expected = fit(name, spoilt), fit(name, clean)
-    for key in fitted.arrays:  # the columns with non-finite values, as if those rows were not there
+    spoilt = np.concatenate([clean, clean[:4]])
+    spoilt[-4:, :3] = np.array([[np.nan], [np.inf], [-np.inf], [np.nan]])
+    spoilt[-1, 5] = np.nan
+    fitted, expected = fit(name, spoilt), fit(name, clean[:, :])
+    for key in expected.arrays:  # the columns with non-finite values, as if those rows were not there
         np.testing.assert_allclose(fitted.arrays[key][:3], expected.arrays[key][:3], rtol=1e-6)
+    assert fitted.missing.tolist() == [0, 1, 2, 5] and fitted.width(7) == 11
     out = fitted.apply(spoilt)
-    assert np.isfinite(out).all()
-    assert (out[~keep, :3] == 0).all()
+    assert out.shape == (3_004, 11) and np.isfinite(out).all()
+    assert (out[[-4, -1], :3] == 0).all() and out[-1, 5] == 0
+    np.testing.assert_array_equal(out[:, 7:], np.isnan(spoilt[:, [0, 1, 2, 5]]))
+    assert out[-4:, 7:].tolist() == [[1, 1, 1, 0], [0] * 4, [0] * 4, [1] * 4]
+    ends = np.stack([clean.max(0), clean.min(0)])
+    np.testing.assert_array_equal(out[[-3, -2], :3], fitted.apply(ends)[:, :3])
+
+
+@pytest.mark.parametrize("name", transforms.NAMES)
+def test_without_missing_values_nothing_is_added(name):
+    x = columns(200)
+    x[0, 1] = np.inf  # not missing
+    for missing in (None, "indicator", "mean"):
+        fitted = fit(name, x, missing=missing)
+        assert fitted.missing.tolist() == [] and fitted.width(7) == 7
+        np.testing.assert_array_equal(fitted.apply(x), fit(name, x).apply(x))
+    x[5, 3] = np.nan
+    both, mean = fit(name, x), fit(name, x, missing="mean")
+    assert both.missing.tolist() == [3] and mean.missing.tolist() == []
+    np.testing.assert_array_equal(both.apply(x)[:, :7], mean.apply(x))
+    late = columns(50)
+    late[:, 2] = np.nan  # missing nowhere in train: no column was fitted for it
+    assert both.apply(late).shape == (50, 8) and (both.apply(late)[:, [2, 7]] == 0).all()
+    assert both.same(both) and both.same(fit(name, x)) and not both.same(mean)
+
+
+@pytest.mark.parametrize("name", transforms.NAMES)
+def test_transforms_of_before_still_load_and_mean_what_they_meant(name, tmp_path):
+    """Saved without ends and indicators: what is not finite becomes 0."""
+    x = columns(300)
+    now = fit(name, x)
+    old = {key: array for key, array in now.arrays.items() if key not in ("low", "high")}
+    np.savez(tmp_path / "old.npz", transform=np.array(name), **old)
+    loaded = Transform.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(loaded.apply(x), now.apply(x))
+    x[0, :3] = [np.nan, np.inf, -np.inf]
+    out = loaded.apply(x)
+    assert (out[0, :3] == 0).all() and out.shape == x.shape
+    loaded.save(tmp_path / "again.npz")
+    assert Transform.load(tmp_path / "again.npz").same(loaded)
+
+
+def test_the_nets_see_what_is_missing(tmp_path):
+    """Relevance is whether a value is there: told of it, a linear net ranks perfectly; on the mean alone it cannot."""
+    from ltr.losses import loss
+    from ltr.methods.export import fixed
+    from ltr.rankers import load_ranker, make_ranker
+    from ltr.types import Split
+
+    r = np.random.default_rng(0)
+    x = r.normal(size=(400, 3)).astype(np.float32)
+    y = (r.random(400) < 0.3).astype(np.float32)
+    x[y > 0, 1] = np.nan
+    split = Split.from_arrays(x, y, [10] * 40)
+    scores = {}
+    for missing in ("indicator", "mean"):
+        training = {"epochs": 15, "learning_rate": 0.05, "missing": missing}
+        ranker = make_ranker("linear", loss=loss("listnet"), training=training).fit(split)
+        ranker.save(tmp_path / missing)
+        scores[missing] = ranker.score(split)
+        np.testing.assert_array_equal(load_ranker(tmp_path / missing).score(split), scores[missing])
+        lists = torch.from_numpy(x).view(40, 10, 3)
+        alone = fixed(ranker)(lists, torch.ones(40, 10, dtype=torch.bool))  # as a file that runs without us
+        np.testing.assert_allclose(alone.detach().numpy().ravel(), scores[missing], rtol=1e-5, atol=1e-6)
+    first = {k: np.mean([y[10 * q + s[10 * q : 10 * q + 10].argmax()] for q in range(40)]) for k, s in scores.items()}
+    assert first["indicator"] == pytest.approx(y.reshape(40, 10).any(1).mean()) and first["mean"] < 0.7
 
 
 @pytest.mark.parametrize("name", ["standardise", "log1p-standardise", "quantile"])

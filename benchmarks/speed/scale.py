@@ -165,7 +165,7 @@ def scoring(folder: Path) -> dict:
     torch.set_num_threads(1)
     split, net = Store.open(folder / "store").task().train, build(MLPConfig(), FEATURES)
     with watched() as found:
-        Batches(split, resident=False).collect(lambda batch: score_batch(net, batch))
+        Batches(split, resident=False).gather(lambda batch: score_batch(net, batch))
     return found
 
 

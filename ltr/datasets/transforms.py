@@ -6,8 +6,10 @@
     log1p-standardise   standardise after log1p
     quantile            piecewise linear map of the train quantiles to a normal or uniform distribution
 
-One rule for what has no value: a non-finite value is left out of the fit and becomes 0 afterwards, and a column that
-is constant in train becomes 0 everywhere, whatever it holds later.
+What has no value (NaN) is left out of the fit and becomes 0 afterwards, the mean where there is one; and because that a
+value is missing tells something too (a document that no index retrieved), a column of 0 and 1 follows the others for
+each column that misses values in train. An infinity is a value: it becomes the largest (smallest) finite one the column
+has in train. A column that is constant in train becomes 0 everywhere, whatever it holds later.
 
 The fit streams over row chunks and sums in float64 (raw columns of web data reach 1e7, so float32 sums drift), so a
 memory-mapped block of any size needs the memory of one chunk. `apply` is float32 torch arithmetic for arrays and
@@ -16,9 +18,9 @@ tensors alike: an array and a CPU tensor give the same bits, a GPU the same to t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -39,6 +41,7 @@ def fit(
     name: str,
     features: np.ndarray,
     *,
+    missing: Literal["indicator", "mean"] | None = None,
     n_quantiles: int = 1000,
     output: str = "normal",
     sample: int = 100_000,
@@ -49,6 +52,8 @@ def fit(
     Args:
         name: one of `NAMES`.
         features: `[documents, feature]`, memory-mapped or not; read chunk by chunk.
+        missing: "indicator" (the default, also None): columns that miss values in train get a column that says so;
+            "mean": they do not.
         n_quantiles: knots of the quantile map.
         output: "normal" or "uniform", what the quantile map aims at.
         sample: rows the quantiles are estimated from, drawn without replacement; all rows when there are fewer.
@@ -64,11 +69,11 @@ def fit(
         raise unknown_name("transform", name, NAMES)
     if features.ndim != 2:
         raise InputError("features must be a matrix", expected="[documents, feature]", came=features.shape)
+    log = name.startswith("log1p")
+    arrays, holes = _moments(features, log) if name.endswith("standardise") else _ends(features, log)
     if name == "quantile":
-        return Transform(name, _quantile_knots(features, n_quantiles, output, sample, seed))
-    if name.endswith("standardise"):
-        return Transform(name, _moments(features, log=name.startswith("log1p")))
-    return Transform(name, {})
+        arrays |= _quantile_knots(features, n_quantiles, output, sample, seed)
+    return Transform(name, arrays, () if missing == "mean" else np.flatnonzero(holes))
 
 
 class Transform:
@@ -76,26 +81,42 @@ class Transform:
 
     Attributes:
         name: one of `NAMES`.
-        arrays: standardise: `centre` and `centre_rest` (the float64 mean in two float32 parts), `scale` (1 / sd, 0 for
-            a constant column), each `[feature]`. quantile: `knots` and `values` `[feature, n_quantiles]`.
+        arrays: `low` and `high`, the ends of the finite values (after the logarithm, if there is one). standardise:
+            `centre` and `centre_rest` (the float64 mean in two float32 parts), `scale` (1 / sd, 0 for a constant
+            column), each `[feature]`. quantile: `knots` and `values` `[feature, n_quantiles]`. Those that versions
+            before 0.2 saved have no ends: an infinity became 0 there, and still does.
+        missing: int64, the columns that are followed by an indicator, in the order of the indicators.
     """
 
-    def __init__(self, name: str, arrays: Mapping[str, np.ndarray]):
+    def __init__(self, name: str, arrays: Mapping[str, np.ndarray], missing: Sequence[int] | np.ndarray = ()):
         if name not in NAMES:
             raise unknown_name("transform", name, NAMES)
-        self.name = name
+        self.name, self.missing = name, np.asarray(missing, dtype=np.int64)
         self.arrays = {key: np.ascontiguousarray(array, dtype=np.float32) for key, array in arrays.items()}
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
+    def width(self, n_features: int) -> int:
+        """Columns that come out for so many features: the features, and the indicators behind them."""
+        return n_features + len(self.missing)
+
+    def same(self, other: Transform) -> bool:
+        """Whether two transforms do the same."""
+        return self is other or (
+            self.name == other.name
+            and np.array_equal(self.missing, other.missing)
+            and self.arrays.keys() == other.arrays.keys()
+            and all(np.array_equal(self.arrays[key], other.arrays[key]) for key in self.arrays)
+        )
+
     def apply(self, x):
-        """Transforms `[..., feature]` to a new float32 array, or a new float32 tensor on the device of that one."""
+        """Transforms `[..., feature]` to `[..., feature + indicator]`: a new float32 array, or tensor on x's device."""
         if not isinstance(x, np.ndarray):
             return self._apply(x)
         import torch
 
         self._check_width(x.shape)
-        out = np.empty(x.shape, dtype=np.float32)
-        rows, flat = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
+        out = np.empty((*x.shape[:-1], self.width(x.shape[-1])), dtype=np.float32)
+        rows, flat = x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1])
         for start in range(0, len(rows), _CHUNK):
             # Copied, because torch refuses read-only memory (a memory map is one) without a warning.
             chunk = torch.from_numpy(np.array(rows[start : start + _CHUNK], dtype=np.float32))
@@ -112,7 +133,7 @@ class Transform:
     def save(self, path: Path | str) -> None:
         """Writes one .npz without pickles, atomically."""
         with whole_file(path) as beside, open(beside, "wb") as file:
-            np.savez(file, transform=np.array(self.name), **self.arrays)
+            np.savez(file, transform=np.array(self.name), missing=self.missing, **self.arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> Transform:
@@ -122,15 +143,19 @@ class Transform:
             InputError: the file is not a saved transform.
         """
         import zipfile
+        import zlib
 
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return cls(str(stored["transform"]), {key: stored[key] for key in stored.files if key != "transform"})
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+                arrays = {key: stored[key] for key in stored.files}
+                return cls(str(arrays.pop("transform")), arrays, arrays.pop("missing", ()))
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
             raise InputError("not a saved transform", file=path, expected="the .npz of Transform.save") from error
 
     def __repr__(self) -> str:
-        return f"Transform({self.name!r}, {{{', '.join(f'{k}: {list(a.shape)}' for k, a in self.arrays.items())}}})"
+        indicators = f", {len(self.missing)} indicators of missing values" if len(self.missing) else ""
+        shapes = ", ".join(f"{k}: {list(a.shape)}" for k, a in self.arrays.items())
+        return f"Transform({self.name!r}, {{{shapes}}}{indicators})"
 
     def __getstate__(self):
         return {**self.__dict__, "_tensors": {}}  # another process may have another device
@@ -140,7 +165,8 @@ class Transform:
 
         key = str(device)
         if key not in self._tensors:
-            self._tensors[key] = {k: torch.from_numpy(a).to(device) for k, a in self.arrays.items()}
+            held = {**self.arrays, "missing": self.missing}
+            self._tensors[key] = {k: torch.from_numpy(a).to(device) for k, a in held.items()}
         return self._tensors[key]
 
     def _check_width(self, shape) -> None:
@@ -155,16 +181,23 @@ class Transform:
         self._check_width(x.shape)
         fitted = self._on(x.device)
         x = x.to(torch.float32)
-        finite = torch.isfinite(x)
-        x = torch.where(finite, x, 0.0)
+        known = ~torch.isnan(x) if "high" in fitted else torch.isfinite(x)
+        given = torch.where(known, x, 0.0)
+        x = given
         if self.name.startswith("log1p"):
             x = _log1p(x)
+        if "high" in fitted:
+            infinite = torch.isinf(given)
+            x = torch.where(infinite, torch.where(given > 0, fitted["high"], fitted["low"]), x)
         if "scale" in fitted:
             # Two subtractions: near the mean the first is exact, the second restores the digits float32 cuts off it.
             x = ((x - fitted["centre"]) - fitted["centre_rest"]) * fitted["scale"]
         elif "knots" in fitted:
             x = _interpolate(x, fitted["knots"], fitted["values"])
-        return torch.where(finite, x, 0.0)
+        x = torch.where(known, x, 0.0)
+        if len(self.missing) == 0:
+            return x
+        return torch.cat([x, (~known).index_select(-1, fitted["missing"]).to(torch.float32)], -1)
 
 
 def _log1p(x: Tensor) -> Tensor:
@@ -180,17 +213,47 @@ def _chunks(features: np.ndarray, log: bool) -> Iterator[np.ndarray]:
         yield (_log1p(torch.from_numpy(x)).numpy() if log else x).astype(np.float64)
 
 
-def _moments(features: np.ndarray, log: bool) -> dict[str, np.ndarray]:
-    """Mean and 1 / sd of each column over its finite values, chunks merged by Chan, Golub and LeVeque (1979)."""
+def _ends(features: np.ndarray, log: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The ends of the finite values of each column, and which columns miss values."""
+    columns = features.shape[1]
+    low, high = np.full(columns, np.inf, np.float32), np.full(columns, -np.inf, np.float32)
+    holes = np.zeros(columns, bool)
+    for start in range(0, len(features), _CHUNK):
+        x = np.asarray(features[start : start + _CHUNK], dtype=np.float32)
+        least, most = x.min(0), x.max(0)  # both carry every NaN and infinity: they decide whether to look closer
+        if not (np.isfinite(least).all() and np.isfinite(most).all()):
+            finite = np.isfinite(x)
+            holes |= np.isnan(x).any(0)
+            least, most = x.min(0, where=finite, initial=np.inf), x.max(0, where=finite, initial=-np.inf)
+        low, high = np.minimum(low, least), np.maximum(high, most)
+    return _bounded(low, high, log), holes
+
+
+def _bounded(low: np.ndarray, high: np.ndarray, log: bool = False) -> dict[str, np.ndarray]:
+    """The ends as a transform keeps them; 0 where a column has no finite value."""
+    import torch
+
+    some = low <= high
+    ends = {"low": np.where(some, low, 0).astype(np.float32), "high": np.where(some, high, 0).astype(np.float32)}
+    return {name: _log1p(torch.from_numpy(end)).numpy() if log else end for name, end in ends.items()}
+
+
+def _moments(features: np.ndarray, log: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Mean, 1 / sd and ends of each column over its finite values, and which columns miss values.
+
+    Chunks are merged by Chan, Golub and LeVeque (1979).
+    """
     columns = features.shape[1]
     count, mean, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    holes = np.zeros(columns, bool)
     for x in _chunks(features, log):
         finite = np.isfinite(x)
         whole = finite.all()
         low = np.minimum(low, x.min(0) if whole else x.min(0, where=finite, initial=np.inf))
         high = np.maximum(high, x.max(0) if whole else x.max(0, where=finite, initial=-np.inf))
         if not whole:
+            holes |= np.isnan(x).any(0)
             x = np.where(finite, x, 0.0)
         n = finite.sum(0)
         total, seen = count + n, np.maximum(n, 1)
@@ -205,7 +268,8 @@ def _moments(features: np.ndarray, log: bool) -> dict[str, np.ndarray]:
     deviation = np.sqrt(squares / np.maximum(count, 1))
     scale = np.divide(1.0, deviation, out=np.zeros(columns), where=varies & (deviation > 0))
     centre = mean.astype(np.float32)
-    return {"centre": centre, "centre_rest": (mean - centre).astype(np.float32), "scale": scale.astype(np.float32)}
+    fitted = {"centre": centre, "centre_rest": (mean - centre).astype(np.float32), "scale": scale.astype(np.float32)}
+    return {**_bounded(low, high), **fitted}, holes
 
 
 def _quantile_knots(

@@ -310,7 +310,8 @@ class Method:
         if not isinstance(base, NeuralRanker) or base.name != getattr(self.config, "ranker", None):
             return None
         wanted = bind(type(base.config), self.config.ranker_params, where=base.name)
-        if base.config != wanted or base.training.transform != self.config.training.transform:
+        ours, theirs = self.config.training, base.training
+        if base.config != wanted or (ours.transform, ours.missing) != (theirs.transform, theirs.missing):
             return None
         return {k: v.detach().cpu() for k, v in base.net.state_dict().items()}
 

@@ -43,6 +43,8 @@ class TrainingConfig:
     Attributes:
         transform: feature transform, fitted on train: none, log1p (sign(x) log(1 + |x|)), standardise,
             log1p-standardise or quantile.
+        missing: what is done where train misses values (NaN) in a column: indicator puts a column of 0 and 1 beside it
+            and the mean in its place; mean only the latter. Default: indicator.
         epochs: passes over the training lists at most.
         patience: epochs without a better validation measure before training stops; 0 never stops early. The weights
             of the best epoch are kept either way.
@@ -78,6 +80,7 @@ class TrainingConfig:
     warmup: float = 0.0
     clip: float = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    missing: Literal["indicator", "mean"] | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
         check(

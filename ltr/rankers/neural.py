@@ -129,10 +129,9 @@ class NeuralRanker(FittedRanker):
         from ltr.datasets.transforms import Transform
 
         from .training.checkpoint import load_weights
-        from .training.prepare import width
 
         self.transform = Transform.load(folder / "transform.npz")
-        self.build(width(self.transform, self.n_features), 0)
+        self.build(self.transform.width(self.n_features), 0)
         load_weights(self.net, folder / "weights.pt")
         self.net.to(devices.pick_device()).eval()
 

@@ -4,7 +4,7 @@ A padded batch costs what its longest list costs, so lists of like length travel
 little jitter (epochs differ in who meets whom), cut where longest x lists would pass the budget, shuffle the batches.
 On web-search list lengths this pads under a tenth of the cells, where random batches pad half.
 
-The Lightning face of this file is `ListDataModule` in lightning_data.py; nothing here needs Lightning.
+The Lightning face of this file is `ListDataModule` in datamodule.py; nothing here needs Lightning.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ltr.datasets.transforms import Transform
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError
 from ltr.seeds import seed_of
 from ltr.types import Batch, Split
 
 from .bucketing import Plan, cuts, plan, sample
 
-__all__ = ["CELLS", "Batches", "flatten"]
+__all__ = ["CELLS", "Batches"]
 
 CELLS = 8_192  # padded documents of a batch: about 64 lists of 120 documents
 _CHUNK = 32_768  # rows moved to the device at once
@@ -43,17 +44,15 @@ class Batches:
         cells: most padded documents of a batch (batch x longest list); a longer list travels alone. Default `CELLS`,
             or no limit when `lists` is given. Both given, both hold.
         lists: most lists of a batch.
-        list_size: most documents of a list; None keeps all (evaluation always does).
-        sampling: which documents stay when a list is longer: "sample" draws without replacement anew each epoch, seeded
-            per (seed, epoch, query); "head" keeps the first ones. Documents keep their order.
+        list_size: most documents of a list; None keeps all (evaluation always does). A longer one is drawn from
+            without replacement anew each epoch, seeded per (seed, epoch, query). Documents keep their order.
         shuffle: jitter the lengths and shuffle the batches; otherwise longest lists first, always the same.
         jitter: relative jitter of the lengths when shuffling, in [0, 1).
         seed: of order and sampling.
         device: where batches lie.
         transform: applied to the features; once when resident, per batch otherwise.
-        resident: keep the whole split on the device: True, False, or "auto": when it takes less than `fraction` of the
+        resident: keep the whole split on the device: True, False, or "auto": when it takes less than half of the
             device's free memory.
-        fraction: see `resident`.
 
     Raises:
         InputError: settings out of range.
@@ -66,27 +65,22 @@ class Batches:
         cells: int | None = None,
         lists: int | None = None,
         list_size: int | None = None,
-        sampling: str = "sample",
         shuffle: bool = False,
         jitter: float = 0.05,
         seed: int = 0,
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
-        resident: bool | str = "auto",
-        fraction: float = 0.5,
+        resident: bool | Literal["auto"] = "auto",
     ):
         for name, value in (("cells", cells), ("lists", lists), ("list_size", list_size)):
             if value is not None and value < 1:
                 raise InputError(f"{name} of a batch out of range", expected="at least 1", came=value)
-        if sampling not in ("sample", "head"):
-            raise unknown_name("sampling", sampling, ("sample", "head"))
         if not 0 <= jitter < 1:
             raise InputError("jitter out of range", expected="0 <= jitter < 1", came=jitter)
         if resident not in (True, False, "auto"):
             raise InputError("resident is a switch", expected="True, False or 'auto'", came=resident)
         self.split, self.seed, self.shuffle, self.jitter = split, seed, shuffle, jitter
-        self.list_size, self.sampling = list_size, sampling
-        self.device, self.transform = torch.device(device), transform
+        self.list_size, self.device, self.transform = list_size, torch.device(device), transform
         self.cells = cells if cells is not None or lists is not None else CELLS
         self.lists = lists
         self.epoch = 0
@@ -96,7 +90,7 @@ class Batches:
         self._full = full[self._query]
         self._cuts = cuts(self._length, self.cells, self.lists, jitter if shuffle else 0.0)
         if resident == "auto":
-            resident = 4 * split.n_documents * split.n_features < fraction * free_bytes(self.device)
+            resident = 4 * split.n_documents * self._width < free_bytes(self.device) / 2
         self.resident = bool(resident)
         self._plan: tuple[int, Plan] | None = None
         self._held: _Held | None = None
@@ -117,9 +111,9 @@ class Batches:
         return other
 
     @property
-    def n_lists(self) -> int:
-        """Lists of an epoch."""
-        return len(self._query)
+    def _width(self) -> int:
+        features = self.split.n_features
+        return features if self.transform is None else self.transform.width(features)
 
     @property
     def n_documents(self) -> int:
@@ -159,17 +153,15 @@ class Batches:
             if coming is not None:
                 yield coming.result()
 
-    def collect(self, score: Callable[[Batch], Tensor]) -> np.ndarray:
-        """Scores of every document, float32 `[documents]` or `[documents, ...]` in the split's order.
+    def gather(self, score: Callable[[Batch], Tensor]) -> Tensor | None:
+        """Scores of every document, float32 `[documents]` or `[documents, ...]` in the split's order, on the device.
 
         Args:
             score: from a batch to scores `[batch, list]` or `[batch, list, ...]`.
-        """
-        out = self.gather(score)
-        return np.zeros(0, np.float32) if out is None else out.cpu().numpy()
 
-    def gather(self, score: Callable[[Batch], Tensor]) -> Tensor | None:
-        """As `collect`, and the scores stay on the device; None where there is no document."""
+        Returns:
+            The scores; None where there is no document.
+        """
         if self.list_size is not None:
             raise InputError("a cut list leaves documents without a score", do="Score with list_size=None")
         out: Tensor | None = None
@@ -199,7 +191,7 @@ class Batches:
         labels[:documents] = torch.from_numpy(np.array(split.labels, dtype=np.float32)) if judged else torch.nan
         features = None
         if self.resident:
-            features = torch.zeros((documents + 1, split.n_features), dtype=torch.float32, device=home)
+            features = torch.zeros((documents + 1, self._width), dtype=torch.float32, device=home)
             for start in range(0, documents, _CHUNK):
                 rows = torch.from_numpy(np.array(split.features[start : start + _CHUNK], dtype=np.float32)).to(home)
                 features[start : start + len(rows)] = rows if self.transform is None else self.transform.apply(rows)
@@ -209,7 +201,7 @@ class Batches:
         """Rows of the split `[batch, width]` (the last row + 1 where padded) and `where`."""
         offsets = self._held.offsets
         first, length = offsets[query], offsets[query + 1] - offsets[query]
-        if longest > width and self.sampling == "sample":
+        if longest > width:
             position = sample(query, length, width, longest, base)
         else:
             position = torch.arange(width, device=query.device).expand(len(query), width)
@@ -245,27 +237,6 @@ class _Held:
     offsets: Tensor
     labels: Tensor
     features: Tensor | None
-
-
-def flatten(scores, batch: Batch, out):
-    """Writes the scores of a batch to the rows of its documents; padding is dropped.
-
-    Args:
-        scores: `[batch, list]` or `[batch, list, ...]`.
-        batch: whose documents they are.
-        out: `[documents]` or `[documents, ...]`, array or tensor; changed and returned.
-
-    >>> split = Split.from_arrays(np.zeros((3, 1)), group=[1, 2])
-    >>> batch, = Batches(split)
-    >>> flatten(batch.document * 10, batch, np.zeros(3)).tolist()
-    [0.0, 10.0, 20.0]
-    """
-    rows, kept = batch.document[batch.where], scores.detach()[batch.where]
-    if isinstance(out, np.ndarray):
-        out[rows.cpu().numpy()] = kept.cpu().numpy()
-    else:
-        out[rows.to(out.device)] = kept.to(out.device, out.dtype)
-    return out
 
 
 def free_bytes(device: torch.device) -> int:

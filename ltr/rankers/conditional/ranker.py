@@ -36,7 +36,7 @@ from ltr.rankers.notes import blank_lists
 from ltr.rankers.sealed import broken_facts, read_sealed, seal
 from ltr.rankers.training.checkpoint import load_weights
 from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
-from ltr.rankers.training.prepare import Prepared, seeded, width
+from ltr.rankers.training.prepare import Prepared, seeded
 from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.schema import bind, to_dict
 from ltr.types import Split
@@ -258,7 +258,7 @@ class ConditionedRanker:
             for key in _KEPT:
                 setattr(ranker, key, facts.get(key, []) if key == "notes" else facts[key])
             ranker.transform = Transform.load(folder / "transform.npz")
-            ranker.build(width(ranker.transform, ranker.n_features), 0, facts["objectives"])
+            ranker.build(ranker.transform.width(ranker.n_features), 0, facts["objectives"])
         load_weights(ranker.net, folder / "weights.pt")
         ranker.net.to(devices.pick_device()).eval()
         return ranker

@@ -207,7 +207,7 @@ def stacked_scores(rankers: Sequence[Any], split: Split, *, reference=None) -> T
     if split.n_features != first.n_features:
         expected = f"{first.n_features} features"
         raise InputError("fitted on other features", expected=expected, came=split.n_features)
-    alike = has_stacked_form(first.inner) and all(_same(first.transform, each.transform) for each in rankers)
+    alike = has_stacked_form(first.inner) and all(first.transform.same(each.transform) for each in rankers)
     if len(rankers) == 1 or not alike:
         one = np.eye(len(split.objectives) if plain else len(first.objectives))[:1]
         return torch.stack(
@@ -258,15 +258,6 @@ def _alike(rankers: list, fitted: bool = False) -> tuple[Any, bool]:
 def _output(first, plain: bool) -> tuple[float, bool]:
     """What becomes of a net's output: the factor, and whether a reference is added."""
     return (1.0, False) if plain else (first.scale, first.conditioning.start == "augmented")
-
-
-def _same(one, other) -> bool:
-    """Whether two transforms are one."""
-    return one is other or (
-        one.name == other.name
-        and one.arrays.keys() == other.arrays.keys()
-        and all(np.array_equal(one.arrays[key], other.arrays[key]) for key in one.arrays)
-    )
 
 
 def _orders(rankers: Sequence[NeuralRanker]) -> tuple[int, ...]:

@@ -15,7 +15,6 @@ import torch
 
 from ltr.datasets import transforms
 from ltr.datasets.batching.batches import Batches
-from ltr.datasets.transforms import Transform
 from ltr.rankers import devices
 from ltr.rankers.config import TrainingConfig
 from ltr.seeds import seed_of
@@ -24,7 +23,7 @@ from ltr.types import Split
 from .checkpoint import State
 from .job import FitJob
 
-__all__ = ["Prepared", "loss_name", "seeded", "width"]
+__all__ = ["Prepared", "loss_name", "seeded"]
 
 
 class Prepared:
@@ -46,7 +45,7 @@ class Prepared:
         self.device = devices.pick_device(job.accelerator)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self.transform = transforms.fit(settings.transform, job.train.features)
+        self.transform = transforms.fit(settings.transform, job.train.features, missing=settings.missing)
         common = {"device": self.device, "transform": self.transform}
         self.batches = Batches(
             job.train,
@@ -58,7 +57,7 @@ class Prepared:
             **common,
         )
         self.vali = None if job.vali is None else Batches(job.vali, **common)
-        self.width = width(self.transform, job.train.n_features)
+        self.width = self.transform.width(job.train.n_features)
 
     def identity(self, facts: Mapping[str, Any], arrays: Iterable[Any] = ()) -> str:
         """Digest of all that decides the trained weights, so that a checkpoint cannot continue another training."""
@@ -96,11 +95,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("init", seed))
         yield
-
-
-def width(transform: Transform, n_features: int) -> int:
-    """Inputs of a net: a transform may add columns, e.g. those that say where a value was missing."""
-    return transform.apply(np.zeros((1, n_features), np.float32)).shape[-1]
 
 
 def loss_name(loss: Callable) -> str:
