@@ -7,7 +7,7 @@ import pandas as pd
 
 from ltr.bench.analysis.reference_points import TaskPoints
 from ltr.bench.analysis.results import FrontResults
-from ltr.bench.suite.suite import Suite, System, check
+from ltr.bench.suite import Suite, System, check
 from ltr.objectives import lattice
 
 NDCG = "nDCG(gain=exp2,empty=skip)@10"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ltr.bench.analysis.front_results import FRONT_COST, FrontResults
 from ltr.bench.analysis.samples import Sample, best_documents
-from ltr.bench.suite.suite import Suite, System, check
+from ltr.bench.suite import Suite, System, check
 from ltr.objectives import lattice
 
 OBJECTIVES = ("relevance", "freshness", "clicks", "margin", "trust", "diversity")

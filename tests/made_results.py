@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ltr.bench.analysis.results import COST, KEYS, Results
-from ltr.bench.suite.suite import Suite, System, Tuning, check
+from ltr.bench.suite import Suite, System, Tuning, check
 
 NDCG, AP, LETOR = "nDCG(gain=exp2,empty=skip)@10", "AP(empty=skip)", "AP(empty=0,ties=order)"
 

@@ -13,9 +13,9 @@ import pytest
 from ltr.bench import load_suite, run_suite
 from ltr.bench.analysis.leaderboard import leaderboard
 from ltr.bench.execution.display import Display
-from ltr.bench.execution.workers import Crew, Setting
+from ltr.bench.execution.workers import Setting, WorkerPool
+from ltr.bench.suite import Limits, Suite, System, Tuning, check
 from ltr.bench.suite.plan import fleets, main_jobs, tuning_jobs
-from ltr.bench.suite.suite import Limits, Suite, System, Tuning, check
 from ltr.runs import read_record
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
@@ -139,26 +139,25 @@ def test_ctrl_c_in_a_fleet(suite, alone, tmp_path, monkeypatch, workers):
     same(tmp_path, results, alone)
 
 
-def test_the_death_of_a_worker_costs_its_fleet_and_the_next_call_has_it(suite, alone, tmp_path):
+def test_the_death_of_a_worker_leaves_its_group_to_be_trained_one_by_one(suite, alone, tmp_path):
     jobs = [job for job in main_jobs(replace(suite, tuning=Tuning()), FOLDS) if job.system.startswith(("MLP", "Tr"))]
-    ends, killed = {}, []
+    ends, killed, lost = {}, [], set()
 
     def tell(event):
         if event.kind == "start" and not killed:
             killed.append(event.job)
-            process = next(p for number, p in crew._pool.alive.values() if number == event.worker)
+            process = next(p for number, p in pool._pool.alive.values() if number == event.worker)
             os.kill(process.pid, signal.SIGKILL)
+        if event.kind == "lost":
+            assert "killed by signal 9" in event.reason
+            lost.add(event.job.folder)
         if event.kind == "end":
             ends[event.job.folder] = event
 
-    with Crew(Setting(tmp_path), workers=2) as crew:
-        crew.work(fleets(jobs), tell)
+    with WorkerPool(Setting(tmp_path), workers=2) as pool:
+        pool.work(fleets(jobs), tell)
     assert set(ends) == {job.folder for job in jobs}
-    died = {folder for folder, end in ends.items() if end.status == "failed"}
-    assert died == {job.folder for job in jobs if job.system == killed[0].system} and len(died) == 3
-    assert all("killed by signal 9" in ends[folder].reason for folder in died)
-    with Crew(Setting(tmp_path), workers=1) as crew:
-        crew.work(fleets([job for job in jobs if job.folder in died]), tell)
+    assert lost == {job.folder for job in jobs if job.system == killed[0].system} and len(lost) == 3
     for job in jobs:
         assert ends[job.folder].status == "done"
         assert read_record(tmp_path / job.folder).measures == read_record(alone[0] / job.folder).measures

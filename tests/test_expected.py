@@ -11,7 +11,7 @@ import pytest
 
 from ltr.bench.analysis.published import Row, Table, compare, load_expected, verdict, verdict_rows
 from ltr.bench.analysis.results import Results
-from ltr.bench.suite.suite import Suite, System, check, load_suite
+from ltr.bench.suite import Suite, System, check, load_suite
 from ltr.datasets.cards.card import load_card
 from ltr.errors import InputError
 from ltr.metrics import measure

@@ -11,10 +11,9 @@ from chromium import Browser, find
 from made_fronts import made_fronts, made_samples
 from made_results import NDCG, made_results, three_systems
 
-from ltr.bench.analysis import leaderboard
+from ltr.bench import leaderboard, report
 from ltr.bench.analysis.samples import best_documents, collect, pick
-from ltr.bench.pages import report
-from ltr.bench.pages.explorer import SCALE, drill, front, unpack
+from ltr.bench.pages.explorer import SCALE, _sample_payload, drill, front, unpack
 from ltr.bench.pages.front_pictures import fronts_picture
 from ltr.bench.pages.report_fronts import _rows, front_section
 
@@ -120,7 +119,7 @@ def test_twenty_methods_at_66_preferences_fit_in_three_megabytes(tmp_path):
 def test_samples_name_the_documents_somebody_ranks_first():
     results = made_fronts(systems=2, objectives=2)
     sample = made_samples(results, count=1)[0]
-    payload = sample.payload(["HyperDPO", "DPO-LS", "lost"])
+    payload = _sample_payload(sample, ["HyperDPO", "DPO-LS", "lost"])
     assert payload["best"][2] is None and payload["of"] == 24
     best = [[payload["documents"][d] for d in row] for row in payload["best"][0]]
     assert best == [[sample.documents[d] for d in row] for row in sample.best["HyperDPO"]]
@@ -140,7 +139,7 @@ def test_queries_that_change_most_are_picked():
 def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_path):
     """With the task's ideal and nadir it is the frontboard's; without them hypervolumes at 0, which are said to be."""
     from ltr.bench.analysis import reference_points
-    from ltr.bench.analysis.front_leaderboard import frontboard
+    from ltr.bench.analysis.front_leaderboard import front_leaderboard
 
     results = made_fronts(systems=3, objectives=2)
     plain = front_section(results, "made-data", to=tmp_path, draws=50)
@@ -157,17 +156,17 @@ def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_pa
         random=(0.2, 0.2),
     )
     monkeypatch.setattr(reference_points, "points_of", lambda *_: points)
-    board = frontboard(results, "made-data", draws=50)
+    board = front_leaderboard(results, "made-data", draws=50)
     section = front_section(results, "made-data", to=tmp_path, draws=50)
     assert [row["text"]["system"] for row in section["rows"]] == list(board.table.system)
     for row, facts in zip(section["rows"], board.table.itertuples(), strict=True):
         assert row["text"]["hypervolume"] == f"{facts.normalised:.4f}"
         low = row["text"]["interval"].partition(" ")[0]
         assert low == ("" if facts.system == "DPO-LS" else f"{facts.low:+.4f}")
-        assert row["text"]["less DPO-LS"] == ("" if facts.system == "DPO-LS" else f"{facts.difference:+.4f}")
+        assert row["text"]["difference to DPO-LS"] == ("" if facts.system == "DPO-LS" else f"{facts.difference:+.4f}")
     assert "normalised hypervolume" in section["pictures"][0]["text"]
     assert section["of"] == [f"relevance, freshness: {NDCG}"], "one measure, said once"
-    assert "The yardstick is DPO-LS" in section["caption"]
+    assert "The baseline is DPO-LS" in section["caption"]
     lines = [line for line in section["markdown"].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 
 from ltr import metrics
-from ltr.bench import load_results, load_suite
+from ltr.bench import load_results, load_suite, run_suite
 from ltr.bench.analysis.results import collect_fronts, load_front_results
-from ltr.bench.execution.launch import _narrowed, run_suite
+from ltr.bench.suite import Suite, System, Tuning, check
+from ltr.bench.suite.narrow import narrowed
 from ltr.bench.suite.plan import main_jobs, tuning_jobs
-from ltr.bench.suite.suite import Suite, System, Tuning, check
 from ltr.cli import main
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, nondominated
@@ -481,7 +481,7 @@ def test_a_suite_of_methods_stands_for_its_runs(suite):
     assert len(tuning_jobs(suite, folds)) == 4
     first = resolve(jobs[0].config)
     assert first.data.objectives == NAMES and first.method.params["training"]["lists"] == 8 and first.preferences == 2
-    assert [v.label for v in _narrowed(suite, ["hyper"], None).variants()] == ["HyperDPO"]
+    assert [v.label for v in narrowed(suite, ["hyper"], None).variants()] == ["HyperDPO"]
 
 
 def test_losses_of_a_method_are_systems_and_trees_take_no_training(suite):

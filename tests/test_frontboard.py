@@ -11,12 +11,12 @@ import pytest
 from made_front_results import made_front_results, made_points, made_suite
 
 from ltr import paths as places
-from ltr.bench.analysis.front_leaderboard import Difference, _resampled, frontboard
+from ltr.bench.analysis.front_leaderboard import Difference, _resampled, front_leaderboard
 from ltr.bench.analysis.front_questions import QUESTIONS, Comparison, ask, tally, targets
 from ltr.bench.analysis.reference_points import TaskPoints, make_points, points_of, read_points, update_points
 from ltr.bench.analysis.results import load_front_results
 from ltr.bench.pages.front_page import fronts_page
-from ltr.bench.suite.suite import load_suite, suite_names
+from ltr.bench.suite import load_suite, suite_names
 from ltr.cli import main
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, paired_hypervolumes
@@ -28,7 +28,7 @@ SUITE = made_suite()
 @pytest.fixture(scope="module")
 def board():
     shift = {"HyperDPO": 0.02, "Soup": -0.03, "LS": -0.015}
-    return frontboard(made_front_results(shift=shift), points=made_points(SUITE, truth=0.05), draws=300)
+    return front_leaderboard(made_front_results(shift=shift), points=made_points(SUITE, truth=0.05), draws=300)
 
 
 def row(board, system):
@@ -38,7 +38,7 @@ def row(board, system):
 def test_volumes_are_those_of_the_known_points():
     """Without noise every seed's front is the known one, seen from each reference point."""
     results = made_front_results(noise=0.0)
-    board = frontboard(results, points=made_points(SUITE), draws=20)
+    board = front_leaderboard(results, points=made_points(SUITE), draws=20)
     known = 0.2 + 0.4 * np.sqrt(np.linspace(1, 0, 5))
     known = np.stack([known, known[::-1]], axis=1)
     for system in ("DPO-LS", "HyperDPO", "EPO"):
@@ -46,14 +46,14 @@ def test_volumes_are_those_of_the_known_points():
         assert row(board, system).normalised == pytest.approx(hypervolume((known - 0.2) / 0.4, -1 / 4), abs=1e-5)
         # The base model is that of the first objective: nothing is better than it there, up to what means round.
         assert row(board, system).base == pytest.approx(0, abs=1e-6)
-        assert row(board, system).front == 5 and row(board, system).outside == 0
+        assert row(board, system).front == 5 and row(board, system).beyond == 0
         assert row(board, system).igd == pytest.approx(0, abs=1e-6)
     alone = row(board, "Equal weights")
     assert alone.front == 1 and alone.zero == pytest.approx((0.2 + 0.4 * np.sqrt(0.5)) ** 2, abs=1e-6)
 
 
 def test_the_larger_front_is_above_and_its_interval_says_so(board):
-    assert board.table.system[0] == "HyperDPO" and board.yardstick == "DPO-LS"
+    assert board.table.system[0] == "HyperDPO" and board.baseline == "DPO-LS"
     found = row(board, "HyperDPO")
     assert 0 < found.low < found.difference < found.high
     assert row(board, "Soup").high < 0 and row(board, "DPO-LS").difference == 0
@@ -68,16 +68,16 @@ def test_intervals_of_differences_cover():
     missed = 0
     for i in range(20):
         results = made_front_results(suite, queries=25, noise=0.05, seed=i)
-        gap = frontboard(results, points=made_points(suite), draws=200).difference("EPO", "DPO-LS")
+        gap = front_leaderboard(results, points=made_points(suite), draws=200).difference("EPO", "DPO-LS")
         missed += not gap.low <= 0 <= gap.high
     assert missed <= 4
 
 
-def test_wanted_and_worst_look_at_compromises_only(board):
+def test_weighted_and_worst_look_at_compromises_only(board):
     """Of the 5 preferences 3 are no corner."""
     weights = np.array([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]])
     points = 0.2 + 0.4 * np.sqrt(weights)
-    assert board.mean("DPO-LS", "wanted") == pytest.approx((weights * points).sum(1).mean(), abs=0.005)
+    assert board.mean("DPO-LS", "weighted") == pytest.approx((weights * points).sum(1).mean(), abs=0.005)
     # Without blanks and levels the worst objective of a list would be the smaller of each point.
     assert board.mean("DPO-LS", "worst") < points.min(1).mean()
     assert board.difference("HyperDPO", "DPO-LS", "worst").verdict == "yes"
@@ -105,13 +105,13 @@ def test_folds_are_pooled_over_queries():
     fronts = results.fronts.copy()
     second = fronts.fold == "Fold2"
     fronts.loc[second, "mean"] += 0.03
-    board = frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+    board = front_leaderboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
     known = 0.2 + 0.4 * np.sqrt(np.linspace(1, 0, 5))
     counts = fronts[(fronts.split == "test") & (fronts.objective == "relevance")].groupby("fold").queries.first()
     share = counts["Fold2"] / counts.sum()
     assert share == pytest.approx(2 / 3)
     assert board.cube.test[0, 0, :, 0] == pytest.approx(known + 0.03 * share, abs=1e-6)
-    assert board.queries == 120 and board.blank == {"relevance": 0, "freshness": 21}
+    assert board.queries == 120 and board.unjudged == {"relevance": 0, "freshness": 21}
 
 
 def test_membership_is_decided_on_validation():
@@ -120,7 +120,7 @@ def test_membership_is_decided_on_validation():
     fronts = results.fronts.copy()
     fronts.loc[(fronts.split == "vali") & (fronts.preference == 2), "mean"] = 0.01
     fronts.loc[(fronts.split == "test") & (fronts.preference == 2), "mean"] = 0.9
-    board = frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+    board = front_leaderboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
     assert not board.members[:5, :, 2].any() and board.members[:5, :, [0, 1, 3, 4]].all()
     assert row(board, "DPO-LS").zero < 0.5
 
@@ -128,7 +128,7 @@ def test_membership_is_decided_on_validation():
 def test_failures_are_rows_with_reasons():
     lost = {("Soup", 0, 0): ("failed", "the loss is nan"), ("Soup", 0, 1): ("failed", "the loss is nan")}
     lost |= {("EPO", 0, 1): ("skipped", "no time")}
-    board = frontboard(made_front_results(lost=lost), points=made_points(SUITE), draws=50)
+    board = front_leaderboard(made_front_results(lost=lost), points=made_points(SUITE), draws=50)
     soup = row(board, "Soup")
     assert soup.note == "2 failed: the loss is nan" and np.isnan(soup.normalised) and soup.done == 0
     assert board.table.system.iloc[-1] == "Soup" and not board.has("Soup")
@@ -139,7 +139,7 @@ def test_failures_are_rows_with_reasons():
 
 def test_a_fold_that_is_missing_leaves_the_seed_out():
     results = made_front_results(folds=2, lost={("LS", 1, 0): ("failed", "out of memory")})
-    board = frontboard(results, points=made_points(SUITE), draws=50)
+    board = front_leaderboard(results, points=made_points(SUITE), draws=50)
     ls = board.cube.systems.index("LS")
     assert board.cube.complete[ls].tolist() == [False, True]
     assert np.isfinite(board.mean("LS"))
@@ -149,7 +149,7 @@ def test_a_hole_in_a_front_is_an_error():
     results = made_front_results(noise=0.0)
     fronts = results.fronts[~((results.fronts.system == "LS") & (results.fronts.preference == 3))]
     with pytest.raises(InputError, match="hole: LS, seed 0, vali"):
-        frontboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
+        front_leaderboard(replace(results, fronts=fronts), points=made_points(SUITE), draws=10)
 
 
 def test_the_true_front_is_a_share(board):
@@ -167,7 +167,7 @@ def test_ranks_that_depend_on_the_reference_are_counted():
     wide = 0.2 + 0.4 * np.concatenate([weights, 1 - weights], axis=1)
     narrow = np.full((5, 2), 0.495) + np.linspace(0.001, -0.001, 5)[:, None] * [1, -1]
     results = made_front_results(noise=0.0, points={"LS": wide, "Soup": narrow})
-    board = frontboard(results, points=made_points(SUITE), draws=10)
+    board = front_leaderboard(results, points=made_points(SUITE), draws=10)
     ls, soup = row(board, "LS"), row(board, "Soup")
     assert (ls.normalised - soup.normalised) * (ls.zero - soup.zero) < 0
     assert ls.flips >= 1 and soup.flips >= 1
@@ -177,7 +177,7 @@ def test_ranks_that_depend_on_the_reference_are_counted():
 def test_more_objectives(objectives, partition):
     suite = made_suite(objectives, partition)
     results = made_front_results(suite, {"HyperDPO": 0.03}, queries=20)
-    board = frontboard(results, points=made_points(suite), draws=50)
+    board = front_leaderboard(results, points=made_points(suite), draws=50)
     assert board.difference("HyperDPO", "DPO-LS").verdict == "yes"
     assert board.table.system.iloc[0] == "HyperDPO"
 
@@ -219,8 +219,8 @@ def test_every_suite_of_fronts_gives_all_the_same_budget():
         variants = suite.variants()
         assert suite.of_methods
         assert {bool(v.grid) for v in variants} == {suite.tuning.points > 0}, "all are tuned, or none"
-        yardsticks = ("LS", "DPO-LS, one by one")  # of the reference points, of cost
-        assert len({v.seeds for v in variants if v.label not in yardsticks}) == 1
+        baselines = ("LS", "DPO-LS, one by one")  # of the reference points, of cost
+        assert len({v.seeds for v in variants if v.label not in baselines}) == 1
         assert len({str(sorted(v.training.items())) for v in variants if v.training}) == 1
         assert {v.label for v in variants if v.method == "ls"} == {"LS"}
 
@@ -315,7 +315,7 @@ def rows(text, heading, number=0):
 def test_the_page_has_the_numbers_of_its_boards(page, folders):
     text = page.read_text()
     points = made_points(SUITE, truth=0.05)
-    board = frontboard(load_front_results(folders[0]), points=points, draws=100)
+    board = front_leaderboard(load_front_results(folders[0]), points=points, draws=100)
     table = {r["system"]: r for r in rows(text, "made-data, m = 2")}
     for row in board.table.itertuples():
         if np.isfinite(row.normalised):
@@ -333,7 +333,7 @@ def test_the_overview_says_who_is_not_below(page):
     table = {r["system"]: r for r in rows(page.read_text(), "All at once")}
     column = "made-data, m = 2"
     assert table["HyperDPO"][column].endswith("**\\*") and not table["LS"][column].startswith("**")
-    assert table["DPO-LS"][column].startswith("**") and table["Soup"][column] == "" == table["Soup"]["mean place"]
+    assert table["DPO-LS"][column].startswith("**") and table["Soup"][column] == "" == table["Soup"]["mean rank"]
     assert list(table)[-1] == "Soup"
     assert {r["tasks"] for r in table.values()} == {"2"}
     assert "One seed was run" not in page.read_text()
@@ -351,7 +351,7 @@ def test_the_overview_says_who_ran_on_fewer_tasks_and_where_one_seed_was_run(fol
     table = {r["system"]: r for r in rows(text, "All at once")}
     assert all(r["tasks"] == ("2" if system in kept else "1") for system, r in table.items()) and len(table) > 3
     # A task of few systems decides no order; of the others, who missed one comes last.
-    assert [r["tasks"] for r in table.values() if r["mean place"]][: len(kept) - 1] == ["2"] * (len(kept) - 1)
+    assert [r["tasks"] for r in table.values() if r["mean rank"]][: len(kept) - 1] == ["2"] * (len(kept) - 1)
     assert "One seed was run on made-data, m = 2: intervals" in text
 
 
@@ -369,7 +369,7 @@ def test_the_page_answers_from_the_intervals(page):
 def test_the_page_says_what_was_run(page):
     text = page.read_text()
     assert "6 systems on 2 tasks" in text and "10 of 12 runs finished" in text and "ltr bench run made" in text
-    assert "left out because no document is worth anything: 7 for freshness" in text
+    assert "queries without relevant documents, which are skipped: 7 for freshness" in text
     assert "version 1, from made by hand" in text
     for name in re.findall(r"!\[.+\]\((.+?)\)", text):
         assert (page.parent / name).read_bytes().startswith(b"\x89PNG")

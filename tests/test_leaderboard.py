@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from made_results import AP, NDCG, made_results, made_suite, three_systems
 
-from ltr.bench import load_results
-from ltr.bench.analysis import leaderboard
+from ltr.bench import leaderboard, load_results
 from ltr.bench.analysis.leaderboard import short_names
 from ltr.bench.analysis.oracle import BEST_POSSIBLE
 from ltr.errors import InputError
@@ -53,8 +52,8 @@ def test_seed_sd(values, board):
 
 
 def test_counts(board):
-    assert (board.queries, board.counted, board.blank) == (120, 100, 20)
-    assert "120 test queries, 20 of them without a relevant document" in board.caption()
+    assert (board.queries, board.counted, board.unjudged) == (120, 100, 20)
+    assert "120 test queries, 20 of them without relevant documents" in board.caption()
 
 
 def test_interval_holds_the_mean_and_narrows_with_queries(board):
@@ -124,7 +123,7 @@ def test_regret_to_the_best_possible(values):
     best = np.nanmean(cube[BEST_POSSIBLE])
     assert row(board, "Random").regret == pytest.approx(best - np.nanmean(values["Random"]), abs=1e-9)
     assert row(board, BEST_POSSIBLE).regret == 0
-    assert board.rows()[0]["#"] == "" and board.rows()[1]["#"] == "1", "the yardstick takes no place"
+    assert board.rows()[0]["#"] == "" and board.rows()[1]["#"] == "1", "the best possible ranker takes no rank"
     assert "regret" not in leaderboard(made_results(values), draws=50).rows()[0]
 
 

@@ -11,9 +11,9 @@ import pytest
 from made_results import NDCG, made_results, made_suite
 
 from ltr import paths as places
-from ltr.bench.analysis import leaderboard
+from ltr.bench import leaderboard
 from ltr.bench.pages.losses_page import cells_of, family, losses_page, overview
-from ltr.bench.suite.suite import System
+from ltr.bench.suite import System
 from ltr.cli import main
 from ltr.errors import InputError
 
@@ -86,18 +86,20 @@ def test_costs_are_medians_over_runs(page):
 
 def test_the_overview_is_bold_where_nothing_is_shown_to_be_better(page):
     table = {r["loss"]: r for r in rows(page.read_text(), "All at once")}
-    assert set(table) == {"mse", "ranknet", "listnet"}, "baselines have no place among losses"
+    assert set(table) == {"mse", "ranknet", "listnet"}, "baselines have no rank among losses"
     for loss, row in table.items():
         for cell in ("made-data, Net", "made-data, Big net"):
             assert row[cell].startswith("**") == (loss != "mse")
-    assert float(table["mse"]["mean place"]) == 3
+    assert float(table["mse"]["mean rank"]) == 3
 
 
 def test_a_loss_without_numbers_is_named_and_stands_last(tmp_path):
     lost = {("Net listnet", f, s): ("failed", "the loss is | nan") for f in (0, 1) for s in (0, 1)}
     found = results(lost)
     means = overview(cells_of(found, draws=50))
-    assert list(means.index)[-1] == "listnet" and np.isnan(means.place.iloc[-1]) and np.isfinite(means.place.iloc[0])
+    assert (
+        list(means.index)[-1] == "listnet" and np.isnan(means["rank"].iloc[-1]) and np.isfinite(means["rank"].iloc[0])
+    )
     text = losses_page([found.save(tmp_path / "r")], tmp_path, draws=50).read_text()
     assert rows(text, "made-data, Net")[-1]["note"] == "4 failed: the loss is \\| nan"
     assert rows(text, "All at once")[-1]["made-data, Net"] == ""

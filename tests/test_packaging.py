@@ -37,7 +37,7 @@ def test_wheel_carries_facts_and_no_data(tmp_path):
     assert not [n for n in names if "/raw/" in n or n.startswith(("tests/", "notebooks/"))]
 
     # The unpacked wheel finds its cards and suites without the checkout.
-    code = "from ltr.datasets.cards.card import cards; from ltr.bench.suite.suite import suite_names"
+    code = "from ltr.datasets.cards.card import cards; from ltr.bench.suite import suite_names"
     code += "; print(*cards(), *suite_names())"
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     out = subprocess.run(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ltr.bench import run_suite
-from ltr.bench.suite.suite import Tuning, load_suite
+from ltr.bench.suite import Tuning, load_suite
 from ltr.datasets.cards.card import load_card
 from ltr.seeds import seed_of
 

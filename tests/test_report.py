@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
 
-from ltr.bench.analysis import leaderboard
-from ltr.bench.pages import report
+from ltr.bench import leaderboard, report
 from ltr.bench.pages.pictures import PALETTE, pictures
-from ltr.bench.suite.suite import System
+from ltr.bench.suite import System
 from ltr.errors import InputError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -103,7 +102,71 @@ def test_markdown_tables_are_whole(markdown):
     for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1, table
-    assert "CUDA <out> of \\| memory" in markdown
+    assert "CUDA &lt;out&gt; of \\| memory" in markdown
+
+
+LABEL = "<i>[x](y) *b*|$a$ $\\frac{"
+HOSTILE = "<script>alert(1)</script> [x](javascript:alert) ![i](j) **b** `c` _d_ | e & f ~~g~~ \\ # h"
+
+
+def test_markdown_shows_titles_and_labels_as_they_are(tmp_path):
+    """As the HTML page does: no tag, link, emphasis or cell begins in what a user wrote."""
+    from markdown_it import MarkdownIt
+
+    systems = (
+        System(LABEL, "mlp", losses=("mse",)),
+        System("# two", "random", baseline=True),
+        System("- three", "random"),
+    )
+    suite = made_suite(
+        title=HOSTILE,
+        description=f"# {HOSTILE}\n\n1. {HOSTILE}\n- x",
+        systems=systems,
+        datasets=("<b>data</b>|*x*$y$",),
+    )
+    labels = [v.label for v in suite.variants()]
+    values = dict(zip(labels, three_systems().values(), strict=True))
+    lost = {(labels[0], 1, 1): ("failed", f"{HOSTILE}\n\n# no heading")}
+    made_results(values, suite, lost).save(tmp_path)
+    text = report(tmp_path, draws=50).read_text()
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    inline = [child for token in tokens for child in token.children or ()]
+    kinds = {token.type for token in [*tokens, *inline]}
+    assert not kinds & {"html_block", "html_inline", "link_open", "strong_open", "em_open", "s_open"}
+    images = [child.attrs["src"] for child in inline if child.type == "image"]
+    assert len(images) == 4 and all(name.endswith(".png") for name in images)
+    assert [t.tag for t in tokens if t.type == "heading_open"].count("h1") == 1
+    shown = ["".join(c.content for c in token.children) for token in tokens if token.type == "inline"]
+    assert HOSTILE in shown and f"# {HOSTILE} 1. {HOSTILE} - x" in shown, "title and description, each on one line"
+    assert all(shown.count(label) >= 2 for label in labels), "in the leaderboard and among all measures"
+    assert "<b>data</b>|*x*$y$" in shown and f"{HOSTILE} # no heading" in shown
+    assert "<script>alert(1)" not in (tmp_path / "report.html").read_text()
+
+
+def test_draws_mean_what_they_say(tmp_path):
+    """`--draws 200` is 200, of hypervolumes too."""
+    from made_front_results import made_front_results
+
+    from ltr.cli import main
+
+    made_results(three_systems()).save(tmp_path / "one")
+    made_front_results(queries=12).save(tmp_path / "two")
+    for folder in ("one", "two"):
+        assert main(["bench", "report", str(tmp_path / folder), "--draws", "200", "-q"]) == 0
+    assert "bootstrap over queries, 200 draws" in (tmp_path / "one" / "report.md").read_text()
+    with pytest.raises(InputError, match="draws"):
+        report(tmp_path / "one", draws=0)
+
+
+def test_pages_say_what_chose(tmp_path):
+    from made_front_results import made_front_results
+
+    assert (
+        "are chosen by nDCG(gain=exp2,empty=skip)@10 on validation"
+        in report(made_results(three_systems()).save(tmp_path / "one"), draws=20).read_text()
+    )
+    text = report(made_front_results(queries=12).save(tmp_path / "two"), draws=20).read_text()
+    assert "Epochs are chosen by the weighted sum" in text and "hyperparameters by the hypervolume" in text
 
 
 def test_html_needs_nothing_but_itself(html):

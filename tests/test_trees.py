@@ -109,7 +109,7 @@ def test_lightgbm_through_the_suite_equals_lightgbm_by_hand(
 ):
     """The whole way: raw files, store, suite, run folder, stored scores, against arrays and `lightgbm.train`."""
     from ltr.bench import run_suite
-    from ltr.bench.suite.suite import Suite, System, check
+    from ltr.bench.suite import Suite, System, check
     from ltr.runs import read_scores
 
     monkeypatch.setenv("LTR_DATA", str(tmp_path / "data"))

@@ -26,7 +26,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from ltr.bench import run_suite  # noqa: E402
-from ltr.bench.suite.suite import Suite, System, check  # noqa: E402
+from ltr.bench.suite import Suite, System, check  # noqa: E402
 from ltr.datasets import load  # noqa: E402
 from ltr.losses import loss  # noqa: E402
 from ltr.losses.preference.base import preference_loss  # noqa: E402

@@ -1,20 +1,21 @@
 """The benchmark: a suite of systems run over folds and seeds, and the leaderboard that comes out of it.
 
-    suite.toml -> matrix, plan (runs to do) -> launch, workers (resume) -> run folders -> results (tidy files)
-    -> leaderboard (means, intervals, significance, cost) -> report (Markdown, pictures, one HTML page)
+    suite/       what to run: suite.toml -> systems, grids, the runs they stand for
+    execution/   who runs it: workers that leave run folders, and what it would cost
+    analysis/    what came out: run folders -> tidy files -> means, intervals, significance, fronts
+    pages/       what people see: Markdown, pictures, one HTML page
+    run.py       all of it: a suite into a folder
 
-Nothing heavy is imported until a function is called.
+Arrows point down only: execution and analysis know the suite, pages know the analysis. Nothing heavy is imported until
+a function is called.
 """
 
 from __future__ import annotations
 
 from .analysis.leaderboard import leaderboard
 from .analysis.results import load_front_results, load_results
-
-# Not lazily: a function that is called like its module must be bound before anybody imports the module, or the name
-# `ltr.bench.pages.report` would mean the one or the other by the order of imports.
-from .execution.launch import quickstart, run_suite
 from .pages.report import report
-from .suite.suite import load_suite
+from .run import quickstart, run_suite
+from .suite.reading import load_suite
 
 __all__ = ["leaderboard", "load_front_results", "load_results", "load_suite", "quickstart", "report", "run_suite"]

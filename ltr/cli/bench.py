@@ -16,7 +16,7 @@ from .options import Command, Device, option
 class Run:
     """Run a suite: tune, train, measure, write the report.
 
-    The same command again does only what is not done.
+    The same command again does only what is not done; the report shows all runs of the suite in the folder.
 
     Attributes:
         suite: suite file, or the name of one that comes with ltr (see: ltr bench list).
@@ -82,14 +82,14 @@ class Report:
         folder: a suite's folder, or a folder of its tidy results.
         to: where the pages go (default: beside the results).
         rule: mean over all queries, or over folds.
-        draws: draws of bootstrap and randomisation test.
+        draws: draws of bootstrap and randomisation test (default: 10,000; of hypervolumes 1,000).
         quiet: print no leaderboard.
     """
 
     folder: Path
     to: Path | None = option(None, metavar="FOLDER")
     rule: Literal["queries", "folds"] = "queries"
-    draws: int = 10_000
+    draws: int | None = None
     quiet: bool = option(False, short="-q")
 
 
@@ -204,17 +204,18 @@ def _given(options: Run | Quickstart) -> dict[str, Any]:
 
 
 def _ended(results) -> int:
-    """1 where a run of the suite failed: the pages are there, and say which."""
+    """1 where a run of the suite failed or is damaged: the pages are there, and say which."""
     if results is None:
         return 0
-    failed = int((results.runs["status"] == "failed").sum())
-    if failed:
-        show.remark(f"ltr: {failed} of {len(results.runs)} runs failed; the report says why")
-    return 1 if failed else 0
+    counts = {status: int((results.runs["status"] == status).sum()) for status in ("failed", "damaged")}
+    said = " and ".join(f"{n} {status}" for status, n in counts.items() if n)
+    if said:
+        show.remark(f"ltr: of {len(results.runs)} runs {said}; the report says why")
+    return 1 if said else 0
 
 
 def report(options: Report) -> int:
-    from ltr.bench.pages.report import report
+    from ltr.bench import report
 
     console = None if options.quiet else show.console()
     page = report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
@@ -246,7 +247,7 @@ def reference_points(options: ReferencePoints) -> int:
 
 
 def names(options: List) -> int:
-    from ltr.bench.suite.suite import load_suite, suite_names
+    from ltr.bench.suite import load_suite, suite_names
 
     rows = []
     for name in suite_names():

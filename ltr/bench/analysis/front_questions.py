@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .front_leaderboard import QUANTITIES, Difference
 
 if TYPE_CHECKING:
-    from .front_leaderboard import Frontboard
+    from .front_leaderboard import FrontLeaderboard
 
 __all__ = ["QUESTIONS", "TARGETS", "Comparison", "Found", "Question", "ask", "tally", "targets"]
 
@@ -29,7 +29,7 @@ class Comparison:
     """Is `a` above `b`? Groups are compared by the mean over their systems.
 
     Attributes:
-        quantity: of the frontboard, see `QUANTITIES`.
+        quantity: of the leaderboard, see `QUANTITIES`.
         claim: who says so, where somebody does.
     """
 
@@ -63,9 +63,9 @@ QUESTIONS = (
         "it gains comes from sharing, what it loses from having to serve all preferences with one net.",
         (
             _pair("HyperDPO", "DPO-LS"),
-            _pair("HyperDPO", "DPO-LS", "wanted"),
+            _pair("HyperDPO", "DPO-LS", "weighted"),
             _pair("HyperDPO mixture", "DPO-LS"),
-            _pair("HyperDPO mixture", "DPO-LS", "wanted"),
+            _pair("HyperDPO mixture", "DPO-LS", "weighted"),
             _pair("HyperDPO mixture", "HyperDPO"),
             _pair("PaMaL", "DPO-LS"),
         ),
@@ -77,7 +77,7 @@ QUESTIONS = (
         "geometric one documents that are good for all; so the worst objective of each list is compared too.",
         (
             Comparison(ARITHMETIC, GEOMETRIC),
-            Comparison(ARITHMETIC, GEOMETRIC, "wanted"),
+            Comparison(ARITHMETIC, GEOMETRIC, "weighted"),
             Comparison(ARITHMETIC, GEOMETRIC, "worst"),
             *(_pair("DPO-LS", each, quantity) for each in GEOMETRIC for quantity in ("hypervolume", "worst")),
         ),
@@ -88,7 +88,7 @@ QUESTIONS = (
         "ListNet or Plackett-Luce over the list, or the logistic loss of every pair.",
         (
             _pair("DPO-LS", "DPO-LS pairwise"),
-            _pair("DPO-LS", "DPO-LS pairwise", "wanted"),
+            _pair("DPO-LS", "DPO-LS pairwise", "weighted"),
             _pair("HyperDPO", "HyperDPO pairwise"),
             _pair("HyperDPO Plackett-Luce", "HyperDPO pairwise"),
             _pair("HyperDPO", "HyperDPO Plackett-Luce"),
@@ -100,7 +100,7 @@ QUESTIONS = (
         "validation, which costs no training. The same system is held to lambda = 1.",
         (
             _pair("HyperDPO", "HyperDPO, lambda = 1"),
-            _pair("HyperDPO", "HyperDPO, lambda = 1", "wanted"),
+            _pair("HyperDPO", "HyperDPO, lambda = 1", "weighted"),
             _pair("Soup", "Soup, lambda = 1"),
             _pair("MOD", "MOD, lambda = 1"),
         ),
@@ -139,7 +139,7 @@ class Found:
         return str(self.difference)
 
 
-def ask(question: Question, boards: Sequence[Frontboard]) -> list[Found]:
+def ask(question: Question, boards: Sequence[FrontLeaderboard]) -> list[Found]:
     """The comparisons of a question on every board that has both sides, by comparison, then by board."""
     found = []
     for comparison in question.comparisons:
@@ -171,12 +171,12 @@ _ONE_SHOT, _EACH = ("HyperDPO", "HyperDPO mixture"), "DPO-LS"
 CHEAPER = {_EACH: 5.0, f"{_EACH}, one by one": 10.0}
 
 
-def targets(board: Frontboard) -> list[dict[str, str]]:
+def targets(board: FrontLeaderboard) -> list[dict[str, str]]:
     """What was set out to be shown of HyperDPO on one board: target, what came, verdict. Rows of text."""
     return [row for system in _ONE_SHOT if board.has(system) for row in _targets_of(board, system)]
 
 
-def _targets_of(board: Frontboard, system: str) -> list[dict[str, str]]:
+def _targets_of(board: FrontLeaderboard, system: str) -> list[dict[str, str]]:
     rows = []
     table = board.table.set_index("system")
     mine = table.loc[system]

@@ -1,7 +1,7 @@
 """Results of a suite of methods as a few tidy files; every front, interval and picture is computed from them.
 
-    fronts.parquet             a row a run x split x preference x objective: measure, mean, queries counted, left out
-    per_query_fronts.parquet   a row a run x test query x preference: a float32 column an objective, NaN where blank
+    fronts.parquet             a row a run x split x preference x objective: measure, mean, queries, skipped (blank)
+    per_query_fronts.parquet   a row a run x test query x preference: a float32 column an objective, NaN where skipped
     runs.parquet               a row a run: status and reason, cost, selection, hashes; failed and missing runs too
     suite.toml, chosen.toml, environment.json     as of any suite, see results.py
 
@@ -18,11 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.bench.suite.plan import Job
+from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
 
-from .results_io import COST, KEYS, find_runs, read_facts, read_frame, tidy_folder, write_facts, write_frame
+from .results_io import (
+    COST,
+    KEYS,
+    FoundRun,
+    damaged,
+    find_runs,
+    read_facts,
+    read_frame,
+    tidy_folder,
+    write_facts,
+    write_frame,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +143,7 @@ def lattice_rows(preferences, lattice: np.ndarray) -> np.ndarray:
 def collect_fronts(
     suite: Suite,
     out: Path | str,
-    jobs: Iterable[Job],
+    jobs: Iterable[RunJob],
     *,
     chosen: dict | None = None,
     environment: dict | None = None,
@@ -142,24 +153,20 @@ def collect_fronts(
     import pandas as pd
 
     from ltr.objectives import lattice as lattice_of
-    from ltr.runs.per_query import read_per_query
 
     out, names = Path(out), list(suite.objectives)
     lattice = lattice_of(len(names), suite.preferences)
     fronts, runs, tables = [], [], []
     for found in find_runs(out, jobs, FRONT_COST, ended or {}):
+        if found.record is not None:
+            try:
+                points, table = _read(found, out / found.job.folder, names, lattice)
+            except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
+                found = damaged(found, error)
+            else:
+                fronts += points
+                tables.append(table)
         runs.append(found.row)
-        if found.record is None:
-            continue
-        rows = found.record.measures
-        at = lattice_rows([m["preference"] for m in rows], lattice)
-        for m, preference in zip(rows, at, strict=True):
-            mean = math.nan if m["mean"] is None else m["mean"]
-            fronts.append({**found.key, **m, "preference": preference, "mean": mean})
-        table = read_per_query(out / found.job.folder / "per_query" / "test.parquet")
-        measures = {m["objective"]: m["measure"] for m in rows}
-        tables.append(_wide(table, measures, names, lattice).assign(**found.key))
-        found.row["test_queries"] = tables[-1]["query"].nunique()
     columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
     columns += ["selected", "config_hash", "store_hash", "command"]
     wide = [*KEYS, "query", "preference", *names]
@@ -171,6 +178,21 @@ def collect_fronts(
         chosen or {},
         environment or {},
     )
+
+
+def _read(found: FoundRun, folder: Path, names: list[str], lattice: np.ndarray) -> tuple[list[dict], pd.DataFrame]:
+    """Points and values a query of a finished run, each with its key."""
+    from ltr.runs.per_query import read_per_query
+
+    assert found.record is not None
+    rows = found.record.measures
+    at = lattice_rows([m["preference"] for m in rows], lattice)
+    means = [math.nan if m["mean"] is None else m["mean"] for m in rows]
+    points = [{**found.key, **m, "preference": p, "mean": mean} for m, p, mean in zip(rows, at, means, strict=True)]
+    measures = {m["objective"]: m["measure"] for m in rows}
+    table = _wide(read_per_query(folder / "per_query" / "test.parquet"), measures, names, lattice)
+    found.row["test_queries"] = table["query"].nunique()
+    return points, table.assign(**found.key)
 
 
 def _wide(table: pa.Table, measures: Mapping[str, str], names: list[str], lattice: np.ndarray) -> pd.DataFrame:

@@ -3,13 +3,14 @@
 What the numbers are, for one dataset and one measure:
 
     mean        rule "queries": over all test queries of all folds (with official folds every query is tested once),
-                each query's value averaged over seeds first; queries the measure leaves out do not count.
+                each query's value averaged over seeds first; queries the measure skips do not count.
                 rule "folds": the mean of the folds' means, as the LETOR scripts and most papers report it.
     interval    percentile bootstrap over queries of the seed-averaged values
     letters     systems that share a letter do not differ: paired sign-flip randomisation test of every pair on the
                 same queries, Holm-corrected over all pairs
     seed sd     standard deviation, over seeds, of the mean
-    regret      mean of the best possible ranker less that of the system, where the truth of the task is known
+    regret      difference of the best possible ranker's mean to that of the system, where the truth of the task is
+                known
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ltr.bench.text import markdown_table, number, thousands
 from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 
 from .oracle import BEST_POSSIBLE
+from .results_io import note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from .results import Results
 
-__all__ = ["Leaderboard", "leaderboard", "markdown_table", "number", "per_query_values", "short_names"]
+__all__ = ["Leaderboard", "leaderboard", "per_query_values", "short_names"]
 
 Rule = Literal["queries", "folds"]
 
@@ -49,7 +52,7 @@ class Leaderboard:
             runs (of memory the largest).
         all_measures: a row a system, a column a measure, by the same rule.
         p: Holm-corrected p value of every pair of complete systems.
-        queries: test queries; counted: those in the mean; blank: those without a relevant document.
+        queries: test queries; counted: those in the mean; unjudged: those without relevant documents.
         draws: of the bootstrap; patterns: draws of the randomisation test.
         exact: systems that share no letter do differ; with many systems letters are runs of neighbours, see
             `ltr.metrics.group_letters`.
@@ -63,7 +66,7 @@ class Leaderboard:
     p: pd.DataFrame
     queries: int
     counted: int
-    blank: int
+    unjudged: int
     draws: int
     patterns: int
     level: float = 0.95
@@ -79,9 +82,10 @@ class Leaderboard:
             "systems that share none need not differ either."
         )
         return (
-            f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.blank} of them without a relevant "
-            f"document, {self.queries - self.counted or 'none'} left out by the measure. "
-            f"Interval: {self.level:.0%} bootstrap over queries. Systems that share a letter do not differ "
+            f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.unjudged} of them without relevant "
+            f"documents, {self.queries - self.counted or 'none'} skipped by the measure. "
+            f"Interval: {self.level:.0%} bootstrap over queries, {self.draws:,} draws. "
+            "Systems that share a letter do not differ "
             f"significantly (paired randomisation, {self.patterns:,} draws, Holm over all pairs, alpha = "
             f"{self.alpha:g})."
         ) + ("" if self.exact else runs)
@@ -92,7 +96,7 @@ class Leaderboard:
         rows = []
         place = 0
         for row in self.table.itertuples():
-            ranked = bool(np.isfinite(row.mean)) and not row.yardstick
+            ranked = bool(np.isfinite(row.mean)) and not row.best_possible
             place += ranked
             text = {
                 "#": str(place) if ranked else "",
@@ -103,9 +107,9 @@ class Leaderboard:
                 "seed sd": number(row.seed_sd, 4),
                 "regret": number(row.regret, 4),
                 "fit s": number(row.fit_seconds, 1),
-                "docs/s": _thousands(row.documents_per_second),
-                "parameters": _thousands(row.parameters),
-                "peak MiB": _thousands(row.peak_memory_bytes / 2**20),
+                "docs/s": thousands(row.documents_per_second),
+                "parameters": thousands(row.parameters),
+                "peak MiB": thousands(row.peak_memory_bytes / 2**20),
                 "runs": f"{row.done}/{row.planned}" if row.planned else "",
                 "note": row.note,
             }
@@ -154,7 +158,7 @@ class Leaderboard:
             table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
         for row, facts in zip(rows, self.table.itertuples(), strict=True):
             cells = [escape(row[c]) for c in columns]  # "ltr-suite[trees]" in a note is no style
-            table.add_row(*cells, style="dim" if facts.baseline or facts.yardstick else None)
+            table.add_row(*cells, style="dim" if facts.baseline or facts.best_possible else None)
         return table
 
 
@@ -222,7 +226,7 @@ def leaderboard(
         row = {
             "system": label,
             "baseline": label in variants and variants[label].baseline,
-            "yardstick": label == BEST_POSSIBLE,
+            "best_possible": label == BEST_POSSIBLE,
         }
         row["mean"] = means.get((label, measure), np.nan)
         row["low"], row["high"] = _interval(matrix.get(label), draws, level, dataset)
@@ -235,8 +239,8 @@ def leaderboard(
             "parameters": done.parameters.mean(),
             "peak_memory_bytes": done.peak_memory_bytes.max(),
             "done": len(done),
-            "planned": 0 if row["yardstick"] else len(mine),
-            "note": _note(mine),
+            "planned": 0 if row["best_possible"] else len(mine),
+            "note": note(mine),
         }
         rows.append(row)
     complete = [s for s in labels if _complete(runs[runs.system == s]) and s in matrix and s != BEST_POSSIBLE]
@@ -343,17 +347,6 @@ def _complete(runs: pd.DataFrame) -> bool:
     return set(runs[runs.status == "done"].fold) == set(runs.fold)
 
 
-def _note(runs: pd.DataFrame) -> str:
-    """What did not work, in a few words: the count and the first reason. Else, whether it was trained in fleets."""
-    lost = runs[~runs.status.isin(["done", "truth"])]
-    if not len(lost):
-        fleet = runs["fleet"].max() if "fleet" in runs else np.nan
-        return f"up to {fleet:.0f} trained together; times are shares" if fleet > 1 else ""
-    counts = ", ".join(f"{n} {status}" for status, n in lost.status.value_counts(sort=False).items())
-    reason = next((r for r in lost.reason if isinstance(r, str) and r), "")
-    return f"{counts}: {reason}" if reason else counts
-
-
 _NAME = re.compile(r"(?P<name>\w+)(?:\((?P<convention>.*)\))?(?:@(?P<cut>\d+))?$")
 
 
@@ -370,27 +363,9 @@ def short_names(measures: list[str]) -> tuple[dict[str, str], list[str]]:
         key = (match["name"], match["convention"] or "") if match else (text, "")
         conventions.setdefault(key, []).append(text)
     short, legend = {}, []
-    for number, ((name, convention), members) in enumerate(conventions.items(), start=1):
+    for at, ((name, convention), members) in enumerate(conventions.items(), start=1):
         for text in members:
             cut = f"@{_NAME.match(text)['cut']}" if _NAME.match(text) and _NAME.match(text)["cut"] else ""
-            short[text] = f"{name}{cut} [{number}]"
-        legend.append(f"[{number}] `{name}({convention})`" if convention else f"[{number}] `{name}`")
+            short[text] = f"{name}{cut} [{at}]"
+        legend.append(f"[{at}] `{name}({convention})`" if convention else f"[{at}] `{name}`")
     return short, legend
-
-
-def number(value, digits: int) -> str:
-    """A number for a table; nothing where there is none."""
-    return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else ""
-
-
-def _thousands(value) -> str:
-    return f"{value:,.0f}" if value is not None and np.isfinite(value) else ""
-
-
-def markdown_table(rows: list[dict[str, str]], left: tuple[str, ...]) -> str:
-    if not rows:
-        return "(no systems)"
-    columns = [c for c in rows[0] if any(r[c] for r in rows)]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(":--" if c in left else "--:" for c in columns) + "|"]
-    lines += ["| " + " | ".join(str(r[c]).replace("|", "\\|").replace("\n", " ") for c in columns) + " |" for r in rows]
-    return "\n".join(lines)

@@ -46,7 +46,7 @@ def _with_fold(results: Results, dataset: str, fold: str, task: Task) -> Results
 
     objective = results.suite.objective or task.objectives[0]
     preference = np.array([o == objective for o in task.objectives], float)
-    # nDCG at the headline's own cut-off; for other measures the ranking by expected nDCG@10 is the yardstick.
+    # nDCG at the headline's own cut-off; for other measures the ranking by expected nDCG@10 stands for the best.
     headline = measure(results.suite.headline)
     options = {"k": headline.cutoff or 10, "measure": "dcg" if headline.name == "DCG" else "ndcg"}
     scores = task.facts["truth"].best_scores(task.test, preference, **options)

@@ -8,20 +8,20 @@ is converted here, and nothing typed by hand into a page.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ltr import paths, schema
 from ltr.bench.suite.plan import dataset_slug
-from ltr.datasets.cards.card import Certainty
+from ltr.datasets.cards.card import Certainty, load_card
 from ltr.errors import InputError
 
 if TYPE_CHECKING:
     from .results import Results
 
-__all__ = ["Comparison", "Row", "Table", "Verdict", "compare", "load_expected", "verdict", "verdict_rows"]
+__all__ = ["Comparison", "Row", "Table", "Verdict", "compare", "load_expected", "uncompared", "verdict", "verdict_rows"]
 
 Kind = Literal["reproduce", "baseline", "bound"]
 Verdict = Literal["OK", "near", "OFF"]
@@ -171,39 +171,69 @@ def verdict(kind: Kind, ours: float, published: float, tolerance: float) -> Verd
 def compare(results: Results, dataset: str, tables: Iterable[Table] | None = None) -> list[Comparison]:
     """Our results on a dataset beside every published number that was measured the same way.
 
-    Numbers whose measure, folds or system the suite did not run are left out: nothing is concluded from a part, nor
-    from other data under the dataset's name (see `_is_the_dataset`).
+    Numbers whose measure, folds or system the suite did not run are not compared: nothing is concluded from a part, nor
+    from other data under the dataset's name. Why not says `uncompared`.
     """
-    found = []
+    return [each for each in _beside(results, dataset, tables) if isinstance(each, Comparison)]
+
+
+def uncompared(results: Results, dataset: str, tables: Iterable[Table] | None = None) -> list[dict[str, str]]:
+    """Published numbers of a dataset that `compare` leaves out: rows of table and reason, equal reasons once."""
+    found = [each for each in _beside(results, dataset, tables) if isinstance(each, _Not)]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for each in found:
+        rows.setdefault((each.table.title, each.why), []).append(each.measure)
+    return [
+        {"table": title, "reason": f"{', '.join(dict.fromkeys(measures))}: {why}" if any(measures) else why}
+        for (title, why), measures in rows.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Not:
+    """A published number, or a whole table, that nothing of ours stands beside."""
+
+    table: Table
+    why: str
+    measure: str = ""
+
+
+def _beside(results: Results, dataset: str, tables: Iterable[Table] | None) -> Iterator[Comparison | _Not]:
     for table in load_expected() if tables is None else tables:
-        if dataset_slug(table.dataset) != dataset_slug(dataset) or not _is_the_dataset(results, dataset, table):
+        if dataset_slug(table.dataset) != dataset_slug(dataset):
             continue
-        if table.kind == "reproduce":
-            pairs = [(row, row.ours) for row in table.rows if row.ours]
-        else:
-            best = _best_on_validation(results, dataset)
-            pairs = [(None, best)] if best else []
+        other = _other_data(results, dataset, table)
+        if other:
+            yield _Not(table, other)
+            continue
+        best = "" if table.kind == "reproduce" else _best_on_validation(results, dataset)
+        pairs = [(row, row.ours) for row in table.rows if row.ours] if table.kind == "reproduce" else [(None, best)]
+        if not pairs:
+            yield _Not(table, "no system of ours is the same as one of these yet")
+        elif not any(system for _, system in pairs):
+            yield _Not(table, "no system finished every fold")
         for measure in table.measures:
             for row, system in pairs:
                 published = table.column(measure)
                 by = row.system if row else max(published, key=published.__getitem__, default="")
+                if not system or by not in published:
+                    continue
                 ours = _mean(results, dataset, system, table, measure)
-                if by in published and ours is not None:
-                    found.append(_comparison(table, row, measure, system, ours, by, published[by]))
-    return found
+                if isinstance(ours, str):
+                    yield _Not(table, ours, "" if ours.startswith("system") else measure)
+                else:
+                    yield _comparison(table, row, measure, system, ours, by, published[by])
 
 
-def _is_the_dataset(results: Results, dataset: str, table: Table) -> bool:
-    """Whether the test queries number as the card says, if it does: a suite may be tried on a part of the data."""
-    from ltr.datasets.cards.card import load_card
-
+def _other_data(results: Results, dataset: str, table: Table) -> str:
+    """Why these are not the data of the table: the test queries do not number as the card says, if it does."""
     splits = load_card(table.dataset).splits
     runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
     for fold, queries in runs.groupby("fold", observed=True)["test_queries"].max().items():
         known = splits.get(f"{fold}/test")
         if known is not None and known.queries is not None and known.queries != queries:
-            return False
-    return True
+            return f"other data under this name: {queries:.0f} test queries in {fold}, the dataset has {known.queries}"
+    return ""
 
 
 def _comparison(table: Table, row: Row | None, measure, system, ours, by, published) -> Comparison:
@@ -216,26 +246,30 @@ def _comparison(table: Table, row: Row | None, measure, system, ours, by, publis
     return Comparison(table, measure, system, ours, by, published, said, reason)
 
 
-def _mean(results: Results, dataset: str, system: str, table: Table, measure: str) -> float | None:
-    """Mean over folds of the mean over seeds; None where a fold of the table was not run."""
+def _mean(results: Results, dataset: str, system: str, table: Table, measure: str) -> float | str:
+    """Mean over folds of the mean over seeds; why there is none where a fold of the table was not run."""
     v = results.values
-    v = v[(v.dataset == dataset) & (v.system == system) & (v.split == table.split) & (v.measure == measure)]
-    by_fold = v.groupby("fold", observed=True)["mean"].mean()
-    folds = _all_folds(table, results, dataset) if table.folds == ("all",) else table.folds
-    if not folds or any(fold not in by_fold.index or math.isnan(by_fold[fold]) for fold in folds):
-        return None
+    v = v[(v.dataset == dataset) & (v.split == table.split)]
+    if measure not in set(v.measure):
+        return "not a measure of this suite"
+    v = v[v.system == system]
+    if not len(v):
+        return f"system {system!r} was not run here"
+    by_fold = v[v.measure == measure].groupby("fold", observed=True)["mean"].mean()
+    folds = _all_folds(table) if table.folds == ("all",) else table.folds
+    missing = [fold for fold in folds if fold not in by_fold.index or math.isnan(by_fold[fold])]
+    if missing or not folds:
+        return f"system {system!r} has no numbers for {', '.join(missing) or 'any fold'}"
     return float(by_fold[list(folds)].mean())
 
 
-def _all_folds(table: Table, results: Results, dataset: str) -> Sequence[str]:
-    from ltr.datasets.cards.card import load_card
-
+def _all_folds(table: Table) -> Sequence[str]:
     # What the dataset has, not what the suite ran: a mean over two of five folds is not the published statistic.
     return [fold.name for fold in load_card(table.dataset).folds]
 
 
 def _best_on_validation(results: Results, dataset: str) -> str:
-    """Our system with the best mean of the headline on validation, baselines and yardsticks aside; "" for none.
+    """Our system with the best mean of the headline on validation, baselines aside; "" for none.
 
     Chosen on validation because the best of thirty on test would be biased upward by the choice.
     """

@@ -10,7 +10,7 @@ knows no reference. A task is a dataset, its objectives in their order, and the 
 stays: numbers that come out differently are refused unless a new version is asked for, because every normalised
 hypervolume changes with them.
 
-Beside them, for tasks whose law is known: the points of the best possible ranker on the test queries, a yardstick.
+Beside them, for tasks whose law is known: the points of the best possible ranker on the test queries.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltr import paths
-from ltr import schema as strict
+from ltr import paths, schema
+from ltr.bench.text import count
 from ltr.errors import InputError
+
+from .front_cube import cube, measures_of
+from .results import load_front_results
 
 if TYPE_CHECKING:
     from ltr.fronts import ReferencePoints
@@ -125,7 +128,7 @@ def read_points(file: Path | str | None = None) -> list[TaskPoints]:
         InputError: an unknown key, a wrong type or length, a task that stands there twice, a nadir above its ideal.
     """
     path = _path(file)
-    found = strict.bind(_File, strict.read_toml(path), file=path).tasks
+    found = schema.bind(_File, schema.read_toml(path), file=path).tasks
     seen = set()
     for each in found:
         if each.task in seen:
@@ -165,9 +168,6 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
         InputError: the suite has no linear scalarisation, or its runs are not complete.
     """
     from ltr.fronts import payoff
-    from ltr.objectives import lattice as lattice_of
-
-    from .front_leaderboard import cube, measures_of
 
     suite = results.suite
     alone = [v.label for v in suite.variants() if v.method == _ALONE]
@@ -177,8 +177,8 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
             expected=f"a system with method = {_ALONE!r}",
             came=[v.label for v in suite.variants()],
         )
-    lattice = lattice_of(len(suite.objectives), suite.preferences)
-    arrays = cube(results, dataset, len(lattice))
+    lattice = results.lattice
+    arrays = cube(results, dataset)
     s = arrays.systems.index(alone[0])
     seeds = np.flatnonzero(arrays.complete[s])
     if not len(seeds):
@@ -189,7 +189,7 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
     folds = runs[runs.status == "done"].fold.nunique()
     source = (
         f"{alone[0]} at the corners in suite {suite.name}: seeds {', '.join(str(arrays.seeds[e]) for e in seeds)}, "
-        f"{folds} fold{'s' * (folds != 1)}, validation"
+        f"{count(folds, 'fold')}, validation"
     )
     random, truth = _of_the_data(suite, dataset, measures_of(results, dataset), lattice, runs, data)
     return TaskPoints(
@@ -224,8 +224,6 @@ def make_all(
     Raises:
         InputError: no results, or as `make_points` and `update_points`.
     """
-    from .results import load_front_results
-
     folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/fronts-*"))
     if not folders:
         raise InputError(
@@ -302,7 +300,7 @@ def update_points(
             there[new.task] = replace(new, version=old.version + 1)
             said[new.dataset] = f"version {old.version + 1}, was {old.version}: {_changed(new, old, new)}"
     results = sorted(there.values(), key=lambda each: (each.dataset, each.objectives))
-    strict.write_toml(path, _File(COMMAND, tuple(results)))
+    schema.write_toml(path, _File(COMMAND, tuple(results)))
     return said
 
 

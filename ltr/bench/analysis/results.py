@@ -1,6 +1,6 @@
 """Results as a few tidy files: everything a page says is computed from them, without the run folders.
 
-    results.parquet      a row a run x split x measure: mean, queries that count, queries left out
+    results.parquet      a row a run x split x measure: mean, queries that count, queries skipped (blank)
     runs.parquet         a row a run: status and reason, cost, selection, hashes; failed and missing runs too
     per_query.parquet    a row a run x test query: a float32 column for each measure that is kept
     curves.parquet       a row a run x epoch or iteration: the select measure on validation
@@ -16,17 +16,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.bench.suite.plan import Job
+from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
 
 from .front_results import FrontResults, collect_fronts, holds_fronts, load_front_results
-from .results_io import COST, KEYS, find_runs, read_facts, read_frame, tidy_folder, write_facts, write_frame
+from .results_io import (
+    COST,
+    KEYS,
+    FoundRun,
+    damaged,
+    find_runs,
+    read_facts,
+    read_frame,
+    tidy_folder,
+    write_facts,
+    write_frame,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +58,7 @@ class Results:
         values: columns dataset, system, fold, seed, split, measure, mean, queries, blank.
         runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, the cost columns, selected
             (value on validation), config_hash, store_hash, command.
-        per_query: columns dataset, system, fold, seed, query and a column a measure; NaN where a query is left out.
+        per_query: columns dataset, system, fold, seed, query and a column a measure; NaN where a query is skipped.
         curves: columns dataset, system, fold, seed, step, value.
         chosen: the table of chosen.toml; empty where nothing was tuned.
         environment: machine, versions, wall time, command.
@@ -103,7 +114,7 @@ def load_results(folder: Path | str) -> Results:
 def collect(
     suite: Suite,
     out: Path | str,
-    jobs: Iterable[Job],
+    jobs: Iterable[RunJob],
     *,
     chosen: dict | None = None,
     environment: dict | None = None,
@@ -116,30 +127,24 @@ def collect(
             died or nothing was written.
 
     A job without a folder is a row with status "missing"; a folder that holds a run of another config (the suite was
-    edited since) is "stale" and none of its numbers are taken.
+    edited since) is "stale", one whose files are not those the run left "damaged": none of their numbers are taken.
     """
     import pandas as pd
-
-    from ltr.runs.per_query import read_per_query, to_frame
 
     out = Path(out)
     kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
     values, runs, tables, curves = [], [], [], []
     for found in find_runs(out, jobs, _COST, ended or {}):
+        if found.record is not None:
+            try:
+                read = _read(found, out / found.job.folder, kept)
+            except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
+                found = damaged(found, error)
+            else:
+                values += read[0]
+                tables.append(read[1])
+                curves += read[2]
         runs.append(found.row)
-        if found.record is None:
-            continue
-        key, job, record = found.key, found.job, found.record
-        main = job.config.data.objective or record.measures[0]["objective"]
-        for m in record.measures:
-            if m["objective"] == main:
-                mean = math.nan if m["mean"] is None else m["mean"]
-                values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
-        table = to_frame(read_per_query(out / job.folder / "per_query" / "test.parquet"))
-        table = table[(table.objective == main) & table.preference.isna()]
-        found.row.update(test_queries=len(table), test_blank=int(table.blank.sum()))
-        tables.append(table[["query", *kept]].astype(dict.fromkeys(kept, "float32")).assign(**key))
-        curves += [{**key, "step": step, "value": value} for step, value in _curve(out / job.folder)]
     return Results(
         suite,
         pd.DataFrame(values, columns=[*KEYS, "split", "measure", "mean", "queries", "blank"]),
@@ -165,6 +170,26 @@ def collect(
         chosen or {},
         environment or {},
     )
+
+
+def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict], pd.DataFrame, list[dict]]:
+    """Means, values a query and learning curve of a finished run, each with its key."""
+    from ltr.runs.per_query import read_per_query
+
+    key, record = found.key, found.record
+    assert record is not None
+    main = found.job.config.data.objective or record.measures[0]["objective"]
+    values = []
+    for m in record.measures:
+        if m["objective"] == main:
+            mean = math.nan if m["mean"] is None else m["mean"]
+            values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
+    table = read_per_query(folder / "per_query" / "test.parquet")
+    table = table.select(["query", "objective", "preference", "blank", *kept]).to_pandas()
+    table = table[(table.objective == main) & table.preference.isna()]
+    found.row.update(test_queries=len(table), test_blank=int(table.blank.sum()))
+    table = table[["query", *kept]].astype(dict.fromkeys(kept, "float32")).assign(**key)
+    return values, table, [{**key, "step": step, "value": value} for step, value in _curve(folder)]
 
 
 def _curve(folder: Path) -> list[tuple[int, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ltr import schema
 from ltr.atomic import whole_file
-from ltr.bench.suite.plan import Job
-from ltr.bench.suite.suite import Suite, check
+from ltr.bench.suite.plan import Resolver, RunJob
+from ltr.bench.suite.reading import check as check_suite
+from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
+from ltr.runs.record import check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "COST",
     "KEYS",
+    "READ",
     "FoundRun",
+    "damaged",
     "find_runs",
+    "note",
     "read_facts",
     "read_frame",
     "tidy_folder",
@@ -42,6 +48,8 @@ COST = (
     "peak_memory_bytes",
 )
 
+READ = ("per_query/test.parquet", "ranker/training.json")  # what results are read from, beside the record
+
 
 @dataclass(frozen=True)
 class FoundRun:
@@ -53,25 +61,27 @@ class FoundRun:
         record: of a finished run; None for one without numbers.
     """
 
-    job: Job
+    job: RunJob
     key: dict[str, Any]
     row: dict[str, Any]
     record: Record | None
 
 
 def find_runs(
-    out: Path, jobs: Iterable[Job], cost: Sequence[str], ended: Mapping[str, tuple[str, str]]
+    out: Path, jobs: Iterable[RunJob], cost: Sequence[str], ended: Mapping[str, tuple[str, str]]
 ) -> Iterator[FoundRun]:
     """Every job with its row. Arguments as `collect`; `cost` are the columns taken from the record's cost."""
-    from ltr.runs import config_hash, read_record, resolve
-
+    resolved = Resolver()
     for job in jobs:
         key = {"dataset": job.dataset, "system": job.system, "fold": job.fold, "seed": job.seed}
-        record = read_record(out / job.folder)
-        if record is None or not record.done and job.folder in ended:
+        found = check(out / job.folder, *READ)
+        record = found.record
+        if found.status == "damaged":
+            yield FoundRun(job, key, {**key, "status": "damaged", "reason": found.reason}, None)
+        elif record is None or not record.done and job.folder in ended:
             status, reason = ended.get(job.folder, ("missing", "not run yet"))
             yield FoundRun(job, key, {**key, "status": status, "reason": reason}, None)
-        elif record.config_hash != config_hash(resolve(job.config)):
+        elif record.config_hash != resolved.hash(job):
             reason = "the folder holds a run of another config"
             yield FoundRun(job, key, {**key, "status": "stale", "reason": reason}, None)
         else:
@@ -80,6 +90,12 @@ def find_runs(
             row |= {"selected": record.selection.get("value"), "config_hash": record.config_hash}
             row |= {"store_hash": record.hashes.get("store"), "command": record.command}
             yield FoundRun(job, key, row, record if record.done else None)
+
+
+def damaged(found: FoundRun, error: Exception) -> FoundRun:
+    """A finished run whose files cannot be read after all."""
+    reason = error.what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    return FoundRun(found.job, found.key, {**found.key, "status": "damaged", "reason": reason}, None)
 
 
 def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
@@ -115,7 +131,7 @@ def write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environme
 
 def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
     """What `write_facts` wrote: suite, chosen, environment."""
-    suite = check(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
+    suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
     return suite, chosen, json.loads((folder / "environment.json").read_text())
 
@@ -134,3 +150,15 @@ def read_frame(path: Path) -> pd.DataFrame:
 
     frame = pd.read_parquet(path)
     return frame.astype({c: "str" for c in frame.columns if str(frame[c].dtype) == "category"})
+
+
+def note(runs: pd.DataFrame) -> str:
+    """What did not work in these runs: status, how often, the first reason. Else whether they were trained together."""
+    parts = []
+    for status, group in runs[~runs.status.isin(["done", "truth"])].groupby("status", sort=False):
+        reason = next((r for r in group.reason if isinstance(r, str) and r), "")
+        parts.append(f"{len(group)} {status}" + (f": {reason}" if reason else ""))
+    together = runs["fleet"].max() if "fleet" in runs else math.nan
+    if not parts and together > 1:
+        return f"up to {together:.0f} trained together; times are shares"
+    return "; ".join(parts)

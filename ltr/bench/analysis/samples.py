@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.bench.suite.plan import dataset_slug
+from ltr.bench.suite.suite import slug
 from ltr.seeds import seed_of
+
+from .front_cube import measures_of
 
 if TYPE_CHECKING:
     from ltr.types import Split
@@ -44,24 +48,6 @@ class Sample:
     labels: np.ndarray
     best: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
-
-    def payload(self, systems: Sequence[str]) -> dict[str, Any]:
-        """Plain lists, with the documents somebody ranks among the best; a system without scores is None."""
-        from ltr.bench.pages.explorer import _whole
-
-        shown = np.unique(np.concatenate([self.best[s].ravel() for s in systems if s in self.best]))
-        number = np.full(len(self.documents), -1)
-        number[shown] = np.arange(len(shown))
-        return {
-            "fold": self.fold,
-            "query": self.query,
-            "seed": self.seed,
-            "of": len(self.documents),
-            "documents": [str(self.documents[d]) for d in shown],
-            "labels": [[round(float(v), 3) for v in self.labels[d]] for d in shown],
-            "best": [number[self.best[s]].tolist() if s in self.best else None for s in systems],
-            "values": [_whole(self.values[s]) if s in self.values else None for s in systems],
-        }
 
 
 def collect(results: FrontResults, folder: Path | str, dataset: str, count: int = 5) -> list[Sample]:
@@ -102,15 +88,14 @@ def collect(results: FrontResults, folder: Path | str, dataset: str, count: int 
     if not scores:
         return []
     best = {system: [best_documents(each) for each in mine] for system, mine in scores.items()}
-    measures = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective")
-    measures = dict(zip(measures.objective, measures.measure, strict=True))
+    measures = measures_of(results, dataset)
     fold, seed = _most(results, dataset)
     samples = []
     for c in pick(best, count):
         span = _span(split, numbers[c])
         labels = np.stack([split.label(o)[span] for o in objectives], axis=-1)
         names = [f"row {r}" for r in range(span.start, span.stop)] if split.doc_ids is None else split.doc_ids[span]
-        values = {s: _values(mine[c], labels, [measures[o] for o in objectives]) for s, mine in scores.items()}
+        values = {s: _values(mine[c], labels, measures) for s, mine in scores.items()}
         query = str(split.query_ids[numbers[c]])
         samples.append(Sample(fold, query, seed, names, labels, {s: b[c] for s, b in best.items()}, values))
     return samples
@@ -126,9 +111,6 @@ def _most(results: FrontResults, dataset: str) -> tuple[str, int]:
 
 def _places(results: FrontResults, folder: Path, dataset: str) -> dict[str, Path]:
     """Run folder of each system for the fold and seed of the samples."""
-    from ltr.bench.suite.plan import dataset_slug
-    from ltr.bench.suite.suite import slug
-
     runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
     if not len(runs):
         return {}

@@ -9,19 +9,7 @@ if TYPE_CHECKING:
 
     from .workers import Event
 
-__all__ = ["Display", "duration"]
-
-
-def duration(seconds: float) -> str:
-    """Words a person would use.
-
-    >>> duration(95), duration(4000)
-    ('1 min 35 s', '1 h 6 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+__all__ = ["Display"]
 
 
 class Display:
@@ -64,12 +52,15 @@ class Display:
     def __call__(self, event: Event) -> None:
         job = event.job
         name = f"{job.system} {job.fold} seed {job.seed}" + ("" if job.point is None else f" point {job.point}")
+        if event.kind == "lost":
+            text = f"{self.what} {job.dataset} {name}: {event.reason}; tried once more alone, when all else has ended"
+            self.console.print(text, style="yellow", markup=False, soft_wrap=True)
         if event.kind == "end":
-            self.done += 1
-            failed = event.status not in ("done", "skipped")
+            self.done += event.status != "busy"
+            failed = event.status not in ("done", "skipped", "busy")
             if failed or self.progress is None:
                 reason = f": {event.reason.splitlines()[0]}" if event.reason else ""
-                colour = "red" if failed else "yellow" if event.status == "skipped" else "dim"
+                colour = "red" if failed else "yellow" if event.status in ("skipped", "busy") else "dim"
                 text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s"
                 self.console.print(text + reason, style=colour, markup=False, soft_wrap=True)
         if self.progress is None:
@@ -77,7 +68,7 @@ class Display:
         if event.worker not in self.workers:
             self.workers[event.worker] = self.progress.add_task("", total=None, note="")
         line = self.workers[event.worker]
-        if event.kind == "end":
+        if event.kind in ("end", "lost"):
             self.progress.update(self.all, completed=self.done)
             self.progress.update(line, description="", note="", completed=0, total=None)
         else:

@@ -1,8 +1,9 @@
 """Processes that work off a list of runs.
 
-Each worker is started once, imports torch once and keeps the last tasks it read. A run that fails is a record; a
-worker that dies (killed for memory, a crash in a library) costs the runs it held, and another takes its place. Runs
-that train as a fleet are one piece of work, and end one by one.
+Each worker is started once, imports torch once and keeps the last tasks it read, and ends when its launcher does. A run
+that fails is a record. Where a worker dies (killed for memory, a crash in a library), another takes its place, and what
+it held is tried once more alone, when all else has ended. Runs that train together are one piece of work, and end one
+by one.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from ltr.bench.suite.plan import Job
-from ltr.errors import MissingExtra
+from ltr.atomic import Busy
+from ltr.bench.suite.plan import RunJob
+from ltr.errors import InputError
 
-__all__ = ["Crew", "Event", "Setting"]
+__all__ = ["Event", "Setting", "WorkerPool"]
 
 # Libraries read these when they are loaded, so a worker must be born with them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -49,19 +54,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker tells: `kind` is "start", "progress" or "end".
+    """Something a worker tells: `kind` is "start", "progress", "lost" (it died; the run is tried once more) or "end".
 
     Attributes:
         worker: number of the worker, from 0.
         job: the run it is about.
         stage, done, total, note: of a "progress".
-        status, reason, seconds: of an "end"; seconds of a run that trained in a fleet hold its share of that.
+        status, reason, seconds: of an "end"; seconds of a run that trained with others hold its share of that. Beside
+            the statuses of a record "busy": another process works in the run's folder.
         peak_memory: bytes, the worker's high-water mark so far; of an "end".
     """
 
     kind: str
     worker: int
-    job: Job
+    job: RunJob
     stage: str = ""
     done: int = 0
     total: int = 0
@@ -72,15 +78,15 @@ class Event:
     peak_memory: int = 0
 
 
-class Crew:
+class WorkerPool:
     """Workers for as long as the `with` block lasts.
 
     One worker runs in this process; more are spawned when there is work for them, so a script that asks for more needs
     the usual `if __name__ == "__main__":`. When the block is left by an exception (Ctrl-C), the workers are stopped;
     what they were doing can be continued.
 
-        with Crew(setting, workers=2) as crew:
-            crew.work(jobs, tell)
+        with WorkerPool(setting, workers=2) as pool:
+            pool.work(jobs, tell)
     """
 
     def __init__(self, setting: Setting, workers: int):
@@ -88,24 +94,24 @@ class Crew:
         self._runner = _Runner(setting) if workers <= 1 else None
         self._pool = _Pool(setting, workers)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception) -> None:
         self._pool.close(orderly=exception[0] is None)
 
-    def work(self, jobs: Sequence[Job | Fleet], tell: Callable[[Event], None]) -> None:
+    def work(self, jobs: Sequence[RunJob | Group], tell: Callable[[Event], None]) -> None:
         """Works off `jobs` in their order; returns when all have ended, one way or another."""
-        fleets = [(job,) if isinstance(job, Job) else tuple(job) for job in jobs]
+        groups = [(job,) if isinstance(job, RunJob) else tuple(job) for job in jobs]
         if self._runner is None:
-            self._pool.work(deque(fleets), tell)
+            self._pool.work(groups, tell)
             return
         with self._runner.thread_limit():
-            for fleet in fleets:
-                self._runner(fleet, _Teller(0, tell))
+            for group in groups:
+                self._runner(group, _Teller(0, tell))
 
 
-Fleet = tuple[Job, ...]  # runs that train together; most are of one
+Group = tuple[RunJob, ...]  # runs that train together; most are of one
 
 
 class _Teller:
@@ -114,8 +120,8 @@ class _Teller:
     def __init__(self, worker: int, send: Callable[[Event], None]):
         self.worker, self.send, self.job, self.last = worker, send, None, 0.0
 
-    def start(self, job: Job) -> None:
-        if job is not self.job:  # the first of a fleet has started with it
+    def start(self, job: RunJob) -> None:
+        if job is not self.job:  # the first of a group has started with it
             self.job, self.last = job, 0.0
             self("start")
 
@@ -135,29 +141,29 @@ class _Runner:
     def __init__(self, setting: Setting):
         self.setting, self.tasks, self.peak = setting, OrderedDict(), 0
 
-    def __call__(self, fleet: Fleet, tell: _Teller) -> None:
+    def __call__(self, group: Group, tell: _Teller) -> None:
         """Runs them and tells of each."""
-        self.warm_up(fleet[0])
-        tell.start(fleet[0])
+        self.warm_up(group[0])
+        tell.start(group[0])
         began = time.perf_counter()
-        if len(fleet) > 1:
-            self.together(fleet, tell)
-        shared = (time.perf_counter() - began) / len(fleet)
-        for job in fleet:
+        if len(group) > 1:
+            self.together(group, tell)
+        shared = (time.perf_counter() - began) / len(group)
+        for job in group:
             tell.start(job)
             began = time.perf_counter()
             facts = self.one(job, tell.progress)
             tell("end", seconds=time.perf_counter() - began + shared, **facts)
 
-    def together(self, fleet: Fleet, tell: _Teller) -> None:
+    def together(self, group: Group, tell: _Teller) -> None:
         """Trains those that are not trained yet; what cannot be trained so is left to its own run, which says why."""
         from ltr.runs import train_fleet
 
         with contextlib.suppress(Exception):  # data that cannot be read, which every run will say for itself
-            configs, folders = [job.config for job in fleet], [self.setting.out / job.folder for job in fleet]
-            train_fleet(configs, folders, progress=tell.progress, task=self.task(fleet[0]), device=self.setting.device)
+            configs, folders = [job.config for job in group], [self.setting.out / job.folder for job in group]
+            train_fleet(configs, folders, progress=tell.progress, task=self.task(group[0]), device=self.setting.device)
 
-    def one(self, job: Job, progress) -> dict[str, Any]:
+    def one(self, job: RunJob, progress) -> dict[str, Any]:
         from ltr.runs import execute, read_record
         from ltr.runs.environment import peak_memory
 
@@ -168,12 +174,14 @@ class _Runner:
             task = None if found is not None and found.done else self.task(job)
             record = execute(job.config, folder, progress=progress, task=task, device=self.setting.device)
             status, reason = record.status, record.reason
+        except Busy as error:
+            status, reason = "busy", error.what
         except Exception as error:  # data or a folder that cannot be used: this run fails, its neighbours go on
             status, reason = "failed", str(error) or type(error).__name__
         self.peak = max(self.peak, peak_memory()["peak_memory_bytes"])
         return {"status": status, "reason": reason, "peak_memory": self.peak}
 
-    def task(self, job: Job):
+    def task(self, job: RunJob):
         from ltr.datasets import load
         from ltr.runs import load_task
 
@@ -188,19 +196,13 @@ class _Runner:
         self.tasks.move_to_end(key)
         return self.tasks[key]
 
-    def warm_up(self, job: Job) -> None:
+    def warm_up(self, job: RunJob) -> None:
         """Imports what training needs before the clock of the first run starts."""
-        if job.config.method is not None:
-            import ltr.fronts.hypervolume
-            import ltr.methods.catalogue
-            import ltr.rankers.conditional.training  # noqa: F401
-        elif job.config.loss is not None:
-            import ltr.rankers.training.loop  # noqa: F401
-        else:
-            from ltr.rankers import make_ranker
+        from ltr.runs import resolve
+        from ltr.runs.systems import system_of
 
-            with contextlib.suppress(MissingExtra):
-                getattr(make_ranker(job.config.ranker.name), "library", None)
+        with contextlib.suppress(InputError):  # which the run itself will say
+            system_of(resolve(job.config)).warm_up()
 
     @contextlib.contextmanager
     def thread_limit(self) -> Iterator[None]:
@@ -221,8 +223,8 @@ class _Pool:
     def __init__(self, setting: Setting, workers: int):
         self.setting, self.context = setting, multiprocessing.get_context("spawn")
         self.workers, self.started = workers, 0
-        self.alive: dict[Any, tuple[int, Any]] = {}  # our end of the pipe -> (number, process)
-        self.holding: dict[Any, tuple[list[Job], float]] = {}  # what has not ended yet of a pipe's fleet
+        self.alive: dict[Connection, tuple[int, BaseProcess]] = {}  # our end of the pipe -> (number, process)
+        self.holding: dict[Connection, tuple[list[RunJob], float]] = {}  # what has not ended yet of a pipe's group
 
     def close(self, orderly: bool) -> None:
         for pipe, (_, process) in self.alive.items():
@@ -237,8 +239,9 @@ class _Pool:
                 process.kill()
                 process.join()
             pipe.close()
+        self.alive.clear()
 
-    def _start(self) -> Any:
+    def _start(self) -> Connection:
         number, self.started = self.started, self.started + 1
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_worker, args=(number, theirs, self.setting), daemon=True)
@@ -256,20 +259,31 @@ class _Pool:
         self.alive[ours] = (number, process)
         return ours
 
-    def work(self, fleets: deque[Fleet], tell: Callable[[Event], None]) -> None:
-        while len(self.alive) < min(self.workers, len(fleets)):
+    def work(self, groups: Sequence[Group], tell: Callable[[Event], None]) -> None:
+        for job, _ in self._through(groups, self.workers, tell):
+            self.close(orderly=True)  # alone on the machine: what it died of may be the memory of the others
+            for again, event in self._through([(job,)], 1, tell):
+                tell(replace(event, kind="end", job=again, reason=f"{event.reason}; it was tried twice"))
+
+    def _through(
+        self, groups: Sequence[Group], workers: int, tell: Callable[[Event], None]
+    ) -> list[tuple[RunJob, Event]]:
+        """Works them off with so many workers; returns what was lost with a worker that died, and how it was lost."""
+        waiting, lost = deque(groups), []
+        while len(self.alive) < min(workers, len(waiting)):
             self._start()
         for pipe in list(self.alive):
-            self._hand(pipe, fleets)
+            self._hand(pipe, waiting)
         while self.holding:
             for pipe in multiprocessing.connection.wait(list(self.holding)):
                 try:
                     event = pipe.recv()
                 except (EOFError, OSError):
-                    for lost in self._bury(pipe):
-                        tell(lost)
-                    if fleets:
-                        self._hand(self._start(), fleets)
+                    for event in self._bury(pipe):
+                        tell(event)
+                        lost.append((event.job, event))
+                    if waiting:
+                        self._hand(self._start(), waiting)
                     continue
                 tell(event)
                 if event.kind == "end":
@@ -277,37 +291,47 @@ class _Pool:
                     left[:] = [job for job in left if job.folder != event.job.folder]
                     if not left:
                         del self.holding[pipe]
-                        self._hand(pipe, fleets)
+                        self._hand(pipe, waiting)
+        return lost
 
-    def _hand(self, pipe, fleets: deque[Fleet]) -> None:
-        if fleets:
-            fleet = fleets.popleft()
-            self.holding[pipe] = (list(fleet), time.perf_counter())
+    def _hand(self, pipe: Connection, waiting: deque[Group]) -> None:
+        if waiting:
+            group = waiting.popleft()
+            self.holding[pipe] = (list(group), time.perf_counter())
             with contextlib.suppress(OSError):  # died meanwhile: its end of the pipe says so in the next wait
-                pipe.send(fleet)
+                pipe.send(group)
 
-    def _bury(self, pipe) -> list[Event]:
-        """The ends of the runs a dead worker held."""
+    def _bury(self, pipe: Connection) -> list[Event]:
+        """What a dead worker held, and how it died."""
         number, process = self.alive.pop(pipe)
         jobs, began = self.holding.pop(pipe)
         pipe.close()
         process.join(10)
         code = process.exitcode
-        why = (
-            f"killed by signal {-code} ({signal.strsignal(-code)})"
-            if code is not None and code < 0
-            else f"exit code {code}"
-        )
+        killed = code is not None and code < 0
+        why = f"killed by signal {-code} ({signal.strsignal(-code)})" if killed else f"exit code {code}"
         hint = "; out of memory? fewer workers may help" if code == -signal.SIGKILL else ""
         seconds = (time.perf_counter() - began) / len(jobs)
         reason = f"the worker process died: {why}{hint}"
-        return [Event("end", number, job, status="failed", reason=reason, seconds=seconds) for job in jobs]
+        return [Event("lost", number, job, status="failed", reason=reason, seconds=seconds) for job in jobs]
 
 
-def _worker(number: int, pipe, setting: Setting) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides, so that nobody prints a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _worker(number: int, pipe: Connection, setting: Setting) -> None:
+    # Ctrl-C and the end of a terminal reach the whole process group; the parent decides, so that nobody prints a
+    # traceback.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     runner = _Runner(setting)
     with contextlib.suppress(EOFError, BrokenPipeError), runner.thread_limit():  # the parent is gone: so are we
-        while (fleet := pipe.recv()) is not None:
-            runner(fleet, _Teller(number, pipe.send))
+        while (group := pipe.recv()) is not None:
+            runner(group, _Teller(number, pipe.send))
+
+
+def _end_with_parent() -> None:
+    """Ends this process as soon as its launcher is gone, killed ones included: nobody is left to tell."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr.bench.analysis.front_cube import measures_of, over_queries, points_of_all
+from ltr.bench.analysis.leaderboard import per_query_values
 from ltr.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -58,10 +60,8 @@ def drill(results: Results, board: Leaderboard, most: int = MOST_VALUES) -> dict
         and the next of another ranker), queries (see `_queries`), values `[system][query]`, averaged over seeds, p
         `[system][system]`, of the leaderboard's test, None for systems it left out.
     """
-    from ltr.bench.analysis.leaderboard import per_query_values
-
     values = per_query_values(results, board.dataset, board.measure)
-    systems = [row.system for row in board.table.itertuples() if row.system in values and not row.yardstick]
+    systems = [row.system for row in board.table.itertuples() if row.system in values and not row.best_possible]
     if len(systems) < 2:
         return None
     index = values[systems[0]].index
@@ -106,7 +106,7 @@ def front(
         `[preference][objective]` in parts of H, systems: name, points {vali, test} `[preference][objective]`, sd over
         seeds of the test points (None with one seed), front (1 where the validation point is non-dominated among the
         system's own); start (the two compared first), queries, values `[system][preference][objective][query]`,
-        samples (see `Sample.payload`).
+        samples (see `_sample_payload`).
     """
     from ltr.fronts import nondominated
 
@@ -117,22 +117,22 @@ def front(
     named = [s for s in dict.fromkeys(table.system) if s not in systems]
     systems = [s for s in systems if s in set(table.system)] + named
     weights, partition = results.lattice, results.suite.preferences
-    measures = table.drop_duplicates("objective").set_index("objective").measure
-    shape = (len(weights), len(objectives))
+    data = points_of_all(results, dataset)
     described = []
     for system in systems:
-        mine = table[table.system == system]
-        means = {split: _points(mine[mine.split == split], objectives, shape) for split in ("vali", "test")}
-        judged = means["vali"].mean
+        s = data.systems.index(system)
+        means = {name: _over_seeds(getattr(data, name)[s]) for name in ("vali", "test")}
+        judged, _ = means["vali"]
         finite = np.isfinite(judged).all(1)
         member = np.zeros(len(judged), bool)
         member[finite] = nondominated(judged[finite])
+        seeds = int(np.isfinite(data.test[s]).any((1, 2)).sum())
         described.append(
             {
                 "name": system,
-                "points": {split: _whole(found.mean) for split, found in means.items()},
-                "sd": _whole(means["test"].sd) if means["test"].seeds > 1 else None,
-                "seeds": means["test"].seeds,
+                "points": {name: _whole(mean) for name, (mean, _) in means.items()},
+                "sd": _whole(means["test"][1]) if seeds > 1 else None,
+                "seeds": seeds,
                 "front": member.astype(int).tolist(),
             }
         )
@@ -142,41 +142,24 @@ def front(
         "dataset": dataset,
         "scale": SCALE,
         "objectives": objectives,
-        "measures": [str(measures[o]) for o in objectives],
+        "measures": list(measures_of(results, dataset)),
         "partition": partition,
         "lattice": np.rint(weights * partition).astype(int).tolist(),
         "systems": described,
         "start": [0, min(1, len(systems) - 1)],
         "queries": queries,
         "values": values,
-        "samples": [sample.payload(systems) for sample in samples],
+        "samples": [_sample_payload(sample, systems) for sample in samples],
     }
 
 
-class _Means:
-    """Points of one system on one split: `mean` and `sd` over seeds, float64 `[preference, objective]`."""
-
-    def __init__(self, mean: np.ndarray, sd: np.ndarray, seeds: int):
-        self.mean, self.sd, self.seeds = mean, sd, seeds
-
-
-def _points(rows: pd.DataFrame, objectives: Sequence[str], shape: tuple[int, int]) -> _Means:
-    # A seed's point is the mean over folds, weighted by the queries that count: the mean over all test queries.
-    rows = rows[rows["mean"].notna() & (rows.queries > 0)]
-    seeds = list(dict.fromkeys(rows.seed))
-    column = rows.objective.map({o: k for k, o in enumerate(objectives)}).to_numpy(int)
-    place = (rows.seed.map({s: i for i, s in enumerate(seeds)}).to_numpy(int), rows.preference.to_numpy(int), column)
-    total, count = np.zeros((len(seeds), *shape)), np.zeros((len(seeds), *shape))
-    np.add.at(total, place, (rows["mean"] * rows.queries).to_numpy(float))
-    np.add.at(count, place, rows.queries.to_numpy(float))
-    cube = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    there = np.isfinite(cube)
+def _over_seeds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the seeds that are there, of `[seed, preference, objective]`."""
+    there = np.isfinite(points)
     n = there.sum(0)
-    filled = np.where(there, cube, 0.0)
-    mean = np.divide(filled.sum(0), n, out=np.full(shape, np.nan), where=n > 0)
-    square = np.where(there, (cube - mean) ** 2, 0.0).sum(0)
-    sd = np.sqrt(np.divide(square, n - 1, out=np.full(shape, np.nan), where=n > 1))
-    return _Means(mean, sd, len(seeds))
+    mean = over_queries(np.where(there, points, 0.0).sum(0), n)
+    square = np.where(there, (points - mean) ** 2, 0.0).sum(0)
+    return mean, np.sqrt(over_queries(square, np.where(n > 1, n - 1, 0)))
 
 
 def _front_values(
@@ -197,8 +180,8 @@ def _front_values(
     number = groups.ngroup().to_numpy()
     index = pd.MultiIndex.from_tuples(list(groups.groups), names=["fold", "query"])
     kept = _sample(len(index), len(systems) * points * len(objectives), most, dataset)
-    wanted = [key for key in ((s.fold, s.query) for s in samples) if key in index]
-    kept = np.union1d(kept, index.get_indexer(wanted)) if wanted else kept
+    shown = [key for key in ((s.fold, s.query) for s in samples) if key in index]
+    kept = np.union1d(kept, index.get_indexer(shown)) if shown else kept
     place = np.full(len(index), -1)
     place[kept] = np.arange(len(kept))
     row = place[number]
@@ -212,8 +195,25 @@ def _front_values(
         place_of = (number[there], preference[there], k, row[there])
         np.add.at(total, place_of, values[there])
         np.add.at(count, place_of, 1.0)
-    values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    values = over_queries(total, count)
     return _queries(index[kept], len(index)), _whole(values)
+
+
+def _sample_payload(sample: Sample, systems: Sequence[str]) -> dict[str, Any]:
+    """Plain lists, with the documents somebody ranks among the best; a system without scores is None."""
+    shown = np.unique(np.concatenate([sample.best[s].ravel() for s in systems if s in sample.best]))
+    number = np.full(len(sample.documents), -1)
+    number[shown] = np.arange(len(shown))
+    return {
+        "fold": sample.fold,
+        "query": sample.query,
+        "seed": sample.seed,
+        "of": len(sample.documents),
+        "documents": [str(sample.documents[d]) for d in shown],
+        "labels": [[round(float(v), 3) for v in sample.labels[d]] for d in shown],
+        "best": [number[sample.best[s]].tolist() if s in sample.best else None for s in systems],
+        "values": [_whole(sample.values[s]) if s in sample.values else None for s in systems],
+    }
 
 
 def _sample(queries: int, values_a_query: int, most: int, name: str) -> np.ndarray:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr import paths as places
-from ltr.bench.analysis.front_leaderboard import Frontboard, frontboard
+from ltr.bench.analysis.front_cube import measures_of
+from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderboard
 from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally, targets
-from ltr.bench.analysis.leaderboard import markdown_table, number
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results import FrontResults, load_front_results
-from ltr.bench.execution.display import duration
 from ltr.bench.suite.plan import dataset_slug
+from ltr.bench.text import Markdown, bold, count, machine, markdown_table, number, plain, settings
 from ltr.errors import InputError
 
+from .facts import was_run, who_chose
 from .front_pictures import cost_picture, fronts_picture, of_board
 from .report import write_page
-from .text import count, machine, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +54,6 @@ def fronts_page(
     Raises:
         InputError: no results, or no reference points for one of their tasks.
     """
-    from ltr.bench.analysis.front_leaderboard import measures_of
-
     folders = [Path(f) for f in folders] or sorted(places.suites().glob("results/fronts-*"))
     if not folders:
         raise InputError(
@@ -70,7 +68,7 @@ def fronts_page(
         mine = []
         for dataset in results.suite.datasets:
             task = points_of(dataset, results.suite.objectives, measures_of(results, dataset), points)
-            mine.append(frontboard(results, dataset, task, draws=draws))
+            mine.append(front_leaderboard(results, dataset, task, draws=draws))
             tasks.append(_task(results, mine[-1], to))
         suites.append(_was_run(results, mine))
         boards += mine
@@ -96,11 +94,11 @@ def fronts_page(
 # ------------------------------------------------------------------------------------------------------ the overview
 
 
-def overview(boards: Sequence[Frontboard]) -> pd.DataFrame:
-    """Normalised hypervolume, a row a system and a column a board, and "place", the mean place; best first.
+def overview(boards: Sequence[FrontLeaderboard]) -> pd.DataFrame:
+    """Normalised hypervolume, a row a system and a column a board, and "rank", the mean rank; best first.
 
-    A place is the share of the board's systems with a larger hypervolume, 0 for the best. The mean is over boards that
-    at least half of all systems ran on: a place among five compares with nothing. Those that missed one of these boards
+    A rank is the share of the board's systems with a larger hypervolume, 0 for the best. The mean is over boards that
+    at least half of all systems ran on: a rank among five compares with nothing. Those that missed one of these boards
     come after those that ran on all; a system without numbers on a board that it ran on stands last.
     """
     import pandas as pd
@@ -109,40 +107,40 @@ def overview(boards: Sequence[Frontboard]) -> pd.DataFrame:
     means = pd.DataFrame(columns)
     ran = pd.DataFrame({i: pd.Series(True, index=list(board.cube.systems)) for i, board in enumerate(boards)})
     ran = ran.reindex(means.index).notna()
-    places_ = (means.rank(ascending=False) - 1) / (means.count() - 1).clip(lower=1)
+    ranks = (means.rank(ascending=False) - 1) / (means.count() - 1).clip(lower=1)
     broad = ran.columns[ran.sum() >= len(ran) / 2]
     lost = (ran & means.isna()).any(axis=1)
-    means["place"] = places_[broad].mean(axis=1).where(~lost)
+    means["rank"] = ranks[broad].mean(axis=1).where(~lost)
     means["missed"] = (~ran[broad]).sum(axis=1).where(~lost, len(boards))
-    return means.sort_values(["missed", "place"], kind="stable", na_position="last").drop(columns="missed")
+    return means.sort_values(["missed", "rank"], kind="stable", na_position="last").drop(columns="missed")
 
 
-def _overview_rows(boards: Sequence[Frontboard]) -> list[dict[str, str]]:
-    """Bold: not below the yardstick, as far as the interval can tell; a star: above it."""
+def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
+    """Bold: not below the baseline, as far as the interval can tell; a star: above it."""
     means = overview(boards)
     methods = {row.system: row.method for board in boards for row in board.table.itertuples()}
     rows = []
     for system, values in means.iterrows():
         on = sum(system in board.cube.systems for board in boards)
-        row = {"system": system, "method": methods[system], "mean place": number(values["place"], 2), "tasks": str(on)}
+        row = {"system": system, "method": methods[system], "mean rank": number(values["rank"], 2), "tasks": str(on)}
         for i, board in enumerate(boards):
             text = number(values[i], 4)
-            gap = board.difference(system, board.yardstick) if board.yardstick and text else None
+            gap = board.difference(system, board.baseline) if board.baseline and text else None
             if gap is not None and gap.high >= 0:
-                text = f"**{text}**" + ("\\*" if gap.low > 0 else "")
+                text = Markdown(bold(text) + ("\\*" if gap.low > 0 else ""))
             row[_title(board)] = text
         rows.append(row)
     return rows
 
 
-def _title(board: Frontboard) -> str:
+def _title(board: FrontLeaderboard) -> str:
     return f"{dataset_slug(board.dataset)}, m = {len(board.objectives)}"
 
 
 # ----------------------------------------------------------------------------------------------------- the questions
 
 
-def _question(question, boards: Sequence[Frontboard]) -> dict[str, Any]:
+def _question(question, boards: Sequence[FrontLeaderboard]) -> dict[str, Any]:
     """Title, text, a sentence of verdicts a comparison, and the table behind them."""
     found = ask(question, boards)
     groups: dict[Any, list[Found]] = {}
@@ -164,7 +162,7 @@ def _question(question, boards: Sequence[Frontboard]) -> dict[str, Any]:
     }
 
 
-def _targets(boards: Sequence[Frontboard]) -> str:
+def _targets(boards: Sequence[FrontLeaderboard]) -> str:
     rows = [{**row, "task": _title(board)} for board in boards for row in targets(board)]
     return markdown_table(rows, left=("task", "system", "what", "goal", "came", "reached")) if rows else ""
 
@@ -172,7 +170,7 @@ def _targets(boards: Sequence[Frontboard]) -> str:
 # -------------------------------------------------------------------------------------------------------- a task
 
 
-def _task(results: FrontResults, board: Frontboard, to: Path) -> dict[str, Any]:
+def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str, Any]:
     name = f"fronts-{results.suite.name.removeprefix('fronts-')}"
     if len(results.suite.datasets) > 1:
         name += f"-{dataset_slug(board.dataset)}"
@@ -188,31 +186,31 @@ def _task(results: FrontResults, board: Frontboard, to: Path) -> dict[str, Any]:
         "objectives": ", ".join(board.objectives),
         "measures": measures,
         "quality": _quality(board),
-        "control": _control_table(board),
+        "preferences": _preferences_table(board),
         "caption": _caption(board),
         "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures if p is not None],
     }
 
 
-def _colours(board: Frontboard) -> dict[str, int]:
+def _colours(board: FrontLeaderboard) -> dict[str, int]:
     """A system has its colour and marker on every picture: those of SHOWN first."""
     return {s: i for i, s in enumerate([*SHOWN, *(s for s in board.cube.systems if s not in SHOWN)])}
 
 
-def _quality(board: Frontboard) -> str:
+def _quality(board: FrontLeaderboard) -> str:
     rows, place = [], 0
     for row in board.table.itertuples():
         ranked = bool(np.isfinite(row.normalised))
         place += ranked
-        gap = board.difference(row.system, board.yardstick) if ranked and board.yardstick else None
-        yardstick = row.system == board.yardstick
+        gap = board.difference(row.system, board.baseline) if ranked and board.baseline else None
+        itself = row.system == board.baseline
         text = {
             "#": str(place) if ranked else "",
             "system": row.system,
             "hypervolume": number(row.normalised, 4),
             "seed sd": number(row.seed_sd, 4),
-            f"less {board.yardstick or 'yardstick'}": "" if gap is None or yardstick else f"{gap.value:+.4f}",
-            "interval": "" if gap is None or yardstick else f"{gap.low:+.4f} – {gap.high:+.4f}",
+            f"difference to {board.baseline or 'baseline'}": "" if gap is None or itself else f"{gap.value:+.4f}",
+            "interval": "" if gap is None or itself else f"{gap.low:+.4f} – {gap.high:+.4f}",
             "above 0": number(row.zero, 4),
             "above base": number(row.base, 4),
             "flips": str(row.flips) if ranked and row.flips else "",
@@ -224,23 +222,23 @@ def _quality(board: Frontboard) -> str:
             "IGD+": number(row.igd, 4),
             "epsilon": number(row.epsilon, 4),
             "front": number(row.front, 1),
-            "outside": number(row.outside, 1),
+            "beyond the reference point": number(row.beyond, 1),
             "note": row.note,
         }
         rows.append(text)
     return markdown_table(rows, left=("system", "note"))
 
 
-def _control_table(board: Frontboard) -> str:
+def _preferences_table(board: FrontLeaderboard) -> str:
     rows = []
     for row in board.table.itertuples():
         text = {
             "system": row.system,
             "w asks for": row.asks,
             board.objectives[0]: number(row.main, 4),
-            "wanted": number(row.wanted, 4),
+            "weighted sum": number(row.weighted, 4),
             "worst of list": number(row.worst, 4),
-            "Spearman": number(row.spearman, 2),
+            "preference correlation": number(row.spearman, 2),
             "switching": number(row.switching, 3),
             "regret": number(row.regret, 3),
             "nonuniformity": number(row.nonuniformity, 3),
@@ -254,12 +252,12 @@ def _control_table(board: Frontboard) -> str:
     return markdown_table(rows, left=("system", "w asks for"))
 
 
-def _caption(board: Frontboard) -> str:
+def _caption(board: FrontLeaderboard) -> str:
     points = board.points
-    blank = ", ".join(f"{n} for {name}" for name, n in board.blank.items() if n) or "none"
+    without = ", ".join(f"{n} for {name}" for name, n in board.unjudged.items() if n) or "none"
     lines = [
         f"{count(len(board.lattice), 'preference')} (H = {board.partition}), {count(len(board.cube.seeds), 'seed')}, "
-        f"{board.queries} test queries; left out because no document is worth anything: {blank}.",
+        f"{board.queries} test queries; queries without relevant documents, which are skipped: {without}.",
         f"Reference points, version {points.version}, from {points.source}: ideal {_numbers(points.ideal)}, nadir "
         f"{_numbers(points.nadir)}, base model {_numbers(points.payoff[0])}, random rankings "
         f"{_numbers(points.random)}.",
@@ -286,9 +284,9 @@ def _numbers(values) -> str:
 # --------------------------------------------------------------------------------------------- what was run
 
 
-def _was_run(results: FrontResults, boards: Sequence[Frontboard]) -> dict[str, Any]:
+def _was_run(results: FrontResults, boards: Sequence[FrontLeaderboard]) -> dict[str, Any]:
     """One suite in words and numbers, all of them from its files."""
-    suite, environment, runs = results.suite, results.environment, results.runs
+    suite, runs = results.suite, results.runs
     sizes = [
         f"{board.dataset}: {', '.join(board.objectives)}; {count(len(board.lattice), 'preference')}; "
         f"{board.queries} test queries, {count(runs[runs.dataset == board.dataset].fold.nunique(), 'fold')}"
@@ -297,28 +295,17 @@ def _was_run(results: FrontResults, boards: Sequence[Frontboard]) -> dict[str, A
     budget = results.chosen.get("budget")
     tuned = "nothing was tuned"
     if budget:
-        who = "each fold for itself" if tuple(budget["folds"]) == ("each",) else ", ".join(budget["folds"])
         grids = " or ".join(dict.fromkeys(settings(v.grid) for v in suite.variants() if v.grid))
         tuned = (
             f"{count(budget['points'], 'point')} a system of {grids}, seed {', '.join(map(str, budget['seeds']))}, by "
-            f"the hypervolume of validation points above 0, {who}"
+            f"the hypervolume of validation points above 0, {who_chose(budget['folds'])}"
         )
-    facts = {
-        "title": suite.title,
-        "description": " ".join(suite.description.split()),
+    return was_run(results) | {
         "what": "; ".join(sizes),
-        "seeds": ", ".join(map(str, suite.seeds)),
-        "training": settings(suite.training) or "as the defaults say",
         "tuning": tuned,
         "systems": _systems(suite),
-        "runs": f"{int((runs.status == 'done').sum())} of {len(runs)} runs finished",
-        "command": environment.get("command", f"ltr bench run {suite.name}"),
-        "environment": environment,
+        "environment": results.environment,
     }
-    if environment.get("wall_seconds"):
-        crew = f"{count(environment['workers'], 'worker')} of {count(environment['threads'], 'thread')}"
-        facts["runs"] += f", {duration(environment['wall_seconds'])} with {crew}"
-    return facts
 
 
 def _systems(suite) -> list[str]:
@@ -328,11 +315,11 @@ def _systems(suite) -> list[str]:
     if nets:
         first = nets[0].params["ranker_params"]
         shared = {k: v for k, v in first.items() if all(n.params["ranker_params"].get(k) == v for n in nets)}
-    lines = [f"all nets: `{nets[0].params.get('ranker', 'mlp')}` with {settings(shared)}"] if shared else []
+    lines = [f"all nets: `{nets[0].params.get('ranker', 'mlp')}` with {plain(settings(shared))}"] if shared else []
     for variant in suite.variants():
         own = dict(variant.params)
         if "ranker_params" in own:
             own["ranker_params"] = {k: v for k, v in own["ranker_params"].items() if k not in shared}
         said = settings(own)
-        lines.append(f"{variant.label}: `{variant.method}`" + (f" with {said}" if said else ""))
+        lines.append(f"{plain(variant.label)}: `{variant.method}`" + (f" with {plain(said)}" if said else ""))
     return lines

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .pictures import Picture, board_short
-from .text import count
+from ltr.bench.text import count, short_measure, unmath
+
+from .pictures import Picture
 
 if TYPE_CHECKING:
-    from ltr.bench.analysis.front_leaderboard import Frontboard
+    from ltr.bench.analysis.front_leaderboard import FrontLeaderboard
 
 __all__ = ["Drawn", "cost_picture", "fronts_picture", "of_board"]
 
@@ -54,8 +55,8 @@ class Drawn:
         return float(np.mean(self.volumes[system]))
 
 
-def of_board(board: Frontboard, title: str) -> Drawn:
-    """What the pictures of a frontboard show: normalised hypervolumes, and the base model beside the fronts."""
+def of_board(board: FrontLeaderboard, title: str) -> Drawn:
+    """What the pictures of a leaderboard show: normalised hypervolumes, and the base model beside the fronts."""
     fronts, volumes, seconds = {}, {}, {}
     for row in board.table.itertuples():
         s = board.cube.systems.index(row.system)
@@ -96,11 +97,11 @@ def fronts_picture(
     if not shown:
         return None
     marks = None if drawn.base is None else {"base model": drawn.base}
-    objectives = [f"{o}, {board_short(m)}" for o, m in zip(drawn.objectives, drawn.measures, strict=True)]
+    objectives = [unmath(f"{o}, {short_measure(m)}") for o, m in zip(drawn.objectives, drawn.measures, strict=True)]
     if len(objectives) > 3:  # axes side by side: no room for measures, and a mark on each is nobody's line
-        objectives, marks = list(drawn.objectives), None
-    fronts, numbers = {s: drawn.fronts[s] for s in shown}, _numbers(drawn, numbers)
-    figure = front_picture(fronts, objectives, title=drawn.title, marks=marks, numbers=numbers)
+        objectives, marks = [unmath(o) for o in drawn.objectives], None
+    fronts, numbers = {unmath(s): drawn.fronts[s] for s in shown}, _numbers(drawn, numbers)
+    figure = front_picture(fronts, objectives, title=unmath(drawn.title), marks=marks, numbers=numbers)
     best = max(shown, key=drawn.mean)
     text = (
         f"Fronts on test of {', '.join(shown)} on {drawn.title}, {count(drawn.seeds, 'seed')}. Largest {drawn.label} "
@@ -127,13 +128,13 @@ def cost_picture(
     seconds = np.array([drawn.seconds[s] for s in systems])
     named = [s for s in named if s in drawn.fronts] or list(drawn.fronts)[:MOST]
     figure = cost_picture(
-        systems,
+        [unmath(s) for s in systems],
         seconds,
         [drawn.volumes[s] for s in systems],
-        title=drawn.title,
+        title=unmath(drawn.title),
         label=drawn.label,
         numbers=_numbers(drawn, numbers),
-        named=None if len(systems) <= NAMED else named,
+        named=None if len(systems) <= NAMED else [unmath(s) for s in named],
     )
     # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
     best, cheap = -np.inf, []
@@ -145,4 +146,5 @@ def cost_picture(
 
 
 def _numbers(drawn: Drawn, numbers: Mapping[str, int] | None) -> Mapping[str, int]:
-    return {s: i for i, s in enumerate(drawn.fronts)} if numbers is None else numbers
+    found = {s: i for i, s in enumerate(drawn.fronts)} if numbers is None else numbers
+    return {unmath(s): i for s, i in found.items()}

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .pictures import MARKERS, PALETTE, SOFT, Picture, board_short, canvas, cheapest
+from ltr.bench.analysis.losses import family
+from ltr.bench.text import short_measure, unmath
+from ltr.plot_style import MARKERS, PALETTE, SOFT, canvas
+
+from .pictures import Picture, cheapest
 
 if TYPE_CHECKING:
-    from .losses_page import Cell
+    from ltr.bench.analysis.losses import Cell
 
 __all__ = ["losses_picture"]
 
@@ -21,8 +25,6 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
 
     Named is what nothing cheaper beats. Losses far below the others are said in words.
     """
-    from .losses_page import family
-
     nets = list(dict.fromkeys(c.net for c in cells))
     datasets = list(dict.fromkeys(c.dataset for c in cells))
     families = list(dict.fromkeys(family(loss) for c in cells for loss in c.losses.values()))
@@ -34,11 +36,11 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
         for cell in cells:
             ax = axes[nets.index(cell.net), datasets.index(cell.dataset)]
             ax.set_visible(True)
-            names = _panel(ax, cell, families, family, marks)
+            names = _panel(ax, cell, families, marks)
             said.append(f"{cell.title}: {', '.join(names) or 'none'}")
-            ax.set_title(cell.title, fontsize=9)
+            ax.set_title(unmath(cell.title), fontsize=9)
         for ax in axes[:, 0]:
-            ax.set_ylabel(board_short(cells[0].board.measure), fontsize=8)
+            ax.set_ylabel(short_measure(cells[0].board.measure), fontsize=8)
         figure.supxlabel("milliseconds of processor time of a training step (log scale)", fontsize=9)
         shown = [f for f in families if f in marks]
         columns = min(len(shown), 3 * len(datasets))
@@ -47,7 +49,7 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
     return Picture(name, "Quality and cost", text, figure)
 
 
-def _panel(ax, cell: Cell, families: list[str], family, marks: dict) -> list[str]:
+def _panel(ax, cell: Cell, families: list[str], marks: dict) -> list[str]:
     """Draws one cell; returns the losses that nothing cheaper beats, the cheapest first."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
         ax = axes[0, 0]
         for y, row in enumerate(table.itertuples()):
             n = numbers[row.system]
-            faint = row.baseline or row.yardstick
+            faint = row.baseline or row.best_possible
             if np.isfinite(row.low):
                 ax.plot(
                     [row.low, row.high],
@@ -130,7 +131,7 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
                 fontsize=8,
                 color=SOFT,
             )
-        ax.set_yticks(range(len(table)), list(table.system))
+        ax.set_yticks(range(len(table)), [unmath(s) for s in table.system])
         ax.set_ylim(len(table) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
@@ -140,8 +141,8 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
         if high <= 1.1:
             ax.set_xticks([x for x in ax.get_xticks() if low <= x <= 1.0])
         ax.set_xlabel(f"{board.measure}, mean and {board.level:.0%} interval over queries")
-        ax.set_title(f"{board.dataset}: test queries of all folds")
-    ranked = [f"{row.system} {row.mean:.4f}" for row in table.itertuples() if not row.yardstick]
+        ax.set_title(f"{unmath(board.dataset)}: test queries of all folds")
+    ranked = [f"{row.system} {row.mean:.4f}" for row in table.itertuples() if not row.best_possible]
     text = f"{len(ranked)} systems, best first: {', '.join(ranked[:3])}." if ranked else "No finished runs."
     return Picture(name, "Leaderboard", text, figure)
 
@@ -162,7 +163,7 @@ def cheapest(cost: np.ndarray, quality: np.ndarray) -> list[int]:
 def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
     """Quality against seconds of training; the staircase joins the systems that nothing cheaper beats."""
     table = board.table[
-        np.isfinite(board.table["mean"]) & np.isfinite(board.table.fit_seconds) & ~board.table.yardstick
+        np.isfinite(board.table["mean"]) & np.isfinite(board.table.fit_seconds) & ~board.table.best_possible
     ]
     numbers = colours(results)
     rankers = {v.label: v.ranker for v in results.suite.variants()}
@@ -194,7 +195,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
                 x, y = seconds[i], table["mean"].iloc[i]
                 if last - y > room:
                     label = {"textcoords": "offset points", "ha": "right", "fontsize": 8}
-                    ax.annotate(table.system.iloc[i], (x, y), (-6, 3), **label)
+                    ax.annotate(unmath(table.system.iloc[i]), (x, y), (-6, 3), **label)
                     last = y
             ax.legend(loc="lower right", fontsize=8)
         ax.set_xscale("log")
@@ -202,7 +203,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
         ax.grid(True)
         ax.set_xlabel("seconds of training, mean over runs (log scale)")
         ax.set_ylabel(board.measure)
-        ax.set_title(f"{board.dataset}: quality and cost")
+        ax.set_title(f"{unmath(board.dataset)}: quality and cost")
     cheap = ", ".join(table.system.iloc[i] for i in front) if len(table) else "none"
     return Picture(name, "Quality and cost", f"Quality against training time. Nothing cheaper beats: {cheap}.", figure)
 
@@ -212,7 +213,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
     from ltr.bench.analysis.leaderboard import per_query_values
 
     values = per_query_values(results, board.dataset, board.measure)
-    ranked = [r for r in board.table.itertuples() if r.system in values and not r.yardstick]
+    ranked = [r for r in board.table.itertuples() if r.system in values and not r.best_possible]
     if len(ranked) < 2:
         return None
     best = ranked[0]
@@ -221,9 +222,9 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
     against = {"runner-up": ranked[1]}
     if others:
         against["best of another ranker"] = others[0]
-    yardsticks = [r for r in ranked[1:] if r.baseline]
-    if yardsticks:
-        against["best baseline"] = yardsticks[0]
+    baselines = [r for r in ranked[1:] if r.baseline]
+    if baselines:
+        against["best baseline"] = baselines[0]
     against = {r.system: what for what, r in reversed(against.items())}  # one panel a system
     reach = max(0.05, *((values[best.system] - values[other]).abs().max() for other in against))
     with canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
@@ -237,7 +238,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
             for bar in bars:
                 bar.set_facecolor(PALETTE[0] if bar.get_x() + bar.get_width() / 2 > 0 else PALETTE[1])
             ax.axvline(0, color=SOFT, linewidth=0.8)
-            ax.set_title(f"less {other}\n\n", fontsize=9)
+            ax.set_title(f"difference to {unmath(other)}\n\n", fontsize=9)
             counts = f"{what}:\n{wins} better, {ties} equal, {losses} worse"
             ax.text(0, 1.02, counts, transform=ax.transAxes, fontsize=7.5, color=SOFT)
             ax.grid(axis="y")
@@ -246,7 +247,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
         axes[0, 0].set_ylabel("queries")
         figure.supxlabel(f"difference in {board.measure}; equal ones are not drawn", fontsize=9)
         figure.suptitle(
-            f"{board.dataset}: {best.system}, query by query", x=0.01, ha="left", fontsize=10, fontweight="bold"
+            unmath(f"{board.dataset}: {best.system}, query by query"), x=0.01, ha="left", fontsize=10, fontweight="bold"
         )
     return Picture(name, "Query by query", f"{best.system}: " + "; ".join(lines) + ".", figure)
 
@@ -293,14 +294,14 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
                     marker=MARKERS[n],
                     markevery=0.2,
                     markersize=4,
-                    label=variant.loss or variant.label,
+                    label=unmath(variant.loss or variant.label),
                 )
             ax.set_title(ranker)
             ax.grid(True)
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.legend(fontsize=7, loc="lower right")
         for ax in axes[:, 0]:
-            ax.set_ylabel(f"{board_short(results.suite.select)}, validation", fontsize=8)
+            ax.set_ylabel(f"{short_measure(results.suite.select)}, validation", fontsize=8)
         figure.supxlabel("epoch or iteration", fontsize=9)
     return Picture(
         name,
@@ -308,11 +309,6 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
         f"Validation measure while training on {fold}, a panel for each of {', '.join(rankers)}.",
         figure,
     )
-
-
-def board_short(measure: str) -> str:
-    """`nDCG@10` of `nDCG(gain=exp2,empty=skip)@10`; the caption has the whole name."""
-    return re.sub(r"\(.*\)", "", measure)
 
 
 def pictures(results: Results, board: Leaderboard, suffix: str) -> list[Picture]:

@@ -14,31 +14,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr.bench.analysis.front_results import holds_fronts
-from ltr.bench.analysis.leaderboard import Leaderboard, leaderboard, short_names
-from ltr.bench.analysis.published import verdict_rows
+from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
+from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_front_results, load_results
+from ltr.bench.analysis.samples import Sample, collect
 from ltr.bench.suite.plan import dataset_slug
+from ltr.bench.text import count, plain
 from ltr.errors import InputError
 
 from .explorer import drill, pack
+from .facts import who_chose
+from .pictures import pictures
 from .report_fronts import HEADS as FRONT_HEADS
 from .report_fronts import front_section, print_section
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ltr.bench.analysis.samples import Sample
+    from ltr.bench.suite.suite import Suite
 
 __all__ = ["report", "write_page"]
 
+_NAMED = 5  # folders of runs that a page cannot show; more are counted
 # What a head means; the table's columns stay short.
 HEADS = {
-    "#": "place",
+    "#": "rank",
     "mean": "mean of the measure",
     "interval": "bootstrap interval over queries",
     "group": "systems that share a letter do not differ significantly",
     "seed sd": "standard deviation of the mean over seeds",
-    "regret": "mean of the best possible ranker less this one",
+    "regret": "difference of the best possible ranker's mean to this one",
     "fit s": "seconds of training, mean over runs",
     "docs/s": "documents scored a second, mean over runs",
     "parameters": "learned numbers, mean over runs",
@@ -52,22 +57,24 @@ def report(
     folder: Path | str,
     to: Path | str | None = None,
     *,
-    rule: str = "queries",
-    draws: int = 10_000,
+    rule: Rule = "queries",
+    draws: int | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Writes report.md, its pictures and report.html, and returns the path of report.md.
+    """Writes report.md, its pictures and report.html, one page that needs nothing but itself; returns report.md's path.
 
     Args:
         folder: a suite's folder or a folder of tidy results.
         to: where the pages and a copy of the tidy files go; beside the tidy files by default.
         rule: "queries" or "folds"; see `ltr.bench.analysis.leaderboard`.
-        draws: of the bootstrap and the randomisation test; a tenth of them for hypervolumes, which are dear.
+        draws: of the bootstrap and the randomisation test; by default 10,000, or 1,000 of hypervolumes.
         console: prints the leaderboards on it.
 
     Raises:
         InputError: no results in `folder`.
     """
+    if draws is not None and draws < 1:
+        raise InputError("draws of a bootstrap", expected="1 or more", came=draws)
     folder = _tidy(Path(folder))
     fronts = holds_fronts(folder)
     results = load_front_results(folder) if fronts else load_results(folder)
@@ -79,7 +86,7 @@ def report(
                 d,
                 _samples(results, folder, d),
                 to=to,
-                draws=draws // 10,
+                draws=1000 if draws is None else draws,
                 tuning=tuning_rows(results.chosen, d),
             )
             for d in results.suite.datasets
@@ -87,7 +94,10 @@ def report(
         for section in sections if console is not None else ():
             print_section(section, console)
     else:
-        boards = [leaderboard(results, dataset, rule=rule, draws=draws) for dataset in results.suite.datasets]
+        boards = [
+            leaderboard(results, dataset, rule=rule, draws=10_000 if draws is None else draws)
+            for dataset in results.suite.datasets
+        ]
         for board in boards if console is not None else ():
             console.print(board.to_rich(console.width))
             console.print(board.caption(), style="dim")
@@ -105,8 +115,6 @@ def _tidy(folder: Path) -> Path:
 
 def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
     """Sample queries with their best documents, where the run folders lie beside the tidy files."""
-    from ltr.bench.analysis.samples import collect
-
     try:
         return collect(results, folder.parent, dataset)
     except InputError:  # the data is elsewhere now: a page without documents is a page
@@ -127,21 +135,15 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["plain"] = plain
     with whole_file(path, durable=False) as beside:
         beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
     return path
 
 
 def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]]:
-    from .pictures import pictures
-
-    drawn = []
-    for picture in pictures(results, board, dataset_slug(board.dataset)):
-        drawn.append(
-            {"title": picture.title, "text": picture.text, "file": picture.save_png(to).name, "svg": picture.svg()}
-        )
-    return drawn
+    drawn = pictures(results, board, dataset_slug(board.dataset))
+    return [{"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in drawn]
 
 
 def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -175,10 +177,9 @@ def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]
 def _budget(budget: dict[str, Any] | None) -> str:
     if not budget:
         return ""
-    named = {"first": "the first fold", "each": "each fold for itself"}
-    folds = ", ".join(named.get(fold, fold) for fold in budget["folds"])
     return (
-        f"{budget['points']} grid points a system, judged by {budget['measure']} on validation queries, {folds}, "
+        f"{budget['points']} grid points a system, judged by {budget['measure']} on validation queries, "
+        f"{who_chose(budget['folds'])}, "
         f"seed {', '.join(map(str, budget['seeds']))}."
     )
 
@@ -186,15 +187,31 @@ def _budget(budget: dict[str, Any] | None) -> str:
 def _summary(results: Results, done: int, planned: int) -> list[str]:
     suite = results.suite
     counts = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
-    folds = ", ".join(f"{d}: {n} fold{'s' * (n != 1)}" for d, n in counts.items())
+    folds = ", ".join(f"{d}: {count(n, 'fold')}" for d, n in counts.items())
     seeds = ", ".join(map(str, suite.seeds))
     lines = [
         f"{len(suite.variants())} systems; {folds}; seeds {seeds}; {done} of {planned} runs finished.",
-        f"Epochs and hyperparameters are chosen by {suite.select} on validation; test queries are only reported.",
+        f"{_chosen_by(suite)} on validation; test queries are only reported.",
     ]
     budget = _budget(results.chosen.get("budget"))
     lines.append(f"Tuning: {budget}" if budget else "Nothing was tuned: every system ran as written in the suite.")
+    others = results.environment.get("not_shown", [])
+    if others:
+        named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+        lines.append(
+            f"Not on this page, because they belong to no system of the suite: {count(len(others), 'run')} in {named}."
+        )
     return lines
+
+
+def _chosen_by(suite: Suite) -> str:
+    """What chose: a method's epochs are not chosen by what its hyperparameters are."""
+    if not suite.of_methods:
+        return f"Epochs and hyperparameters are chosen by {suite.select}"
+    return (
+        "Epochs are chosen by the weighted sum of the objectives' measures at the preferences of a training, "
+        "hyperparameters by the hypervolume of all points"
+    )
 
 
 def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
@@ -211,7 +228,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
     rows = []
     for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
         bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
-        rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.yardstick)})
+        rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.best_possible)})
     return {
         "dataset": board.dataset,
         "id": dataset_slug(board.dataset),
@@ -234,6 +251,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
             "legend": legend,
         },
         "verdicts": verdict_rows(results, board.dataset),
+        "uncompared": uncompared(results, board.dataset),
         "tuning": tuning_rows(results.chosen, board.dataset),
         "pictures": _draw(results, board, to),
         "explorer": False,
@@ -252,7 +270,7 @@ def tuning_rows(chosen: dict[str, Any], dataset: str) -> list[dict[str, str]]:
         reasons = (c["reason"] for e in entries for c in e["candidates"] if c.get("reason"))
         row = {"system": system, "tried": str(max(len(e["candidates"]) for e in entries))}
         row["chosen"] = _choices([e["chosen"] for e in entries])
-        row["vali"] = f"{np.mean([max(v) for v in finished]):.4f}" if finished else ""
+        row["validation"] = f"{np.mean([max(v) for v in finished]):.4f}" if finished else ""
         row["worst"] = f"{np.mean([min(v) for v in finished]):.4f}" if finished else ""
         row["note"] = next(reasons, "")
         rows.append(row)
@@ -273,7 +291,7 @@ def _environment(environment: dict[str, Any]) -> list[tuple[str, str]]:
     """Key and text, nested tables on one line."""
     rows = []
     for key, value in environment.items():
-        if key == "command" or value in (None, ""):
+        if key in ("command", "not_shown") or value in (None, ""):
             continue
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         rows.append((key.replace("_", " ").replace("gib", "GiB"), text))

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.bench.analysis.leaderboard import markdown_table, number
+from ltr.bench.analysis.front_cube import points_of_all
+from ltr.bench.analysis.front_leaderboard import front_leaderboard
 from ltr.bench.suite.plan import dataset_slug
+from ltr.bench.text import count, markdown_table, number, plain
 from ltr.errors import InputError
 
 from .explorer import front, pack
 from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
-from .text import count
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from ltr.bench.analysis.results import FrontResults
@@ -33,8 +33,8 @@ HEADS = {
     "IGD+": "how far the best points of all systems lie from its own, normalised; less is better",
     "epsilon": "by how much the best points of all systems beat its own at most, normalised; less is better",
     "front": "points chosen on validation, mean over seeds",
-    "outside": "of those, how many are not above the reference point in every objective",
-    "control": "rank correlation of a preference's weight with the measure it asks for, mean over objectives",
+    "beyond the reference point": "of those, how many are not above the reference point in every objective",
+    "preference correlation": "rank correlation of weights with the measures they ask for, mean over objectives",
     "first objective": "the first objective's measure where the preference asks for nothing else",
     "models": "trained for the whole front, mean over runs",
     "fit s": "seconds of training, mean over runs",
@@ -70,22 +70,23 @@ def front_section(
         "of": _of(data) if data else [],
         "caption": caption,
         "ranked_by": "hypervolume",
-        "bar": {"after": f"less {against}", "head": "difference and interval"},
-        "heads": {f"less {against}": "difference in hypervolume to the suite's yardstick"},
+        "bar": {"after": f"difference to {against}", "head": "difference and interval"},
+        "heads": {f"difference to {against}": "difference in hypervolume to the suite's baseline"},
         "columns": [c for c in (text[0] if text else {}) if any(r[c] for r in text)],
         "rows": rows,
-        "markdown": f"{markdown_table(text, left=_LEFT)}\n\n{caption}\n",
+        "markdown": f"{markdown_table(text, left=_LEFT)}\n\n{plain(caption)}\n",
         "measures": measures,
         "measures_markdown": _objectives_markdown(measures) if measures else "",
         "measures_title": "Best of each objective",
         "verdicts": [],
+        "uncompared": [],
         "tuning": tuning,
         "pictures": _pictures(drawn, data["systems"] if data else (), Path(to)),
         "explorer": bool(data),
         "explorer_text": (
             "Every point is one preference, scored on all test queries, seeds averaged. Filled points are not "
             "dominated on validation within their system. Sliders move in steps of the lattice, their sum stays 1; a "
-            "click on a point chooses it. As asked: the sum of preference times measure."
+            "click on a point chooses it. Weighted sum: the sum of preference times measure."
         ),
         "payload": pack(data) if data else "",
         "drill_text": "Two systems at the preference chosen above, each query's value averaged over seeds.",
@@ -132,10 +133,8 @@ def _of(data: dict[str, Any]) -> list[str]:
 
 def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn]:
     """Rows of the table, whom it compares all with, its caption, and what pictures show of it."""
-    from ltr.bench.analysis.front_leaderboard import frontboard
-
     try:
-        board = frontboard(results, dataset, draws=draws)
+        board = front_leaderboard(results, dataset, draws=draws)
     except InputError:  # no reference points of this task, or a system without a whole front
         return _plain_rows(results, dataset)
     table = board.table
@@ -149,13 +148,13 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
     rows, place = [], 0
     for row in table.itertuples():
         place += bool(np.isfinite(row.normalised))
-        gap = row.system != board.yardstick and np.isfinite(row.difference)
+        gap = row.system != board.baseline and np.isfinite(row.difference)
         text = {
             "#": str(place) if np.isfinite(row.normalised) else "",
             "system": row.system,
             "method": row.method,
             "hypervolume": number(row.normalised, 4),
-            f"less {board.yardstick}": f"{row.difference:+.4f}" if gap else "",
+            f"difference to {board.baseline}": f"{row.difference:+.4f}" if gap else "",
             "interval": f"{row.low:+.4f} to {row.high:+.4f}" if gap else "",
             "seed sd": number(row.seed_sd, 4),
             "HV at 0": number(row.zero, 4),
@@ -163,21 +162,21 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
             "IGD+": number(row.igd, 4),
             "epsilon": number(row.epsilon, 4),
             "front": number(row.front, 1),
-            "outside": number(row.outside, 1),
-            "control": number(row.spearman, 2),
+            "beyond the reference point": number(row.beyond, 1),
+            "preference correlation": number(row.spearman, 2),
             "first objective": number(row.main, 4),
             **_cost(row),
         }
         bar = {name: at(getattr(row, name)) if gap else None for name in ("low", "high")}
         bar |= {"mean": at(row.difference) if gap else None, "nought": at(0.0)}
         rows.append({"text": text, "bar": bar, "faint": False})
-    yardstick = f" The yardstick is {board.yardstick}." if board.yardstick else ""
+    baseline = f" The baseline is {board.baseline}." if board.baseline else ""
     caption = (
         f"Normalised hypervolume, reference point -1/{board.partition}, of the points that are not dominated on "
-        f"validation; {board.queries} test queries, {count(len(board.cube.seeds), 'seed')}.{yardstick} Interval: "
+        f"validation; {board.queries} test queries, {count(len(board.cube.seeds), 'seed')}.{baseline} Interval: "
         f"{board.level:.0%} paired bootstrap over queries and seeds of the difference, {draws:,} draws."
     )
-    return rows, board.yardstick, caption, of_board(board, dataset)
+    return rows, board.baseline, caption, of_board(board, dataset)
 
 
 def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn]:
@@ -227,19 +226,17 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
 def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
     """Chosen test points of each system's seeds, and its first objective where the preference asks for nothing else.
 
-    As on the frontboard: a seed whose folds are not all there is left out, its queries would be others'.
+    As on the leaderboard: a seed whose folds are not all there is skipped, its queries would be others'.
     """
     from ltr.fronts import chosen
 
-    folds = results.runs[results.runs.dataset == dataset].fold.nunique()
-    points, first = {}, {}
-    fronts = results.fronts[results.fronts.dataset == dataset]
-    for (system, _), part in fronts.groupby(["system", "seed"], sort=False):
-        vali, test = (_matrix(part[part.split == split], results.suite.objectives) for split in ("vali", "test"))
-        whole = part.fold.nunique() == folds and len(vali) == len(test) == len(results.lattice)
-        if whole and np.isfinite(vali).all() and np.isfinite(test).all():
-            points.setdefault(system, []).append(test[chosen(vali)])
-            first.setdefault(system, []).append(test[0, 0])
+    data = points_of_all(results, dataset)
+    points: dict[str, list[np.ndarray]] = {}
+    first: dict[str, list[float]] = {}
+    there = data.complete & np.isfinite(data.vali).all((2, 3)) & np.isfinite(data.test).all((2, 3))
+    for s, e in np.argwhere(there):
+        points.setdefault(data.systems[s], []).append(data.test[s, e][chosen(data.vali[s, e])])
+        first.setdefault(data.systems[s], []).append(data.test[s, e, 0, 0])
     return points, first
 
 
@@ -260,14 +257,6 @@ def _cost(row) -> dict[str, str]:
         "runs": f"{row.done}/{row.planned}" if row.planned else "",
         "note": row.note,
     }
-
-
-def _matrix(part: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    """`[preference, objective]` over the queries of all folds."""
-    part = part[part.queries > 0]
-    weighted = (part["mean"] * part.queries).groupby([part.preference, part.objective]).sum()
-    counted = part.queries.groupby([part.preference, part.objective]).sum()
-    return (weighted / counted).unstack().reindex(columns=list(objectives)).to_numpy(float)
 
 
 def _per_objective(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ltr import schema
-from ltr.errors import InputError, unknown_name
+from ltr.errors import unknown_name
 from ltr.rankers.config import TrainingConfig
-from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
+from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, config_hash
 
 from .grids import grid_points
-from .suite import Suite, Variant, slug
+from .suite import Suite, Variant, dataset_slug, slug
 
 __all__ = [
     "Candidate",
-    "Job",
+    "Resolver",
+    "RunJob",
     "candidates",
     "choose",
+    "chosen_table",
+    "dataset_folds",
     "dataset_slug",
     "fleets",
     "folds_of",
@@ -40,7 +42,7 @@ Chosen = dict[tuple[str, str, str], dict[str, Any]]  # (dataset, system, scope) 
 
 
 @dataclass(frozen=True)
-class Job:
+class RunJob:
     """One run to do.
 
     Attributes:
@@ -82,11 +84,6 @@ class Candidate:
     reason: str = ""
 
 
-def dataset_slug(name: str) -> str:
-    """Folder name of a dataset given by name or path."""
-    return slug(Path(name).name if "/" in name else name)
-
-
 def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...]:
     """The folds of `dataset` the suite asks for, in the dataset's order of folds."""
     if suite.folds == ("all",):
@@ -95,6 +92,17 @@ def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...
         if fold not in known:
             raise unknown_name(f"fold of {dataset}", fold, known)
     return tuple(f for f in known if f in suite.folds)
+
+
+def dataset_folds(source: str) -> tuple[str, ...]:
+    """Names of the folds of a dataset, given as `ltr.datasets.load` takes it; what is generated is not made for that."""
+    from ltr.datasets import open_store
+    from ltr.datasets.synthetic.task import options_of
+
+    if source.partition(":")[0] == "synthetic":
+        options_of(source)  # a mistake in the name is said before anything is run
+        return ("Fold1",)
+    return tuple(open_store(source).folds)
 
 
 def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
@@ -129,7 +137,7 @@ def _method_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed
     )
 
 
-def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen | None = None) -> list[Job]:
+def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen | None = None) -> list[RunJob]:
     """Every run that is reported: datasets x systems x folds x seeds.
 
     Args:
@@ -145,7 +153,7 @@ def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen |
                 for seed in variant.seeds:
                     folder = f"runs/{dataset_slug(dataset)}/{variant.slug}/{slug(fold)}/seed{seed}"
                     config = run_config(suite, tuned, dataset, fold, seed)
-                    jobs.append(Job(variant.label, dataset, fold, seed, folder, config))
+                    jobs.append(RunJob(variant.label, dataset, fold, seed, folder, config))
     return jobs
 
 
@@ -158,7 +166,7 @@ def candidates(suite: Suite, dataset: str) -> list[Candidate]:
     ]
 
 
-def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
+def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[RunJob]:
     """Every run that only chooses: datasets x candidates x tuning folds x tuning seeds."""
     variants = {v.label: v for v in suite.variants()}
     jobs = []
@@ -171,7 +179,7 @@ def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
                     place = f"{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
                     config = run_config(suite, at_point, dataset, fold, seed)
                     jobs.append(
-                        Job(
+                        RunJob(
                             variant.label,
                             dataset,
                             fold,
@@ -185,17 +193,44 @@ def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[Job]:
     return jobs
 
 
-def fleets(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
+class Resolver:
+    """Resolved configs of many jobs, and their hashes. Fold and seed decide nothing of the rest, so jobs that differ in
+    these only are resolved once: ten thousand runs are looked through in seconds."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, RunConfig] = {}
+
+    def __call__(self, job: RunJob) -> RunConfig:
+        """The resolved config of a job.
+
+        Raises:
+            InputError: an unknown name or parameter.
+        """
+        from ltr.runs import resolve
+
+        config = job.config
+        key = repr(replace(config, seed=0, data=replace(config.data, fold=None)))
+        if key not in self._known:
+            self._known[key] = resolve(config)
+        found = self._known[key]
+        return replace(found, seed=config.seed, data=replace(found.data, fold=config.data.fold))
+
+    def hash(self, job: RunJob) -> str:
+        """Its `config_hash`."""
+        return config_hash(self(job))
+
+
+def fleets(jobs: Sequence[RunJob]) -> list[tuple[RunJob, ...]]:
     """The jobs in groups that can train together: a system's on one fold whose configs one fleet can train.
 
     Groups stand where their first job stood; who trains alone is a group of one.
     """
-    from ltr.runs import resolve
     from ltr.runs.systems import system_of
 
-    groups: dict[Any, list[Job]] = {}
+    groups: dict[Any, list[RunJob]] = {}
+    resolved = Resolver()
     for job in jobs:
-        key = system_of(resolve(job.config)).stack_key
+        key = system_of(resolved(job)).stack_key
         groups.setdefault(job.folder if key is None else (job.system, job.dataset, job.fold, key), []).append(job)
     return [tuple(group) for group in groups.values()]
 
@@ -214,7 +249,7 @@ def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]
 
 
 def choose(
-    suite: Suite, jobs: Sequence[Job], vali_of: Callable[[Job], tuple[float | None, str]]
+    suite: Suite, jobs: Sequence[RunJob], vali_of: Callable[[RunJob], tuple[float | None, str]]
 ) -> tuple[Chosen, list[Candidate]]:
     """The point of each system with the best validation mean; the earlier point wins a tie.
 
@@ -226,7 +261,7 @@ def choose(
         The choices, and every candidate with its value.
     """
     each = suite.tuning.folds == ("each",)
-    runs: dict[tuple[str, str, str, int], list[Job]] = {}
+    runs: dict[tuple[str, str, str, int], list[RunJob]] = {}
     for job in jobs:
         runs.setdefault((job.dataset, job.system, job.fold if each else SHARED, job.point), []).append(job)
     chosen: Chosen = {}
@@ -258,16 +293,3 @@ def chosen_table(suite: Suite, chosen: Chosen, judged: Sequence[Candidate]) -> d
         "split": "vali",
     }
     return {"budget": budget, "systems": systems}
-
-
-def read_chosen(table: Mapping[str, Any]) -> Chosen:
-    """The choices, back from chosen.toml."""
-    if "systems" not in table:
-        raise InputError("not a chosen.toml", expected="a table `systems`", came=list(table))
-    return {
-        (dataset, system, scope): dict(entry["chosen"])
-        for dataset, systems in table["systems"].items()
-        for system, scopes in systems.items()
-        for scope, entry in scopes.items()
-        if entry["chosen"]
-    }

@@ -1,7 +1,7 @@
 """A suite file and the runs it stands for: systems x losses x folds x seeds, and the same tuning budget for all.
 
-A suite is one TOML file. `extends` names another file beside it whose keys it takes over (tables are merged, systems
-of the same label too), so that several suites share one list of systems.
+A suite is one TOML file. `extends` names another file beside it, or a suite that comes with ltr, whose keys it takes
+over (tables are merged, systems of the same label too), so that several suites share one list of systems.
 
     title = "MQ2008, five official folds"
     extends = "_systems.toml"
@@ -45,6 +45,9 @@ A suite of methods for several objectives has `objectives`, and `method` in plac
     method = "hyperdpo"                      # params: those of the method; training and loss_params are among them
     params = { ranker_params = { hidden = [32] } }
     training = { epochs = 30 }
+
+What a method's `params` say of training or loss_params is the system's own `training` and `loss_params`: it goes over
+that of the suite, and saying a thing in both places is an error.
 """
 
 from __future__ import annotations
@@ -55,16 +58,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ltr import paths as places
-from ltr import schema
-from ltr.errors import InputError, unknown_name
-from ltr.metrics import measure
+from ltr.errors import InputError
 from ltr.rankers.config import HEADLINE
-from ltr.runs.config import HYPERVOLUME
 
-from .grids import SECTIONS, flat_grid, grid_size
+from .grids import SECTIONS, flat_grid
 
-__all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "check", "find_suite", "load_suite", "slug", "suite_names"]
+__all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "dataset_slug", "slug"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class System:
         training: settings of the training loop, over those of the suite.
         grid: what tuning may choose from: "params.x", "loss_params.x" or "training.x" -> list of values.
         seeds: instead of the suite's, e.g. one seed where nothing is random.
-        baseline: a yardstick (random, one feature), drawn apart in tables and pictures.
+        baseline: something simple to compare with (random, one feature), drawn apart in tables and pictures.
         source: where the values are taken from, for published configurations.
         method: name in the catalogue of methods for several objectives.
     """
@@ -185,31 +184,56 @@ class Suite:
         return any(system.method for system in self.systems)
 
     def variants(self) -> list[Variant]:
-        """The systems, one a loss, in the order of the file."""
+        """The systems, one a loss, in the order of the file.
+
+        Raises:
+            InputError: a system of a method says the same thing in two places.
+        """
         found = []
         for system in self.systems:
+            params, loss_params, own = _settings(system)
             for loss in system.losses or ("",):
                 label = f"{system.label} {loss}".strip()
                 # Who takes no loss has no training loop either: the suite's settings are not theirs.
                 trained = _takes_training(system.method) if system.method else bool(loss)
-                training = {**(self.training if trained else {}), **system.training}
-                grid = flat_grid(system.grid, where=f"systems {system.label!r}")
                 found.append(
                     Variant(
                         label,
                         slug(label),
                         system.ranker,
                         loss,
-                        system.params,
-                        {**self.loss_params.get(loss, {}), **system.loss_params},
-                        training,
-                        grid,
+                        params,
+                        {**self.loss_params.get(loss, {}), **loss_params},
+                        {**(self.training if trained else {}), **own},
+                        flat_grid(system.grid, where=f"systems {system.label!r}"),
                         system.seeds or self.seeds,
                         system.baseline,
                         system.method,
                     )
                 )
         return found
+
+
+def _settings(system: System) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """params, loss_params and training of a system; those inside the params of a method are taken out of them."""
+    params, found = dict(system.params), []
+    for key in ("loss_params", "training"):
+        own, inner = getattr(system, key), params.pop(key, {}) if system.method else {}
+        if not isinstance(inner, Mapping):
+            raise InputError(f"params.{key} of system {system.label!r}", expected="a table", came=inner)
+        twice = sorted(set(own) & set(inner))
+        if twice:
+            raise InputError(
+                f"system {system.label!r} says {key}.{twice[0]} twice",
+                expected=f"in `{key}` or in `params.{key}`, not in both",
+                came=[own[twice[0]], inner[twice[0]]],
+            )
+        found.append({**own, **inner})
+    if system.losses and "loss" in params:
+        raise InputError(
+            f"system {system.label!r} says its loss twice", expected="in `losses` or in `params.loss`, not in both"
+        )
+    return params, *found
 
 
 def _takes_training(method: str) -> bool:
@@ -244,177 +268,6 @@ class Variant:
         return replace(self, **sections)
 
 
-# ---------------------------------------------------------------------------------------------------- reading
-
-
-def suite_names() -> list[str]:
-    """Suites that travel with the package; files whose name starts with _ are parts of suites."""
-    return sorted(p.stem for p in (places.suites() / "suites").glob("*.toml") if not p.name.startswith("_"))
-
-
-def find_suite(name: str | Path) -> Path:
-    """The file of a suite: a path, or the name of one that travels with the package."""
-    path = Path(name)
-    if path.suffix == ".toml":
-        if path.is_file():
-            return path
-        raise InputError("no such suite file", file=path, do=f"Suites that come with ltr: {', '.join(suite_names())}")
-    if str(name) in suite_names():
-        return places.suites() / "suites" / f"{name}.toml"
-    if path.suffix or len(path.parts) > 1:
-        raise InputError("no such suite file", file=path, expected="a file SUITE.toml, or a name: see ltr bench list")
-    raise unknown_name("suite", str(name), suite_names())
-
-
-def load_suite(name: str | Path) -> Suite:
-    """A suite from a file or by name.
-
-    Raises:
-        InputError: unknown keys (naming the near miss), wrong types, two systems of one label, a grid smaller than
-            the budget.
-    """
-    path = find_suite(name)
-    mapping = _merged(path, seen=())
-    for table, key in ((mapping, "folds"), (mapping, "datasets"), (mapping.get("tuning"), "folds")):
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            table[key] = [table[key]]
-    if isinstance(mapping.get("systems"), list):
-        mapping["systems"] = [_with_losses(system) for system in mapping["systems"]]
-    suite = schema.bind(Suite, mapping, file=path)
-    losses = {loss for system in suite.systems for loss in system.losses}
-    for loss in suite.loss_params:
-        if loss not in losses:
-            raise unknown_name("loss of the suite", loss, sorted(losses))
-    return check(replace(suite, name=suite.name or path.stem), file=path)
-
-
-def _with_losses(system: Any) -> Any:
-    """The table of a system with `losses = "all"` replaced by their names."""
-    if not isinstance(system, Mapping) or system.get("losses") != "all":
-        return system
-    from ltr.losses import LOSSES
-
-    return {**system, "losses": LOSSES.names()}
-
-
-def check(suite: Suite, file: Path | None = None) -> Suite:
-    """The suite with its defaults filled in, or an error for what binding alone cannot see."""
-    if not suite.datasets or not suite.systems or not suite.seeds:
-        raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
-    for system in suite.systems:
-        if bool(system.ranker) == bool(system.method):
-            came = [name for name in (system.ranker, system.method) if name]
-            raise InputError(f"system {system.label!r} is a ranker or a method", file=file, came=came)
-    suite = (_with_objectives if suite.of_methods else _with_measures)(suite, file)
-    for extra in suite.per_query:
-        if extra not in suite.measures:
-            raise InputError(
-                "per_query names a measure that is not reported",
-                file=file,
-                expected=f"one of {', '.join(suite.measures)}",
-                came=extra,
-            )
-    seen: dict[str, str] = {}
-    for variant in suite.variants():
-        if variant.slug in seen:
-            raise InputError(
-                "two systems share a folder",
-                file=file,
-                came=[seen[variant.slug], variant.label],
-                do="Give them labels of their own",
-            )
-        seen[variant.slug] = variant.label
-        size = grid_size(variant.grid)
-        if suite.tuning.points and 0 < size < suite.tuning.points:
-            raise InputError(
-                f"the grid of {variant.label!r} is smaller than the budget that every system gets",
-                file=file,
-                expected=f"at least {suite.tuning.points} points",
-                came=size,
-                do="Widen the grid or lower tuning.points",
-            )
-    return suite
-
-
-def _with_measures(suite: Suite, file: Path | None) -> Suite:
-    """A suite of rankers with its measures spelled out."""
-    if not suite.measures:
-        raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
-    if suite.objectives or suite.preferences:
-        raise InputError(
-            "objectives and preferences are for systems with `method`", file=file, do="A ranker learns one: `objective`"
-        )
-    headline = repr(measure(suite.headline or suite.measures[0]))
-    return replace(
-        suite,
-        headline=headline,
-        select=repr(measure(suite.select or headline)),
-        measures=tuple(dict.fromkeys([headline, *(repr(measure(m)) for m in suite.measures)])),
-        per_query=tuple(repr(measure(m)) for m in suite.per_query),
-    )
-
-
-def _with_objectives(suite: Suite, file: Path | None) -> Suite:
-    """A suite of methods with its lattice spelled out; an objective's own measure is a fact of each dataset."""
-    from ltr.objectives.preferences import PARTITIONS
-
-    m = len(suite.objectives)
-    if any(not system.method for system in suite.systems):
-        raise InputError("a suite is either all rankers or all methods", file=file)
-    if m < 2 or len(set(suite.objectives)) < m or suite.objective:
-        came = list(suite.objectives) or suite.objective
-        raise InputError("methods trade `objectives` off", file=file, expected="at least two, none twice", came=came)
-    measures = () if suite.measures == Suite.measures else suite.measures
-    if len(measures) not in (0, m):
-        raise InputError("one measure an objective", file=file, expected=f"{m}", came=list(measures))
-    for key in ("headline", "select"):
-        if getattr(suite, key) not in ("", HYPERVOLUME):
-            came = getattr(suite, key)
-            raise InputError(f"{key} of a suite of methods", file=file, expected=HYPERVOLUME, came=came)
-    if suite.per_query:
-        raise InputError("a suite of methods keeps every objective's own measure a query", file=file)
-    if suite.preferences < 0 or (not suite.preferences and m not in PARTITIONS):
-        raise InputError(
-            "preferences are multiples of 1/H", file=file, expected="H of 1 or more", came=suite.preferences
-        )
-    return replace(
-        suite,
-        measures=tuple(repr(measure(each)) for each in measures),
-        headline=HYPERVOLUME,
-        select=HYPERVOLUME,
-        preferences=suite.preferences or PARTITIONS[m],
-    )
-
-
-def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """The mapping of a file over that of the file it extends."""
-    if path.resolve() in seen:
-        raise InputError("a suite extends itself", file=path, came=[p.name for p in seen])
-    mapping = dict(schema.read_toml(path))
-    if not mapping.get("extends"):
-        return mapping
-    parent = path.parent / str(mapping["extends"])
-    if not parent.is_file():
-        raise InputError("the file this suite extends is not there", file=path, came=str(mapping["extends"]))
-    return _over(_merged(parent, (*seen, path.resolve())), mapping)
-
-
-def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`top` over `base`: tables are merged, systems by label, everything else replaced."""
-    merged = dict(base)
-    for key, value in top.items():
-        if key == "systems" and isinstance(value, list) and key in base:
-            systems = {s.get("label"): s for s in base[key]}
-            for system in value:
-                systems[system.get("label")] = _over(systems.get(system.get("label"), {}), system)
-            merged[key] = list(systems.values())
-        elif isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
-            merged[key] = _over(base[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
 def slug(label: str) -> str:
     """A folder name.
 
@@ -422,3 +275,8 @@ def slug(label: str) -> str:
     'mlp-listnet-small'
     """
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "system"
+
+
+def dataset_slug(name: str) -> str:
+    """Folder name of a dataset given by name or path."""
+    return slug(Path(name).name if "/" in name else name)

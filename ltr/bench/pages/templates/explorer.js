@@ -44,7 +44,7 @@ function explorer(root, data) {
   const panels = make("div", {class: `panels n${m}`});
 
   // ---- the table of systems is the legend too
-  const heads = [...objectives, "as asked"].map((text, k) => make("th", {scope: "col", title: k < m ? data.measures[k] : "sum of preference times measure",
+  const heads = [...objectives, "weighted sum"].map((text, k) => make("th", {scope: "col", title: k < m ? data.measures[k] : "sum of preference times measure",
     "aria-sort": k === state.sort ? "descending" : null},
     make("button", {type: "button", onclick: () => { state.down = state.sort === k ? !state.down : true; state.sort = k; sort(); }}, text)));
   const rows = systems.map((system, s) => {

@@ -1,0 +1,92 @@
+"""What every loss reaches with every net on every dataset: cells of one net on one dataset, and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ltr.bench.suite.plan import dataset_slug
+
+from .leaderboard import Leaderboard, leaderboard
+from .results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cell", "cells_of", "family", "overview", "unbeaten"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One net on one dataset.
+
+    Attributes:
+        dataset, net: the label of the suite's system.
+        losses: label in the leaderboard -> loss; who is not in it is a baseline or the best possible ranker.
+        board: the leaderboard of this net's losses and of the baselines.
+        step_ms: label -> milliseconds of a training step (see `ltr.runs.Record`), median over runs.
+        peak_mib: label -> resident memory of the process at its largest, MiB, median over runs.
+    """
+
+    dataset: str
+    net: str
+    losses: dict[str, str]
+    board: Leaderboard
+    step_ms: dict[str, float] = field(default_factory=dict)
+    peak_mib: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{dataset_slug(self.dataset)}, {self.net}"
+
+
+def cells_of(results: Results, draws: int = 10_000) -> list[Cell]:
+    """A cell for every dataset and every system that is trained with losses, in the order of the suite."""
+    suite, cells = results.suite, []
+    for dataset in suite.datasets:
+        runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
+        cost = runs.groupby("system")[["train_step_seconds", "peak_memory_bytes"]].median()
+        # Whoever is trained with no loss (baselines, the best possible ranker) stands beside every net.
+        trained = {f"{s.label} {loss}" for s in suite.systems for loss in s.losses}
+        beside = [label for label in results.systems if label not in trained]
+        for system in (s for s in suite.systems if s.losses):
+            losses = {f"{system.label} {loss}": loss for loss in system.losses}
+            board = leaderboard(results, dataset, systems=[*losses, *beside], draws=draws)
+            step, peak = (1e3 * cost.train_step_seconds).to_dict(), (cost.peak_memory_bytes / 2**20).to_dict()
+            cells.append(Cell(dataset, system.label, losses, board, step, peak))
+    return cells
+
+
+def family(loss: str) -> str:
+    """The file or folder its function stands in, which is how the house sorts losses; "" where none is registered.
+
+    >>> family("ranknet")
+    'pairwise'
+    """
+    from ltr.losses import LOSSES
+
+    return LOSSES[loss].function.__module__.split(".")[2] if loss in LOSSES else ""
+
+
+def overview(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Mean of the headline, a row a loss and a column a cell, best mean rank first; the column "rank" is that mean.
+
+    A loss that has no number in some cell has no mean rank and stands last.
+    """
+    import pandas as pd
+
+    columns = {}
+    for i, cell in enumerate(cells):
+        table = cell.board.table.set_index("system")["mean"]
+        columns[i] = pd.Series({loss: table[label] for label, loss in cell.losses.items() if label in table})
+    means = pd.DataFrame(columns)
+    means["rank"] = means.rank(ascending=False).mean(axis=1, skipna=False)
+    return means.sort_values("rank", kind="stable", na_position="last")
+
+
+def unbeaten(cell: Cell) -> list[str]:
+    """The losses of a cell that are not shown to differ from its best one, the best first."""
+    p = cell.board.p
+    there = [label for label in cell.board.table.system if label in cell.losses and label in p.index]
+    return [cell.losses[label] for label in there if p.loc[there[0], label] >= cell.board.alpha]

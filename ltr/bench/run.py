@@ -1,0 +1,254 @@
+"""The front door: a suite is run into a folder, and its results and pages written; nothing is done twice.
+
+out/runs, out/tuning, out/chosen.toml     see `execution.launch`
+out/report/                               the tidy files and the pages
+out/finished.json                         what the last call found to be finished, so that the next says so at once
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltr import schema
+from ltr.atomic import whole_file
+from ltr.errors import InputError, unknown_name
+from ltr.runs.record import check as check_run
+
+from .analysis.front_results import holds_fronts
+from .analysis.oracle import with_best_possible
+from .analysis.results import FrontResults, Results, collect, collect_fronts, load_front_results, load_results
+from .execution.launch import Launch, check_jobs
+from .execution.workers import Setting, WorkerPool
+from .pages.report import report
+from .suite.narrow import narrowed, run_folders, shown, words_of
+from .suite.plan import RunJob, dataset_folds, main_jobs, tuning_jobs
+from .suite.reading import check, find_suite, load_suite, read_suite
+from .suite.suite import Suite
+from .text import count, duration
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["quickstart", "run_suite"]
+
+
+def run_suite(
+    suite: Suite | str | Path,
+    out: Path | str,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    data: Mapping[str, str | Path] | None = None,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    device: str = "auto",
+    fleet: bool | None = None,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> Results | FrontResults | None:
+    """Runs a suite into the folder `out` and returns its results; a second call does only what is not done.
+
+    The pages show all runs of the suite that lie in the folder, those of earlier calls too.
+
+    Args:
+        suite: a suite, its file, or the name of one that travels with the package.
+        out: folder of the runs and the report.
+        workers: processes that train at the same time; the suite's number by default. 1 trains in this process;
+            with more, a script needs the usual `if __name__ == "__main__":`.
+        threads: threads of each; the suite's number by default.
+        data: dataset -> store, folder or file to read it from, instead of the usual place.
+        only: labels of systems (or beginnings of labels) to run.
+        seeds: instead of the suite's.
+        device: "auto", "cpu", "cuda".
+        fleet: train seeds and candidates together or one by one, whatever the suite says (`Limits.fleet`).
+        dry_run: only prints the plan with an estimate of time and memory; returns None.
+        progress: shows progress, the leaderboard, wall time and peak memory on the terminal.
+
+    Raises:
+        InputError: a mistake in the suite, found before anything is trained; data that is not there.
+        KeyboardInterrupt: after the workers have stopped and the terminal says how to continue.
+    """
+    from rich.console import Console
+
+    began = time.perf_counter()
+    out = Path(out)
+    data = {name: str(path) for name, path in (data or {}).items()}
+    console = Console(quiet=not progress, highlight=False)
+    stamp = _Stamp(suite, out, [data, list(only), None if seeds is None else list(seeds), fleet])
+    if not dry_run and (done := stamp.finished()):
+        page = out / "report" / "report.md"
+        console.print(f"Nothing to do: all {count(done, 'run')} are finished. Report: {page}", soft_wrap=True)
+        return load_front_results(out) if holds_fronts(out) else load_results(out)
+    named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
+    whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
+    whole = whole if fleet is None else replace(whole, limits=replace(whole.limits, fleet=fleet))
+    part = narrowed(whole, only, seeds)
+    words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
+    words += () if fleet is None else ("--fleet" if fleet else "--no-fleet",)
+    for name in data:
+        if name not in whole.datasets:
+            raise unknown_name("dataset of the suite", name, whole.datasets)
+    if dry_run:
+        from .execution.estimate import print_plan
+
+        print_plan(part, data=data, workers=workers or part.limits.workers, console=console)
+        return None
+    folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in whole.datasets}
+    setting = Setting(out, threads or part.limits.threads, device, data)
+    pool = WorkerPool(setting, workers or part.limits.workers)
+    launch = Launch(part, whole, setting, pool, console, named, words)
+    check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with pool:
+            chosen = launch.tune(folds)
+            jobs, tuned = main_jobs(part, folds, chosen), tuning_jobs(part, folds)
+            launch.take_over(jobs, tuned)
+            launch.work_off(jobs, "Runs")
+            launch.look_again(jobs, "Runs")
+    except KeyboardInterrupt:
+        words = _command(launch, words, here=True)
+        console.print(
+            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {words}", soft_wrap=True
+        )
+        raise
+    there = shown(whole, folds, chosen, jobs, out)
+    results = _results(launch, *there, time.perf_counter() - began)
+    stamp.write([*tuned, *there[1]], launch.ended)
+    return results
+
+
+def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | None:
+    """The main job on the embedded synthetic task: no download, under three minutes on two cores.
+
+    Takes the options of `run_suite`.
+    """
+    return run_suite("quickstart", out, **options)
+
+
+def _results(
+    launch: Launch, suite: Suite, jobs: Sequence[RunJob], others: Sequence[str], seconds: float
+) -> Results | FrontResults:
+    """Collects, adds the best possible ranker where it is known, writes tidy files and pages, says what it cost."""
+    out, console = launch.setting.out, launch.console
+    chosen = schema.read_toml(out / "chosen.toml") if suite.tuning.points and (out / "chosen.toml").is_file() else {}
+    results: Results | FrontResults
+    if suite.of_methods:
+        results = collect_fronts(suite, out, jobs, chosen=chosen, ended=launch.ended)
+    else:
+        results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
+        results = with_best_possible(results, launch.setting.data)
+    from ltr.runs.environment import peak_memory
+
+    # The workers' peaks need not fall together: their sum is what the machine had to have at most.
+    peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.pool.workers > 1 else 0)
+    results = replace(results, environment=_environment(launch, suite, others, seconds, peak))
+    results.save(out / "report")
+    page = report(out, console=None if console.quiet else console)
+    console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
+    lost = results.failures[results.failures.status != "truth"]
+    if len(lost):
+        console.print(f"[yellow]{count(len(lost), 'run')} without numbers[/]; the report says why.")
+    memory = f"peak memory {peak / 2**30:.1f} GiB over all processes"
+    pool = count(launch.pool.workers, "worker")
+    console.print(f"{count(launch.ran, 'run')} in {duration(seconds)} with {pool}; {memory}.")
+    return results
+
+
+def _environment(launch: Launch, suite: Suite, others: Sequence[str], seconds: float, peak: int) -> dict[str, Any]:
+    """Machine, versions and cost. Calls that continue add their time; a call that ran nothing changes little."""
+    from ltr.runs.environment import code, environment
+
+    path = launch.setting.out / "report" / "environment.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--fleet", "--no-fleet")))
+    said = {"command": _command(launch, words), "not_shown": list(others)}
+    if before and not launch.ran:
+        return {**before, **said} if others or words_of(launch.suite, launch.whole) else {**before, "not_shown": []}
+    there = environment(launch.setting.device)
+    return {
+        **said,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "wall_seconds": round(seconds + before.get("wall_seconds", 0.0), 1),
+        "peak_memory_gib": max(round(peak / 2**30, 2), before.get("peak_memory_gib", 0.0)),
+        "workers": launch.pool.workers,
+        "threads": launch.setting.threads,
+        **{key: value for key, value in there.items() if key != "threads"},  # those of this process, not of the workers
+        "code": code(),
+    }
+
+
+def _command(launch: Launch, words: Sequence[str], here: bool = False) -> str:
+    """The command that makes these numbers; on a page, places of this machine are left to the reader to fill in.
+
+    Args:
+        words: the options that leave out part of the suite.
+        here: for this machine and this folder: everything as it was given.
+    """
+
+    def place(path: str | Path) -> str:
+        return Path(path).as_posix() if here or not Path(path).is_absolute() else Path(path).name
+
+    data = [f"{name}={path if here else 'PATH'}" for name, path in launch.setting.data.items()]
+    options = [*words, *(word for pair in data for word in ("--data", pair))]
+    return shlex.join(["ltr", "bench", "run", place(launch.named), *options, "--out", place(launch.setting.out)])
+
+
+# ------------------------------------------------------------------------------------------------------- nothing to do
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What the last call into a folder found to be finished: with it a call that has nothing to do opens no data,
+    resolves no config, imports no torch.
+
+    Attributes:
+        suite, out, asked: the call: suite, folder, and the options that decide what is run.
+    """
+
+    suite: Suite | str | Path
+    out: Path
+    asked: list[Any]
+
+    @property
+    def path(self) -> Path:
+        return self.out / "finished.json"
+
+    def key(self) -> str:
+        """Equal for calls that ask for the same, by the same code."""
+        from ltr.runs.environment import code
+
+        suite = schema.to_dict(self.suite) if isinstance(self.suite, Suite) else read_suite(find_suite(self.suite))
+        text = json.dumps([suite, self.asked, code()["sources"]], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def finished(self) -> int:
+        """How many runs are finished; 0 where something is left to do, or was changed since."""
+        try:
+            said = json.loads(self.path.read_text())
+            runs, pages = said["runs"], said["pages"]
+            if said["key"] != self.key() or run_folders(self.out) != set(said["shown"]):
+                return 0
+        except (OSError, ValueError, KeyError, TypeError, InputError):
+            return 0
+        there = all((self.out / "report" / page).is_file() for page in pages)
+        return len(runs) if there and all(check_run(self.out / run).status == "done" for run in runs) else 0
+
+    def write(self, jobs: Sequence[RunJob], ended: Mapping[str, tuple[str, str]]) -> None:
+        """Remembers a call after which all runs are finished; forgets any other."""
+        runs = sorted({job.folder for job in jobs})
+        if any(check_run(self.out / run).status != "done" for run in runs):
+            self.path.unlink(missing_ok=True)
+            return
+        pages = sorted(path.name for path in (self.out / "report").iterdir() if not path.name.startswith("."))
+        said = {"key": self.key(), "runs": runs, "shown": sorted(run_folders(self.out)), "pages": pages}
+        with whole_file(self.path) as beside:
+            beside.write_text(json.dumps(said, indent=1) + "\n")

@@ -1,0 +1,170 @@
+"""Facts in the words of a page: numbers, counts, durations, settings, and Markdown that says them as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Markdown",
+    "bold",
+    "count",
+    "duration",
+    "machine",
+    "markdown_table",
+    "number",
+    "plain",
+    "settings",
+    "short_measure",
+    "thousands",
+    "unmath",
+]
+
+
+class Markdown(str):
+    """Text that is Markdown already; everything else on a page is escaped."""
+
+
+def plain(text: Any) -> Markdown:
+    """Text on one line of a Markdown page, shown as it is: no tag, link, emphasis, heading or cell of a table begins.
+
+    >>> plain("a|b <i>*c*</i> [d](e)")
+    'a\\\\|b &lt;i&gt;\\\\*c\\\\*&lt;/i&gt; \\\\[d\\\\](e)'
+    >>> plain("approx_ndcg, 3 < 4")
+    'approx_ndcg, 3 &lt; 4'
+    """
+    return text if isinstance(text, Markdown) else Markdown(_BEGINS.sub(r"\1\\\2", _inline(text)))
+
+
+_BEGINS = re.compile(r"^(\d*)([#+-]|(?<=\d)[.)])(?=[\s#-]|$)")  # a heading or a list
+
+
+# Numbers and words in brackets stay as they are where they are no link; all else that means something is escaped.
+_MEANS = re.compile(r"(\[[A-Za-z0-9., +-]+\](?![(\[:]))|[\\`*|\[\]~]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def _inline(text: Any) -> str:
+    """Without what means something anywhere in a line; names keep the underscores inside them."""
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MEANS.sub(lambda found: found[0] if found[1] else "\\" + found[0], line)
+
+
+def bold(text: str) -> Markdown:
+    """
+    >>> bold("0.5")
+    '**0.5**'
+    """
+    return Markdown(f"**{_inline(text)}**")
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> Markdown:
+    """Rows as a Markdown table; columns that are empty everywhere are left away.
+
+    Args:
+        left: columns that are set to the left; numbers stand at the right.
+    """
+    if not rows:
+        return Markdown("(no systems)")
+    columns = [c for c in rows[0] if any(r[c] for r in rows)]
+    lines = ["| " + " | ".join(map(_cell, columns)) + " |"]
+    lines += ["|" + "|".join(":--" if c in left else "--:" for c in columns) + "|"]
+    lines += ["| " + " | ".join(_cell(r[c]) for c in columns) + " |" for r in rows]
+    return Markdown("\n".join(lines))
+
+
+def _cell(text: Any) -> str:
+    """In a table nothing begins a heading or a list, and a number may be negative."""
+    return text if isinstance(text, Markdown) else _inline(text)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number for a table; nothing where there is none.
+
+    >>> number(0.12345, 3), number(float("nan"), 3)
+    ('0.123', '')
+    """
+    return f"{value:.{digits}f}" if value is not None and np.isfinite(value) else ""
+
+
+def thousands(value: float | None) -> str:
+    """
+    >>> thousands(12345.6)
+    '12,346'
+    """
+    return f"{value:,.0f}" if value is not None and np.isfinite(value) else ""
+
+
+def count(n: int, what: str) -> str:
+    """
+    >>> count(1, "fold"), count(3, "seed")
+    ('1 fold', '3 seeds')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """Words a person would use.
+
+    >>> duration(95), duration(4000)
+    ('1 min 35 s', '1 h 6 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+
+
+def unmath(text: str) -> str:
+    """For matplotlib, which sets what stands between dollars as mathematics.
+
+    >>> unmath("5 $ a query")
+    '5 \\\\$ a query'
+    """
+    return text.replace("$", r"\$")
+
+
+def short_measure(measure: str) -> str:
+    """`nDCG@10` of `nDCG(gain=exp2,empty=skip)@10`; the caption has the whole name."""
+    return re.sub(r"\(.*\)", "", measure)
+
+
+# Keys of settings as results that were made earlier have them -> what they are called now.
+_RENAMED = {"lists": "batch_size"}
+
+
+def settings(table: Mapping[str, Any]) -> str:
+    """Without the section of a dotted key.
+
+    >>> settings({"epochs": 20, "training.learning_rate": [0.1, 0.2], "conditioning": {"kind": "film"}})
+    'epochs = 20, learning_rate = [0.1, 0.2], kind = film'
+    """
+    named = ((key.rsplit(".", 1)[-1], value) for key, value in _flat(table))
+    return ", ".join(f"{_RENAMED.get(key, key)} = {_plain(value)}" for key, value in named)
+
+
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        yield from _flat(value) if isinstance(value, dict) else [(key, value)]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({settings(value)})"
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, (list, tuple)) else str(value)
+
+
+def machine(environment: Mapping[str, Any]) -> str:
+    """Platform, device, versions and date of `environment.json`, as far as it knows them."""
+    libraries = environment.get("libraries", {})
+    parts = [
+        environment.get("platform", ""),
+        environment.get("device", ""),
+        f"Python {environment['python']}" if "python" in environment else "",
+    ]
+    parts += [f"{name} {libraries[name]}" for name in ("torch", "numpy") if name in libraries]
+    parts += [environment.get("date", "")]
+    return ", ".join(filter(None, parts))

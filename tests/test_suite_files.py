@@ -1,0 +1,155 @@
+"""Suite files as people write them: what stands in one is a suite or one clear message, and a thing is said once."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from ltr import schema
+from ltr.bench.suite import Suite, System, check, load_suite, suite_names
+from ltr.bench.suite.narrow import narrowed, words_of
+from ltr.bench.suite.plan import main_jobs
+from ltr.bench.suite.reading import read_suite
+from ltr.errors import InputError
+
+WHOLE = {
+    "title": "t",
+    "description": "d",
+    "extends": "_base.toml",
+    "datasets": ["a"],
+    "folds": ["Fold1"],
+    "seeds": [0, 1],
+    "measures": ["nDCG@10"],
+    "headline": "nDCG@10",
+    "select": "AP",
+    "per_query": ["nDCG@10"],
+    "training": {"epochs": 3},
+    "loss_params": {"listnet": {"temperature": 1.0}},
+    "tuning": {"points": 1, "folds": ["Fold1"], "seeds": [0], "seed": 1},
+    "limits": {"workers": 1},
+    "systems": [
+        {
+            "label": "Net",
+            "ranker": "mlp",
+            "losses": ["listnet"],
+            "params": {"hidden": [8]},
+            "training": {"epochs": 2},
+            "loss_params": {"temperature": 2.0},
+            "grid": {"training": {"learning_rate": [0.1, 0.2]}},
+            "seeds": [0],
+            "baseline": False,
+            "source": "s",
+        },
+        {"label": "Random", "ranker": "random"},
+    ],
+}
+METHODS = {
+    "title": "t",
+    "datasets": ["synthetic"],
+    "objectives": ["relevance", "quality"],
+    "preferences": 2,
+    "training": {"epochs": 3},
+    "systems": [{"label": "One", "method": "hyperdpo", "params": {"ranker_params": {"hidden": [8]}}}],
+}
+ODD = ([["x"]], {}, {"x": [1]}, "", "\x00|<b>", -1, 2**70, float("nan"), True)
+
+
+def write(path: Path, mapping: dict) -> Path:
+    schema.write_toml(path, mapping)
+    return path
+
+
+def leaves(mapping, at=()):
+    for key, value in mapping.items() if isinstance(mapping, dict) else enumerate(mapping):
+        yield (*at, key)
+        if isinstance(value, (dict, list)):
+            yield from leaves(value, (*at, key))
+
+
+@pytest.mark.parametrize("whole", [WHOLE, METHODS], ids=["rankers", "methods"])
+def test_any_value_anywhere_is_a_suite_or_an_input_error(tmp_path, whole):
+    """A list as a label, a number as a table: nothing escapes as another exception."""
+    write(tmp_path / "_base.toml", {"systems": [{"label": "Random", "ranker": "random", "seeds": [0]}]})
+    assert check(load_suite(write(tmp_path / "s.toml", whole)))
+    refused = 0
+    for path in leaves(whole):
+        for odd in ODD:
+            mapping = copy.deepcopy(whole)
+            inner = mapping
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = odd
+            try:
+                suite = load_suite(write(tmp_path / "s.toml", mapping))
+                main_jobs(suite, dict.fromkeys(suite.datasets, ("Fold1",)))
+            except InputError as error:
+                refused += 1
+                assert len(str(error)) < 2000
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"systems": [{"label": ["a"], "ranker": "random"}]}, "label of a system.*expected a text"),
+        ({"systems": [{"ranker": "random"}]}, "label of a system"),
+        ({"systems": "random"}, r"a table \[\[systems\]\] each"),
+        ({"extends": 3}, "the name of a suite"),
+        ({"extends": "mq208"}, "Did you mean 'mq2008'"),
+        ({"extends": "there/it.toml"}, "is not there"),
+        ({"datasets": ["x/data", "y/data"]}, "share a folder"),
+        ({"seeds": [1, 1]}, "twice"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, change, message):
+    write(tmp_path / "_base.toml", {"systems": [{"label": "Random", "ranker": "random"}]})
+    with pytest.raises(InputError, match=message):
+        load_suite(write(tmp_path / "s.toml", {**WHOLE, **change}))
+
+
+def test_a_suite_of_the_package_is_extended_by_name_from_any_folder(tmp_path):
+    text = 'title = "Mine"\nextends = "mq2008"\nseeds = [5]\n[[systems]]\nlabel = "Own"\nranker = "random"\n'
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "mine.toml").write_text(text)
+    mine, theirs = load_suite(tmp_path / "deep" / "mine.toml"), load_suite("mq2008")
+    assert mine.name == "mine" and mine.seeds == (5,) and mine.datasets == theirs.datasets
+    assert [v.label for v in mine.variants()] == [*(v.label for v in theirs.variants()), "Own"]
+    # A part of suites, and a file that lies beside it and is called like one of the package: the nearer one.
+    (tmp_path / "part.toml").write_text(text.replace('"mq2008"', '"_systems"'))
+    assert "systems" in read_suite(tmp_path / "part.toml")
+    (tmp_path / "deep" / "mq2008").write_text('datasets = ["elsewhere"]\nsystems = []\n')
+    assert load_suite(tmp_path / "deep" / "mine.toml").datasets == ("elsewhere",)
+
+
+def test_settings_of_a_method_are_said_in_one_place(tmp_path):
+    """`params.training` of a system is its own `training`: it wins over the suite's, and both at once is an error."""
+    for place in ({"params": {"training": {"epochs": 7}}}, {"training": {"epochs": 7}}):
+        mapping = copy.deepcopy(METHODS)
+        mapping["systems"][0] |= place
+        mapping["training"]["learning_rate"] = 0.5
+        (job,) = main_jobs(load_suite(write(tmp_path / "s.toml", mapping)), {"synthetic": ("Fold1",)})
+        assert job.config.method.params["training"] == {"epochs": 7, "learning_rate": 0.5}
+    for key in ("training", "loss_params"):
+        system = System("One", method="hyperdpo", params={key: {"a": 1}}, **{key: {"a": 2}})
+        with pytest.raises(InputError, match=rf"says {key}\.a twice; expected in `{key}` or in `params\.{key}`"):
+            check(Suite("t", ("synthetic",), (system,), objectives=("relevance", "quality")))
+    with pytest.raises(InputError, match="says its loss twice"):
+        system = System("One", method="hyperdpo", params={"loss": "listnet"}, losses=("ranknet",))
+        check(Suite("t", ("synthetic",), (system,), objectives=("relevance", "quality")))
+
+
+def test_the_words_of_a_part_make_that_part():
+    suite = load_suite("quickstart")
+    labels = [v.label for v in suite.variants()]
+    part = narrowed(suite, labels[:2], [7, 8])
+    words = words_of(part, suite)
+    assert words[:4] == ("--seeds", "7", "8", "--only") and words_of(suite, suite) == ()
+    assert narrowed(suite, words[4:], [7, 8]) == part
+    with pytest.raises(InputError, match="at least one"):
+        narrowed(suite, seeds=[])
+
+
+def test_every_suite_of_the_package_can_be_read():
+    assert {"mq2008", "quickstart", "fronts-mq2008"} <= set(suite_names())
