@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,9 @@ from ltr.bench import load_results, load_suite, run_suite
 from ltr.bench.analysis.oracle import BEST_POSSIBLE
 from ltr.bench.analysis.results import collect
 from ltr.bench.execution.display import Display
+from ltr.bench.execution.estimate import plan
 from ltr.bench.execution.workers import Setting, WorkerPool
-from ltr.bench.suite import Suite, System, Tuning, check, suite_names
+from ltr.bench.suite import Limits, Suite, System, Tuning, check, suite_names
 from ltr.bench.suite.grids import grid_points
 from ltr.bench.suite.plan import (
     SHARED,
@@ -31,7 +33,6 @@ from ltr.bench.suite.plan import (
     tuning_jobs,
 )
 from ltr.datasets import synthetic
-from ltr.datasets.cards.card import load_card
 from ltr.errors import InputError
 from ltr.runs import read_record
 from ltr.schema import read_toml
@@ -441,44 +442,51 @@ def test_data_from_elsewhere_leaves_no_path_behind(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------------- dry run
 
 
-def test_dry_run_counts_and_trains_nothing(suite, tmp_path, capsys):
+def test_dry_run_counts_and_trains_nothing(suite, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ltr.datasets.load", None)  # nor opens it any data
     assert run_suite(suite, tmp_path / "out", dry_run=True, workers=2) is None
-    shown = capsys.readouterr().out
-    assert "9 runs" in shown and "estimate" in shown and "Linear ranknet" in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "9 runs" in shown and "estimate" in shown and "Linear ranknet" in shown and " to " in shown
     assert not (tmp_path / "out").exists()
 
 
 def test_an_absent_dataset_is_estimated_from_its_card(tmp_path, monkeypatch):
-    from ltr.bench.execution.estimate import plan, stand_in
-
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
-    card = load_card("mq2008")
-    task = stand_in(card, "Fold1")
-    said = card.splits["Fold1/train"]
-    assert task.train.n_queries == said.queries and task.train.n_features == card.n_features
-    assert task.train.n_documents == pytest.approx(said.documents, rel=0.15)
     systems = (System("Linear", "linear", losses=("listnet",)), System("LightGBM", "lightgbm", params={"rounds": 50}))
     found = plan(check(Suite("t", ("mq2008",), systems, seeds=(0, 1), training={"epochs": 5})), workers=2)
     assert [c.runs for c in found.costs] == [10, 10] and "card" in found.sources["mq2008"]
-    assert all(c.seconds > 0 and c.memory > 4e8 for c in found.costs)
+    assert all(0 < c.seconds[0] <= c.seconds[1] and c.memory > 4e8 for c in found.costs)
 
 
-def test_an_estimate_grows_with_epochs_and_documents(tmp_path, monkeypatch):
-    """The arithmetic alone, with probes that take what they are told: a second, and a tenth more an epoch."""
-    from ltr.bench.execution import estimate
+def test_a_plan_is_the_sum_of_its_runs(suite):
+    """Times add over runs and are shared by workers; memory is what meets at one time."""
+    found = plan(suite, workers=1)
+    assert [(c.system, c.tuning, c.runs) for c in found.costs] == [
+        ("Linear listnet", 2, 2),
+        ("Linear ranknet", 2, 2),
+        ("Feature", 0, 1),
+    ]
+    assert found.runs == found.pieces == 9
+    for end in (0, 1):
+        assert found.seconds[end] == pytest.approx(sum((c.tuning + c.runs) * c.seconds[end] for c in found.costs))
+        assert replace(found, workers=3).seconds[end] == pytest.approx(found.seconds[end] / 3)
+    largest = max(c.memory for c in found.costs)
+    assert found.memory == pytest.approx(4e8 + largest)
+    assert found.memory < replace(found, workers=2).memory < found.memory + largest + 1
+    together = plan(replace(suite, limits=Limits(fleet=True)), workers=1)
+    assert together.runs == 9 and together.pieces == 5, "seeds, and candidates that differ in learning rate"
 
+
+def test_the_whole_of_a_large_suite_is_priced_in_seconds(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("LTR_DATA", str(tmp_path))
+    began = time.process_time()
+    run_suite("losses-mq2008", "nowhere", dry_run=True)
+    assert time.process_time() - began < 60
+    assert "on its card" in capsys.readouterr().out
 
-    def told(config, _, which):
-        return estimate.Probe(1 + 0.1 * estimate._steps(config)[which], 1e9)
 
-    monkeypatch.setattr(estimate, "_probe", told)
-    systems = (System("Linear", "linear", losses=("listnet",)),)
-
-    def seconds(epochs):
-        suite = check(Suite("t", ("mq2008",), systems, training={"epochs": epochs}))
-        return estimate.plan(suite, workers=2).costs[0].seconds
-
-    task = estimate.stand_in(load_card("mq2008"), "Fold1")
-    growth = task.train.n_documents / estimate._sample(task).train.n_documents
-    assert seconds(5) == pytest.approx(growth * 1.5) and seconds(500) == pytest.approx(growth * 51)
+def test_a_mistyped_synthetic_task_is_named_before_anything_runs(suite, tmp_path):
+    wrong = replace(suite, datasets=("synthetic:quereis=30",))
+    with pytest.raises(InputError, match="Did you mean 'queries'"):
+        run_suite(wrong, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()

@@ -157,12 +157,12 @@ def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: 
                 cells = (str(c.tuning), str(c.runs), _between(c.seconds), _between(c.all_seconds), memory)
                 table.add_row(escape(c.system), *cells)
         console.print(table)
-    together = found.pieces < found.runs
+    together = f", trained as {found.pieces}" if found.pieces < found.runs else ""
+    alone = ", as if each were trained alone" if together else ""
     console.print(
-        f"{count(found.runs, 'run')}{f', trained as {found.pieces}' if together else ''}; {_between(found.seconds)} with "
-        f"{count(workers, 'worker')} and {found.memory / 2**30:.1f} GiB of memory. This is an estimate from counted "
-        f"operations and a probe of this machine{', as if each were trained alone' if together else ''}; nothing was "
-        "trained."
+        f"{count(found.runs, 'run')}{together}; {_between(found.seconds)} with {count(workers, 'worker')} and "
+        f"{found.memory / 2**30:.1f} GiB of memory. This is an estimate from counted operations and a probe of this "
+        f"machine{alone}; nothing was trained."
     )
     return found
 

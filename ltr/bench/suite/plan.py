@@ -95,7 +95,7 @@ def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...
 
 
 def dataset_folds(source: str) -> tuple[str, ...]:
-    """Names of the folds of a dataset, given as `ltr.datasets.load` takes it; what is generated is not made for that."""
+    """Names of the folds of a dataset, given as `ltr.datasets.load` takes it; nothing is generated to say so."""
     from ltr.datasets import open_store
     from ltr.datasets.synthetic.task import options_of
 
