@@ -105,23 +105,26 @@ def dataset_folds(source: str) -> tuple[str, ...]:
     return tuple(open_store(source).folds)
 
 
-def run_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
-    """The run of one competitor on one fold with one seed."""
+def run_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
+    """The run of one competitor, on no fold and with no seed yet."""
     if variant.method:
-        return _method_config(suite, variant, dataset, fold, seed)
+        return _method_config(suite, variant, dataset)
     where = f"training of {variant.label}"
     return RunConfig(
-        data=DataConfig(dataset, fold=fold, objective=suite.objective or None),
+        data=DataConfig(dataset, objective=suite.objective or None),
         ranker=RankerChoice(variant.ranker, dict(variant.params)),
         loss=LossChoice(variant.loss, dict(variant.loss_params)) if variant.loss else None,
         training=schema.bind(TrainingConfig, variant.training, where=where),
-        seed=seed,
         measures=suite.measures,
         select=suite.select,
     )
 
 
-def _method_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed: int) -> RunConfig:
+def _at(config: RunConfig, fold: str, seed: int) -> RunConfig:
+    return replace(config, seed=seed, data=replace(config.data, fold=fold))
+
+
+def _method_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
     params = dict(variant.params)
     for key in ("loss_params", "training"):
         if getattr(variant, key):
@@ -129,9 +132,8 @@ def _method_config(suite: Suite, variant: Variant, dataset: str, fold: str, seed
     if variant.loss:
         params["loss"] = variant.loss
     return RunConfig(
-        data=DataConfig(dataset, fold=fold, objectives=suite.objectives),
+        data=DataConfig(dataset, objectives=suite.objectives),
         method=MethodChoice(variant.method, params),
-        seed=seed,
         preferences=suite.preferences,
         **({"measures": suite.measures} if suite.measures else {}),
     )
@@ -147,12 +149,15 @@ def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen |
     jobs = []
     for dataset in suite.datasets:
         for variant in suite.variants():
+            made: dict[str, RunConfig] = {}  # point -> config
             for fold in folds_of(suite, dataset, folds[dataset]):
                 scope = fold if suite.tuning.folds == ("each",) else SHARED
-                tuned = variant.at((chosen or {}).get((dataset, variant.label, scope), {}))
+                point = (chosen or {}).get((dataset, variant.label, scope), {})
+                if repr(point) not in made:
+                    made[repr(point)] = run_config(suite, variant.at(point), dataset)
                 for seed in variant.seeds:
                     folder = f"runs/{dataset_slug(dataset)}/{variant.slug}/{slug(fold)}/seed{seed}"
-                    config = run_config(suite, tuned, dataset, fold, seed)
+                    config = _at(made[repr(point)], fold, seed)
                     jobs.append(RunJob(variant.label, dataset, fold, seed, folder, config))
     return jobs
 
@@ -173,23 +178,12 @@ def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[RunJob
     for dataset in suite.datasets:
         for candidate in candidates(suite, dataset):
             variant = variants[candidate.system]
-            at_point = variant.at(candidate.values)
+            config = run_config(suite, variant.at(candidate.values), dataset)
             for fold in _tuned_on(suite, dataset, folds[dataset]):
                 for seed in suite.tuning.seeds:
                     place = f"{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
-                    config = run_config(suite, at_point, dataset, fold, seed)
-                    jobs.append(
-                        RunJob(
-                            variant.label,
-                            dataset,
-                            fold,
-                            seed,
-                            f"tuning/{place}",
-                            config,
-                            candidate.point,
-                            candidate.values,
-                        )
-                    )
+                    own = (f"tuning/{place}", _at(config, fold, seed), candidate.point, candidate.values)
+                    jobs.append(RunJob(variant.label, dataset, fold, seed, *own))
     return jobs
 
 
