@@ -298,6 +298,7 @@ def test_workers_end_with_their_launcher(tmp_path):
     finally:
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
+        launcher.stdout.close()
     until = time.monotonic() + 30
     while any(alive(pid) for pid in workers) and time.monotonic() < until:
         time.sleep(0.1)

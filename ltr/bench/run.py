@@ -25,6 +25,7 @@ from ltr.runs.record import check as check_run
 from .analysis.front_results import holds_fronts
 from .analysis.oracle import with_best_possible
 from .analysis.results import FrontResults, Results, collect, collect_fronts, load_front_results, load_results
+from .analysis.results_io import READ
 from .execution.launch import Launch, check_jobs
 from .execution.workers import Setting, WorkerPool
 from .pages.report import report
@@ -122,7 +123,7 @@ def run_suite(
         raise
     there = shown(whole, folds, chosen, jobs, out)
     results = _results(launch, *there, time.perf_counter() - began)
-    stamp.write([*tuned, *there[1]], launch.ended)
+    stamp.write([*tuned, *there[1]])
     return results
 
 
@@ -240,12 +241,15 @@ class _Stamp:
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return 0
         there = all((self.out / "report" / page).is_file() for page in pages)
-        return len(runs) if there and all(check_run(self.out / run).status == "done" for run in runs) else 0
+        return len(runs) if there and all(self._done(run) for run in runs) else 0
 
-    def write(self, jobs: Sequence[RunJob], ended: Mapping[str, tuple[str, str]]) -> None:
+    def _done(self, run: str) -> bool:
+        return check_run(self.out / run, *READ).status == "done"
+
+    def write(self, jobs: Sequence[RunJob]) -> None:
         """Remembers a call after which all runs are finished; forgets any other."""
         runs = sorted({job.folder for job in jobs})
-        if any(check_run(self.out / run).status != "done" for run in runs):
+        if not all(map(self._done, runs)):
             self.path.unlink(missing_ok=True)
             return
         pages = sorted(path.name for path in (self.out / "report").iterdir() if not path.name.startswith("."))
