@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ltr.datasets import synthetic
-from ltr.datasets.synthetic.generator import OBJECTIVES, the_world
+from ltr.datasets.memory import free_memory
+from ltr.datasets.synthetic.generator import MEAN_LENGTH, OBJECTIVES, draw_lengths, the_world
 from ltr.datasets.synthetic.oracle import GAIN, _ideal
+from ltr.datasets.synthetic.task import from_name, make, options_of
 from ltr.errors import InputError
 from ltr.types import Split
 
@@ -380,3 +383,35 @@ class TestLetor:
         assert sorted(p.name for p in (tmp_path / "deep" / "er").iterdir()) == sorted(names.values())
         synthetic.write_letor(replace(task, fold="Fold3"), tmp_path)
         assert (tmp_path / "Fold3" / "vali.txt").is_file()
+
+
+# ------------------------------------------------------------------------------------------------------------- size
+
+
+def test_what_does_not_fit_is_refused_before_it_is_made(monkeypatch):
+    """By its name alone, in Python's whole numbers; what fits is said."""
+    began = time.perf_counter()
+    for queries in (10**9, 10**18, 2**63, 10**40):
+        for ask in (lambda q=queries: from_name(f"synthetic:queries={q}"), lambda q=queries: make(q)):
+            with pytest.raises(
+                InputError, match=r"does not fit into memory.*GiB.*Ask for fewer: [\d,]+ queries would fit"
+            ):
+                ask()
+    with pytest.raises(InputError, match="does not fit into memory.*Ask for fewer features"):
+        from_name(f"synthetic:features={10**15}")
+    assert time.perf_counter() - began < 5
+    needed = MEAN_LENGTH * 10 * 4 * 138
+    monkeypatch.setattr("ltr.datasets.synthetic.task.free_memory", lambda: needed)
+    assert options_of("synthetic:queries=10")["queries"] == 10
+    monkeypatch.setattr("ltr.datasets.synthetic.task.free_memory", lambda: needed - 1)
+    with pytest.raises(InputError, match="Ask for fewer: 7 queries would fit"):
+        options_of("synthetic:queries=10")
+
+
+def test_the_mean_length_is_that_of_the_lists():
+    lengths = draw_lengths(50_000, np.random.default_rng(0))
+    assert abs(lengths.mean() / MEAN_LENGTH - 1) < 0.02
+
+
+def test_free_memory_is_a_size():
+    assert 1 << 20 < free_memory() < 1 << 50

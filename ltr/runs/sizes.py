@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ltr.datasets import load
 from ltr.datasets.cards.card import Card, card_file, card_home, load_card
+from ltr.datasets.synthetic.generator import MEAN_LENGTH
 from ltr.datasets.synthetic.task import options_of
 from ltr.errors import InputError
 from ltr.types import Task
@@ -18,7 +18,6 @@ from ltr.types import Task
 __all__ = ["Sizes", "sizes_of", "sizes_of_task"]
 
 _SHARES = {"train": 0.6, "vali": 0.2, "test": 0.2}
-_MEAN_LIST = 104 * math.exp(0.55**2 / 2)  # of the synthetic task, log-normal
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
     if name.partition(":")[0] == "synthetic":
         asked = options_of(name)
         queries = {split: round(share * asked["queries"]) for split, share in _SHARES.items()}
-        documents = {split: round(count * _MEAN_LIST) for split, count in queries.items()}
+        documents = {split: round(count * MEAN_LENGTH) for split, count in queries.items()}
         return Sizes(queries, documents, asked["features"], 900, "as its name says")
     card = load_card(name) if card_file(name) is not None else None
     home = card_home(name)

@@ -13,13 +13,13 @@ import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ltr.datasets.memory import free_memory
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
 from ltr.seeds import seed_of
@@ -240,24 +240,5 @@ class _Held:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory a device can still give, in bytes; for the CPU within the limits of the control group we run in."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = 4 << 30  # where the system does not say
-    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if meminfo.is_file():
-        free = _entry(meminfo, "MemAvailable:") << 10
-    try:
-        allowed = (group / "memory.max").read_text().strip()
-        if allowed.isdigit():
-            # File pages the group has cached count as used but give way.
-            taken = int((group / "memory.current").read_text()) - _entry(group / "memory.stat", "inactive_file")
-            free = min(free, max(0, int(allowed) - taken))
-    except OSError:
-        pass  # no control group of version 2
-    return free
-
-
-def _entry(file: Path, name: str) -> int:
-    """The number after `name` in a file of lines `name number`; 0 when it is not there."""
-    return next((int(line.split()[1]) for line in file.read_text().splitlines() if line.split()[:1] == [name]), 0)
+    """Memory a device can still give, in bytes."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()

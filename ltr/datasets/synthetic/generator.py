@@ -20,6 +20,7 @@ of a list and no order.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,7 +29,7 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.seeds import seed_of
 
-__all__ = ["OBJECTIVES", "World", "draw_lengths", "the_world"]
+__all__ = ["MEAN_LENGTH", "OBJECTIVES", "World", "check_width", "draw_lengths", "the_world"]
 
 OBJECTIVES = ("relevance", "quality", "freshness", "popularity", "trust")
 _CONFLICT = np.array(
@@ -67,6 +68,15 @@ _CARRIERS = len(_CARRIER_KINDS)
 _OTHER_KINDS = ("count", "tfidf", "bounded", "count", "logprob", "heavy", "tfidf", "ratio", "binary", "count")
 
 
+MEAN_LENGTH = round(104 * math.exp(0.55**2 / 2))  # documents of a list, before the ends are cut
+
+
+def check_width(n_features: int) -> None:
+    """Refuses fewer columns than the five objectives need."""
+    if n_features < _CARRIERS + 4:
+        raise InputError("too few synthetic features", expected=f"at least {_CARRIERS + 4}", came=n_features)
+
+
 def draw_lengths(n_queries: int, generator: np.random.Generator) -> np.ndarray:
     """Documents of each list as web search has them: log-normal, median 104, sd of the log .55, 1 to 900."""
     lengths = np.exp(generator.normal(np.log(104), 0.55, n_queries))
@@ -80,8 +90,7 @@ def the_world(n_features: int) -> World:
     Raises:
         InputError: fewer columns than the five objectives need.
     """
-    if n_features < _CARRIERS + 4:
-        raise InputError("too few synthetic features", expected=f"at least {_CARRIERS + 4}", came=n_features)
+    check_width(n_features)
     generator = np.random.default_rng(seed_of("synthetic world", n_features))
     m, others = len(OBJECTIVES), n_features - _CARRIERS
     kinds = list(_CARRIER_KINDS)

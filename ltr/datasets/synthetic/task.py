@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from ltr.atomic import whole_file
+from ltr.datasets.memory import free_memory
 from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
-from .generator import OBJECTIVES, draw_lengths, the_world
+from .generator import MEAN_LENGTH, OBJECTIVES, check_width, draw_lengths, the_world
 from .oracle import Truth
 
 __all__ = ["from_name", "make", "options_of", "write_letor"]
@@ -53,12 +54,9 @@ def make(n_queries: int = 600, n_objectives: int = 2, seed: int = 0, n_features:
         Task with `facts["truth"]`, a `Truth`.
 
     Raises:
-        InputError: an argument out of range.
+        InputError: an argument out of range, or a task that does not fit into the memory of this machine.
     """
-    if n_queries < 5:
-        raise InputError("too few queries for three splits", expected="at least 5", came=n_queries)
-    if not 1 <= n_objectives <= len(OBJECTIVES):
-        raise InputError("number of objectives out of range", expected=f"1 to {len(OBJECTIVES)}", came=n_objectives)
+    _check(n_queries, n_objectives, n_features)
     truth = Truth(the_world(n_features), _thresholds(), _TAU, _BLANK)
     train, vali = round(0.6 * n_queries), round(0.2 * n_queries)
     sizes = {"train": train, "vali": vali, "test": n_queries - train - vali}
@@ -86,7 +84,9 @@ def from_name(text: str) -> Task:
 
 
 def options_of(text: str) -> dict[str, int]:
-    """What the name of a synthetic task asks for, defaults filled in; nothing is generated. Errors as `from_name`.
+    """What the name of a synthetic task asks for, defaults filled in and checked; nothing is generated.
+
+    Errors as `from_name`.
 
     >>> options_of("synthetic:queries=10")
     {'queries': 10, 'objectives': 2, 'seed': 0, 'features': 136}
@@ -104,7 +104,28 @@ def options_of(text: str) -> dict[str, int]:
         except ValueError:
             expected = "a whole number, as in synthetic:queries=2000,objectives=3"
             raise InputError(f"option {key!r} of the synthetic task", expected=expected, came=value) from None
+    _check(options["queries"], options["objectives"], options["features"])
     return options
+
+
+def _check(n_queries: int, n_objectives: int, n_features: int) -> None:
+    """Refuses what cannot be made, before anything is: a task lies in memory as a whole."""
+    if n_queries < 5:
+        raise InputError("too few queries for three splits", expected="at least 5", came=n_queries)
+    if not 1 <= n_objectives <= len(OBJECTIVES):
+        raise InputError("number of objectives out of range", expected=f"1 to {len(OBJECTIVES)}", came=n_objectives)
+    check_width(n_features)
+    a_query = MEAN_LENGTH * 4 * (n_features + n_objectives)
+    free = free_memory()
+    if n_queries * a_query > free:
+        gib = 1 << 30
+        fitting = int(0.8 * free / a_query)
+        raise InputError(
+            "this synthetic task does not fit into memory",
+            expected=f"at most {free / gib:.1f} GiB",
+            came=f"{n_queries:,} queries of {n_features:,} features, {n_queries * a_query // gib:,} GiB",
+            do=f"Ask for fewer: {fitting:,} queries would fit" if fitting >= 5 else "Ask for fewer features",
+        )
 
 
 def write_letor(
