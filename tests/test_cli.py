@@ -600,7 +600,6 @@ def test_what_a_reader_should_know_is_said_once_and_kept(capsys, tmp_path):
     code, err = told(capsys, *words)
     assert code == 0
     notes = read_record("r").notes
-    assert any("hold no relevant document" in note for note in notes)
     assert any("go up to 7: with gain 2^y - 1 the largest is worth 127" in note for note in notes)
     assert all(f"ltr: note: {note}\n" in err for note in notes)
     assert told(capsys, *words) == (0, ""), "a finished run has said it"
