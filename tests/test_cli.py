@@ -108,6 +108,7 @@ def test_help_of_everything_says_something(capsys):
 def test_train_help_names_every_setting_with_its_default(capsys):
     from dataclasses import fields
 
+    from ltr.rankers import RANKERS
     from ltr.rankers.config import TrainingConfig
 
     main(["train", "--help"])
@@ -115,6 +116,8 @@ def test_train_help_names_every_setting_with_its_default(capsys):
     for field in fields(TrainingConfig):
         assert f"--training.{field.name}" in text
         assert f"(default: {field.default})" in text
+    for entry in RANKERS:
+        assert entry.name in text
 
 
 def test_python_dash_m(tmp_path):
@@ -590,6 +593,11 @@ def test_labels_that_a_transform_makes_are_read_back(capsys, tmp_path):
     for row in anew:
         w = (row["w_relevance"], row["w_margin:minmax"])
         assert row["test_margin:minmax"] == pytest.approx(at[w], abs=1e-6)
+    words = ["--objective", "margin:minmax", "--ranker", "feature", "--measures", "nDCG(gain=linear)@3", "--out", "s"]
+    assert main(["train", "--data", str(path), *words, "--quiet"]) == 0
+    assert main(["evaluate", "s", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == [r for r in read_record("s").measures if r["split"] == "test"] and rows[0]["mean"] > 0.9
 
 
 def test_what_a_reader_should_know_is_said_once_and_kept(capsys, tmp_path):

@@ -121,17 +121,17 @@ def open_task(
     run: Path | None = None,
     columns: dict[str, Any] | None = None,
 ):
-    """The data named on the command line, or the run's own; with the labels of the method in the folder `run`."""
+    """The data named on the command line, or the run's own; with the labels as those of the folder `run` were made."""
     from ltr.datasets import load
-    from ltr.runs.labels import labelling_of_run, relabelled
+    from ltr.runs.labels import relabelled, stored_labelling
 
     own = config.get("data", {})
     name = data or own.get("name")
     if name is None:
         raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
     said = {**({} if data else roles(own)), **(columns or {})}
-    if "method" in config and run is not None:
-        labelling = labelling_of_run(run)
+    labelling = None if run is None else stored_labelling(run)
+    if labelling is not None:
         if objective is not None and objective not in labelling.names:
             raise unknown_name("objective of the run", objective, labelling.names)
         return relabelled(name, fold or own.get("fold"), labelling, **said)

@@ -43,7 +43,7 @@ class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
         return plain if "default" in plain else f"{plain} (default: {shown})".replace("%", "%%")
 
 
-def _parser(description: str, usage: str, epilog: str | None = None) -> ArgumentParser:
+def _parser(description: str | None, usage: str, epilog: str | None = None) -> ArgumentParser:
     return ArgumentParser(
         description=description,
         usage=usage,
@@ -146,17 +146,22 @@ def _parsers(
     root = _parser(
         "Learning-to-rank benchmark suite: data, rankers, methods, runs, leaderboards, fronts.",
         usage="ltr [--version] COMMAND ...",
-        epilog="`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.\n"
-        "The tour, minutes on a laptop: ltr bench quickstart",
+        epilog="first steps:\n"
+        "  ltr train --data synthetic --ranker mlp --loss listnet --out runs/first      train, measure, keep\n"
+        "  ltr evaluate runs/first --measures nDCG@10 AP                                measure again, otherwise\n"
+        "  ltr bench quickstart                                                         the tour, minutes on a laptop\n"
+        "`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.",
     )
     root.add_argument("--version", action="version", version=f"ltr {__version__}")
-    below = {(): root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")}
+    below: dict[tuple[str, ...], Any] = {
+        (): root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
+    }
     parsers = {}
     for path, command in commands.items():
         if path[:-1] not in below:  # jsonargparse wants the outer level first
             words = (rooms[path[0]] or "").split("\n")[0].split(": ", 1)[1]
             room = _parser(words[0].upper() + words[1:], usage=f"ltr {path[0]} COMMAND ...")
-            below[()].add_subcommand(path[0], room, help=words.rstrip("."))
+            below[()].add_subcommand(path[0], room, help=words[0].upper() + words[1:].rstrip("."))
             below[path[:-1]] = room.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
         description = docstring_parser.parse(command.options.__doc__ or "").description if path == wanted else None
         parsers[path] = parser = _parser(description, f"ltr {' '.join(path)} {command.usage}", command.epilog)
@@ -205,7 +210,7 @@ def _below(path: tuple[str, ...], commands) -> list[str]:
 
 
 def _flat(mapping: dict, at: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in mapping.items():
         flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
     return flat

@@ -97,7 +97,7 @@ def front(found, most: int | None = None) -> None:
         found: a `ltr.runs.front.Front`.
         most: where there are more preferences, only those on the front.
     """
-    shown = range(len(found.preferences))
+    shown = list(range(len(found.preferences)))
     if most is not None and len(shown) > most:
         shown = [i for i in shown if found.member[i]]
     rows = []

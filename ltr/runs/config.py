@@ -45,7 +45,8 @@ class DataConfig:
     Attributes:
         name: dataset: a card's name, "synthetic", or a folder or file of query lists.
         fold: fold of the dataset, e.g. "Fold1"; the first one by default.
-        objective: label column that is trained on; the first of `objectives` by default, else the dataset's main one.
+        objective: label column that is trained on; ":TRANSFORM" behind it makes labels of what it holds (grade5,
+            minmax, log-minmax, see `ltr.objectives`); the first of `objectives` by default, else the dataset's main one.
         objectives: label columns that are measured; features among them leave the inputs. The trained one by default.
             With a method: what it trades off, in the order of every preference.
         labels: label columns of a table or folder that is named by its path, as `ltr.load` takes them.
@@ -83,7 +84,8 @@ class RankerChoice:
     """Which ranker.
 
     Attributes:
-        name: its name in the catalogue of rankers, e.g. "mlp".
+        name: linear, mlp, transformer, dasalc or bagged, which are trained with a loss; lightgbm, xgboost or catboost;
+            feature (the best single one), random or constant.
         params: its parameters; what is not given keeps the ranker's default.
     """
 
@@ -96,7 +98,7 @@ class LossChoice:
     """Which loss.
 
     Attributes:
-        name: its name in the catalogue of losses, e.g. "listnet".
+        name: its name in the catalogue of losses, e.g. "listnet", "lambdarank" or "mse"; a wrong one lists all.
         params: its parameters; what is not given keeps the loss's default.
     """
 
@@ -109,7 +111,7 @@ class MethodChoice:
     """Which method for several objectives.
 
     Attributes:
-        name: its name in the catalogue of methods, e.g. "hyperdpo".
+        name: its name in the catalogue of methods, e.g. "hyperdpo", "ls" or "cosmos"; a wrong one lists all.
         params: its parameters: ranker, ranker_params, loss, loss_params, training and its own; what is not given keeps
             the method's default.
         base: reference scorer s_ref: a finished run of a ranker, or a saved ranker (net or trees), trained on the same
@@ -132,8 +134,8 @@ class RunConfig:
         training: how neural rankers are trained; the defaults of TrainingConfig where it is left out.
         seed: seed of the experiment.
         repetition: which repetition of it; all methods of one repetition see the same data order.
-        measures: what is reported, by the full name of the measure. With a method: one an objective, each objective's
-            own nDCG@10 by default.
+        measures: what is reported, e.g. nDCG@10 AP, or a preset such as letor4. With a method: one an objective, each
+            objective's own nDCG@10 by default.
         select: measure that picks the epoch or iteration, on the validation split only. With a method: the hypervolume
             of its validation points, which is what tuning compares.
         method: which method for several objectives; `data.objectives` names at least two.
