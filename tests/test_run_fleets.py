@@ -19,7 +19,7 @@ from ltr.runs import (
     execute,
     read_record,
     resolve,
-    train_fleet,
+    train_stacked,
     verify,
 )
 from ltr.runs.systems import system_of
@@ -54,7 +54,7 @@ def finish(out, task, configs=CONFIGS):
 
 
 def together(out, task, configs=CONFIGS, **options):
-    return train_fleet(configs, folders(out, configs), task=task, device="cpu", **options)
+    return train_stacked(configs, folders(out, configs), task=task, device="cpu", **options)
 
 
 def same(record, other):

@@ -18,7 +18,7 @@ _HOME = {
     "record": ["Check", "Record", "check", "open_run", "read_record", "verify"],
     "execution": ["execute"],
     "systems": ["load_task", "system_of"],
-    "stacked": ["train_fleet"],
+    "stacked": ["train_stacked"],
     "per_query": ["join", "per_query", "summarise", "to_frame"],
     "scores": ["read_scores", "write_scores"],
     "trec": ["read_qrels", "read_run", "write_qrels", "write_run"],

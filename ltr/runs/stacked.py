@@ -1,7 +1,7 @@
 """Several runs whose nets train stacked, as one program, each in its own folder, each as if it were alone.
 
-    train_fleet(configs, folders)        trains those that are not trained yet, and keeps every net in its run's folder
-    execute(config, folder)              for each then finds it there, scores, measures, and writes the record
+    train_stacked(configs, folders)     trains those that are not trained yet, and keeps every net in its run's folder
+    execute(config, folder)             for each then finds it there, scores, measures, and writes the record
 
 Stacking is a way to get there and never a condition: whatever keeps it from being done (nets of other shapes, one that
 diverges, a folder another process works in) leaves the runs to `execute`, which trains one by one and says of each what
@@ -26,12 +26,12 @@ from .execution import Progress, begun, found_run, interrupted
 from .notes import notes_of
 from .record import Record
 from .resolving import resolve
-from .systems import RankerSystem, fit_stacked
+from .systems import RankerSystem, fit_together
 
-__all__ = ["train_fleet"]
+__all__ = ["train_stacked"]
 
 
-def train_fleet(
+def train_stacked(
     configs: Sequence[RunConfig],
     folders: Sequence[Path | str],
     *,
@@ -101,7 +101,7 @@ def _train(waiting: Waiting, progress: Callable, task: Task | None, device: str)
         task = systems[0].load_task()
         progress("data", 1, 1, task.fold)
     reset_peak_memory()
-    trained = fit_stacked(
+    trained = fit_together(
         systems,
         task,
         [seeds(system.config)["run"] for system in systems],

@@ -157,11 +157,13 @@ class _Runner:
 
     def together(self, group: Group, tell: _Teller) -> None:
         """Trains those that are not trained yet; what cannot be trained so is left to its own run, which says why."""
-        from ltr.runs import train_fleet
+        from ltr.runs import train_stacked
 
         with contextlib.suppress(Exception):  # data that cannot be read, which every run will say for itself
             configs, folders = [job.config for job in group], [self.setting.out / job.folder for job in group]
-            train_fleet(configs, folders, progress=tell.progress, task=self.task(group[0]), device=self.setting.device)
+            train_stacked(
+                configs, folders, progress=tell.progress, task=self.task(group[0]), device=self.setting.device
+            )
 
     def one(self, job: RunJob, progress) -> dict[str, Any]:
         from ltr.runs import execute, read_record

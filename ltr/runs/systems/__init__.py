@@ -19,14 +19,14 @@ from ltr.types import Task
 
 from .base import System, place_model, read_log
 from .method import MethodSystem
-from .ranker import RankerSystem, fit_stacked
+from .ranker import RankerSystem, fit_together
 from .reference import reference_folder
 
 __all__ = [
     "MethodSystem",
     "RankerSystem",
     "System",
-    "fit_stacked",
+    "fit_together",
     "is_method",
     "load",
     "load_task",

@@ -18,14 +18,14 @@ from ltr.metrics.presets import spelled
 from ltr.objectives import Labelling
 from ltr.objectives.label_transforms import NAMES
 from ltr.objectives.tasks import load_multi
-from ltr.rankers import RANKERS, FittedRanker, TrainingConfig, fit_fleet, load_ranker, make_ranker, resolve_params
+from ltr.rankers import RANKERS, FittedRanker, TrainingConfig, fit_stacked, load_ranker, make_ranker, resolve_params
 from ltr.runs.config import LossChoice, RankerChoice, RunConfig
 from ltr.schema import to_dict
 from ltr.types import Task
 
 from .base import Heard, System, Trained, place_model
 
-__all__ = ["RankerSystem", "fit_stacked"]
+__all__ = ["RankerSystem", "fit_together"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class RankerSystem(System):
                 getattr(make_ranker(self.name), "library", None)
 
 
-def fit_stacked(
+def fit_together(
     systems: Sequence[RankerSystem], task: Task, seeds: Sequence[int], folder: Path, device: str, progress: Heard
 ) -> list[Trained]:
     """Trains the rankers of one `stack_key` side by side, continuing from the checkpoint in `folder`.
@@ -127,7 +127,7 @@ def fit_stacked(
     """
     first = systems[0].config
     rankers = [system.unfitted(seed) for system, seed in zip(systems, seeds, strict=True)]
-    fit_fleet(
+    fit_stacked(
         rankers,
         task.train,
         task.vali,
