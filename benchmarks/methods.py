@@ -201,10 +201,10 @@ def _parameters(config: type, without: Collection[str] = ()) -> str:
 
 # --------------------------------------------------------------------------------------------------- several objectives
 
-_STEERS = {
-    "any": "scores any preference without further training",
-    "fitted": "trains a model for each preference",
-    "none": "gives one point, steered by no preference",
+_PREFERENCE = {
+    "continuous": "scores any preference without further training",
+    "fixed": "trains a model for each preference",
+    "ignored": "gives one point, whatever the preference",
 }
 
 
@@ -219,8 +219,8 @@ def methods() -> Iterator[str]:
         "mark what was seen in a secondary source, or not verified at all. On which tasks they are compared: "
         "`benchmarks/suites/fronts-*.toml`."
     )
-    for steers, words in _STEERS.items():
-        names = [e.name for e in _sorted(METHODS) if e.claims["steers"] == steers]
+    for kind, words in _PREFERENCE.items():
+        names = [e.name for e in _sorted(METHODS) if e.claims["preference"] == kind]
         yield f"- {words}: {', '.join(f'[{n}](#method-{n})' for n in names)}"
     shared = {each.name for each in fields(MethodConfig)}
     yield "### What methods that train nets share"
@@ -231,7 +231,9 @@ def methods() -> Iterator[str]:
         config = entry.claims["config"]
         nets = issubclass(config, MethodConfig)
         said = [f'- config name: `method = "{entry.name}"`', *_about(entry)]
-        said += [f"- {_STEERS[entry.claims['steers']]}" + ", starting from a reference ranker" * entry.claims["base"]]
+        said += [
+            f"- {_PREFERENCE[entry.claims['preference']]}" + ", starting from a reference ranker" * entry.claims["base"]
+        ]
         said += [] if entry.claims["means"] == "none" else [f"- w means: {entry.claims['means']}"]
         own = _parameters(config, shared if nets else set())
         said += ["- parameters: those that nets share" + (", and" if own != _NOTHING else "")] * nets

@@ -14,7 +14,7 @@ from ltr.losses import loss
 from ltr.losses.preference.base import dpo, preference_loss
 from ltr.methods import load_method, make_method
 from ltr.methods.criteria import Aggregated, Fixed, Importance, Margins, OneLabel, Scalarised
-from ltr.methods.stacked import Together, fits_a_fleet
+from ltr.methods.stacked import StackedCriterion, can_stack
 from ltr.objectives import aggregator, lattice, scalarisation
 from ltr.rankers import make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
@@ -65,7 +65,7 @@ def alone(task, rankers, each, preferences=W, **options):
 
 
 def together(task, rankers, each, preferences=W, **options):
-    criterion = Together(each)
+    criterion = StackedCriterion(each)
     options = {"preferences": preferences, "accelerator": "cpu", **options}
     return fit_stacked(rankers, task.train, task.vali, criterion=criterion, **options)
 
@@ -359,7 +359,7 @@ def test_members_are_ordinary_rankers(task, tmp_path):
 
 def test_without_validation_the_last_epoch_is_kept(task):
     rankers = fit_stacked(
-        [plain() for _ in W], task.train, criterion=Together(criteria()), preferences=W, accelerator="cpu"
+        [plain() for _ in W], task.train, criterion=StackedCriterion(criteria()), preferences=W, accelerator="cpu"
     )
     assert all(r.best == {"epoch": 3, "vali": None} for r in rankers)
     one = plain().fit(task.train, criterion=criteria()[1], preferences=W[1:2], accelerator="cpu")
@@ -421,8 +421,8 @@ def test_methods_give_with_and_without_a_fleet_the_same(task, name, tmp_path):
 
 def test_gradients_that_are_combined_stay_one_after_another(task):
     make = lambda w: Aggregated(preference_loss("listnet-dpo"), Fixed(tuple(w)), aggregator("epo", 2))  # noqa: E731
-    assert not fits_a_fleet([make(w) for w in W])
-    assert fits_a_fleet(criteria()) and not fits_a_fleet(criteria()[:1])
+    assert not can_stack([make(w) for w in W])
+    assert can_stack(criteria()) and not can_stack(criteria()[:1])
 
 
 def test_what_is_no_fleet_is_said(task):

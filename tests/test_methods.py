@@ -13,6 +13,7 @@ from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import METHODS, load_method, make_method
 from ltr.methods.quality import measured, weighted_mean
+from ltr.methods.terms import MixedWeights, is_net
 from ltr.objectives import lattice
 from ltr.rankers import HEADLINE, make_ranker
 from ltr.types import Split
@@ -21,8 +22,6 @@ TRAINING = {"epochs": 5, "learning_rate": 0.02, "lists": 8, "patience": 0}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 ONE_SHOT = {**NET, "training": {**TRAINING, "epochs": 12}}  # one net for all preferences, for the steps of three
 TREES = {"lightgbm": {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}}
-BOOSTED = ("label-mixing", "lightgbm-ls", "lightgbm-sla")
-SHOTS = ("hyperdpo", "cosmos", "phn", "yoto", "psl", "pamal", "ric")
 W = lattice(2, 2)
 MEASURES = (HEADLINE, HEADLINE)
 
@@ -53,15 +52,16 @@ def base(task):
 
 @pytest.fixture(scope="module", params=METHODS.names())
 def name(request):
-    if request.param in BOOSTED:
+    if METHODS[request.param].claims.get("trees"):
         pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
     return request.param
 
 
 def fit(name, task, base, seed=0, preferences=W, **params):
     claims = METHODS[name].claims
-    asked = preferences if claims["steers"] == "fitted" else None
-    settings = TREES if name in BOOSTED else ONE_SHOT if name in SHOTS else NET
+    asked = preferences if claims["preference"] == "fixed" else None
+    one_for_all = claims["models"] == "one" and claims["preference"] == "continuous"
+    settings = TREES if claims.get("trees") else ONE_SHOT if one_for_all else NET
     method = make_method(name, seed=seed, **{**settings, **params})
     return method.fit(task, base if claims["base"] else None, preferences=asked)
 
@@ -98,18 +98,18 @@ def test_scores_are_one_row_a_preference(fitted, task):
 def test_tensors_hold_the_same_scores_where_the_nets_are(fitted, name, task):
     scores = fitted.score_tensor(task.test, W)
     assert scores.dtype == torch.float32 and scores.is_contiguous()
-    assert scores.device.type == ("cpu" if name in BOOSTED else fitted.models[0].device.type)
+    assert scores.device.type == ("cpu" if fitted.claims.get("trees") else fitted.models[0].device.type)
     np.testing.assert_array_equal(scores.cpu().numpy(), fitted.score(task.test, W))
 
 
 def test_counts_what_it_trained(fitted, name):
     claims = METHODS[name].claims
-    models = {"fitted": len(W), "none": 1, "any": 1}[claims["steers"]]
-    models = 2 if name in ("soup", "mod", "spo") else models
-    table = 2 if name in ("chebyshev", "smooth-chebyshev", "epsilon-constraint", "epo", "wc-mgda", "psl") else 0
-    assert fitted.models_trained == models + table
+    models = {"preference": len(W), "objective": 2, "one": 1}[claims["models"]]
+    assert len(fitted.models) == models
+    assert fitted.models_trained == models + 2 * claims.get("payoff", False)
+    assert ("ideal" in fitted.memory) == claims.get("payoff", False)
     assert fitted.cost["seconds"] > 0
-    assert fitted.cost["n_parameters"] >= models * (8 * 5 if name in BOOSTED else 50 * 8 + 8 + 9)
+    assert fitted.cost["n_parameters"] >= models * (8 * 5 if claims.get("trees") else 50 * 8 + 8 + 9)
 
 
 def test_same_seed_same_scores_and_no_look_at_the_test_split(fitted, name, task, base):
@@ -120,10 +120,9 @@ def test_same_seed_same_scores_and_no_look_at_the_test_split(fitted, name, task,
 
 
 def test_the_seed_matters(fitted, name, task, base):
-    if name in ("label-mixing", "lightgbm-ls"):
-        pytest.skip("a booster that draws nothing by default")
     other = fit(name, task, base, seed=1, preferences=W[1:2])
-    assert np.any(other.score(task.test, W[1]) != fitted.score(task.test, W[1]))
+    differs = np.any(other.score(task.test, W[1]) != fitted.score(task.test, W[1]))
+    assert differs == METHODS[name].claims.get("draws", True)
 
 
 def test_save_and_load(fitted, name, task, tmp_path):
@@ -151,16 +150,33 @@ def test_scoring_needs_no_labels(fitted, task):
 
 def test_corners_are_near_the_single_objective_rankers(fitted, name, task, alone):
     """At a corner a method does on that objective what a net trained on it alone does, within noise."""
-    if METHODS[name].claims["steers"] == "none":
+    claims = METHODS[name].claims
+    if claims["preference"] == "ignored":
         pytest.skip("one point, and it is no corner")
     reached = measured(task.train, fitted.score(task.train, np.eye(2)), MEASURES)
     for k, ranker in enumerate(alone):
         best = measured(task.train, ranker.score(task.train)[None], MEASURES)[0]
         other = measured(task.train, alone[1 - k].score(task.train)[None], MEASURES)[0]
         # Train lists, where the nets learned: on 12 test lists the noise alone is as large as the difference.
-        # A bound has no corner: its multiplier must first grow, and 25 steps are few.
-        share = 0.6 if name == "epsilon-constraint" else 0.35
-        assert reached[k, k] > best[k] - share * (best[k] - other[k])
+        assert reached[k, k] > best[k] - claims.get("corners", 0.35) * (best[k] - other[k])
+
+
+def test_scores_are_the_sum_of_its_terms(fitted, name, task):
+    """Before any control: sum_i share_i s_i, and what the shares leave of 1 goes to the reference."""
+    s_ref = fitted.base.score(task.test) if fitted.base is not None else None
+    options = {} if s_ref is None else {"control": 1.0}
+    augmented = s_ref is not None and fitted.config.augmented
+    for w, scores in zip(W, fitted.score(task.test, W, **options), strict=True):
+        total, left = 0.0, 1.0
+        for share, net, told, beta in fitted.terms(w):
+            net = net.made() if isinstance(net, MixedWeights) else net
+            given = {"reference": s_ref if augmented else None, "beta": beta}
+            total = total + share * (
+                net.score(task.test, told[None], **given)[0] if is_net(net) else net.score(task.test)
+            )
+            left -= share
+        total = total if s_ref is None else total + left * s_ref
+        np.testing.assert_allclose(scores, total, rtol=1e-4, atol=1e-5 * np.ptp(total))
 
 
 def test_an_invalid_preference_is_an_error(fitted, task):
@@ -177,13 +193,13 @@ def test_an_invalid_preference_is_an_error(fitted, task):
 
 def test_other_preferences(fitted, name, task):
     between = [[0.3, 0.7]]
-    if METHODS[name].claims["steers"] == "fitted":
+    if METHODS[name].claims["preference"] == "fixed":
         with pytest.raises(InputError, match="one model a preference"):
             fitted.score(task.test, between)
         return
     three = fitted.score(task.test, [[1.0, 0.0], *between, [0.0, 1.0]])
     same = np.array_equal(three[0], three[2])
-    assert same == (METHODS[name].claims["steers"] == "none")
+    assert same == (METHODS[name].claims["preference"] == "ignored")
 
 
 def test_a_preference_alone_scores_as_among_others(fitted, task):
@@ -210,12 +226,9 @@ def test_control_moves_along_the_line_from_the_reference(name, task, base):
     np.testing.assert_array_equal(method.score(task.test, W), at(method.memory["control"]))
 
 
-@pytest.mark.parametrize("name", [n for n in WITH_BASE if n != "spo"])
+@pytest.mark.parametrize("name", [n for n in WITH_BASE if METHODS[n].claims.get("scaling", True)])
 def test_scaling_law(name, task, base):
-    """T6: the augmented form trained at beta / lambda scores as control lambda does at beta.
-
-    Not for SPO as a whole: its epochs are chosen around r_t, which is another place at another beta.
-    """
+    """T6: the augmented form trained at beta / lambda scores as control lambda does at beta."""
     one = fit(name, task, base, controls=(2.0, 4.0))
     half = fit(name, task, base, controls=(1.0, 2.0), beta=0.5)
     assert one.memory["control"] == 2 * half.memory["control"]
@@ -350,13 +363,13 @@ def test_temperature_is_asked_of_the_net(task, base, kind):
     told = fit("hyperdpo", task, base, temperature=(0.25, 4.0), controls=(1.0,), conditioning={"kind": kind})
     wide, narrow = (told.score(task.test, W, beta=b) for b in (0.25, 4.0))
     assert np.abs(wide - narrow).max() > 1e-3
-    with pytest.raises(InputError, match="not told"):
+    with pytest.raises(InputError, match="not conditioned on the temperature"):
         fit("hyperdpo", task, base).score(task.test, W, beta=1.0)
 
 
 @pytest.mark.parametrize("by", "linear uw dwa rlw famo mgda pcgrad cagrad nash-mtl graddrop".split())
 def test_rules_that_no_preference_steers(task, by):
-    method = fit("free", task, None, by=by)
+    method = fit("unconditioned", task, None, by=by)
     assert method.models_trained == 1
     random = np.random.default_rng(0).normal(size=(1, task.train.n_documents)).astype(np.float32)
     reached = measured(task.train, method.score(task.train, W[:1]), MEASURES)[0]
@@ -403,6 +416,11 @@ def test_a_training_that_was_stopped_continues(task, base, tmp_path):
         make_method("hyperdpo", alpha=0.3, **NET).fit(task, base, folder=tmp_path)
 
 
+def test_a_former_name_works_and_says_the_new_one(capsys):
+    assert make_method("free", by="pcgrad").name == "unconditioned"
+    assert METHODS["free"] is METHODS["unconditioned"]
+
+
 def test_what_cannot_be_is_said(task, base, tmp_path):
     with pytest.raises(InputError, match="Did you mean 'hyperdpo'"):
         make_method("hyperdpoo")
@@ -423,37 +441,29 @@ def test_what_cannot_be_is_said(task, base, tmp_path):
     with pytest.raises(InputError, match="no net"):
         make_method("ls", ranker="feature").fit(task)
     with pytest.raises(InputError, match="steered by no preference"):
-        make_method("free", **NET).fit(task, preferences=[[0.9, 0.1]])
+        make_method("unconditioned", **NET).fit(task, preferences=[[0.9, 0.1]])
     with pytest.raises(InputError, match="no preference steers"):
-        make_method("free", by="chebyshev", **NET).fit(task)
+        make_method("unconditioned", by="chebyshev", **NET).fit(task)
     with pytest.raises(InputError, match="trades objectives off"):
         make_method("ls", **NET).fit(load("synthetic:queries=10,objectives=1,features=50"))
     with pytest.raises(InputError, match="nothing saved here"):
         load_method(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="will not be overwritten"):
-        fit("free", task, None).save(tmp_path)
+        fit("unconditioned", task, None).save(tmp_path)
 
 
-NORMALISED = {
-    "chebyshev": {},
-    "smooth-chebyshev": {},
-    "epsilon-constraint": {},
-    "epo": {},
-    "wc-mgda": {},
-    "psl": {},
-    "phn": {"inner": "epo"},
-}
+NORMALISED = [*((e.name, {}) for e in METHODS if e.claims.get("payoff")), ("phn", {"inner": "epo"})]
 
 
-@pytest.mark.parametrize("name", NORMALISED)
-def test_cut_lists_are_measured_from_the_ideal_point_of_cut_lists(name):
+@pytest.mark.parametrize(("name", "params"), NORMALISED, ids=str)
+def test_cut_lists_are_measured_from_the_ideal_point_of_cut_lists(name, params):
     """The softmax loss of n documents is about log n: the ideal point of whole lists lies above what cut ones can lose,
     and nothing would be learned."""
     task = load("synthetic:queries=40,objectives=2,features=50")
     assert np.log(task.train.lengths).mean() > np.log(10) + 0.5
     training = {**TRAINING, "epochs": 2, "list_size": 10, "lists": 4}
-    method = make_method(name, ranker_params={"hidden": [8]}, training=training, **NORMALISED[name])
+    method = make_method(name, ranker_params={"hidden": [8]}, training=training, **params)
     method.fit(task, preferences=W, seed=1)
     assert (np.array(method.memory["ideal"]) < np.log(10)).all()
 

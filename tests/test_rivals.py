@@ -11,8 +11,7 @@ import torch
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import load_method, make_method
-from ltr.methods.levels import Levels
-from ltr.methods.ric import desired_levels
+from ltr.methods.ric import Levels, desired_levels
 from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.config import ConditioningConfig, MLPConfig
 from ltr.rankers.nets import build

@@ -80,13 +80,13 @@ class Contest:
         return {"step": self.one_by_one[-1].cost["step_seconds"]}
 
     def together(self) -> dict[str, float]:
-        from ltr.methods.stacked import Together
+        from ltr.methods.stacked import StackedCriterion
 
         self.fleet = fit_stacked(
             self._rankers(),
             self.task.train,
             self.task.vali,
-            criterion=Together(self._criteria()),
+            criterion=StackedCriterion(self._criteria()),
             preferences=self.preferences,
             accelerator=self.accelerator,
         )

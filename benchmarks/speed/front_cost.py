@@ -66,7 +66,7 @@ class Fronts:
         def run() -> None:
             made = make_method(method, ranker_params=NETS["mlp 64-32"][1], training=self.training, **params)
             # One net for all preferences chooses its epoch by a few of them, its default.
-            asked = self.preferences if made.claims["steers"] == "fitted" else None
+            asked = self.preferences if made.claims["preference"] == "fixed" else None
             self.fitted[label] = made.fit(self.task, self.base, preferences=asked, accelerator=self.accelerator)
 
         return run

@@ -1,18 +1,17 @@
-"""Methods train rankers: one objective with one loss, or several objectives with a preference between them.
+"""Methods train rankers for several objectives with a preference between them. (One objective: `ltr.rankers`.)
 
-    single.py       one objective with one loss
     hyperdpo.py     one net for every preference, from a reference ranker
     preference_conditioned.py  one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
     scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
     modpo.py        MODPO, the others as margins
     spo.py          SPO, one objective after another
     gradient_methods.py  EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
-    mixing.py       LightGBM on labels mixed by the preference, one model each
-    boosted_trees.py  LightGBM on mixed lambdas, or on one label a list and round
+    boosted_trees.py  LightGBM on mixed lambdas, on one label a list and round, or on mixed labels
     soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
+    terms.py        what their scores are made of; export.py: as a file; stacked.py: many preferences in one program
     catalogue.py    `METHODS`, `make_method`, `load_method`
 
 Names are imported when they are first used.

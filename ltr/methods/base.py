@@ -3,38 +3,57 @@
     method = make_method("hyperdpo", alpha=0.5).fit(task)
     method.score(task.test, lattice(2))             # float32 [preference, documents]
 
-A method trains on `task.train` and chooses on `task.vali`; the test split is not looked at. Claims of an entry:
+A method trains on `task.train` and chooses on `task.vali`; the test split is not looked at. It says what its scores
+are made of, `terms(w)`; scoring and export follow from that. An entry of the catalogue is its class. Claims:
 
-    steers   what a preference does: "any": every preference has its ranking; "fitted": those that `fit` was given;
-             "none": one ranking, the same for all
-    means    what w asks for: "importance", "balance" (losses along 1/w) or "direction" (along w); see objectives/
-    base     whether the method starts from a reference ranker; without one it trains its own, on the first objective
+    config      its parameters, a frozen dataclass
+    preference  what one does: "continuous": every preference has its ranking; "fixed": those that `fit` was given;
+                "ignored": one ranking, the same for all
+    means       what w asks for: "importance", "balance" (losses along 1/w) or "direction" (along w); see objectives/
+    base        whether the method starts from a reference ranker; without one it trains its own, on the first objective
+    models      what `fit` trains: "one", one "preference" or "objective"
+    payoff      one net an objective is trained before, for the pay-off table of the losses
+    corners     what share of the way from the net of another objective to that of its own a corner may stay short
+    scaling     False: the scaling law (reference.py) does not hold of the method as a whole
+    trees       its models are boosted trees, not nets
+    draws       False: without randomness of its own, any seed gives the same scores
 """
 
 from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError
+from ltr.losses import loss
+from ltr.losses.preference.base import preference_loss
+from ltr.objectives import check_preference, lattice
+from ltr.rankers import make_ranker
+from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig
+from ltr.rankers.neural import NeuralRanker
 from ltr.schema import bind, to_dict
 from ltr.types import Ranker, Split, Task
 
-__all__ = ["METHODS", "Method", "MethodConfig", "Work"]
+from .criteria import ObjectiveLoss, by_gain
+from .terms import Term, combined
 
-_FAMILIES = (
-    "scalarised gradient_methods boosted_trees hyperdpo modpo soups mixing preference_conditioned pamal ric spo".split()
+__all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
+
+_FAMILIES = "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo"
+METHODS = Catalogue(
+    "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}
 )
-METHODS = Catalogue("method", [f"ltr.methods.{family}" for family in _FAMILIES])
 FORMAT, MARK = 1, "method.json"
 
 
@@ -50,8 +69,8 @@ class MethodConfig:
         loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet. The `gain` of losses that have
             one is that of each objective (`task.facts["gains"]`, see objectives/objective.py) unless given here.
         measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
-        fleet: train the models of several preferences as one batched program, each as if it were alone
-            (rankers/fleet.py; only their dropout masks are other ones); False: one after another.
+        fleet: train the models of several preferences stacked, as one batched program, each as if it were alone
+            (rankers/ensembles/stacked.py; only their dropout masks are other ones); False: one after another.
     """
 
     ranker: str = "mlp"
@@ -64,7 +83,7 @@ class MethodConfig:
 
 
 @dataclass(frozen=True)
-class Work:
+class FitContext:
     """One call of `fit`, checked.
 
     Attributes:
@@ -93,8 +112,8 @@ class Work:
 
 
 @dataclass(eq=False)
-class Method:
-    """Base of the methods. A child writes `_fit(work)`, `_score(split, preferences)`, and what else it must remember.
+class Method(ABC):
+    """Base of the methods. A child writes `_fit(context)`, `terms(w)`, and what else it must remember.
 
     Attributes:
         name: in the catalogue.
@@ -124,6 +143,14 @@ class Method:
     def claims(self) -> dict[str, Any]:
         return METHODS[self.name].claims
 
+    @abstractmethod
+    def terms(self, w: np.ndarray) -> list[Term]:
+        """What the scores at the preference w `[objective]` are made of: the ranking is that of the sum of these.
+
+        Raises:
+            InputError: a method of fixed preferences was not fitted for this one.
+        """
+
     @property
     def models_trained(self) -> int:
         """Trainings that `fit` ran, that of a base included; 0 before."""
@@ -145,18 +172,16 @@ class Method:
         Args:
             task: with at least two objectives.
             base: a fitted ranker as s_ref, for methods that start from one; None trains one on the first objective.
-            preferences: `[preference, objective]`; a method that steers "fitted" trains one model for each (the
-                lattice of the front protocol by default); the others choose their epoch by them.
+            preferences: `[preference, objective]`; with the claim "fixed" it trains one model for each (the
+                lattice of the front protocol by default); others choose their epoch by them.
             seed: the one given to the constructor by default.
             folder: where checkpoints lie; a second call with the same folder continues.
-            progress: hears a `Progress` after each epoch of each training.
+            progress: called with a `Progress` after each epoch of each training.
             accelerator: auto, cpu, gpu or mps.
 
         Raises:
             InputError: one objective only, an invalid preference, a base for a method that takes none.
         """
-        from ltr.objectives import check_preference
-
         start = time.perf_counter()
         self.seed = self.seed if seed is None else seed
         names, m = task.objectives, len(task.objectives)
@@ -180,7 +205,7 @@ class Method:
         references = (None, None)
         if base is not None:
             references = (base.score(task.train), None if vali is None else base.score(vali))
-        work = Work(
+        context = FitContext(
             task.train,
             vali,
             names,
@@ -194,7 +219,7 @@ class Method:
             progress,
             accelerator,
         )
-        trained = self._fit(work)
+        trained = self._fit(context)
         self.cost = {
             "seconds": time.perf_counter() - start,
             "models_trained": trained + own,
@@ -210,21 +235,17 @@ class Method:
             options: of the method, see its page.
 
         Raises:
-            InputError: not fitted, an invalid preference, or one a method that steers "fitted" has no model for.
+            InputError: not fitted, an invalid preference, or one that a method of fixed preferences has no model for.
         """
         scores = self._score(split, self._checked(preferences), **options)
         return np.ascontiguousarray(on_host(scores), dtype=np.float32)
 
     def score_tensor(self, split: Split, preferences, **options):
         """As `score`, a tensor: scores of nets stay on their device, those of trees come from the host."""
-        import torch
-
         scores = self._score(split, self._checked(preferences), **options)
         return torch.as_tensor(scores, dtype=torch.float32).contiguous()
 
     def _checked(self, preferences) -> np.ndarray:
-        from ltr.objectives import check_preference
-
         if not self.models:
             raise InputError(f"method {self.name!r} is not fitted", do="Call fit, or load one that was saved")
         return np.atleast_2d(check_preference(preferences, self.objectives))
@@ -256,57 +277,36 @@ class Method:
 
     def _asked(self, m: int) -> np.ndarray:
         """The preferences of a `fit` that was given none."""
-        from ltr.objectives import lattice
-
         # Few are enough to choose an epoch by; a model for each is what the protocol asks for.
-        return lattice(m) if self.claims["steers"] == "fitted" else lattice(m, 4 if m == 2 else 2)
+        return lattice(m) if self.claims["preference"] == "fixed" else lattice(m, 4 if m == 2 else 2)
 
-    def _fit(self, work: Work) -> int:
+    @abstractmethod
+    def _fit(self, context: FitContext) -> int:
         """Fills `models` (and `memory`); returns how many trainings it ran."""
-        raise NotImplementedError
 
-    def _score(self, split: Split, preferences: np.ndarray):
+    def _score(self, split: Split, preferences: np.ndarray, **options: Any):
         """`[preference, documents]`: of nets a tensor where they live, else an array."""
-        raise NotImplementedError
+        return combined([self.terms(w, **options) for w in preferences], split)
 
     def _load_model(self, folder: Path):
-        from ltr.rankers.conditional.ranker import ConditionedRanker
-
         return ConditionedRanker.load(folder)
 
     def _train_base(self, train, vali, measure, folder, progress, accelerator):
         """The ranker of the first objective: the method's own net and loss."""
-        from ltr.losses.preference.base import preference_loss
-
-        from .single import train as single
-
         c = self.config
-        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
-        own = {"gain": loss.gains[0]} if hasattr(loss, "gains") else {}
-        params = {"loss": c.loss, "loss_params": {**c.loss_params, **own}, "training": c.training}
-        ranker, _ = single(
-            train,
-            vali,
-            ranker=c.ranker,
-            ranker_params=c.ranker_params,
-            **params,
-            select=measure,
-            seed=self.seed,
-            folder=None if folder is None else folder / "base",
-            accelerator=accelerator,
-        )
-        return ranker
+        bound = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
+        own = {"gain": bound.gains[0]} if isinstance(bound, ObjectiveLoss) else {}
+        first = loss(c.loss, **{**c.loss_params, **own})
+        ranker = make_ranker(c.ranker, loss=first, seed=self.seed, training=c.training, **c.ranker_params)
+        below = None if folder is None else folder / "base"
+        return ranker.fit(train, vali, select=measure, folder=below, accelerator=accelerator)
 
     def _by_gain(self, loss):
         """A list loss as the objectives of this fit need it, each with its own gain."""
-        from .criteria import by_gain
-
         return by_gain(loss, self.gains)
 
     def _weights(self, base):
         """Weights of the base to start from: only those of the net that is trained here, on the same inputs."""
-        from ltr.rankers.neural import NeuralRanker
-
         if not isinstance(base, NeuralRanker) or base.name != getattr(self.config, "ranker", None):
             return None
         wanted = bind(type(base.config), self.config.ranker_params, where=base.name)
@@ -324,8 +324,6 @@ class Method:
 
     def _here(self, scores):
         """Array or tensor as a float32 tensor on the device of the models, which are nets."""
-        import torch
-
         if isinstance(scores, np.ndarray):  # copied: a column of a memory map is read-only, which torch warns of
             return torch.tensor(scores, dtype=torch.float32, device=self.models[0].device)
         return scores.to(self.models[0].device, torch.float32)

@@ -29,7 +29,7 @@ def make_method(name: str, *, seed: int = 0, **params) -> Method:
     ltr.errors.InputError: unknown key 'alfa' in [hyperdpo]. Did you mean 'alpha'? Known: ...
     """
     entry = METHODS[name]
-    return entry.function(bind(entry.claims["config"], params, where=name), seed=seed)
+    return entry.function(entry.name, bind(entry.claims["config"], params, where=entry.name), seed=seed)
 
 
 def load_method(folder: Path | str) -> Method:

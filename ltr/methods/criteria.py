@@ -156,8 +156,8 @@ def objective_values(
         loss_of(loss, k)(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given)
         for k, y in enumerate(labels.unbind(-1))
     ]
-    heard = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
-    return torch.stack(values, -1), heard
+    counted = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
+    return torch.stack(values, -1), counted
 
 
 class Criterion(nn.Module):
@@ -186,12 +186,12 @@ class Criterion(nn.Module):
 
     def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
         options = {"reference": reference, "beta": beta, "generator": generator}
-        values, heard = objective_values(self.loss, scores, labels, where, **options)
-        return self.combine(values, heard, preferences, generator)
+        values, counted = objective_values(self.loss, scores, labels, where, **options)
+        return self.combine(values, counted, preferences, generator)
 
-    def combine(self, values: Tensor, heard: Tensor, preferences: Tensor, generator=None) -> Tensor:
+    def combine(self, values: Tensor, counted: Tensor, preferences: Tensor, generator=None) -> Tensor:
         """The number to descend, from what `objective_values` gave."""
-        raise NotImplementedError
+        raise NotImplementedError(type(self).__name__)
 
     def backward(
         self, losses: Tensor, scores: Tensor, preferences: Tensor, parameters: Iterable[Tensor], generator
@@ -201,11 +201,11 @@ class Criterion(nn.Module):
 
     def objectives(self, scores, labels, where, *, reference=None, generator=None) -> Tensor:
         """l_k of the batch, `[objective]`, for one preference a step."""
-        values, heard = objective_values(self.loss, scores, labels, where, reference=reference, generator=generator)
-        return mean_losses(values.squeeze(1), heard)
+        values, counted = objective_values(self.loss, scores, labels, where, reference=reference, generator=generator)
+        return mean_losses(values.squeeze(1), counted)
 
     def update(self, after: Tensor | None) -> None:
-        """Hears that the step was made; `after` are the losses after it, where `looks_back`."""
+        """Called when the step was made; `after` are the losses after it, where `looks_back`."""
 
     def extra_repr(self) -> str:
         return f"{self.loss!r}, {self.source!r}, betas={self.betas}"
@@ -214,20 +214,20 @@ class Criterion(nn.Module):
 class Importance(Criterion):
     """sum_k w_k l_k, every list with its own preferences where they differ."""
 
-    def combine(self, values, heard, preferences, generator=None) -> Tensor:
-        total = weighted_sum(values, preferences, heard.unsqueeze(1)).sum()
-        return total / (heard.any(-1).sum() * values.shape[1]).clamp(min=1)
+    def combine(self, values, counted, preferences, generator=None) -> Tensor:
+        total = weighted_sum(values, preferences, counted.unsqueeze(1)).sum()
+        return total / (counted.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
 class OneLabel(Criterion):
     """Stochastic label aggregation (Carmel et al., WWW 2020): each list learns one objective, drawn with chances w."""
 
-    def combine(self, values, heard, preferences, generator=None) -> Tensor:
+    def combine(self, values, counted, preferences, generator=None) -> Tensor:
         w = preferences.expand(*values.shape[:2], -1)
         k = torch.multinomial(w.flatten(0, 1), 1, generator=generator).view(*values.shape[:2], 1)
-        total = values.where(heard.unsqueeze(1), 0.0).gather(-1, k).sum()
+        total = values.where(counted.unsqueeze(1), 0.0).gather(-1, k).sum()
         # The divisor of the weighted sum, for the same expectation: a list on which any objective counts.
-        return total / (heard.any(-1).sum() * values.shape[1]).clamp(min=1)
+        return total / (counted.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
 class Scalarised(Criterion):
@@ -255,8 +255,8 @@ class Scalarised(Criterion):
     def objectives(self, *given, **options) -> Tensor:
         return self.normalised(super().objectives(*given, **options))
 
-    def combine(self, values, heard, preferences, generator=None) -> Tensor:
-        each = torch.stack([mean_losses(v, heard) for v in values.unbind(1)])  # [preference, objective]
+    def combine(self, values, counted, preferences, generator=None) -> Tensor:
+        each = torch.stack([mean_losses(v, counted) for v in values.unbind(1)])  # [preference, objective]
         each = self.normalised(each)
         self.last = each.detach().mean(0)
         w = preferences if self.function.entry.claims["preference"] == "steers" else None

@@ -1,11 +1,12 @@
-"""Shipping a trained net: one module from raw features to scores, its preference fixed, as an ONNX or PyTorch file.
+"""Exporting a trained net: one module from raw features to scores, its preference fixed, as an ONNX or PyTorch file.
 
     module = fixed(load_method("run/method"), [0.7, 0.3])
     module(features, where)                          # float32 [batch, list], as `method.score` on the same lists
     ship(module, "ranker.onnx")                      # or "ranker.pt2", a torch.export program
 
-Feature transform, reference ranker, control after training and preference are all inside: what serves it needs this
-file and a runtime, not ltr. Lists and batches may be of any size; the file says in its metadata what it was made from.
+Every method whose ranking is a fixed combination of nets (`terms`) can be exported. Feature transform, reference
+ranker, control after training and preference are all inside: what serves it needs this file and a runtime, not ltr.
+Lists and batches may be of any size; the file says in its metadata what it was made from.
 """
 
 from __future__ import annotations
@@ -25,16 +26,13 @@ from torch import Tensor, nn
 
 from ltr.atomic import whole_file
 from ltr.errors import InputError, MissingExtra
-from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.objectives import check_preference
+from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.neural import NeuralRanker
 
 from .base import Method
-from .gradient_methods import Free
-from .hyperdpo import HyperDPO
-from .preference_conditioned import OneShot
 from .reference import ReferenceMethod
-from .scalarised import DPOLS, OneEach, model_of
-from .soups import MOD, Soup
+from .terms import MixedWeights, Term, is_net
 
 __all__ = ["FixedRanker", "fixed", "ship"]
 
@@ -53,13 +51,17 @@ class _Plain(nn.Module):
 
 
 class _AtPreference(nn.Module):
-    """A conditioned ranker at one preference, on raw features."""
+    """The net of a term, told what the term says, on raw features."""
 
-    def __init__(self, ranker: ConditionedRanker, preference, beta: float | None = None):
+    def __init__(self, term: Term):
         super().__init__()
+        ranker = term.net.made() if isinstance(term.net, MixedWeights) else term.net
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
-        self.register_buffer("preference", torch.as_tensor(np.asarray(preference), dtype=torch.float32)[None])
-        self.register_buffer("beta", None if beta is None else torch.tensor([beta], dtype=torch.float32))
+        told = torch.as_tensor(np.asarray(term.told), dtype=torch.float32)[None]
+        if isinstance(self.net, WeightMix):
+            self.net.fix(told[0])
+        self.register_buffer("preference", told)
+        self.register_buffer("beta", None if term.beta is None else torch.tensor([term.beta], dtype=torch.float32))
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
         x = self.transform(features)
@@ -69,24 +71,33 @@ class _AtPreference(nn.Module):
 class FixedRanker(nn.Module):
     """forward(features float32 [batch, list, feature] raw, where bool [batch, list]) -> scores float32 [batch, list].
 
-    s_ref + control (sum_i a_i s_i - s_ref), or sum_i a_i s_i without a reference; pads are 0.
+    sum_i share_i s_i without a reference, else s_ref + control sum_i share_i (s_i - s_ref); pads are 0.
 
     Attributes:
         facts: where it comes from: method or ranker, objectives, preference, number of features.
     """
 
-    def __init__(self, parts: list[tuple[float, nn.Module]], facts: dict[str, Any], base=None, control: float = 1.0):
+    def __init__(
+        self,
+        parts: list[tuple[float, nn.Module]],
+        facts: dict[str, Any],
+        base: nn.Module | None = None,
+        control: float = 1.0,
+        augmented: bool = False,
+    ):
         super().__init__()
         self.shares, self.parts = [share for share, _ in parts], nn.ModuleList(part for _, part in parts)
-        self.base, self.control, self.facts = base, control, facts
-        self.augmented = False
+        self.base, self.control, self.facts, self.augmented = base, control, facts, augmented
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         s_ref = None if self.base is None else self.base(features, where)
-        told = s_ref if self.augmented else None
-        scores = sum(share * part(features, where, told) for share, part in zip(self.shares, self.parts, strict=True))
+        reference = s_ref if self.augmented else None
+        scores = torch.zeros_like(where, dtype=torch.float32)
+        for share, part in zip(self.shares, self.parts, strict=True):
+            each = part(features, where, reference)
+            scores = scores + share * (each if s_ref is None else each - s_ref)
         if s_ref is not None:
-            scores = s_ref + self.control * (scores - s_ref)
+            scores = s_ref + self.control * scores
         return torch.where(where, scores, 0.0)
 
 
@@ -98,7 +109,7 @@ def fixed(model: Method | NeuralRanker, preference=None) -> FixedRanker:
         preference: `[objective]`; of a method that trained one model a preference, one of those.
 
     Raises:
-        InputError: not fitted, an invalid preference, or a model that is no net (a tree is shipped by its own library).
+        InputError: not fitted, an invalid preference, or a model that is no net; what serves it is named.
     """
     if isinstance(model, NeuralRanker):
         if preference is not None:
@@ -108,62 +119,44 @@ def fixed(model: Method | NeuralRanker, preference=None) -> FixedRanker:
         facts = {"ranker": model.name, "features": model.n_features}
         return FixedRanker([(1.0, _Plain(model))], facts).eval()
     if not isinstance(model, Method):
-        raise InputError("only nets are shipped this way", came=type(model).__name__, do=_OWN_LIBRARY)
+        raise InputError("only nets are exported this way", came=type(model).__name__, do=_served_by(model))
     return _method(model, preference)
 
 
-_OWN_LIBRARY = "Trees are shipped by the library that grew them"
+def _served_by(ranker: Any) -> str:
+    """What serves a ranker that is no net."""
+    file, library = getattr(ranker, "file", None), getattr(ranker, "module", None)
+    if file is None or library is None:
+        return "Score with ltr predict."
+    return f"Trees are served by the library that grew them: save(folder) leaves {file}, which {library} reads."
 
 
-def _method(method: Method, preference) -> FixedRanker:
-    from ltr.objectives import check_preference
-
+def _method(method: Method, preference: Any) -> FixedRanker:
     if not method.models:
         raise InputError(f"method {method.name!r} is not fitted", do="Call fit, or load one that was saved")
-    if not all(isinstance(each, ConditionedRanker) for each in method.models):
-        raise InputError(f"method {method.name!r} trained no nets", do=_OWN_LIBRARY)
     if preference is None:
         raise InputError("a method needs the preference to fix", expected=", ".join(method.objectives))
     w = np.asarray(check_preference(preference, method.objectives), np.float64)
+    terms = method.terms(w)
+    for term in terms:
+        if not is_net(term.net):
+            raise InputError(f"method {method.name!r} trained no nets", do=_served_by(term.net))
     facts = {
         "method": method.name,
         "objectives": list(method.objectives),
         "preference": w.tolist(),
         "features": method.models[0].n_features,
     }
-    referenced = isinstance(method, ReferenceMethod)
-    base = None
-    if referenced:
-        if not isinstance(method.base, NeuralRanker):
-            raise InputError("the reference ranker is no net", came=method.base.name, do=_OWN_LIBRARY)
-        base = _Plain(method.base)
-    module = FixedRanker(_parts(method, w), facts, base, method.memory["control"] if referenced else 1.0)
-    module.augmented = referenced and method.config.augmented
-    return module.eval()
-
-
-def _parts(method: Method, w: np.ndarray) -> list[tuple[float, nn.Module]]:
-    """Which nets score, and how much each counts."""
-    models = method.models
-    # A net without conditioning ignores its preference; it still wants one of the right length.
-    if isinstance(method, MOD):
-        return [(float(a), _AtPreference(model, w)) for a, model in zip(w, models, strict=True)]
-    if isinstance(method, Soup):
-        states = [model.net.state_dict() for model in models]
-        mixed = copy.copy(models[0])
-        mixed.net = copy.deepcopy(models[0].net)
-        mixed.net.load_state_dict({k: sum(float(a) * s[k] for a, s in zip(w, states, strict=True)) for k in states[0]})
-        return [(1.0, _AtPreference(mixed, w))]
-    if isinstance(method, HyperDPO):
-        return [(1.0, _AtPreference(models[0], w, method.config.beta if method.told else None))]
-    if isinstance(method, OneShot | Free):
-        return [(1.0, _AtPreference(models[0], w))]
-    if isinstance(method, OneEach | DPOLS):
-        return [(1.0, _AtPreference(models[model_of(method, w[None])[0]], w))]
-    raise InputError(f"method {method.name!r} cannot be shipped as one net yet", expected=SHIPPED)
-
-
-SHIPPED = "hyperdpo, a one-shot method, a method of one model a preference, soup or mod"
+    parts = [(term.share, _AtPreference(term)) for term in terms]
+    if not isinstance(method, ReferenceMethod):
+        return FixedRanker(parts, facts).eval()
+    if not isinstance(method.base, NeuralRanker):
+        raise InputError(
+            f"the reference ranker is no net, and the scores of {method.name!r} add to its",
+            came=method.base.name,
+            do="Start from a net, or score with ltr predict.",
+        )
+    return FixedRanker(parts, facts, _Plain(method.base), method.control, method.config.augmented).eval()
 
 
 def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] | None = None) -> Path:

@@ -1,7 +1,7 @@
 """Steps made of the gradients of all objectives, by an aggregator.
 
     epo, wc-mgda     one model a preference, w_k l~_k made equal
-    free             one model in all: MGDA, PCGrad, CAGrad, Nash-MTL, UW, DWA, FAMO ... (`rule`)
+    unconditioned    one model in all: MGDA, PCGrad, CAGrad, Nash-MTL, UW, DWA, FAMO ... (`rule`)
 
 Gradients are compared in the space of the scores, which costs 1.05 plain steps at m = 3, or in that of the parameters
 (`space`), which is what the papers mean and costs 2.4.
@@ -15,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ltr.errors import InputError, unknown_name
-from ltr.types import Split
+from ltr.objectives import AGGREGATORS, SCALARISATIONS, aggregator, scalarisation
 
-from .base import METHODS, Work
+from .base import METHODS, FitContext
+from .criteria import Aggregated, Criterion, Fixed, Importance, Scalarised
 from .scalarised import EachConfig, OneEach, balance
+from .terms import Term
 
-__all__ = ["AdaptiveConfig", "Aggregating", "Free", "FreeConfig"]
+__all__ = ["AdaptiveConfig", "Aggregating", "Unconditioned", "UnconditionedConfig"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,13 @@ class Aggregating(OneEach):
     normalised = True
     judge = staticmethod(balance)
 
-    def make(self, work: Work, w: np.ndarray):
-        from ltr.objectives import aggregator
-
-        from .criteria import Aggregated, Fixed
-
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
         function = aggregator(self.name, len(w), **self.config.rule)
         return Aggregated(self._loss(), Fixed(tuple(w)), function, self.config.space, **self._scale())
 
 
 @dataclass(frozen=True)
-class FreeConfig(AdaptiveConfig):
+class UnconditionedConfig(AdaptiveConfig):
     """One training.
 
     Attributes:
@@ -62,25 +60,21 @@ class FreeConfig(AdaptiveConfig):
     rule: dict[str, Any] = field(default_factory=dict)
 
 
-class Free(OneEach):
+class Unconditioned(OneEach):
     """One point: the rule alone decides the trade-off; every preference gets the same scores."""
 
-    config: FreeConfig
+    config: UnconditionedConfig
 
     def _asked(self, m: int) -> np.ndarray:
         return np.full((1, m), 1 / m)
 
-    def _fit(self, work: Work) -> int:
-        m = len(work.objectives)
-        if not np.allclose(work.preferences, 1 / m):
+    def _fit(self, context: FitContext) -> int:
+        m = len(context.objectives)
+        if not np.allclose(context.preferences, 1 / m):
             raise InputError(f"rule {self.config.by!r} is steered by no preference", do="Leave preferences out.")
-        return super()._fit(work)
+        return super()._fit(context)
 
-    def make(self, work: Work, w: np.ndarray):
-        from ltr.objectives import AGGREGATORS, SCALARISATIONS, aggregator, scalarisation
-
-        from .criteria import Aggregated, Fixed, Importance, Scalarised
-
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
         c, m = self.config, len(w)
         if c.by == "linear":
             return Importance(self._loss(), Fixed(tuple(w)))
@@ -92,31 +86,32 @@ class Free(OneEach):
             return Scalarised(self._loss(), Fixed(tuple(w)), scalarisation(c.by, m, **c.rule))
         return Aggregated(self._loss(), Fixed(tuple(w)), aggregator(c.by, m, **c.rule), c.space)
 
-    def _score(self, split: Split, preferences: np.ndarray):
-        scores = self.models[0].score_tensor(split, self.preferences)
-        return scores.expand(len(preferences), -1)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[0], self.preferences[0])]
 
 
 for _name, _formula, _source in (
     ("epo", "sum_k a_k g_k, a towards equal w_k l~_k", "Mahapatra and Rajan, ICML 2020 and 2108.00597"),
     ("wc-mgda", "sum_k a_k g_k, a of weighted Chebyshev and MGDA", "Momma et al., ICML 2022"),
 ):
-
-    @METHODS.register(
-        _name, formula=_formula, source=_source, config=AdaptiveConfig, steers="fitted", means="balance", base=False
-    )
-    def _make(config: AdaptiveConfig, *, _name: str = _name, **options) -> Aggregating:
-        return Aggregating(_name, config, **options)
-
-
-@METHODS.register(
-    "free",
+    METHODS.register(
+        _name,
+        formula=_formula,
+        source=_source,
+        config=AdaptiveConfig,
+        preference="fixed",
+        means="balance",
+        base=False,
+        models="preference",
+        payoff=True,
+    )(Aggregating)
+METHODS.register(
+    "unconditioned",
     formula="a rule that no preference steers: mgda, pcgrad, cagrad, uw, dwa, famo ...",
     source="see objectives/",
-    config=FreeConfig,
-    steers="none",
+    config=UnconditionedConfig,
+    preference="ignored",
     means="none",
     base=False,
-)
-def free(config: FreeConfig, **options) -> Free:
-    return Free("free", config, **options)
+    models="one",
+)(Unconditioned)

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.losses.preference.base import dpo
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
-from ltr.types import Split
 
-from .base import METHODS, Work
+from .base import METHODS, FitContext
+from .criteria import Dirichlet, Importance
 from .reference import ReferenceConfig, ReferenceMethod
+from .terms import Term
 
 __all__ = ["HyperDPO", "HyperDPOConfig"]
 
@@ -36,7 +38,7 @@ class HyperDPOConfig(ReferenceConfig):
         alpha: concentration of the Dirichlet the preferences of a step are drawn from.
         sampled: preferences drawn at once.
         by_list: draw them for each list, instead of once a step.
-        temperature: two betas: beta is drawn log-uniformly between them in training and told to the net
+        temperature: two betas: beta is drawn log-uniformly between them in training and an input of the net
             (temperature-conditioned); `score(..., beta=...)` then chooses, `beta` otherwise.
     """
 
@@ -60,72 +62,63 @@ class HyperDPOConfig(ReferenceConfig):
         )
 
 
+@METHODS.register(
+    "hyperdpo",
+    formula="E_w sum_k w_k CE(z^k, softmax(beta (s(x; w) - s_ref))), w ~ Dir(alpha)",
+    source="HyperDPO / COS-DPO, 2410.08316; the loss [2nd], list form of the prompt ours",
+    config=HyperDPOConfig,
+    preference="continuous",
+    means="importance",
+    base=True,
+    models="one",
+)
 class HyperDPO(ReferenceMethod):
     """One net; `score(..., control=..., beta=...)` steers it further."""
 
     config: HyperDPOConfig
 
     @property
-    def told(self) -> bool:
-        """Whether the net is told of the temperature."""
+    def conditioned_on_temperature(self) -> bool:
+        """Whether beta is an input of the net."""
         return self.config.temperature is not None
 
-    def _train(self, work: Work) -> int:
-        from ltr.losses.preference.base import dpo
-
-        from .criteria import Dirichlet, Importance
-
+    def _train(self, context: FitContext) -> int:
         c = self.config
-        conditioning = replace(c.conditioning, start=c.start, temperature=self.told)
+        conditioning = replace(c.conditioning, start=c.start, temperature=self.conditioned_on_temperature)
         ranker = ConditionedRanker(
             c.ranker,
             c.ranker_params,
             conditioning,
             c.training,
-            seed=work.seed,
-            # A net that is told beta finds the division by it itself.
-            scale=1 / c.beta if c.augmented and not self.told else 1.0,
+            seed=context.seed,
+            # A net that has beta for an input finds the division by it itself.
+            scale=1 / c.beta if c.augmented and not self.conditioned_on_temperature else 1.0,
         )
-        source = Dirichlet(c.alpha, len(work.objectives), c.sampled, c.by_list)
+        source = Dirichlet(c.alpha, len(context.objectives), c.sampled, c.by_list)
         loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
         criterion = Importance(loss, source, c.temperature)
         ranker.fit(
-            work.train,
-            work.vali,
+            context.train,
+            context.vali,
             criterion=criterion,
-            measures=work.measures,
-            preferences=work.preferences,
-            references=work.references,
-            weights=work.weights if c.augmented else None,
-            beta=c.beta if self.told else None,
+            measures=context.measures,
+            preferences=context.preferences,
+            references=context.references,
+            weights=context.weights if c.augmented else None,
+            beta=c.beta if self.conditioned_on_temperature else None,
             controls=c.controls,
-            seed=work.seed,
-            folder=work.folder and work.folder / "model0",
-            progress=work.progress,
-            accelerator=work.accelerator,
+            seed=context.seed,
+            folder=context.folder and context.folder / "model0",
+            progress=context.progress,
+            accelerator=context.accelerator,
         )
         self.models = [ranker]
         return 1
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref, *, beta: float | None = None):
-        if beta is not None and not self.told:
-            raise InputError("this net was not told of the temperature", do="Set temperature, or use control.")
-        return self.models[0].score_tensor(
-            split,
-            preferences,
-            reference=s_ref if self.config.augmented else None,
-            beta=(beta or self.config.beta) if self.told else None,
-        )
-
-
-@METHODS.register(
-    "hyperdpo",
-    formula="E_w sum_k w_k CE(z^k, softmax(beta (s(x; w) - s_ref))), w ~ Dir(alpha)",
-    source="HyperDPO / COS-DPO, 2410.08316; the loss [2nd], list form of the prompt ours",
-    config=HyperDPOConfig,
-    steers="any",
-    means="importance",
-    base=True,
-)
-def hyperdpo(config: HyperDPOConfig, **options) -> HyperDPO:
-    return HyperDPO("hyperdpo", config, **options)
+    def terms(self, w: np.ndarray, *, beta: float | None = None) -> list[Term]:
+        if not self.conditioned_on_temperature:
+            if beta is not None:
+                what = "this net is not conditioned on the temperature"
+                raise InputError(what, do="Set temperature before fit, or use control.")
+            return [Term(1.0, self.models[0], w)]
+        return [Term(1.0, self.models[0], w, beta or self.config.beta)]

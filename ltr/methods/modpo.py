@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ltr.losses.preference.base import preference_loss
+
 from .base import METHODS
+from .criteria import Criterion, Fixed, Margins
 from .reference import ReferenceConfig
 from .scalarised import DPOLS
 
@@ -31,28 +34,21 @@ class MODPOConfig(ReferenceConfig):
     eps: float = 1e-3
 
 
-class MODPO(DPOLS):
-    """The list form: `loss` is the cross entropy in any case, `loss_params` its target, eps, temperature."""
-
-    config: MODPOConfig
-
-    def _criterion(self, source):
-        from ltr.losses.preference.base import preference_loss
-
-        from .criteria import Margins
-
-        loss = preference_loss("modpo-list", beta=self.config.beta, **self.config.loss_params)
-        return Margins(self._by_gain(loss), source, self.config.rewards, self.config.eps)
-
-
 @METHODS.register(
     "modpo",
     formula="CE(z^k, softmax((beta (s - s_ref) - sum_{l != k} w_l R^l) / w_k)), k = argmax w",
     source="2310.03708, list form ours",
     config=MODPOConfig,
-    steers="fitted",
+    preference="fixed",
     means="importance",
     base=True,
+    models="preference",
 )
-def modpo(config: MODPOConfig, **options) -> MODPO:
-    return MODPO("modpo", config, **options)
+class MODPO(DPOLS):
+    """The list form: `loss` is the cross entropy in any case, `loss_params` its target, eps, temperature."""
+
+    config: MODPOConfig
+
+    def _criterion(self, source: Fixed) -> Criterion:
+        loss = preference_loss("modpo-list", beta=self.config.beta, **self.config.loss_params)
+        return Margins(self._by_gain(loss), source, self.config.rewards, self.config.eps)

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ltr.losses.preference.base import preference_loss
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
 from ltr.rankers.config import ConditioningConfig, check
-from ltr.types import Split
 
-from .base import METHODS, Method, MethodConfig, Work
+from .base import METHODS, FitContext, Method, MethodConfig
+from .criteria import Dirichlet, Importance
+from .terms import Term
 
 __all__ = ["PaMaL", "PaMaLConfig"]
 
@@ -39,50 +41,43 @@ class PaMaLConfig(MethodConfig):
         check(self, alpha=(self.alpha > 0, "above 0"), sampled=(self.sampled >= 1, "1 or more"))
 
 
-class PaMaL(Method):
-    """m nets of one shape in one training."""
-
-    config: PaMaLConfig
-
-    def _fit(self, work: Work) -> int:
-        from ltr.losses.preference.base import preference_loss
-
-        from .criteria import Dirichlet, Importance
-
-        c = self.config
-        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
-        source = Dirichlet(c.alpha, len(work.objectives), c.sampled, by_list=False)
-        plain = ConditioningConfig(kind="none", start="scratch")
-        ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=work.seed)
-        ranker.fit(
-            work.train,
-            work.vali,
-            criterion=Importance(loss, source),
-            measures=work.measures,
-            preferences=work.preferences,
-            seed=work.seed,
-            folder=work.folder and work.folder / "model0",
-            progress=work.progress,
-            accelerator=work.accelerator,
-        )
-        self.models = [ranker]
-        return 1
-
-    def _score(self, split: Split, preferences: np.ndarray):
-        return self.models[0].score_tensor(split, preferences)
-
-    def _load_model(self, folder: Path) -> WeightMixRanker:
-        return WeightMixRanker.load(folder)
-
-
 @METHODS.register(
     "pamal",
     formula="E_w sum_k w_k l_k at theta(w) = sum_k w_k theta_k, w ~ Dir(alpha)",
     source="Pareto manifold learning, Dimitriadis et al., ICML 2023 (nik-dim/pamal)",
     config=PaMaLConfig,
-    steers="any",
+    preference="continuous",
     means="importance",
     base=False,
+    models="one",
 )
-def pamal(config: PaMaLConfig, **options) -> PaMaL:
-    return PaMaL("pamal", config, **options)
+class PaMaL(Method):
+    """m nets of one shape in one training."""
+
+    config: PaMaLConfig
+
+    def _fit(self, context: FitContext) -> int:
+        c = self.config
+        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
+        source = Dirichlet(c.alpha, len(context.objectives), c.sampled, by_list=False)
+        plain = ConditioningConfig(kind="none", start="scratch")
+        ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=context.seed)
+        ranker.fit(
+            context.train,
+            context.vali,
+            criterion=Importance(loss, source),
+            measures=context.measures,
+            preferences=context.preferences,
+            seed=context.seed,
+            folder=context.folder and context.folder / "model0",
+            progress=context.progress,
+            accelerator=context.accelerator,
+        )
+        self.models = [ranker]
+        return 1
+
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[0], w)]
+
+    def _load_model(self, folder: Path) -> WeightMixRanker:
+        return WeightMixRanker.load(folder)

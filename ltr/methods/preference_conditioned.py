@@ -11,18 +11,21 @@ Their papers condition convolutional or fully connected nets on tables and image
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.objectives import aggregator, scalarisation
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
-from ltr.types import Split
 
-from .base import METHODS, Work
+from .base import METHODS, FitContext
+from .criteria import Aggregated, Criterion, Dirichlet, Importance, LogUniform, Scalarised
 from .scalarised import EachConfig, OneEach, balance, payoff
+from .terms import Term
 
 __all__ = ["COSMOSConfig", "OneShot", "PHNConfig", "PSLConfig", "YOTOConfig"]
 
@@ -108,51 +111,49 @@ class PSLConfig(OneShotConfig):
 
 
 class OneShot(OneEach):
-    """A conditioned net; a child writes `_criterion(m)`."""
+    """A conditioned net; a child writes `_criterion(m)`, of m objectives."""
 
     config: OneShotConfig
 
-    def _criterion(self, m: int):
-        raise NotImplementedError
+    @abstractmethod
+    def _criterion(self, m: int) -> Criterion:
+        """What a step descends."""
 
-    def _fit(self, work: Work) -> int:
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
+        return self._criterion(len(w))
+
+    def _fit(self, context: FitContext) -> int:
         c, extra = self.config, 0
         if self.normalised:
-            ideal, spread = payoff(self, work)
-            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(work.objectives)
-        ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=work.seed)
+            ideal, spread = payoff(self, context)
+            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(context.objectives)
+        ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=context.seed)
         ranker.fit(
-            work.train,
-            work.vali,
-            criterion=self._criterion(len(work.objectives)),
-            measures=work.measures,
-            preferences=work.preferences,
-            seed=work.seed,
-            folder=work.folder and work.folder / "model0",
-            progress=work.progress,
-            accelerator=work.accelerator,
+            context.train,
+            context.vali,
+            criterion=self._criterion(len(context.objectives)),
+            measures=context.measures,
+            preferences=context.preferences,
+            seed=context.seed,
+            folder=context.folder and context.folder / "model0",
+            progress=context.progress,
+            accelerator=context.accelerator,
             **({} if self.judge is None else {"quality": self.judge}),
         )
         self.models = [ranker]
         return 1 + extra
 
-    def _score(self, split: Split, preferences: np.ndarray):
-        return self.models[0].score_tensor(split, preferences)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[0], w)]
 
     def _step_source(self, m: int):
-        from .criteria import Dirichlet
-
         return Dirichlet(self.config.alpha, m, self.config.sampled, by_list=False)
 
 
 class COSMOS(OneShot):
     """The cosine asks for losses along w itself."""
 
-    def _criterion(self, m: int):
-        from ltr.objectives import scalarisation
-
-        from .criteria import Scalarised
-
+    def _criterion(self, m: int) -> Criterion:
         return Scalarised(self._loss(), self._step_source(m), scalarisation("cosmos", m, **self.config.rule))
 
 
@@ -167,11 +168,7 @@ class PHN(OneShot):
     def judge(self):
         return balance if self.config.inner == "epo" else None
 
-    def _criterion(self, m: int):
-        from ltr.objectives import aggregator
-
-        from .criteria import Aggregated, Importance
-
+    def _criterion(self, m: int) -> Criterion:
         c = self.config
         if c.inner == "linear":
             if c.rule:
@@ -184,9 +181,7 @@ class PHN(OneShot):
 class YOTO(OneShot):
     """Every list has its own weights."""
 
-    def _criterion(self, m: int):
-        from .criteria import Importance, LogUniform
-
+    def _criterion(self, m: int) -> Criterion:
         return Importance(self._loss(), LogUniform(self.config.low, m, self.config.sampled))
 
 
@@ -196,43 +191,31 @@ class PSL(OneShot):
     normalised = True
     judge = staticmethod(balance)
 
-    def _criterion(self, m: int):
-        from ltr.objectives import scalarisation
-
-        from .criteria import Scalarised
-
+    def _criterion(self, m: int) -> Criterion:
         function = scalarisation("smooth-chebyshev", m, **self.config.rule)
         return Scalarised(self._loss(), self._step_source(m), function, **self._scale())
 
 
-def _register(name: str, cls: type, config: type, formula: str, source: str, means: str) -> None:
-    @METHODS.register(name, formula=formula, source=source, config=config, steers="any", means=means, base=False)
-    def make(config, **options) -> OneShot:
-        return cls(name, config, **options)
-
-
-_register(
-    "cosmos",
-    COSMOS,
-    COSMOSConfig,
-    "E_w sum_k w_k l_k - lambda cos(l, w)",
-    "Ruchte and Grabocka, ICDM 2021, 2103.13392",
-    "direction",
-)
-_register(
-    "phn",
-    PHN,
-    PHNConfig,
-    "E_w sum_k w_k l_k, or EPO at w; head h(w)",
-    "Navon et al., ICLR 2021, 2010.04104",
-    "importance",
-)
-_register("yoto", YOTO, YOTOConfig, "E_w sum_k w_k l_k, FiLM(w)", "Dosovitskiy and Djolonga, ICLR 2020", "importance")
-_register(
-    "psl",
-    PSL,
-    PSLConfig,
-    "E_w mu log sum_k exp(w_k l~_k / mu)",
-    "Pareto set learning, 2203.15386 [recalled]",
-    "balance",
-)
+for _class, _config, _formula, _source, _means in (
+    (
+        COSMOS,
+        COSMOSConfig,
+        "E_w sum_k w_k l_k - lambda cos(l, w)",
+        "Ruchte and Grabocka, ICDM 2021, 2103.13392",
+        "direction",
+    ),
+    (PHN, PHNConfig, "E_w sum_k w_k l_k, or EPO at w; head h(w)", "Navon et al., ICLR 2021, 2010.04104", "importance"),
+    (YOTO, YOTOConfig, "E_w sum_k w_k l_k, FiLM(w)", "Dosovitskiy and Djolonga, ICLR 2020", "importance"),
+    (PSL, PSLConfig, "E_w mu log sum_k exp(w_k l~_k / mu)", "Pareto set learning, 2203.15386 [recalled]", "balance"),
+):
+    METHODS.register(
+        _class.__name__.lower(),
+        formula=_formula,
+        source=_source,
+        config=_config,
+        preference="continuous",
+        means=_means,
+        base=False,
+        models="one",
+        payoff=_class is PSL,
+    )(_class)

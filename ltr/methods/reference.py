@@ -9,6 +9,7 @@ preferences. (APO, 2410.06293, extrapolates the same way: lambda = 1 + a.)
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,8 +21,10 @@ from ltr.rankers.config import ConditioningConfig, check
 from ltr.rankers.ensembles.stacked import fit_fleet
 from ltr.types import Split
 
-from .base import Method, MethodConfig, Work, on_host
+from .base import FitContext, Method, MethodConfig, on_host
 from .quality import weighted_mean
+from .stacked import StackedCriterion, can_stack
+from .terms import combined
 
 __all__ = ["ReferenceConfig", "ReferenceMethod", "train_each", "train_plain"]
 
@@ -53,28 +56,37 @@ class ReferenceConfig(MethodConfig):
 
 
 class ReferenceMethod(Method):
-    """A child writes `_train(work)` and `_plain(split, preferences, s_ref)`, the scores before any control.
+    """A child writes `_train(context)`, and `terms`: the scores before any control.
 
     `memory["control"]` is the lambda that was chosen; `score(..., control=...)` takes another.
     """
 
     config: ReferenceConfig
 
-    def _train(self, work: Work) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _train(self, context: FitContext) -> int:
+        """Fills `models`; returns how many trainings it ran."""
+
+    @property
+    def control(self) -> float:
+        """lambda, as it was chosen."""
+        return self.memory["control"]
 
     def _plain(self, split: Split, preferences: np.ndarray, s_ref, **options):
         """A tensor where the nets are; `s_ref` is an array or a tensor."""
-        raise NotImplementedError
+        terms = [self.terms(w, **options) for w in preferences]
+        return combined(terms, split, s_ref=self._here(s_ref), augmented=self.config.augmented)
 
-    def _fit(self, work: Work) -> int:
-        trained = self._train(work)
+    def _fit(self, context: FitContext) -> int:
+        trained = self._train(context)
         controls = self.config.controls
         control = controls[0]
-        if len(controls) > 1 and work.vali is not None:
-            s_ref = work.references[1]
-            moved = on_host(self._plain(work.vali, work.preferences, s_ref)) - s_ref
-            reached = [weighted_mean(work.vali, s_ref + x * moved, work.preferences, work.measures) for x in controls]
+        if len(controls) > 1 and context.vali is not None:
+            s_ref = context.references[1]
+            moved = on_host(self._plain(context.vali, context.preferences, s_ref)) - s_ref
+            reached = [
+                weighted_mean(context.vali, s_ref + x * moved, context.preferences, context.measures) for x in controls
+            ]
             control = controls[int(np.argmax(reached))]
         self.memory = {**self.memory, "control": float(control)}
         return trained
@@ -82,60 +94,58 @@ class ReferenceMethod(Method):
     def _score(self, split: Split, preferences: np.ndarray, *, control: float | None = None, **options):
         s_ref = self._reference(split)
         moved = self._plain(split, preferences, s_ref, **options) - s_ref
-        return s_ref + float(np.float32(self.memory["control"] if control is None else control)) * moved
+        return s_ref + float(np.float32(self.control if control is None else control)) * moved
 
 
 def train_plain(
-    method: Method, work: Work, criterion, preferences: np.ndarray, name: str, quality=None
+    method: Method, context: FitContext, criterion, preferences: np.ndarray, name: str, quality=None
 ) -> ConditionedRanker:
     """One plain net of the method's config for the preferences `[1, objective]`, chosen by `quality` at them.
 
     All trainings of a fit have the seed of the fit: the same first weights and the same data order.
     """
-    return _plain_net(method, work).fit(
-        work.train,
-        work.vali,
+    return _plain_net(method, context).fit(
+        context.train,
+        context.vali,
         criterion=criterion,
-        measures=work.measures,
+        measures=context.measures,
         preferences=preferences,
-        references=work.references,
-        seed=work.seed,
-        folder=work.folder and work.folder / name,
-        progress=work.progress,
-        accelerator=work.accelerator,
-        **_options(method, work, quality),
+        references=context.references,
+        seed=context.seed,
+        folder=context.folder and context.folder / name,
+        progress=context.progress,
+        accelerator=context.accelerator,
+        **_options(method, context, quality),
     )
 
 
 def train_each(
-    method: Method, work: Work, criteria: Sequence, preferences: np.ndarray, name: str, quality=None
+    method: Method, context: FitContext, criteria: Sequence, preferences: np.ndarray, name: str, quality=None
 ) -> list[ConditionedRanker]:
-    """A plain net for each criterion and preference `[objective]`: as a fleet where the method's config and the
-    criteria allow it, else one `train_plain` after another.
+    """A plain net for each criterion and preference `[objective]`: stacked where the method's config and the criteria
+    allow it, else one `train_plain` after another.
     """
-    from .stacked import Together, fits_a_fleet
-
-    if not (method.config.fleet and fits_a_fleet(criteria)):
+    if not (method.config.fleet and can_stack(criteria)):
         return [
-            train_plain(method, work, criterion, w[None], f"{name}{i}", quality)
+            train_plain(method, context, criterion, w[None], f"{name}{i}", quality)
             for i, (criterion, w) in enumerate(zip(criteria, preferences, strict=True))
         ]
     return fit_fleet(
-        [_plain_net(method, work) for _ in criteria],
-        work.train,
-        work.vali,
-        criterion=Together(criteria),
-        measures=work.measures,
+        [_plain_net(method, context) for _ in criteria],
+        context.train,
+        context.vali,
+        criterion=StackedCriterion(criteria),
+        measures=context.measures,
         preferences=preferences,
-        references=work.references,
-        folder=work.folder and work.folder / f"{name}s",
-        progress=work.progress,
-        accelerator=work.accelerator,
-        **_options(method, work, quality),
+        references=context.references,
+        folder=context.folder and context.folder / f"{name}s",
+        progress=context.progress,
+        accelerator=context.accelerator,
+        **_options(method, context, quality),
     )
 
 
-def _plain_net(method: Method, work: Work) -> ConditionedRanker:
+def _plain_net(method: Method, context: FitContext) -> ConditionedRanker:
     c = method.config
     start = getattr(c, "start", "scratch")
     return ConditionedRanker(
@@ -144,13 +154,13 @@ def _plain_net(method: Method, work: Work) -> ConditionedRanker:
         ConditioningConfig(kind="none", start=start),
         c.training,
         scale=1 / c.beta if start == "augmented" else 1.0,
-        seed=work.seed,
+        seed=context.seed,
     )
 
 
-def _options(method: Method, work: Work, quality) -> dict[str, Any]:
+def _options(method: Method, context: FitContext, quality) -> dict[str, Any]:
     c = method.config
     options = {} if quality is None else {"quality": quality}
     if getattr(c, "start", "scratch") == "augmented":
-        options["weights"] = work.weights
+        options["weights"] = context.weights
     return {"controls": getattr(c, "controls", (1.0,)), **options}

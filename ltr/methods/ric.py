@@ -12,19 +12,25 @@ document drawn from it in place of a prompt and its answer are ours, and its sec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ltr import ops
 from ltr.errors import InputError
+from ltr.objectives import counting, list_targets
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
-from ltr.types import Split
 
-from .base import METHODS, Method, MethodConfig, Work
+from .base import METHODS, FitContext, Method, MethodConfig
+from .criteria import Criterion
+from .terms import Term
 
-__all__ = ["RiC", "RiCConfig", "desired_levels"]
+__all__ = ["Levels", "RiC", "RiCConfig", "desired_levels"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,43 @@ class RiCConfig(MethodConfig):
         )
 
 
+class Levels(Criterion):
+    """Find the documents that have the labels one is told. Preferences are levels: labels over the best of train.
+
+    Args:
+        best: best label of train, one an objective.
+        gains: what labels are worth, one an objective; they say which documents are drawn.
+        sampled: documents drawn from a list at once.
+    """
+
+    def __init__(self, best: Sequence[float], gains: Sequence[str], sampled: int = 1):
+        super().__init__(None, None)
+        self.best, self.gains, self.sampled = tuple(best), tuple(gains), sampled
+
+    def levels(self, labels: Tensor) -> Tensor:
+        return labels.float() / labels.new_tensor(self.best, dtype=torch.float32)
+
+    def draw(self, labels: Tensor, where: Tensor, generator: torch.Generator) -> tuple[Tensor, None]:
+        """Levels `[batch, preference, objective]` of documents drawn with chances mean_k z^k (any real one of a list
+        that is blank in all objectives, which then counts for nothing)."""
+        chances = list_targets(labels.float(), where, gain=self.gains).sum(-1)
+        chances = torch.where((chances > 0).any(-1, keepdim=True), chances, where.float())
+        chances = chances + (~where.any(-1, keepdim=True)).float()  # a list without documents
+        d = torch.multinomial(chances, self.sampled, replacement=True, generator=generator)
+        return self.levels(labels).gather(1, d.unsqueeze(-1).expand(-1, -1, labels.shape[-1])), None
+
+    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+        alike = (self.levels(labels).unsqueeze(1) == preferences.unsqueeze(2)).all(-1) & where.unsqueeze(1)
+        target = alike.to(scores.dtype)
+        target = target / target.sum(-1, keepdim=True).clamp(min=1)
+        values = -(target * ops.log_softmax(scores, where.unsqueeze(1).expand_as(scores))).sum(-1)
+        counted = counting(labels, where).any(-1)
+        return values.where(counted.unsqueeze(-1), 0.0).sum() / (counted.sum() * scores.shape[1]).clamp(min=1)
+
+    def extra_repr(self) -> str:
+        return f"best={self.best}, gains={self.gains}, sampled={self.sampled}"
+
+
 def desired_levels(preferences: np.ndarray, norm: str = "l2", low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """low + (high - low) w / norm(w), `[preference, objective]`.
 
@@ -69,31 +112,39 @@ def desired_levels(preferences: np.ndarray, norm: str = "l2", low: float = 0.0, 
     return low + (high - low) * w / np.linalg.norm(w, ord=order, axis=-1, keepdims=True)
 
 
+@METHODS.register(
+    "ric",
+    formula="CE(1[labels of x are v], softmax(s(x; v))), v the labels of a document; v = low + (high - low) w / |w|",
+    source="RiC, 2402.10207; form for lists ours",
+    config=RiCConfig,
+    preference="continuous",
+    means="importance",
+    base=False,
+    models="one",
+)
 class RiC(Method):
     """One net."""
 
     config: RiCConfig
 
-    def _fit(self, work: Work) -> int:
-        from .levels import Levels
-
-        c, best = self.config, work.train.labels.max(0)
+    def _fit(self, context: FitContext) -> int:
+        c, best = self.config, context.train.labels.max(0)
         if not (best > 0).all():
-            blank = [name for name, b in zip(work.objectives, best, strict=True) if not b > 0]
+            blank = [name for name, b in zip(context.objectives, best, strict=True) if not b > 0]
             raise InputError("no label above 0 in train", came=blank, do="Leave these objectives out.")
-        ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=work.seed)
+        ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=context.seed)
         ranker.fit(
-            work.train,
-            work.vali,
+            context.train,
+            context.vali,
             criterion=Levels(tuple(best.tolist()), self.gains, c.sampled),
-            measures=work.measures,
-            preferences=self._levels(work.preferences),
+            measures=context.measures,
+            preferences=self._levels(context.preferences),
             # The net is told levels; an epoch is judged by the weights they stand for.
-            quality=lambda values, _: float(np.nansum(values * work.preferences, axis=1).mean()),
-            seed=work.seed,
-            folder=work.folder and work.folder / "model0",
-            progress=work.progress,
-            accelerator=work.accelerator,
+            quality=lambda values, _: float(np.nansum(values * context.preferences, axis=1).mean()),
+            seed=context.seed,
+            folder=context.folder and context.folder / "model0",
+            progress=context.progress,
+            accelerator=context.accelerator,
         )
         self.models = [ranker]
         return 1
@@ -101,18 +152,5 @@ class RiC(Method):
     def _levels(self, preferences: np.ndarray) -> np.ndarray:
         return desired_levels(preferences, self.config.norm, self.config.low, self.config.high)
 
-    def _score(self, split: Split, preferences: np.ndarray):
-        return self.models[0].score_tensor(split, self._levels(preferences))
-
-
-@METHODS.register(
-    "ric",
-    formula="CE(1[labels of x are v], softmax(s(x; v))), v the labels of a document; v = low + (high - low) w / |w|",
-    source="RiC, 2402.10207; form for lists ours",
-    config=RiCConfig,
-    steers="any",
-    means="importance",
-    base=False,
-)
-def ric(config: RiCConfig, **options) -> RiC:
-    return RiC("ric", config, **options)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[0], self._levels(w))]

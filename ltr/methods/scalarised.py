@@ -14,18 +14,24 @@ the targets) would drown what a preference for balance asks for. Those m trainin
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
+from ltr.datasets.batching.batches import Batches
 from ltr.errors import InputError
-from ltr.rankers.ensembles.stacked import fleet_scores
+from ltr.losses.preference.base import PreferenceLoss, dpo, preference_loss
+from ltr.objectives import scalarisation
 from ltr.types import Batch, Split
 
-from .base import METHODS, Method, MethodConfig, Work
+from .base import METHODS, FitContext, Method, MethodConfig
+from .criteria import Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
 from .reference import ReferenceConfig, ReferenceMethod, train_each
+from .terms import Term
 
 __all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "model_of", "payoff"]
 
@@ -68,34 +74,23 @@ def model_of(method: Method, preferences: np.ndarray) -> list[int]:
     return found
 
 
-def _score_each(method: Method, split: Split, preferences: np.ndarray, s_ref=None):
-    which = model_of(method, preferences)
-    return fleet_scores([method.models[i] for i in which], split, reference=s_ref)
-
-
-def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
+def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]:
     """Ideal point and spread of the training losses, `[objective]` each, from one model an objective.
 
     On lists cut as training cuts them: the loss of a list grows with its length, and an ideal point of whole lists
     would lie above everything that training sees.
     """
-    import torch
-
-    from ltr.losses.preference.base import preference_loss
-
-    from .criteria import Fixed, Importance, objective_values
-
-    c, m = method.config, len(work.objectives)
+    c, m = method.config, len(context.objectives)
     loss = method._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
     table, corners = [], np.eye(m)
-    alone = train_each(method, work, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
+    alone = train_each(method, context, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
     for ranker, w in zip(alone, corners, strict=True):
         total, number = 0.0, 0
-        scores = torch.from_numpy(np.append(ranker.score(work.train, w[None])[0], np.float32(0)))
-        for batch in _batches(work.train, c.training.list_size, work.seed):
-            values, heard = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
-            total = total + values.squeeze(1).where(heard, 0.0).sum(0).double()
-            number += int(heard.any(-1).sum())
+        scores = torch.from_numpy(np.append(ranker.score(context.train, w[None])[0], np.float32(0)))
+        for batch in _batches(context.train, c.training.list_size, context.seed):
+            values, counted = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
+            total = total + values.squeeze(1).where(counted, 0.0).sum(0).double()
+            number += int(counted.any(-1).sum())
         table.append(np.asarray(total) / max(number, 1))
     table = np.array(table)
     ideal, spread = table.min(0), table.max(0) - table.min(0)
@@ -106,10 +101,6 @@ def payoff(method: Method, work: Work) -> tuple[np.ndarray, np.ndarray]:
 
 def _batches(split: Split, list_size: int | None, seed: int) -> Iterator[Batch]:
     """Labels only (the features were scored already), of as many epochs as make the sampled documents no matter."""
-    from dataclasses import replace
-
-    from ltr.datasets.batching.batches import Batches
-
     bare = replace(split, features=np.zeros((split.n_documents, 1), np.float32))
     batches = Batches(bare, list_size=list_size, seed=seed)
     for epoch in range(_EPOCHS if list_size is not None and (split.lengths > list_size).any() else 1):
@@ -118,33 +109,33 @@ def _batches(split: Split, list_size: int | None, seed: int) -> Iterator[Batch]:
 
 
 class OneEach(Method):
-    """A plain net for every preference.
+    """A plain net for every preference; a child writes `make`.
 
-    Args:
-        make: `make(method, work, w)` -> the criterion of preference w.
+    Attributes:
         judge: quality that selects the epoch; None: the weighted sum of the measures.
         normalised: whether the pay-off table is made first, into `memory`.
     """
 
-    make: Callable[..., Any]
     judge: Callable[[np.ndarray, np.ndarray], float] | None = None
     normalised: bool = False
 
-    def _fit(self, work: Work) -> int:
+    @abstractmethod
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
+        """What the model of preference w descends."""
+
+    def _fit(self, context: FitContext) -> int:
         extra = 0
         if self.normalised:
-            ideal, spread = payoff(self, work)
-            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(work.objectives)
-        criteria = [self.make(work, w) for w in work.preferences]
-        self.models = train_each(self, work, criteria, work.preferences, "model", self.judge)
+            ideal, spread = payoff(self, context)
+            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(context.objectives)
+        criteria = [self.make(context, w) for w in context.preferences]
+        self.models = train_each(self, context, criteria, context.preferences, "model", self.judge)
         return extra + len(self.models)
 
-    def _score(self, split: Split, preferences: np.ndarray):
-        return _score_each(self, split, preferences)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[model_of(self, w[None])[0]], w)]
 
-    def _loss(self):
-        from ltr.losses.preference.base import preference_loss
-
+    def _loss(self) -> PreferenceLoss:
         return self._by_gain(preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params))
 
     def _scale(self) -> dict[str, Any]:
@@ -156,9 +147,7 @@ class LS(OneEach):
 
     stochastic = False
 
-    def make(self, work: Work, w: np.ndarray):
-        from .criteria import Fixed, Importance, OneLabel
-
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
         return (OneLabel if self.stochastic else Importance)(self._loss(), Fixed(tuple(w)))
 
 
@@ -174,11 +163,7 @@ class Chebyshev(OneEach):
     normalised = True
     judge = staticmethod(balance)
 
-    def make(self, work: Work, w: np.ndarray):
-        from ltr.objectives import scalarisation
-
-        from .criteria import Fixed, Scalarised
-
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
         function = scalarisation(self.name, len(w), **self.config.rule)
         return Scalarised(self._loss(), Fixed(tuple(w)), function, **self._scale())
 
@@ -188,11 +173,7 @@ class EpsilonConstraint(OneEach):
 
     normalised = True
 
-    def make(self, work: Work, w: np.ndarray):
-        from ltr.objectives import scalarisation
-
-        from .criteria import Fixed, Scalarised
-
+    def make(self, context: FitContext, w: np.ndarray) -> Criterion:
         bounds = tuple(float(max(1 - each, 0.01)) for each in w[1:])
         function = scalarisation("epsilon-constraint", len(w), bounds=bounds, **self.config.rule)
         return Scalarised(self._loss(), Fixed(tuple(w)), function, **self._scale())
@@ -201,51 +182,34 @@ class EpsilonConstraint(OneEach):
 class DPOLS(ReferenceMethod):
     """Linear scalarisation of list losses on beta (s - s_ref), one net a preference."""
 
-    def _train(self, work: Work) -> int:
-        from .criteria import Fixed
-
-        criteria = [self._criterion(Fixed(tuple(w))) for w in work.preferences]
-        self.models = train_each(self, work, criteria, work.preferences, "model")
+    def _train(self, context: FitContext) -> int:
+        criteria = [self._criterion(Fixed(tuple(w))) for w in context.preferences]
+        self.models = train_each(self, context, criteria, context.preferences, "model")
         return len(self.models)
 
-    def _criterion(self, source):
-        from ltr.losses.preference.base import dpo
-
-        from .criteria import Importance
-
+    def _criterion(self, source: Fixed) -> Criterion:
         loss = dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params)
         return Importance(self._by_gain(loss), source)
 
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
-        return _score_each(self, split, preferences, s_ref if self.config.augmented else None)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        return [Term(1.0, self.models[model_of(self, w[None])[0]], w)]
 
 
-def _register(name: str, cls: type, formula: str, source: str, means: str, config: type = EachConfig) -> None:
-    @METHODS.register(
-        name,
-        formula=formula,
-        source=source,
-        config=config,
-        steers="fitted",
-        means=means,
-        base=issubclass(config, ReferenceConfig),
-    )
-    def make(config, **options) -> Method:
-        return cls(name, config, **options)
-
-
-_register("ls", LS, "sum_k w_k l_k", "weighted sum", "importance")
-_register(
-    "dpo-ls",
-    DPOLS,
-    "sum_k w_k CE(z^k, softmax(beta (s - s_ref)))",
-    "baseline of 2410.08316",
-    "importance",
-    ReferenceConfig,
-)
-_register("sla", SLA, "l_k, k ~ Categorical(w) a list and step", "Carmel et al., WWW 2020", "importance")
-_register("chebyshev", Chebyshev, "max_k w_k l~_k", "weighted Chebyshev", "balance")
-_register(
-    "smooth-chebyshev", Chebyshev, "mu log sum_k exp(w_k l~_k / mu)", "Lin et al., ICML 2024, 2402.19078", "balance"
-)
-_register("epsilon-constraint", EpsilonConstraint, "l~_1 s.t. l~_k <= 1 - w_k", "Momma et al., WWW 2020", "importance")
+_BALANCE = {"means": "balance", "payoff": True}
+for _name, _class, _formula, _source, _more in (
+    ("ls", LS, "sum_k w_k l_k", "weighted sum", {}),
+    ("dpo-ls", DPOLS, "sum_k w_k CE(z^k, softmax(beta (s - s_ref)))", "baseline of 2410.08316", {"base": True}),
+    ("sla", SLA, "l_k, k ~ Categorical(w) a list and step", "Carmel et al., WWW 2020", {}),
+    ("chebyshev", Chebyshev, "max_k w_k l~_k", "weighted Chebyshev", _BALANCE),
+    ("smooth-chebyshev", Chebyshev, "mu log sum_k exp(w_k l~_k / mu)", "Lin et al., ICML 2024, 2402.19078", _BALANCE),
+    (
+        "epsilon-constraint",
+        EpsilonConstraint,
+        "l~_1 s.t. l~_k <= 1 - w_k",
+        "Momma et al., WWW 2020",
+        {"payoff": True, "corners": 0.6},  # a bound has no corner: its multiplier must first grow
+    ),
+):
+    _shared = {"preference": "fixed", "means": "importance", "base": False, "models": "preference"}
+    _config = ReferenceConfig if _more.get("base") else EachConfig
+    METHODS.register(_name, formula=_formula, source=_source, config=_config, **(_shared | _more))(_class)

@@ -15,16 +15,18 @@ it: one chain gives one point, and the order of the objectives is a setting. Sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.losses.preference.base import dpo
 from ltr.rankers.config import check
-from ltr.types import Split
 
-from .base import METHODS, Work, on_host
+from .base import METHODS, FitContext
+from .criteria import Fixed, Importance
 from .reference import ReferenceConfig, ReferenceMethod, train_plain
+from .terms import Term
 
 __all__ = ["SPO", "SPOConfig", "next_reference"]
 
@@ -51,6 +53,17 @@ def next_reference(first, last, alpha: float):
     return last + alpha * (last - first)
 
 
+@METHODS.register(
+    "spo",
+    formula="CE(z^t, softmax(beta (s - s_{t-1}) - sum_{i<t} a beta (s_i - s_{i-1}))), t = 1 ... m",
+    source="2405.12739: idea [2nd], formula [recalled]; list form ours",
+    config=SPOConfig,
+    preference="ignored",
+    means="none",
+    base=True,
+    models="objective",
+    scaling=False,
+)
 class SPO(ReferenceMethod):
     """A chain of nets, one a round; all of them are run to score."""
 
@@ -59,19 +72,14 @@ class SPO(ReferenceMethod):
     def _asked(self, m: int) -> np.ndarray:
         return np.full((1, m), 1 / m)
 
-    def _train(self, work: Work) -> int:
-        from dataclasses import replace
-
-        from ltr.losses.preference.base import dpo
-
-        from .criteria import Fixed, Importance
-
-        c, names = self.config, work.objectives
+    def _train(self, context: FitContext) -> int:
+        c, names = self.config, context.objectives
         order = c.order or names
         if sorted(order) != sorted(names):
             raise InputError("the order of SPO names every objective once", expected=list(names), came=list(order))
         loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
-        first = last = work.references
+        first = last = context.references
+        one = np.eye(len(names))[:1]  # a plain net is told of no preference
         self.models, seen = [], np.zeros(len(names))
         for t, name in enumerate(order):
             k = names.index(name)
@@ -81,35 +89,19 @@ class SPO(ReferenceMethod):
                 None if a is None else next_reference(a, b, c.alpha).astype(np.float32)
                 for a, b in zip(first, last, strict=True)
             )
-            here = replace(work, references=references, weights=work.weights if t == 0 else None)
+            here = replace(context, references=references, weights=context.weights if t == 0 else None)
             criterion = Importance(loss, Fixed(w))
             ranker = train_plain(self, here, criterion, (seen / seen.sum())[None], f"round{t}")
             self.models.append(ranker)
             last = tuple(
-                None if split is None else on_host(self._round(ranker, split, r))
-                for split, r in zip((work.train, work.vali), references, strict=True)
+                None if split is None else ranker.score(split, one, reference=r if c.augmented else None)[0]
+                for split, r in zip((context.train, context.vali), references, strict=True)
             )
         return len(self.models)
 
-    def _round(self, ranker, split: Split, reference):
-        one = np.eye(len(self.objectives))[:1]  # a plain net is told of no preference
-        return ranker.score_tensor(split, one, reference=reference if self.config.augmented else None)[0]
-
-    def _plain(self, split: Split, preferences: np.ndarray, s_ref):
-        scores = s_ref = self._here(s_ref)
-        for ranker in self.models:
-            scores = self._round(ranker, split, next_reference(s_ref, scores, self.config.alpha))
-        return scores.expand(len(preferences), -1)
-
-
-@METHODS.register(
-    "spo",
-    formula="CE(z^t, softmax(beta (s - s_{t-1}) - sum_{i<t} a beta (s_i - s_{i-1}))), t = 1 ... m",
-    source="2405.12739: idea [2nd], formula [recalled]; list form ours",
-    config=SPOConfig,
-    steers="none",
-    means="none",
-    base=True,
-)
-def spo(config: SPOConfig, **options) -> SPO:
-    return SPO("spo", config, **options)
+    def terms(self, w: np.ndarray) -> list[Term]:
+        """s_{t+1} adds to r_{t+1}, in which all that was learned before counts 1 + a times."""
+        if not self.config.augmented:  # the last net knows the earlier rounds from its loss only
+            return [Term(1.0, self.models[-1], w)]
+        rounds = len(self.models)
+        return [Term((1 + self.config.alpha) ** (rounds - 1 - t), net, w) for t, net in enumerate(self.models)]

@@ -1,4 +1,4 @@
-"""Fleets (rankers/fleet.py) of what methods train: rankers of one objective, and what a model a preference descends.
+"""What the models of several preferences descend when they are trained stacked (rankers/ensembles/stacked.py).
 
 Criteria that turn the losses of the objectives into a number (Importance, OneLabel, Scalarised) share one evaluation of
 those losses for all members. Others (Margins, and list losses that draw at random) are asked member by member, on the
@@ -8,64 +8,20 @@ trainings stay one after another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ltr.objectives import weighted_sum
-from ltr.rankers.ensembles.stacked import fit_fleet
 
 from .criteria import Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
-from .single import TrainingLog, heard, log_of, ranker_of
 
-if TYPE_CHECKING:
-    from ltr.types import Ranker, Split
-
-__all__ = ["Together", "fits_a_fleet", "train_together"]
+__all__ = ["StackedCriterion", "can_stack"]
 
 
-def train_together(
-    train: Split,
-    vali: Split | None,
-    members: Sequence[Mapping[str, Any]],
-    *,
-    objective: str | None = None,
-    select: str,
-    folder: Path | None = None,
-    accelerator: str = "auto",
-    progress: Callable[[int, int, str], None] | None = None,
-) -> list[tuple[Ranker, TrainingLog]]:
-    """What `single.train` gives for each member, trained as one fleet.
-
-    Args:
-        members: `ranker`, `ranker_params`, `loss`, `loss_params`, `training` and `seed` of each, as `train` takes them.
-        train, vali, objective, select, folder, accelerator, progress: as there, for all of them.
-
-    Returns:
-        A ranker and its log for each; `seconds` and the speeds are its share of the fleet's, `fleet` its size.
-
-    Raises:
-        InputError: members that make no fleet, and what `train` raises.
-    """
-    rankers = [ranker_of(**member) for member in members]
-    fit_fleet(
-        rankers,
-        train,
-        vali,
-        objective=objective,
-        select=select,
-        folder=folder,
-        accelerator=accelerator,
-        progress=heard(progress, select, f", fleet of {len(rankers)}"),
-    )
-    return [(ranker, {**log_of(ranker), "fleet": ranker.cost["fleet"]}) for ranker in rankers]
-
-
-def fits_a_fleet(criteria: Sequence[Criterion]) -> bool:
-    """Whether these can be descended side by side."""
+def can_stack(criteria: Sequence[Criterion]) -> bool:
+    """Whether these can be descended side by side, in stacked training."""
     return len(criteria) > 1 and all(
         isinstance(each.source, Fixed)
         and each.betas is None
@@ -77,8 +33,8 @@ def fits_a_fleet(criteria: Sequence[Criterion]) -> bool:
     )
 
 
-class Together(nn.Module):
-    """The criterion of a fleet, of one criterion a member; every loss is what the criterion alone would give."""
+class StackedCriterion(nn.Module):
+    """The criterion of stacked training, one for each member; a loss is what the criterion alone would give."""
 
     def __init__(self, criteria: Sequence[Criterion]):
         super().__init__()
@@ -113,14 +69,14 @@ class Together(nn.Module):
                     for j, (i, each) in enumerate(zip(members, criteria, strict=True))
                 ]
             )
-        values, heard = objective_values(criteria[0].loss, scores, labels, where, reference=reference)
+        values, counted = objective_values(criteria[0].loss, scores, labels, where, reference=reference)
         if isinstance(criteria[0], Importance):
             w = torch.cat([self.preferences[i : i + 1] for i in members])
-            total = weighted_sum(values, w, heard.unsqueeze(1)).sum(0)
-            return total / heard.any(-1).sum().clamp(min=1)
+            total = weighted_sum(values, w, counted.unsqueeze(1)).sum(0)
+            return total / counted.any(-1).sum().clamp(min=1)
         return torch.stack(
             [
-                each.combine(values[:, j : j + 1], heard, self.preferences[i : i + 1], generators[j])
+                each.combine(values[:, j : j + 1], counted, self.preferences[i : i + 1], generators[j])
                 for j, (i, each) in enumerate(zip(members, criteria, strict=True))
             ]
         )

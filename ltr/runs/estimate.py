@@ -133,9 +133,8 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
 def _trainings(system: MethodSystem) -> int:
     """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
     claims = METHODS[system.name].claims
-    each = claims.get("preference", claims.get("steers")) in ("fixed", "fitted")
     own_base = bool(claims["base"]) and system.method.base is None
-    return (len(system.preferences) if each else 1) + own_base
+    return (len(system.preferences) if claims["preference"] == "fixed" else 1) + own_base
 
 
 def _alone(system: MethodSystem) -> RunConfig:

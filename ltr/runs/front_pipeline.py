@@ -223,7 +223,7 @@ def chain_on(
 
     method = load(folder, device)
     names = tuple(method.objectives)
-    if partition is None and method.claims["steers"] == "fitted":
+    if partition is None and method.claims["preference"] == "fixed":
         preferences = np.asarray(method.preferences, np.float64)
     else:
         preferences = lattice(len(names), partition)

@@ -56,8 +56,17 @@ class WeightMix(nn.Module):
         return self.forward(features, where, preferences, beta=beta, reference=reference).transpose(0, 1)[:, where]
 
     def _mixed(self, features: Tensor, where: Tensor, w: Tensor) -> Tensor:
+        if not self.corners:
+            return self.net(features, where)
         weights = {name.replace("/", "."): torch.tensordot(w, self.corners[name], 1) for name in self.names}
         return torch.func.functional_call(self.net, weights, (features, where))
+
+    def fix(self, w: Tensor) -> None:
+        """From here on the plain net with the weights of the preference w `[objective]`: any other gets its scores."""
+        with torch.no_grad():
+            for name, own in zip(self.names, self.net.parameters(), strict=True):
+                own.copy_(torch.tensordot(w, self.corners[name], 1))
+        self.corners = nn.ParameterDict()
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """All m nets take over the weights of a net of the same config; an augmented head starts at 0."""

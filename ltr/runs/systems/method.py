@@ -116,7 +116,7 @@ class MethodSystem(System):
             method.config = replace(method.config, measures=self.config.measures)
         base = None if self.method.base is None else reference_of(self.method.base, task, device)
         # One model a preference: those that will be asked for. The others choose by the few of their own default.
-        asked = self.preferences if method.claims["steers"] == "fitted" else None
+        asked = self.preferences if method.claims["preference"] == "fixed" else None
         clock = _Clock(folder / "seconds.json")
         with clock:
             told = _Trainings(folder, progress, clock)
