@@ -8,7 +8,7 @@ The test split is not an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ltr.rankers.config import TrainingConfig
     from ltr.types import Ranker, Split
 
-__all__ = ["TrainingLog", "heard", "log_of", "ranker_of", "train", "train_together"]
+__all__ = ["TrainingLog", "heard", "log_of", "ranker_of", "train"]
 
 
 class TrainingLog(TypedDict, total=False):
@@ -126,42 +126,3 @@ def log_of(model: FittedRanker) -> TrainingLog:
         selection=selection,
         history=list(model.history),
     )
-
-
-def train_together(
-    train: Split,
-    vali: Split | None,
-    members: Sequence[Mapping[str, Any]],
-    *,
-    objective: str | None = None,
-    select: str,
-    folder: Path | None = None,
-    accelerator: str = "auto",
-    progress: Callable[[int, int, str], None] | None = None,
-) -> list[tuple[Ranker, TrainingLog]]:
-    """What `single.train` gives for each member, trained as one fleet.
-
-    Args:
-        members: `ranker`, `ranker_params`, `loss`, `loss_params`, `training` and `seed` of each, as `train` takes them.
-        train, vali, objective, select, folder, accelerator, progress: as there, for all of them.
-
-    Returns:
-        A ranker and its log for each; `seconds` and the speeds are its share of the fleet's, `fleet` its size.
-
-    Raises:
-        InputError: members that make no fleet, and what `train` raises.
-    """
-    from ltr.rankers.ensembles.stacked import fit_fleet
-
-    rankers = [ranker_of(**member) for member in members]
-    fit_fleet(
-        rankers,
-        train,
-        vali,
-        objective=objective,
-        select=select,
-        folder=folder,
-        accelerator=accelerator,
-        progress=heard(progress, select, f", fleet of {len(rankers)}"),
-    )
-    return [(ranker, {**log_of(ranker), "fleet": ranker.cost["fleet"]}) for ranker in rankers]
