@@ -25,7 +25,6 @@ _HOME = {
     "catalogue": ["METHODS", "load_method", "make_method"],
     "base": ["Method"],
     "loss_config": ["loss_params", "takes_loss"],
-    "single": ["TrainingLog", "train"],
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
-from ltr.rankers.ensembles.stacked import fit_fleet
+from ltr.rankers.ensembles.stacked import fit_stacked
 from ltr.types import Split
 
 from .base import FitContext, Method, MethodConfig, on_host
@@ -130,7 +130,7 @@ def train_each(
             train_plain(method, context, criterion, w[None], f"{name}{i}", quality)
             for i, (criterion, w) in enumerate(zip(criteria, preferences, strict=True))
         ]
-    return fit_fleet(
+    return fit_stacked(
         [_plain_net(method, context) for _ in criteria],
         context.train,
         context.vali,

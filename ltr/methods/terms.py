@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
-from ltr.rankers.ensembles.stacked import fleet_scores
+from ltr.rankers.ensembles.stacked import stacked_scores
 from ltr.types import Split
 
 __all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net"]
@@ -94,7 +94,7 @@ def combined(
         else:
             found[key] = term.net.score(split)
     if plain:
-        found.update(zip(plain, fleet_scores([asked[key].net for key in plain], split, reference=reference)))
+        found.update(zip(plain, stacked_scores([asked[key].net for key in plain], split, reference=reference)))
     for keys in conditioned.values():
         first, told = asked[keys[0]], np.stack([asked[key].told for key in keys])
         scores = first.net.score_tensor(split, told, reference=reference, beta=first.beta)
