@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pytest
 
+from ltr.datasets.readers import column_roles
 from ltr.datasets.readers import tables as table
+from ltr.datasets.readers.query_grouping import Gathered
 from ltr.datasets.readers.tables import read_table
 from ltr.errors import InputError
 
@@ -145,3 +149,214 @@ def test_clef_without_a_special_case(real_data):
     np.testing.assert_array_equal(split.labels, frame[["rel", "under", "trust"]].to_numpy(np.float32)[order])
     np.testing.assert_array_equal(split.features, frame[list(split.feature_names)].to_numpy(np.float32)[order])
     np.testing.assert_array_equal(split.doc_ids, frame["doc_id"].to_numpy(str)[order])
+
+
+# --- no column is lost, none leaks ---------------------------------------------------------------------------------
+
+
+def column(csv, cells, name="c", head="qid,label,a", **roles):
+    """The feature of these cells in a CSV file, quoted, beside one that is always 0.5."""
+    rows = "".join(f'{k // 2},1,0.5,"{cell}"\n' for k, cell in enumerate(cells))
+    split = read_table(csv(f"{head},{name}\n{rows}"), **roles)
+    return split.features[:, split.feature_names.index(name)].tolist() if name in split.feature_names else None
+
+
+def test_missing_values_have_many_names(csv):
+    words = ["", "NA", "N/A", "nan", "NULL", "None", "?", " ", "#N/A", "<NA>", "\\N", "nil", "null"]
+    assert np.isnan(column(csv, [*words, "3"])[:-1]).all()
+    assert column(csv, ["1", *words])[0] == 1
+    assert np.isnan(column(csv, words)).all()  # nothing but missing values is still a column
+
+
+def test_numbers_in_many_forms(csv):
+    assert column(csv, ["+1.5", " 2 ", "1e3", ".5", "5.", "-0.25E+2"]) == [1.5, 2, 1000, 0.5, 5, -25]
+    assert column(csv, ["True", "false", "TRUE", "0"]) == [1, 0, 1, 0]
+    assert column(csv, ["inf", "-Infinity", "1e39", "1"]) == [np.inf, -np.inf, np.inf, 1]
+
+
+def test_what_a_comma_means_is_read_off_the_whole_column(csv):
+    assert column(csv, ["0,640", "1,246", "-3,5", "7"]) == np.float32([0.64, 1.246, -3.5, 7]).tolist()
+    assert column(csv, ["1.234,5", "0,25"]) == [1234.5, 0.25]
+    assert column(csv, ["1,234,567", "1,234", "12"]) == [1234567, 1234, 12]
+    assert column(csv, ["1,234", "0.5"]) == [1234, 0.5]  # the point is the decimal point
+    with pytest.raises(InputError, match=r"t.csv:2: row 1, column 'c': a comma that may group thousands or be the dec"):
+        column(csv, ["1,234", "5,678"])
+    with pytest.raises(InputError, match=r"t.csv:3: row 2, column 'c'.*both used as the decimal point.*'0,64'"):
+        column(csv, ["1.5", "0,64"])
+    semicolons = "qid;label;a;c\n1;1;0,5;1,234\n1;0;1,5;2,345\n"
+    split = read_table(csv(semicolons))
+    np.testing.assert_array_equal(split.features, np.float32([[0.5, 1.234], [1.5, 2.345]]), strict=True)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_separators_are_found_in_the_header(csv, delimiter):
+    text = 'qid,label,"a;b",x\n1,1,2,3\n' if delimiter == "," else "qid,label,a,x\n1,1,2,3\n".replace(",", delimiter)
+    assert read_table(csv(text)).features.tolist() == [[2, 3]]
+
+
+def test_few_cells_that_are_no_numbers_are_refused_with_their_line(csv):
+    with pytest.raises(InputError, match=r"t.csv:5: row 4, column 'c': not a number.*'n.v.t.'.*--drop 'c'") as error:
+        column(csv, ["1", "2", "3", "n.v.t.", "5"])
+    assert error.value.line == 5
+    assert column(csv, ["1", "2", "3", "n.v.t.", "5"], drop=["c"]) is None
+    # Lines, not rows: empty lines and line feeds in a cell count.
+    path = csv('qid,label,title,x\n1,1,"two\nlines",1\n\n1,0,t,2\n1,0,u,oops\n')
+    with pytest.raises(InputError, match=r"t.csv:6: row 3, column 'x'.*'oops'"):
+        read_table(path)
+    # Mostly words: a column of text, left out and said.
+    roles = table.roles(csv("qid,label,x,size\n1,1,1,S\n1,1,1,M\n1,1,1,40\n"))
+    assert roles.left_out == {"size": "text, 1 of 3 cells are numbers"}
+
+
+def test_a_column_that_is_empty_at_first_is_no_text(csv):
+    rows = 300_000  # beyond Arrow's first block
+    split = read_table(csv("qid,label,a,late\n" + "1,1,0.5,\n" * rows + "1,1,0.5,7\n"))
+    assert split.feature_names == ("a", "late")
+    assert np.isnan(split.features[:rows, 1]).all() and split.features[rows, 1] == 7
+
+
+def test_what_cannot_be_a_feature_is_said_with_its_reason(tmp_path):
+    path = tmp_path / "t.parquet"
+    columns = {
+        "qid": [1, 1, 2],
+        "relevance": [0, 1, 2],
+        "a": [0.5, None, 1.5],
+        "title": ["x", "y", None],
+        "emb": [[1.0, 2.0], [3.0], []],
+        "when": pa.array([0, 1, 2], pa.date32()),
+        "nothing": pa.nulls(3),
+        "words": pa.array(["1.5", "NA", "2"]).dictionary_encode(),
+        "seller": pa.array([72048431380967004, 3, None], pa.int64()),
+        "cat": pa.array([7, 8, 7], pa.int16()).dictionary_encode(),
+    }
+    pq.write_table(pa.table(columns), path)
+    roles, said = column_roles.decide(table.columns_of(path), column_roles.Roles(), path)
+    assert roles.features == ("a", "nothing", "words", "seller", "cat")
+    assert set(roles.left_out) == {"title", "emb", "when"}
+    assert {row["column"]: row["role"] for row in said}["emb"] == "left out"
+    split = read_table(path)
+    nan = np.nan
+    big = np.float32(72048431380967004)
+    np.testing.assert_array_equal(
+        split.features, np.float32([[0.5, nan, 1.5, big, 7], [nan, nan, nan, 3, 8], [1.5, nan, 2, nan, 7]]), strict=True
+    )
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0", "__index_level_0__"])
+def test_a_row_index_is_no_feature(csv, name):
+    roles = table.roles(csv(f"{name},qid,label,a\n0,1,1,0.5\n"))
+    assert roles.features == ("a",) and roles.left_out == {name: "a row index"}
+
+
+def test_the_index_of_pandas_is_no_feature(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"qid": [1, 1], "label": [0, 1], "a": [1, 2]})
+    for name, features in ((None, ("a",)), ("place", ("a",)), ("qid", ("a",))):
+        path = tmp_path / "t.parquet"
+        (frame.set_index("qid") if name == "qid" else frame.rename_axis(name).iloc[::-1]).to_parquet(path)
+        assert read_table(path).feature_names == features, name
+        assert read_table(path).query_ids.tolist() == ["1"]
+
+
+def test_names_of_outcomes_are_no_features_unless_said_so(csv):
+    outcomes = [
+        "clicks",
+        "n_purchases",
+        "booking_bool",
+        "dwell_time",
+        "conversionRate",
+        "gross_revenue",
+        "orders",
+        "ctr",
+    ]
+    outcomes += ["sales", "position", "score", "rank", "rating", "add_to_cart"]
+    inputs = ["bm25_score", "page_rank", "price", "border", "stock", "review_position_mean", "url_length"]
+    path = csv(f"qid,label,{','.join(outcomes + inputs)}\n" + f"1,1{',1' * len(outcomes + inputs)}\n")
+    roles = table.roles(path)
+    assert roles.features == tuple(inputs)
+    assert all("--features" in roles.left_out[c] and "--labels" in roles.left_out[c] for c in outcomes)
+    assert table.roles(path, features=["clicks", "p*"]).features == ("clicks", "position", "page_rank", "price")
+    assert table.roles(path, labels=["clicks", "price"]).labels == ("clicks", "price")
+    assert table.roles(path, drop=["*_*"]).features == ("price", "border", "stock")
+    with pytest.raises(InputError, match="unknown column to drop 'pric'. Did you mean 'price'"):
+        table.roles(path, drop=["pric"])
+    with pytest.raises(InputError, match="column 'price' is dropped and named as"):
+        table.roles(path, drop=["price"], labels=["price"])
+
+
+def test_a_second_judgement_is_a_label_or_left_out(csv):
+    roles = table.roles(csv("qid,relevance,grade,trust,a\n1,1,2,3,4\n"))
+    assert (roles.labels, roles.features, list(roles.left_out)) == (("relevance", "trust"), ("a",), ["grade"])
+    assert table.roles(csv("qid,relevance,trust,a\n1,1,3,4\n"), drop=["trust"]).labels == ("relevance",)
+
+
+def test_several_files_are_one_source(csv):
+    train = csv("qid,label,a,c,title\n1,1,1,2,x\n", "train.csv")
+    test = csv("label,title,c,qid,a\n1,x,,9,5\n", "test.csv")  # another order, nothing in c
+    found, _ = table.agreed([train, test], column_roles.Roles())
+    blocks = [next(iter(table.blocks(path, found[path]))).features for path in (train, test)]
+    assert blocks[0].tolist() == [[1, 2]] and blocks[1][0, 0] == 5 and np.isnan(blocks[1][0, 1])
+    with pytest.raises(InputError, match=r"test.csv: column 'c' of train.csv is not here.*--drop 'c'"):
+        table.agreed([train, csv("qid,label,a\n1,1,1\n", "test.csv")], column_roles.Roles())
+    with pytest.raises(InputError, match=r"test.csv:3: row 2, column 'c': not a number"):
+        table.agreed([train, csv("qid,label,a,c\n1,1,1,2\n1,1,1,x\n", "test.csv")], column_roles.Roles())
+    _, said = table.agreed([train, csv("qid,label,a,c,new\n1,1,1,2,3\n", "test.csv")], column_roles.Roles())
+    assert said[-1] == {"column": "new", "role": "left out", "why": "only in test.csv, not in train.csv"}
+
+
+def test_arrow_files_and_packed_csv(tmp_path, csv):
+    whole = read_table(csv())
+    arrow = tmp_path / "t.arrow"
+    data = pa.table({"qid": ["07", "07", "8"], "docid": ["d1", "d2", "d3"], "label": [2, 0, 1], "bm25": [1.5, None, 2]})
+    with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_file(file, data.schema) as writer:
+        writer.write_table(data)
+    split = read_table(arrow)
+    assert split.query_ids.tolist() == ["07", "8"] and split.doc_ids.tolist() == ["d1", "d2", "d3"]
+    np.testing.assert_array_equal(split.features[:, 0], np.float32([1.5, np.nan, 2]))
+    for name, pack in (("t.csv.bz2", bz2.compress), ("t.csv.xz", lzma.compress)):
+        np.testing.assert_array_equal(read_table(csv(pack(CSV.encode()), name)).features, whole.features)
+
+
+def test_files_that_are_no_tables_are_named(csv):
+    cases = {
+        "UTF-16 text": CSV.encode("utf-16"),
+        "a zip archive": b"PK\x03\x04" + b"x" * 40,
+        "header is not UTF-8": "qid,label,größe\n1,1,2\n".encode("latin1"),
+        "The first line looks like data": b"1,0,0.5\n1,1,0.7\n",
+        "There is one column only": b"qid\n1\n",
+        "column 'x' stands twice": b"qid,label,x,x\n1,1,2,3\n",
+    }
+    for what, text in cases.items():
+        with pytest.raises(InputError, match=what) as error:
+            read_table(csv(text))
+        assert error.value.file is not None, what
+    # Text that nobody reads may be in any encoding.
+    path = csv("qid,label,titel,x\n1,1,Größe,2\n".encode("latin1"))
+    assert read_table(path).features.tolist() == [[2]]
+    with pytest.raises(InputError, match=r"t.csv:2: row 1: a NUL byte in the query id"):
+        read_table(csv(b"qid,label,x" + b" " * 5000 + b"\na\0b,1,2\n"), features=["x*"])
+
+
+def test_inputs_for_a_ranker_are_found_by_name(csv):
+    path = csv("c,qid,doc,a,extra\n1,7,d,NULL,x\n3,7,e,4,1\n")
+    columns = table.inputs(path, ["a", "c"])
+    assert (columns.query, columns.document, columns.labels) == ("qid", "doc", ())
+    split = Gathered().read(table.blocks(path, columns)).split(objectives=(), names=columns.features)
+    np.testing.assert_array_equal(split.features, np.float32([[np.nan, 1], [4, 3]]))
+    with pytest.raises(InputError, match="1 of the ranker's 2 features are not in the table, first 'b'"):
+        table.inputs(path, ["a", "b"])
+    with pytest.raises(InputError, match=r"t.csv:2: row 1, column 'extra': not a number.*'x'"):
+        table.inputs(path, ["extra"])
+
+
+def test_the_roles_in_words():
+    rows = [
+        {"column": "qid", "role": "query", "why": ""},
+        *({"column": f"f{k}", "role": "feature", "why": ""} for k in range(20)),
+        {"column": "", "role": "left out", "why": "a row index"},
+    ]
+    assert column_roles.role_lines(rows, most=2) == [
+        "query     qid",
+        "feature   f0, f1, ... (20 in all)",
+        "left out  '': a row index",
+    ]

@@ -221,19 +221,31 @@ def _show_store(store, roles: bool = False) -> None:
                     "split": split,
                     "queries": facts["n_queries"],
                     "documents": facts["n_documents"],
-                    "blank": labels["blank"],
+                    "no relevant": labels["blank"],
                     "list length": "{min:.0f}-{max:.0f}, median {median:.0f}".format(**facts["lengths"]),
                     "labels": grades or "numbers",
                 }
             )
     features = store.manifest["features"]
-    show.table(rows, title=f"{store.folder}", right=("queries", "documents", "blank"))
-    odd = f"{len(features['constant'])} of them constant, {len(features['non_finite'])} with nan or inf"
+    show.table(rows, title=f"{store.folder}", right=("queries", "documents", "no relevant"))
     left_out = f"; left out: {', '.join(features['left_out'])}" if features["left_out"] else ""
-    print(f"{features['count']} features, {odd}; objectives: {', '.join(store.objectives)}{left_out}")
+    print(f"{features['count']} features; objectives: {', '.join(store.objectives)}{left_out}")
+    infinite = features.get("infinite", {})
+    missing = {name: n - infinite.get(name, 0) for name, n in features["non_finite"].items()}
+    _show_columns("constant", dict.fromkeys(features["constant"], 0))
+    _show_columns("with missing values", {name: n for name, n in missing.items() if n})
+    _show_columns("with infinite values", infinite)
     if roles and (table := store.manifest.get("roles")):
         print("columns of the table:")
         print("\n".join(f"  {line}" for line in role_lines(table, most=1000)))
+
+
+def _show_columns(what: str, counts: dict[str, int], most: int = 8) -> None:
+    """A line that says which columns are odd, and how often."""
+    if counts:
+        shown = [f"{name} ({n:,})" if n else name for name, n in list(counts.items())[:most]]
+        more = f", and {len(counts) - most:,} more" if len(counts) > most else ""
+        print(f"{len(counts):,} {what}: {', '.join(shown)}{more}")
 
 
 def fetch(options: Fetch) -> int:

@@ -85,6 +85,7 @@ def columns_of(path, only: Sequence[str] | None = None) -> list[Column]:
     found = []
     for name, kind in source.types.items():
         index = name in source.index
+        kind = kind.value_type if kinds.is_dictionary(kind) else kind
         if name not in census:
             is_number = not source.csv and any(check(kind) for check in number)
             what = "number" if is_number else "text" if source.csv or is_text(kind) else "other"
@@ -297,6 +298,8 @@ def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:
             elif pa.types.is_null(column.type):
                 out[:, k] = np.nan
             else:
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
                 if not pa.types.is_float32(column.type):
                     column = pc.cast(column, pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
                 out[:, k] = column.to_numpy(zero_copy_only=False)

@@ -66,6 +66,7 @@ def of(
             "index_base": None if roles else matrix.base,
             "constant": [kept[k] for k in seen.constant()],
             "non_finite": {kept[k]: int(seen.non_finite[k]) for k in np.flatnonzero(seen.non_finite)},
+            "infinite": {kept[k]: int(seen.infinite[k]) for k in np.flatnonzero(seen.infinite)},
         },
         "columns": roles
         and {"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},

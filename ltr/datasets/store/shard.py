@@ -158,12 +158,13 @@ def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: M
 
 
 class FeatureFacts:
-    """Which columns never change and which hold nan or inf, over every block it is shown."""
+    """Which columns never change, which hold nan or inf and which inf, over every block it is shown."""
 
     def __init__(self, features: int):
         self.least = np.full(features, np.inf, np.float32)
         self.most = np.full(features, -np.inf, np.float32)
         self.non_finite = np.zeros(features, np.int64)
+        self.infinite = np.zeros(features, np.int64)
 
     @classmethod
     def together(cls, each: Iterable[FeatureFacts]) -> FeatureFacts:
@@ -173,6 +174,7 @@ class FeatureFacts:
             np.minimum(first.least, other.least, out=first.least)
             np.maximum(first.most, other.most, out=first.most)
             first.non_finite += other.non_finite
+            first.infinite += other.infinite
         return first
 
     def see(self, block: np.ndarray) -> None:
@@ -182,6 +184,7 @@ class FeatureFacts:
         if not (np.isfinite(least).all() and np.isfinite(most).all()):
             bad = ~np.isfinite(block)
             self.non_finite += bad.sum(axis=0)
+            self.infinite += np.isinf(block).sum(axis=0)
             least, most = np.where(bad, np.inf, block).min(axis=0), np.where(bad, -np.inf, block).max(axis=0)
         np.minimum(self.least, least, out=self.least)
         np.maximum(self.most, most, out=self.most)
