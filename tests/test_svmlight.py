@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import tracemalloc
 import warnings
 
@@ -12,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltr.datasets.readers import svmlight
+from ltr.datasets.readers import chunks, limits, svmlight
 from ltr.datasets.readers.query_grouping import Gathered
 from ltr.datasets.readers.svmlight import read_svmlight
+from ltr.datasets.readers.thread_pool import ThreadPool
 from ltr.errors import InputError
 
 
@@ -434,3 +437,162 @@ def test_real_files_as_sklearn_reads_them(real_data, name):
     np.testing.assert_array_equal(ours.labels[:, 0], y)
     np.testing.assert_array_equal(np.repeat(ours.query_ids.astype(int), ours.lengths), q)
     assert (ours.doc_ids is None) == name.startswith("MSLR")
+
+
+# --- missing, infinite, and what no file may do -----------------------------------------------------------------------
+
+
+def test_missing_values_have_many_names(write):
+    words = ["", "NULL", "null", "NA", "na", "N/A", "None", "?", "nan", "NaN", "<NA>"]
+    text = "".join(f"0 qid:1 1:{word} 2:1\n" for word in words) + "0 qid:1 1:5 2:? # doc\n0 qid:1 1:# doc"
+    split = read_svmlight(write(text))
+    assert np.isnan(split.features[: len(words), 0]).all() and (split.features[: len(words), 1] == 1).all()
+    assert split.features[len(words), 0] == 5 and np.isnan(split.features[len(words) :, 1][0])
+    for word in ("nul", "NAN1", "??", "n/", "nonee"):
+        with pytest.raises(InputError, match="data.txt:1: the feature's value is not a number"):
+            read_svmlight(write(f"0 qid:1 1:{word}\n"))
+    with pytest.raises(InputError, match="data.txt:1: the label is not finite.*'NA'"):
+        read_svmlight(write("NA qid:1 1:1\n"))
+
+
+@pytest.mark.parametrize("chunk", [16, 1 << 20])
+def test_the_first_infinity_is_named(write, chunk):
+    path = write("0 qid:1 1:1\n# note\n0 qid:1 1:nan 12:1e39\n0 qid:1 3:-inf 12:inf\n0 qid:1 1:3.4028234e38\n")
+    for pool in (None, ThreadPool(3)):
+        gathered = Gathered().read(svmlight.blocks(path, chunk=chunk, pool=pool, threads=1))
+        assert gathered.infinite == (3, "data.txt:3, feature 12")
+
+
+def test_other_blanks_are_blanks(write):
+    split = read_svmlight(write("\x0b\n\x0c\n1\x0bqid:1\x0c1:2\n\x0b \x0c\n"))
+    assert values(split) == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"1 qid:\0 1:1\n" + b" " * 5000, r"this is a binary file: it holds NUL bytes"),
+        (b"1 qid:1 1:1\n" * 500 + b"1 qid:a\0b 1:1\n", r"data.txt:501: a NUL byte in the query id"),
+        (b"1 qid:1 1:1\n" * 500 + b"1 qid:1 1:1 # a\0b\n", r"data.txt:501: a NUL byte in the document id"),
+        (b"1 qid:1 1:1\n1 qid:" + b"q" * 4097 + b" 1:1\n", r"data.txt:2: the query id is too long"),
+        (b"1 qid:1 1:1\n1 qid:1 1:1 # " + b"d" * 4097 + b"\n", r"data.txt:2: the document id is too long"),
+        ("1 qid:1 1:1\n".encode("utf-16"), "this is UTF-16 text.*Save it as UTF-8"),
+        ("1 qid:1 1:1\n".encode("utf-16-le"), "this is UTF-16 text without a byte order mark"),
+        (b"PAR1" + b"\1" * 50, "this is a Parquet file.*Name it .parquet"),
+        (b"PK\x03\x04" + b"\1" * 50, "this is a zip archive"),
+        (b"\x28\xb5\x2f\xfd" + b"\1" * 50, "compressed with zstd"),
+        (b"BZh91AY" + b"\1" * 50, "truncated or damaged"),
+        (b"\xfd7zXZ\x00" + b"\1" * 50, "truncated or damaged"),
+        (b"\x0b\x0c\n", "no documents"),
+        (b"\xe9\n", "data.txt:1: "),
+    ],
+)
+def test_files_that_are_no_text_of_numbers(write, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        read_svmlight(write(text))
+    assert error.value.file is not None
+
+
+def test_every_packed_form_is_read(write):
+    text = messy(np.random.default_rng(3)).encode()
+    whole = read_svmlight(write(text))
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        packed = read_svmlight(write(pack(text)), threads=2)
+        np.testing.assert_array_equal(packed.features, whole.features)
+        np.testing.assert_array_equal(packed.doc_ids, whole.doc_ids)
+
+
+@pytest.mark.parametrize("sizes", ["9223372036854775807\n9223372036854775807\n12\n", "9" * 5000, "1e3", "1.0", "²"])
+def test_sizes_nobody_can_have(write, sizes):
+    path = write("1 1:1\n" * 10)
+    write(sizes, "data.txt.query")
+    with pytest.raises(InputError, match="list sizes do not fit the documents|not a list size") as error:
+        read_svmlight(path)
+    assert error.value.file.name == "data.txt.query"
+
+
+def test_long_lines_and_bombs_are_refused_in_little_memory(write, monkeypatch):
+    monkeypatch.setattr(limits, "LINE", 1 << 16)
+    monkeypatch.setattr(chunks, "LINE", 1 << 16)
+    good = b"1 qid:1 1:1\n"
+    for text in (good * 2 + b"0 qid:1 " + b"1" * (1 << 18), good * 2 + b"#" * (1 << 18) + b"\n"):
+        for packed in (False, True):
+            with pytest.raises(InputError, match=r":3: the line is too long") as error:
+                list(svmlight.blocks(write(gzip.compress(text) if packed else text), chunk=1 << 14, threads=1))
+            assert error.value.line == 3
+    monkeypatch.setattr(chunks, "PACKED_FROM", 1 << 16)
+    with pytest.raises(InputError, match="unpacks to far more .* at most 200 times its size"):
+        read_svmlight(write(gzip.compress(good * 200_000)))
+
+
+def test_what_the_machine_cannot_hold_is_refused_before_it_is_asked_for(write, monkeypatch):
+    monkeypatch.setattr(limits, "_free_memory", lambda: 1 << 20)
+    wide = write("1 qid:1 60000:1\n" + "0 qid:1 1:1\n" * 50)
+    with pytest.raises(
+        InputError, match=r"documents of 60,000 features do not fit in memory; expected at most 0.0 GiB"
+    ):
+        read_svmlight(wide)
+    with pytest.raises(InputError, match="do not fit in memory"):
+        read_svmlight(write("1 qid:1 1:1\n", "small.txt"), n_features=10**12)
+    monkeypatch.undo()
+    assert read_svmlight(wide).features.shape == (51, 60000)
+
+
+def test_a_wide_file_is_parsed_in_pieces(write, monkeypatch):
+    """However short its lines: what is parsed in one go has a bound, and the pieces are the whole."""
+    path = write("".join(f"{k % 3} qid:{k // 10} {k % 900 + 1}:{k}\n" for k in range(3000)) + "0 qid:x 1:x\n")
+    with pytest.raises(InputError, match="data.txt:3001: the feature's value is not a number"):
+        read_svmlight(path)
+    text = path.read_text().rsplit("0 qid:x", 1)[0]
+    whole = read_svmlight(write(text))
+    monkeypatch.setattr(svmlight, "_MOST_CELLS", 5000)
+    pieces = read_svmlight(write(text), threads=2)
+    np.testing.assert_array_equal(pieces.features, whole.features)
+    assert pieces.offsets.tolist() == whole.offsets.tolist()
+    with pytest.raises(InputError, match="data.txt:3001: the feature's value is not a number"):
+        read_svmlight(path.with_name(write(text + "0 qid:x 1:x\n").name))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [
+                    b"1",
+                    b" ",
+                    b"qid:1",
+                    b"1:1",
+                    b"2:?",
+                    b"\n",
+                    b"\r\n",
+                    b"#",
+                    b"\0",
+                    b"\x0b",
+                    b"\xff",
+                    b":",
+                    b"nan",
+                    b"-1",
+                ]
+            ),
+            st.binary(max_size=4),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_a_file_holds_it_is_read_or_refused_with_its_name(tmp_path_factory, words):
+    path = tmp_path_factory.mktemp("fuzz") / "x.txt"
+    path.write_bytes(b"".join(words))
+    try:
+        split = read_svmlight(path, threads=1)
+    except InputError as error:
+        assert error.file == path
+    else:
+        assert split.n_documents == split.offsets[-1] > 0 and np.isfinite(split.labels).all()
+
+
+def test_files_beside_a_set_that_nobody_reads(write):
+    path = write("1 1:1\n")
+    for ending in ("weight", "position", "query", "other"):
+        write("1\n", f"data.txt.{ending}")
+    assert [p.name for p in svmlight.unused_beside(path)] == ["data.txt.weight", "data.txt.position"]
