@@ -17,7 +17,6 @@ TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 TRAINING = {"epochs": 4, "patience": 1, "learning_rate": 0.02, "lists": 8, "clip": 1.0}
 
 
-@register_net("deepsets", formula="s = w . relu(W x + mean of V x over the list)", source="Zaheer et al. 2017")
 class DeepSets(nn.Module):
     """A document and the mean of its list."""
 
@@ -32,6 +31,16 @@ class DeepSets(nn.Module):
         mean = (features * where.unsqueeze(-1)).sum(1, keepdim=True) / where.sum(1)[:, None, None].clamp(min=1)
         hidden = self.norm(torch.relu(self.own(features) + self.all(mean)).flatten(0, 1)).view(*where.shape, -1)
         return self.scale * self.last(self.drop(hidden)).squeeze(-1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    """The module under a name, for the tests of this file only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RANKERS, "_entries", {entry.name: entry for entry in RANKERS})
+        register = register_net("deepsets", formula="s = w . relu(W x + mean of V x)", source="Zaheer et al. 2017")
+        assert register(DeepSets) is DeepSets
+        yield
 
 
 def make(seed=0, loss=None, **params):

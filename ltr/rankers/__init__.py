@@ -78,7 +78,8 @@ def make_ranker(
         return entry.function(bind(entry.claims["config"], params, where=name), loss=loss, seed=seed)
     own = {f.name for f in fields(entry.claims["config"])}
     flat = {k: params.pop(k) for k in list(params) if k not in own and k in {f.name for f in fields(schema)}}
-    settings = training if isinstance(training, schema) else bind(schema, training or {}, where="training")
+    given: Any = training or {}
+    settings = bind(schema, given, where="training")
     if flat:
         settings = bind(schema, {**to_dict(settings), **flat}, where="training")
     return entry.function(bind(entry.claims["config"], params, where=name), training=settings, loss=loss, seed=seed)

@@ -78,7 +78,8 @@ def attend(qkv: Tensor, lengths: Sequence[int], p: float = 0.0) -> Tensor:
 
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """One list `[..., head, document, size]` -> `[..., document, head, size]`; torch fuses four dimensions only."""
-    mixed = F.scaled_dot_product_attention(*(t.reshape(-1, *t.shape[-3:]) for t in (q, k, v)))
+    each = [t.reshape(-1, *t.shape[-3:]) for t in (q, k, v)]
+    mixed = F.scaled_dot_product_attention(each[0], each[1], each[2])
     return mixed.view(q.shape).transpose(-3, -2)
 
 

@@ -15,6 +15,7 @@ would tie.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from .layers import Dropout, Keys, attend, attention_mask
 __all__ = ["DASALC", "MLP", "NETS", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "check_net", "score_batch"]
 
 _ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-_OUTPUT = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+_OUTPUT: dict[str, type[nn.Module]] = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 def build(config, n_features: int) -> nn.Module:
@@ -155,12 +156,12 @@ class DASALC(ListWise):
 
     def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
         h = self.noise(self.input_norm(x, where))
-        for layer in self.tower:
+        for layer in cast(list[nn.ModuleDict], self.tower):
             h = self.dropout(layer["norm"](F.relu(layer["linear"](h)), where))
         h = self.document(h)
 
         a = F.relu(self.project(self.noise(x)))
-        for layer in self.attention:
+        for layer in cast(list[nn.ModuleDict], self.attention):
             a = layer["norm"](a + self.dropout(layer["attend"](a, keys)))
         a = self.context(self.context_norm(a, where))
 
@@ -211,7 +212,7 @@ class Tower(nn.Module):
 
     def __init__(self, inputs: int, hidden: Sequence[int], activation: str, norm: str, dropout: float):
         super().__init__()
-        norms = {"none": lambda width: None, "batch": MaskedBatchNorm, "layer": nn.LayerNorm}
+        norms: dict[str, Any] = {"batch": MaskedBatchNorm, "layer": nn.LayerNorm}
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip((inputs, *hidden), hidden, strict=False))
         self.norms = nn.ModuleList(norms[norm](width) for width in hidden) if norm != "none" else None
         self.activation, self.dropout = _ACTIVATION[activation](), Dropout(dropout)
@@ -277,6 +278,9 @@ class MaskedBatchNorm(nn.Module):
         width: features.
         momentum: weight of the new batch in the running statistics.
     """
+
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, width: int, momentum: float = 0.1, eps: float = 1e-5):
         super().__init__()

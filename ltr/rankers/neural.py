@@ -6,16 +6,17 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 
+import ltr.rankers.devices as devices
 from ltr.errors import InputError
 from ltr.schema import to_dict
 from ltr.types import Split
 
-from . import devices
 from .base import FittedRanker, register
 from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TrainingConfig, TransformerConfig
 from .devices import pick_device as pick_device
@@ -131,7 +132,7 @@ class NeuralRanker(FittedRanker):
         from .training.checkpoint import load_weights
 
         self.transform = Transform.load(folder / "transform.npz")
-        self.build(self.transform.width(self.n_features), 0)
+        self.build(self.transform.width(facts["n_features"]), 0)
         load_weights(self.net, folder / "weights.pt")
         self.net.to(devices.pick_device()).eval()
 
@@ -166,18 +167,16 @@ def register_net(name: str, *, formula: str = "", source: str = "", independent:
 
 def _config_of(name: str, factory: Callable[..., Any]) -> type[OwnNetConfig]:
     """The parameters of a net as a dataclass, from the signature of what builds it."""
-    hints = get_type_hints(factory.__init__ if isinstance(factory, type) else factory)
+    hints = get_type_hints(getattr(factory, "__init__") if isinstance(factory, type) else factory)  # noqa: B009
     first, *others = inspect.signature(factory).parameters.values()
     table = []
     for each in others:
         if each.name not in hints or each.default is each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
             what = f"parameter {each.name!r} of net {name!r} needs an annotation and a default"
             raise InputError(what, came=str(each), expected=f"{each.name}: int = 32")
-        default = each.default
-        if isinstance(default, list | dict):
-            table.append((each.name, hints[each.name], field(default_factory=lambda it=default: copy.copy(it))))
-        else:
-            table.append((each.name, hints[each.name], field(default=default)))
+        mutable = isinstance(each.default, list | dict)
+        how = {"default_factory": partial(copy.copy, each.default)} if mutable else {"default": each.default}
+        table.append((each.name, hints[each.name], field(**how)))
     own = {"factory": staticmethod(factory), "__doc__": inspect.getdoc(factory), "__module__": factory.__module__}
     config = make_dataclass(f"{factory.__name__}Config", table, bases=(OwnNetConfig,), frozen=True, namespace=own)
     config.__qualname__ = f"{factory.__qualname__}.Config"  # where a pickle finds it

@@ -18,7 +18,7 @@ def blank_lists(train: Split, columns: Iterable[int]) -> list[str]:
     starts = train.offsets[:-1][train.lengths > 0]
     found = []
     for k in columns:
-        blank = int((np.maximum.reduceat(train.labels[:, k], starts) <= 0).sum()) if len(starts) else 0
+        blank = int((np.maximum.reduceat(train.label(train.objectives[k]), starts) <= 0).sum()) if len(starts) else 0
         if blank:
             name = train.objectives[k]
             found.append(f"{blank:,} of {len(starts):,} training lists hold no relevant document by {name!r}")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltr import ops
-from ltr.rankers.nets import Linear, MaskedBatchNorm, attention_mask
+from ltr.rankers.nets import Head, Linear, MaskedBatchNorm, attention_mask
 
 __all__ = ["score_many"]
 
@@ -107,7 +107,7 @@ def _linear(net, z: Tensor, change: Tensor | None = None, constant: Tensor | Non
 
     def finish(k: slice, n: slice) -> Tensor:
         own = [each[k] if len(each) > 1 else each for each in (c, v)]
-        return head.bound(torch.addmm(*own, z[n].mT))  # one row where all preferences have the same scores
+        return head.bound(torch.addmm(own[0], own[1], z[n].mT))  # one row where all preferences have the same scores
 
     return finish, 1
 
@@ -144,7 +144,7 @@ def _modulated(net, z: Tensor, film: list[tuple[Tensor, Tensor]]) -> tuple[Finis
     """Hidden layers from the first modulated one on; z stands before its FiLM."""
     tower, read = net.net.tower, _last_layer(net.net.head)
     activate, (a, d) = _in_place(tower.activation), film[0]
-    layers = []
+    layers: list[tuple[int | None, Tensor, Tensor]] = []
     for i, (scale, shift) in enumerate(film[1:], net.entry + 1):
         linear, norm = tower.linears[i], None if tower.norms is None else tower.norms[i]
         if isinstance(norm, nn.LayerNorm):
@@ -221,7 +221,7 @@ def _prompted(net, x: Tensor, where: Tensor, w: Tensor, room: int) -> tuple[Fini
     whole = attend.out.in_features  # heads x size
     out = (attend.out.weight - attend.out.weight.mean(0)).unflatten(1, (heads, -1))  # [width, head, size]
 
-    queries, own = [], []
+    of_lists: list[tuple[Tensor, Tensor]] = []  # queries, and what documents mix, list after list
     for lists, longest in _pieces(where, room // heads):
         q, key, value = attend.qkv(block.norm1(x[lists, :longest])).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         real = where[lists, :longest]
@@ -231,9 +231,10 @@ def _prompted(net, x: Tensor, where: Tensor, w: Tensor, room: int) -> tuple[Fini
         e = logits.sub_(top).exp_()
         every = e.sum(-1, keepdim=True)
         lse = (top + every.log()).squeeze(-1)
-        queries.append(torch.cat([q.transpose(1, 2).flatten(2)[real], -lse.mT[real]], 1))
-        own.append(((e @ value) / every).transpose(1, 2)[real])
-    queries, own = torch.cat(queries), torch.einsum("nhs,dhs->hnd", torch.cat(own), out).contiguous()
+        asked = torch.cat([q.transpose(1, 2).flatten(2)[real], -lse.mT[real]], 1)
+        of_lists.append((asked, ((e @ value) / every).transpose(1, 2)[real]))
+    queries, mixed = (torch.cat(each) for each in zip(*of_lists, strict=True))
+    own = torch.einsum("nhs,dhs->hnd", mixed, out).contiguous()
     base = _centred(x[where] + attend.out.bias)
 
     prompts = block.norm1(net.prompt(w).unflatten(-1, (net.config.prompts, -1)))
@@ -280,7 +281,7 @@ def _centred(x: Tensor) -> Tensor:
     return x - x.mean(-1, keepdim=True)
 
 
-def _last_layer(head: nn.Module) -> Callable[[Tensor], Tensor]:
+def _last_layer(head: Head) -> Callable[[Tensor], Tensor]:
     def read(u: Tensor) -> Tensor:
         return head.bound(u.flatten(0, 1).mv(head.linear.weight[0]).add_(head.linear.bias)).view(u.shape[:2])
 

@@ -25,6 +25,7 @@ differ), and in "concat" where the net starts from a reference.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,17 +100,20 @@ class Conditioned(nn.Module):
         InputError: a net that cannot be conditioned this way.
     """
 
+    net: Any  # a Linear, MLP or ListTransformer; `listwise` says whether it is the last
+
     def __init__(self, net, conditioning: ConditioningConfig, n_features: int, n_objectives: int, scale: float = 1.0):
         super().__init__()
         self.config, self.n_objectives, self.scale = conditioning, n_objectives, scale
-        self.net = build(net, n_features)
+        made = build(net, n_features)
+        self.net = made
         name = type(net).__name__.removesuffix("Config").lower()
-        if not isinstance(self.net, Linear | MLP | ListTransformer):
+        if not isinstance(made, Linear | MLP | ListTransformer):
             raise InputError(f"a {name} net cannot be conditioned", expected="linear, mlp or transformer")
-        self.listwise = isinstance(self.net, ListTransformer)
+        self.listwise = isinstance(made, ListTransformer)
         inputs, kind = n_objectives + conditioning.temperature, conditioning.kind
         make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
-        layers = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
+        layers: Any = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
         self.entry = max(len(layers) - 1, 0) if conditioning.only == "last" else 0  # the layer or block w enters first
         self.widths = self._film_widths(n_features)[self.entry :] if kind == "film" else ()
         if kind == "concat":
@@ -123,12 +127,12 @@ class Conditioned(nn.Module):
         elif kind == "film":
             self.film = make(2 * sum(self.widths), True)
         elif kind == "prompt":
-            if not self.listwise:
+            if not isinstance(made, ListTransformer):
                 raise InputError(
                     f"prompts stand among the documents of a list, and a {name} net sees one document at a time",
                     do="Take a transformer, or another conditioning.",
                 )
-            self.prompt = make(conditioning.prompts * self.net.project.out_features, False)
+            self.prompt = make(conditioning.prompts * made.project.out_features, False)
         elif kind == "head":
             self.head = make(self.net.head.linear.in_features, True)
         elif kind == "mixture":

@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+import ltr.rankers.devices as devices
 from ltr.atomic import whole_folder
 from ltr.datasets.batching.batches import Batches
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
-from ltr.rankers import devices
 from ltr.rankers.base import RANKERS
 from ltr.rankers.config import HEADLINE, ConditioningConfig, TrainingConfig
 from ltr.rankers.notes import blank_lists
@@ -64,7 +64,7 @@ class ConditionedRanker:
         best, history, cost, notes: as in `FittedRanker`.
     """
 
-    network = Conditioned  # class of the net
+    network: ClassVar[type] = Conditioned  # class of the net
 
     name: str = "mlp"
     config: Any = None
@@ -258,7 +258,7 @@ class ConditionedRanker:
             for key in _KEPT:
                 setattr(ranker, key, facts.get(key, []) if key == "notes" else facts[key])
             ranker.transform = Transform.load(folder / "transform.npz")
-            ranker.build(ranker.transform.width(ranker.n_features), 0, facts["objectives"])
+            ranker.build(ranker.transform.width(facts["n_features"]), 0, facts["objectives"])
         load_weights(ranker.net, folder / "weights.pt")
         ranker.net.to(devices.pick_device()).eval()
         return ranker

@@ -6,6 +6,8 @@ Everything else (epochs, seeds, checkpoints, the best epoch) is the loop of `Lis
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,9 @@ __all__ = ["ConditionedModule", "Trainee"]
 class Trainee(nn.Module):
     """The net and the criterion it is trained with: what a criterion learns or remembers is kept and resumed, too."""
 
+    scorer: Any  # a net that scores for preferences
+    criterion: Any
+
     def __init__(self, scorer: nn.Module, criterion: nn.Module):
         super().__init__()
         self.scorer, self.criterion = scorer, criterion
@@ -38,6 +43,8 @@ class ConditionedModule(ListModule):
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
     """
 
+    net: Trainee
+
     def __init__(
         self,
         net: Trainee,
@@ -48,7 +55,6 @@ class ConditionedModule(ListModule):
         references: tuple[np.ndarray | None, np.ndarray | None],
     ):
         super().__init__(net, job, settings)
-        self.net: Trainee
         self.shown, self.temperature, self.flat = preferences, beta, references
 
     def on_fit_start(self) -> None:
@@ -72,9 +78,9 @@ class ConditionedModule(ListModule):
         self.total += losses.detach().mean()
         return losses
 
-    def backward(self, losses: Tensor, *args, **kwargs) -> None:
+    def backward(self, loss: Tensor, *args, **kwargs) -> None:
         scores, preferences = self.seen[:2]
-        self.net.criterion.backward(losses, scores, preferences, self.net.scorer.parameters(), self.generator)
+        self.net.criterion.backward(loss, scores, preferences, self.net.scorer.parameters(), self.generator)
 
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
         criterion, (_, preferences, given, reference) = self.net.criterion, self.seen

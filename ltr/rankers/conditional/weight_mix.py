@@ -7,6 +7,7 @@ plain net, the same in training; the nets of all objectives have one shape and s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class WeightMix(nn.Module):
 class WeightMixRanker(ConditionedRanker):
     """A `ConditionedRanker` with a `WeightMix` inside."""
 
-    network = WeightMix
+    network: ClassVar[type] = WeightMix
 
     @property
     def n_parameters(self) -> int:

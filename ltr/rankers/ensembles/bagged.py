@@ -103,7 +103,7 @@ class BaggedRanker(FittedRanker):
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    models: list[NeuralRanker] = field(default_factory=list, init=False)
+    models: list[Any] = field(default_factory=list, init=False)
 
     @property
     def n_parameters(self) -> int:

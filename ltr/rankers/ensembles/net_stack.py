@@ -157,22 +157,22 @@ def _stacked(nets: Sequence[nn.Module]) -> nn.Module:
     if type(first) in _FORMS:
         return _FORMS[type(first)](nets)
     shell = copy.copy(first)  # settings are shared, children are replaced
-    shell._parameters = {name: _together(nets, name) for name in first._parameters}
-    shell._buffers = {
-        name: None if buffer is None else torch.stack([net._buffers[name] for net in nets])
-        for name, buffer in first._buffers.items()
-    }
-    shell._modules = {
-        name: None if child is None else _stacked([net._modules[name] for net in nets])
+    own = {name: None if p is None else _together(nets, name) for name, p in first._parameters.items()}
+    held = {name: None if b is None else _each(nets, name) for name, b in first._buffers.items()}
+    children = {
+        name: None if child is None else _stacked([getattr(net, name) for net in nets])
         for name, child in first._modules.items()
     }
+    shell._parameters, shell._buffers, shell._modules = own, held, children
     return shell
 
 
-def _together(leaves: Sequence[nn.Module], name: str) -> nn.Parameter | None:
+def _each(leaves: Sequence[nn.Module], name: str) -> Tensor:
+    return torch.stack([getattr(leaf, name) for leaf in leaves])
+
+
+def _together(leaves: Sequence[nn.Module], name: str) -> nn.Parameter:
     each = [getattr(leaf, name) for leaf in leaves]
-    if each[0] is None:
-        return None
     return nn.Parameter(torch.stack([p.detach() for p in each]), requires_grad=each[0].requires_grad)
 
 
@@ -186,7 +186,8 @@ class GroupedLinear(nn.Module):
 
     def __init__(self, leaves: Sequence[nn.Linear]):
         super().__init__()
-        self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
+        self.weight = _together(leaves, "weight")
+        self.bias = None if leaves[0].bias is None else _together(leaves, "bias")
 
     def forward(self, x: Tensor) -> Tensor:
         members, outputs, inputs = self.weight.shape
@@ -206,11 +207,14 @@ class GroupedLayerNorm(nn.Module):
 
     def __init__(self, leaves: Sequence[nn.LayerNorm]):
         super().__init__()
-        self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
+        affine = leaves[0].weight is not None  # nets that are not ours may hold one without
+        self.weight = _together(leaves, "weight") if affine else None
+        self.bias = _together(leaves, "bias") if affine and leaves[0].bias is not None else None
         self.shape, self.eps = leaves[0].normalized_shape, leaves[0].eps
 
     def forward(self, x: Tensor) -> Tensor:
         normal = F.layer_norm(x, self.shape, None, None, self.eps)
+        assert self.weight is not None and self.bias is not None  # as those of `nets.py` are
         return torch.addcmul(_beside(self.bias, x), normal, _beside(self.weight, x))
 
 
@@ -222,7 +226,7 @@ class GroupedBatchNorm(MaskedBatchNorm):
         self.momentum, self.eps = leaves[0].momentum, leaves[0].eps
         self.weight, self.bias = _together(leaves, "weight"), _together(leaves, "bias")
         for name in ("mean", "variance"):
-            self.register_buffer(name, torch.stack([getattr(leaf, name) for leaf in leaves]))
+            self.register_buffer(name, _each(leaves, name))
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

@@ -59,7 +59,7 @@ _OWN_OF_PLAIN = (*_OWN, "weight_decay")
 
 
 def fit_stacked(
-    rankers: Sequence[ConditionedRanker] | Sequence[NeuralRanker],
+    rankers: Sequence[Any],
     train: Split,
     vali: Split | None = None,
     *,

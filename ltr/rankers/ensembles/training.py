@@ -100,6 +100,9 @@ class SideBySide:
 class StackedNets(nn.Module):
     """Stacks, and the criterion they are trained with."""
 
+    stacks: Any  # an nn.ModuleList of NetStack
+    criterion: Any
+
     def __init__(self, stacks: Sequence[NetStack], criterion: nn.Module):
         super().__init__()
         self.stacks, self.criterion = nn.ModuleList(stacks), criterion
@@ -124,6 +127,8 @@ class StackedModule(ListModule):
         batches: what a step meets.
     """
 
+    net: StackedNets
+
     def __init__(
         self,
         net: StackedNets,
@@ -133,7 +138,6 @@ class StackedModule(ListModule):
         batches: Batches | SideBySide,
     ):
         super().__init__(net, job, settings)
-        self.net: StackedNets
         self.each, self.batches = members, batches
         self.own = [members.trainings[stack.first] for stack in net.stacks] if members.plain else []
 
@@ -287,7 +291,7 @@ class StackedModule(ListModule):
         return torch.cat([stack(batch.features, batch.where, reference) for stack in self.net.parts()], 1).mT
 
     def on_validation_epoch_end(self) -> None:
-        flat, members = self.scores[:-1].T.contiguous().cpu().numpy(), self.net.members()
+        flat, members = self.validation_scores(), self.net.members()
         values = zip(members, self.job.select(flat, members), strict=True)
         self.measured = {i: None if math.isnan(value) else float(value) for i, value in values}
 

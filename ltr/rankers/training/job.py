@@ -82,7 +82,7 @@ class ObjectiveJob(FitJob):
     @property
     def labels(self) -> np.ndarray:
         """The column, contiguous float32 `[documents]` of train (the boosters copy others with a warning)."""
-        return np.ascontiguousarray(self.train.labels[:, self.objective])
+        return np.ascontiguousarray(self.train.label(self.train.objectives[self.objective]))
 
 
 def check_splits(train: Split, vali: Split | None, objective: str | None = None) -> int:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
@@ -95,8 +96,11 @@ class ListModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # All lists at once: a mean of batch means would weigh the lists of a small batch more.
-        scores = self.scores[:-1].movedim(-1, 0).contiguous().cpu().numpy()
-        self.measured = _none_for_nan(self.job.select(scores))  # NaN: no list counts, nothing can be selected
+        self.measured = _none_for_nan(self.job.select(self.validation_scores()))  # NaN: no list counts
+
+    def validation_scores(self) -> np.ndarray:
+        """`[documents]`, or `[row, documents]` of several rankings."""
+        return cast(Tensor, self.scores)[:-1].movedim(-1, 0).contiguous().cpu().numpy()
 
     def on_train_epoch_end(self) -> None:
         state, epoch, vali = self.state, self.current_epoch + 1, self.measured
@@ -121,7 +125,7 @@ class ListModule(LightningModule):
             )
         return loss
 
-    def close_epoch(self, row: dict[str, Any], stop: bool, loss: float, vali: float | None) -> None:
+    def close_epoch(self, row: dict[str, Any], stop: bool, loss: float | None, vali: float | None) -> None:
         """Writes down the epoch, leaves a checkpoint, and tells who listens.
 
         Args:
@@ -142,7 +146,7 @@ class ListModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         settings = self.settings
-        common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         optimiser: torch.optim.Optimizer
         if settings.optimiser == "sgd":
             optimiser = torch.optim.SGD(self.learned(), momentum=settings.momentum, **common)
@@ -154,7 +158,7 @@ class ListModule(LightningModule):
         return optimiser
 
     def on_fit_start(self) -> None:
-        progress = self.trainer.fit_loop.epoch_progress.current
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
         progress.ready = progress.started = progress.processed = progress.completed = self.state.epoch
         self.generator = torch.Generator(self.device)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+import ltr.rankers.devices as devices
 from ltr.datasets import transforms
 from ltr.datasets.batching.batches import Batches
-from ltr.rankers import devices
 from ltr.rankers.config import TrainingConfig
 from ltr.seeds import seed_of
 from ltr.types import Split
@@ -47,7 +47,7 @@ class Prepared:
             torch.cuda.reset_peak_memory_stats(self.device)
         self.transform = transforms.fit(settings.transform, job.train.features, missing=settings.missing)
         common = {"device": self.device, "transform": self.transform}
-        self.batches = Batches(
+        self.batches: Any = Batches(
             job.train,
             cells=settings.cells,
             lists=settings.lists,

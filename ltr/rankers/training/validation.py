@@ -25,7 +25,7 @@ class ValidationMeasure:
     """
 
     def __init__(self, measure: str, split: Split, objective: int):
-        self.measure, self.split, self.labels = measure, split, split.labels[:, objective]
+        self.measure, self.split, self.labels = measure, split, split.label(split.objectives[objective])
         self._judged: dict[int, Judgements] = {}
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:

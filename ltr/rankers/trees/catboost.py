@@ -79,7 +79,7 @@ class CatBoost(TreeRanker):
         if stopping.on:
             every = self.config.select_every
             staged = self.model.staged_predict(
-                self.library.Pool(job.vali.features),
+                self.library.Pool(stopping.features),
                 prediction_type="RawFormulaVal",
                 eval_period=every,
                 thread_count=job.threads,

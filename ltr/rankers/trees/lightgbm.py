@@ -118,7 +118,7 @@ class LightGBM(TreeRanker):
             booster.update(fobj=gradients)
             if stopping.due(done):
                 part = booster.predict(
-                    job.vali.features,
+                    stopping.features,
                     start_iteration=seen,
                     num_iteration=done - seen,
                     raw_score=True,

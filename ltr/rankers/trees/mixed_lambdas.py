@@ -66,7 +66,8 @@ class MixedLightGBM(LightGBM):
         from .lambda_gradients import inverse_ideals, mixed_gradients
 
         c, split = self.config, job.train
-        worth, offsets = label_gains(split.labels, self.gains), np.asarray(split.offsets, dtype=np.int64)
+        labels = np.stack([split.label(name) for name in split.objectives], axis=1)
+        worth, offsets = label_gains(labels, self.gains), np.asarray(split.offsets, dtype=np.int64)
         inverse = inverse_ideals(worth, offsets, c.truncation)
         options = {
             "truncation": c.truncation,

@@ -73,7 +73,13 @@ class EarlyStopping:
         self.on = config.select_rounds and job.vali is not None
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        self._sum = 0.0
+        self._sum: np.ndarray | float = 0.0
+
+    @property
+    def features(self) -> np.ndarray:
+        """Of the validation documents, `[documents, feature]`."""
+        assert self.job.vali is not None  # nobody asks where it is off
+        return self.job.vali.features
 
     def due(self, rounds: int) -> bool:
         """Whether validation is looked at after so many rounds."""
@@ -81,8 +87,8 @@ class EarlyStopping:
 
     def add(self, rounds: int, scores: np.ndarray) -> bool:
         """Adds what the rounds since the last look give to each document; True when patience is at its end."""
-        self._sum = self._sum + np.asarray(scores, dtype=np.float64)
-        return self.look(rounds, self._sum)
+        whole = self._sum = self._sum + np.asarray(scores, dtype=np.float64)
+        return self.look(rounds, whole)
 
     def look(self, rounds: int, scores: np.ndarray) -> bool:
         """Measures whole scores after so many rounds; True when patience is at its end."""
@@ -157,7 +163,7 @@ class TreeRanker(FittedRanker):
         Raises:
             InputError: naming the query, or the column.
         """
-        labels = job.train.labels[:, job.objective]
+        labels = job.labels
         self._refuse(
             job.train, labels < 0, labels, "takes no negative labels", "", "Leave the documents out, or regrade"
         )
@@ -168,7 +174,7 @@ class TreeRanker(FittedRanker):
 
     def _check_grades(self, job: ObjectiveJob, largest: int, way_out: str) -> None:
         """Integer grades up to `largest`, as objectives with gain 2^y - 1 need them."""
-        labels, objective = job.train.labels[:, job.objective], f"objective {self.config.objective!r}"
+        labels, objective = job.labels, f"objective {self.config.objective!r}"
         self._refuse(job.train, labels != np.round(labels), labels, "takes integer grades", objective, way_out)
         what = f"takes grades up to {largest} (gain 2^y - 1)"
         self._refuse(job.train, labels > largest, labels, what, objective, way_out)

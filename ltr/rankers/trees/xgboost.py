@@ -96,7 +96,7 @@ class XGBoost(TreeRanker):
         data = self.library.QuantileDMatrix(
             job.train.features, labels, group=list_sizes(job.train), max_bin=params["max_bin"], nthread=job.threads
         )
-        vali = self.library.DMatrix(job.vali.features, nthread=job.threads) if stopping.on else None
+        vali = self.library.DMatrix(stopping.features, nthread=job.threads) if stopping.on else None
         booster = self.library.Booster(params, [data])
         done = seen = 0
         for done in range(1, self.config.rounds + 1):
