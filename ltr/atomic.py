@@ -368,7 +368,7 @@ def read_json(path: Path | str, *, do: str = "") -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise InputError("broken JSON", file=path, line=error.lineno, do=do) from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, thousands of brackets, numbers of thousands of digits
         raise InputError("broken JSON", file=path, came=str(error), do=do) from None
     if not isinstance(facts, dict):
         raise InputError("broken JSON", file=path, expected="a table", came=facts, do=do)

@@ -262,6 +262,10 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         # "at end of document" carries no number; the last line it is.
         line = int(at.group(1)) if at else data.count(b"\n") + 1
         raise InputError(f"broken TOML: {re.sub(r' *[(]at .*[)]$', '', message)}", file=path, line=line) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, thousands of brackets
+        raise InputError(
+            "broken TOML", file=path, expected="numbers and nesting of a sane size", came=str(error)
+        ) from None
 
 
 def to_dict(instance: Any) -> dict[str, Any]:
@@ -334,6 +338,6 @@ def parse_value(text: str) -> Any:
     """
     try:
         parsed = tomllib.loads(f"v = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return parsed["v"] if parsed.keys() == {"v"} else text

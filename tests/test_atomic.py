@@ -14,6 +14,7 @@ import pytest
 from ltr import atomic
 from ltr.atomic import Busy, lock, read_facts, read_json, scratch_folder, sha256, sweep, whole_file, whole_folder
 from ltr.errors import InputError
+from ltr.schema import parse_value, read_toml
 
 
 def names(folder):
@@ -238,3 +239,14 @@ def test_the_hash_is_the_file_s(tmp_path):
     assert told[-1] == 3_000_000 and len(told) == 3
     (tmp_path / "b").write_bytes(b"abc")
     assert sha256(tmp_path / "b") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_numbers_and_brackets_beyond_the_parsers_are_broken_files(tmp_path):
+    """Python refuses integers of 4,301 digits and nesting of a thousand levels, each with an error of its own."""
+    for text in ("9" * 5000, "[" * 9999):
+        (tmp_path / "x.json").write_text(f'{{"a": {text}}}')
+        (tmp_path / "x.toml").write_text(f"a = {text}")
+        for read, file in ((read_json, "x.json"), (read_toml, "x.toml")):
+            with pytest.raises(InputError, match=f"{file}.*broken"):
+                read(tmp_path / file)
+        assert parse_value(text) == text
