@@ -1,4 +1,4 @@
-"""Fixtures every test file shares: the real data (or a skip with its reason) and the device."""
+"""What every test file shares: the real data (or a skip with its reason), the device, and which tests run on it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ FAST = {
 }
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.stem in FAST:
-            item.add_marker("fast")
-
-
 # A runner in the background of a script hands on an ignored SIGINT, and the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,3 +40,12 @@ def real_data() -> Path:
 def device() -> str:
     """The device tensors of the tests live on; `LTR_TEST_DEVICE=cuda` runs them on a GPU."""
     return os.environ.get("LTR_TEST_DEVICE", "cpu")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Marks the tests of `FAST` files, and those that LTR_TEST_DEVICE moves to another device (`-m device`)."""
+    for item in items:
+        if item.path.stem in FAST:
+            item.add_marker("fast")
+        if {"device", "on_the_test_device"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("device")

@@ -271,6 +271,7 @@ def _never(*_):
     raise AssertionError("a tensor came to the host")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no NVIDIA GPU")
 @pytest.mark.parametrize("m", sorted(LARGEST))
 def test_a_gpu_says_what_the_cpu_says(m):

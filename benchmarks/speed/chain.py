@@ -113,6 +113,16 @@ class Front:
     def bootstrap(self, name: str):
         return lambda: paired_hypervolumes(self.values[name], self.member, 0.0, self.draws)
 
+    def stages(self, ours: str, other: str) -> dict[str, dict[str, Callable]]:
+        """stage -> contestant -> what it runs; "one" is one ranking and objective at a time."""
+        # The nets of both sides lie on the one device, so scores that come over as arrays are no peer of their own.
+        return {
+            "score": {ours: self.score(ours)},
+            "measure": {ours: self.measure(ours), other: self.measure(other), "one": self.one_at_a_time},
+            "front": {ours: self.front(ours), other: self.front(other)},
+            "bootstrap": {ours: self.bootstrap(ours), other: self.bootstrap(other)},
+        }
+
 
 def main() -> None:
     parser = arguments(__doc__)
@@ -133,13 +143,7 @@ def main() -> None:
         front = Front(
             objectives, partition, args.queries or (12 if args.quick else 500), 50 if args.quick else 1000, args.device
         )
-        # The nets of both sides lie on the one device, so scores that come over as arrays are no peer of their own.
-        stages = {
-            "score": {ours: front.score(ours)},
-            "measure": {ours: front.measure(ours), other: front.measure(other), "one": front.one_at_a_time},
-            "front": {ours: front.front(ours), other: front.front(other)},
-            "bootstrap": {ours: front.bootstrap(ours), other: front.bootstrap(other)},
-        }
+        stages = front.stages(ours, other)
         for stage, contestants in stages.items():
             times = {name: seconds(timing) for name, timing in race(contestants, rounds).items()}
             names = {other: peer, "one": "one ranking and objective at a time"}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.measure import RESULTS, read
+from benchmarks.speed.measure import RESULTS, check, read
 
 PAGE = Path(__file__).resolve().parents[1] / "SPEED.md"
 NAMES = (
@@ -22,6 +23,7 @@ NAMES = (
     "scale",
     "start",
 )
+DEVICE = "device"  # benchmarks/device.sh: a file of sections, with a section of the page to itself
 
 HEAD = """# Speed, beside peers
 
@@ -40,12 +42,13 @@ def page(results: Path = RESULTS) -> str:
     missing = [name for name in NAMES if name not in found]
     if missing:
         parts.append(f"Not measured yet: {', '.join(missing)}.\n")
+    parts.append(gpu(results / f"{DEVICE}.json"))
     return "\n".join(parts)
 
 
 def names(results: Path) -> list[str]:
     """Measurements in the order of the page; those of accelerators (NAME-cuda) after their like."""
-    there = {path.stem for path in results.glob("*.json")}
+    there = {path.stem for path in results.glob("*.json")} - {DEVICE}
     ordered = [x for name in NAMES for x in (name, *sorted(n for n in there if n.startswith(f"{name}-")))]
     return [*ordered, *sorted(there - set(ordered))]
 
@@ -98,6 +101,48 @@ def section(name: str, rows: list[dict[str, Any]], results: Path) -> str:
         lines.append("| " + " | ".join(map(cell, cells)) + " |")
     picture = f"\n![{title}](speed/results/{name}.png)\n" if (results / f"{name}.png").is_file() else ""
     return f"## {name}\n\n{title}\n\n{facts}\n{picture}\n" + "\n".join(lines) + "\n"
+
+
+def gpu(path: Path) -> str:
+    """The section of what benchmarks/device.sh found, and what to run where it has not."""
+    if not path.is_file():
+        said = "No GPU has been at hand yet: `bash benchmarks/device.sh` measures one, with the CPU beside it."
+        return f"## GPU\n\n{said}\n"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    where = f"`{found['device']}`, beside it `{found['cpu']}`" if found["device"] else f"no GPU, `{found['cpu']}`"
+    facts = (
+        f"`{found['command']}` on {where} (threads: {found['threads']}), {found['date']}, commit {found['commit']}, "
+        f"{found['seconds']:.0f} s; {', '.join(f'{k} {v}' for k, v in found['versions'].items())}. Wall time, medians."
+    )
+    parts = [f"## GPU\n\n{facts}\n"]
+    for name, each in found["sections"].items():
+        lines = [f"### {each['title']}", ""]
+        if each["status"] != "done":
+            lines += [f"{name}: **{each['status']}**, {each['reason']}.", ""]
+        if each["rows"]:
+            check(each["rows"], path)
+            lines += ["| case | unit | on | ours | beside | ratio | note |", "|:--|:--|:--|--:|:--|--:|:--|"]
+            lines += [device_line(row, found["cpu"]) for row in _cpu_after_gpu(each["rows"])] + [""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def device_line(each: dict[str, Any], cpu: str) -> str:
+    """A row of the section GPU."""
+    peers = "; ".join(f"{k} {v if isinstance(v, str) else number(v)}" for k, v in each["peers"].items())
+    ratio = "" if each["ratio_to_best_peer"] is None else number(each["ratio_to_best_peer"])
+    note = "; ".join(filter(None, (each["note"], each["target"] and f"target {each['target']}: {verdict(each)}")))
+    on = "CPU" if each["device"] == cpu else "GPU"
+    cells = (each["case"], each["unit"], on, number(each["ours"]), peers, ratio, note)
+    return "| " + " | ".join(map(cell, cells)) + " |"
+
+
+def _cpu_after_gpu(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of one case and unit side by side, in the order in which the first of them came."""
+    first: dict[tuple[str, str], int] = {}
+    for each in rows:
+        first.setdefault((each["case"], each["unit"]), len(first))
+    return sorted(rows, key=lambda each: first[each["case"], each["unit"]])
 
 
 def number(value: float | None) -> str:

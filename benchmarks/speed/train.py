@@ -31,8 +31,10 @@ from benchmarks.speed.measure import (
 
 one_thread()
 
+import itertools  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
+import statistics  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import types  # noqa: E402
@@ -60,12 +62,33 @@ def task(lists: int = LISTS):
 
 
 class Ours:
-    """A net and the batches it is trained on: by the library's loop, or by a loop anybody would write."""
+    """A net and the batches it is trained on: by the library's loop, or by a loop anybody would write.
 
-    def __init__(self, config, loss: str, params: dict | None = None, lists: int = LISTS):
+    Args:
+        config: of the net.
+        loss, params: what it descends.
+        lists: of the training split, where none is given.
+        split: the lists themselves.
+        device, precision: where it trains, and how (`TrainingConfig.precision`).
+        batch: lists a batch.
+        epochs: of one call of `epoch`.
+    """
+
+    def __init__(
+        self,
+        config,
+        loss: str,
+        params: dict | None = None,
+        lists: int = LISTS,
+        *,
+        split=None,
+        device: str = "cpu",
+        precision: str = "32-true",
+        batch: int = BATCH,
+        epochs: int = 1,
+    ):
         import torch
 
-        from ltr.datasets.batching.batches import Batches
         from ltr.losses import loss as make_loss
         from ltr.rankers.config import TrainingConfig
         from ltr.rankers.nets import build
@@ -73,40 +96,92 @@ class Ours:
         from ltr.rankers.training.prepare import Prepared
 
         torch.manual_seed(0)
-        self.net, self.loss = build(config, FEATURES), make_loss(loss, **(params or {}))
-        self.settings = TrainingConfig(epochs=1, lists=BATCH, list_size=SLATE, transform="none")
-        split = task(lists)
-        self.batches = Batches(split, lists=BATCH, cells=self.settings.cells, list_size=SLATE, shuffle=True)
-        self.job = ObjectiveJob(train=split, vali=None, loss=self.loss, accelerator="cpu")
+        cuda, room = device != "cpu", {"cells": batch * SLATE} if batch > BATCH else {}
+        self.device, self.loss = torch.device(device), make_loss(loss, **(params or {}))
+        self.net = build(config, FEATURES).to(self.device)
+        self.settings = TrainingConfig(
+            epochs=epochs, lists=batch, list_size=SLATE, precision=precision, transform="none", **room
+        )
+        self.job = ObjectiveJob(
+            train=task(lists) if split is None else split,
+            vali=None,
+            loss=self.loss,
+            on_progress=self._ended,
+            accelerator="gpu" if cuda else "cpu",
+        )
         self.data = Prepared(self.job, self.settings)
-        self.data.batches = self.batches
-        self.ready = list(self.batches)
+        self.batches = self.data.batches
+        self.ready, self.ends = list(self.batches), []
+
+    def _ended(self, event) -> None:
+        self.ends.append(time.perf_counter())
 
     def epoch(self) -> dict:
-        """One epoch of the library's training; the steps only, not the setting up of a trainer."""
+        """One epoch of the library's training; the steps only, not the setting up of a trainer.
+
+        `seconds` are the clock of the library, processor time on a CPU; `wall` is there where epochs follow each other.
+        """
         from ltr.rankers.training.loop import ListModule, train
 
+        self.ends = []
         module = ListModule(self.net, self.job, self.settings)
         train(module, self.data, "speed")
-        self.net.train()
-        return {"seconds": module.state.step_seconds[0] * len(self.batches), "documents": self.batches.n_documents}
+        self.net.to(self.device).train()  # a trainer that is taken down leaves its net on the CPU
+        seconds = statistics.median(module.state.step_seconds) * len(self.batches)
+        wall = [after - before for before, after in itertools.pairwise(self.ends)]
+        return {"seconds": seconds, "documents": self.batches.n_documents} | (
+            {"wall": statistics.median(wall)} if wall else {}
+        )
 
     def bare(self) -> dict:
         """The same epoch in plain PyTorch, on batches that are ready."""
         import torch
 
         optimiser = torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate)
+        half = {"dtype": torch.bfloat16, "enabled": self.settings.precision == "bf16-mixed"}
         self.net.train()
-        began = time.process_time()
+        self.wait()
+        wall, began = time.perf_counter(), time.process_time()
         for batch in self.ready:
+            with torch.autocast(self.device.type, **half):
+                scores = self.net(batch.features, batch.where)
             labels = batch.labels[..., 0]
-            loss = self.loss.reduce(
-                self.loss(self.net(batch.features, batch.where), labels, batch.where), labels, batch.where
-            )
+            loss = self.loss.reduce(self.loss(scores, labels, batch.where), labels, batch.where)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        return {"seconds": time.process_time() - began, "documents": self.batches.n_documents}
+        self.wait()
+        seconds, wall = time.process_time() - began, time.perf_counter() - wall
+        return {"seconds": seconds, "documents": self.batches.n_documents, "wall": wall}
+
+    def gather(self) -> dict:
+        """The batches of an epoch made and nothing done with them."""
+        self.wait()
+        began = time.perf_counter()
+        for _ in self.batches:
+            pass
+        self.wait()
+        return {"wall": time.perf_counter() - began}
+
+    def forward(self) -> dict:
+        """Scores of the batches that are ready."""
+        import torch
+
+        self.net.eval()
+        self.wait()
+        began = time.perf_counter()
+        with torch.inference_mode():
+            for batch in self.ready:
+                self.net(batch.features, batch.where)
+        self.wait()
+        return {"documents": self.batches.n_documents, "wall": time.perf_counter() - began}
+
+    def wait(self) -> None:
+        """Until the device has done its work."""
+        if self.device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(self.device)
 
 
 def ours(loss: str, params: dict, attention_dropout: float) -> Callable:
