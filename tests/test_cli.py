@@ -252,6 +252,26 @@ def test_train_then_again_then_other(capsys):
     assert code == 2 and "seed: 1, not 0" in err
 
 
+def test_from_the_command_to_the_trainer_in_seven_hops(monkeypatch):
+    """Whoever debugs a training steps through so many functions of ours, and no more."""
+    from pathlib import Path
+
+    import ltr
+
+    def stop(*_, **__):
+        frame, names = sys._getframe(1), []
+        while frame is not None and (not names or names[-1] != "ltr.cli.train.train"):
+            if Path(frame.f_code.co_filename).is_relative_to(Path(ltr.__file__).parent):
+                names.append(f"{frame.f_globals['__name__']}.{frame.f_code.co_name}")
+            frame = frame.f_back
+        raise RuntimeError(" < ".join(names))
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", stop)
+    assert main([*TRAIN, "--out", "r", "--quiet"]) == 1
+    path = read_record("r").reason.split(" < ")
+    assert path[-1] == "ltr.cli.train.train" and len(path) <= 7, path
+
+
 def test_the_default_folder_is_the_configs_own(capsys):
     assert main([*TRAIN, "--json"]) == 0
     one = json.loads(capsys.readouterr().out)

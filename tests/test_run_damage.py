@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -201,18 +200,15 @@ def test_other_signals_end_a_command_as_ctrl_c_does(monkeypatch, capsys):
 
 
 def test_the_last_line_of_defence_names_the_file(place, monkeypatch, capsys):
-    def broken(path):
+    def broken(*_, **__):
         raise KeyError("offsets")
 
-    monkeypatch.setattr("ltr.runs.read_scores", lambda path: _opened(Path(path), broken), raising=False)
+    monkeypatch.setattr("pyarrow.parquet.read_table", broken)
     code, err = told(capsys, "evaluate", "run0")
-    assert code == 1 and err.startswith("ltr: ") and "KeyError: 'offsets'" in err and "--debug" in err
+    assert code == 1 and err.startswith("ltr: run0/scores/test.parquet: ") and err.count("\n") == 1
+    assert "KeyError: 'offsets'" in err and "--debug" in err
     with pytest.raises(KeyError):
         main(["evaluate", "run0", "--debug"])
-
-
-def _opened(path, function):
-    return function(path)
 
 
 def test_a_full_disk_names_the_path(place, monkeypatch, capsys):

@@ -149,7 +149,7 @@ def _kept(folder: Path) -> str:
 
 
 def _facts(record) -> dict[str, Any]:
-    names = ("status", "reason", "data", "selection", "measures", "cost", "command")
+    names = ("status", "reason", "data", "selection", "measures", "notes", "cost", "command")
     return {"folder": str(record.folder), **{name: getattr(record, name) for name in names}}
 
 

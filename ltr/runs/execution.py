@@ -77,7 +77,17 @@ def execute(
             return found
         record = begun(config, folder, device, 1 + (found.cost.get("attempts", 0) if found else 0))
         try:
-            record = _carry_out(record, system, told, task, device, tensors)
+            if task is None:
+                told("data", 0, 1, config.data.name)
+                task = system.load_task()
+                told("data", 1, 1, task.fold)
+            record = _with_data(record, task)
+            reset_peak_memory()
+            if not (folder / system.place).is_dir():
+                hear = lambda *event: told("fit", *event)  # noqa: E731
+                model, log = system.fit(task, record.seeds["run"], folder / "checkpoints", device, hear)
+                system.keep(model, {**log, "notes": notes_of(task, model)}, task, folder)
+            record = _measured(record, system, task, told, device, tensors)
         except KeyboardInterrupt:
             interrupted(record)
             raise
@@ -156,26 +166,19 @@ def _failed(record: Record, error: Exception) -> Record:
     )
 
 
-def _carry_out(
-    record: Record, system: System, progress: Progress, task: Task | None, device: str, tensors: bool | None
-) -> Record:
-    folder, config = record.folder, system.config
-    if task is None:
-        progress("data", 0, 1, config.data.name)
-        task = system.load_task()
-        progress("data", 1, 1, task.fold)
+def _with_data(record: Record, task: Task) -> Record:
     splits = {
         s: {"queries": task.split(s).n_queries, "documents": task.split(s).n_documents} for s in ("train", *_SPLITS)
     }
     data = {"name": task.name, "fold": task.fold, "splits": splits}
-    record = replace(record, data=data, hashes={**record.hashes, **data_hashes(task)})
-    reset_peak_memory()
+    return replace(record, data=data, hashes={**record.hashes, **data_hashes(task)})
 
-    kept = folder / system.place
-    if not kept.is_dir():
-        hear = lambda *event: progress("fit", *event)  # noqa: E731
-        model, log = system.fit(task, record.seeds["run"], folder / "checkpoints", device, hear)
-        system.keep(model, {**log, "notes": notes_of(task, model)}, task, folder)
+
+def _measured(
+    record: Record, system: System, task: Task, progress: Progress, device: str, tensors: bool | None
+) -> Record:
+    """The record of a run whose model is trained and kept: scored, measured, and what it cost."""
+    folder, kept = record.folder, record.folder / system.place
     # Scores come from what was saved: what a user loads later is what was measured.
     model, log = system.load(kept, device), read_log(kept)
 
@@ -185,7 +188,7 @@ def _carry_out(
     started = time.perf_counter()
     measures = _measure(system, task, folder, progress, values, clock)
     measuring = time.perf_counter() - started
-    selection = {"measure": config.select, "split": "vali", **log["selection"]}
+    selection = {"measure": system.config.select, "split": "vali", **log["selection"]}
     if system.preferences is not None:
         with clock.stage("front"):
             points = points_of(values["vali"]) if values else replace(record, measures=measures).points("vali")
