@@ -107,8 +107,10 @@ def _value(kind: Any, value: Any, file, path: str) -> Any:
         hit = near_miss(value, [a for a in args if isinstance(a, str)]) if isinstance(value, str) else None
         do = f"Did you mean {hit!r}?" if hit else ""
         raise InputError(f"{path} is not one of its choices", file=file, expected=_describe(kind), came=value, do=do)
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping | kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, Mapping):
             raise _wrong(kind, value, file, path)
         return bind(kind, value, file=file, where=path)
     if kind is None or kind is type(None):

@@ -17,6 +17,7 @@ import numpy as np
 from .errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["Batch", "Deferred", "Ranker", "Split", "Task"]
@@ -40,7 +41,7 @@ class Batch:
     query: Tensor
     document: Tensor
 
-    def to(self, device, non_blocking: bool = True) -> Batch:
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         move = {k: getattr(self, k).to(device, non_blocking=non_blocking) for k in self.__dataclass_fields__}
         return Batch(**move)
 
@@ -64,7 +65,7 @@ class Deferred:
             self._made, self._make = self._make(), None
         return self._made
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (np.asarray, (self(),))  # another process gets the numbers
 
 
@@ -95,7 +96,7 @@ class Split:
     row: np.ndarray | None = None
     name: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = self._held.shape
         if len(shape) != 2:
             raise InputError("features must be a matrix", expected="[documents, feature]", came=shape)
@@ -125,11 +126,12 @@ class Split:
 
     @property
     def n_features(self) -> int:
-        return self._held.shape[1]
+        return int(self._held.shape[1])
 
     @property
     def _held(self) -> np.ndarray | Deferred:
-        return self.__dict__["features"]
+        held: np.ndarray | Deferred = self.__dict__["features"]
+        return held
 
     def __repr__(self) -> str:
         unjudged = "" if self.labels is not None else ", unjudged"
@@ -178,7 +180,9 @@ class Split:
         return other
 
     @classmethod
-    def from_arrays(cls, X, y=None, group=None, *, objectives: Sequence[str] = ("relevance",), name: str = "") -> Split:
+    def from_arrays(
+        cls, X: Any, y: Any = None, group: Any = None, *, objectives: Sequence[str] = ("relevance",), name: str = ""
+    ) -> Split:
         """Lists from arrays as the boosters take them.
 
         Args:
@@ -214,9 +218,9 @@ class _Features:
     """`Split.features`: an array, or a deferred one made now."""
 
     def __get__(self, split: Split, owner: type | None = None) -> np.ndarray:
-        held = split.__dict__["features"]
+        held = split._held
         if isinstance(held, Deferred):
-            held = split.__dict__["features"] = held()
+            split.__dict__["features"] = held = held()
         return held
 
     def __set__(self, split: Split, value: np.ndarray | Deferred) -> None:
@@ -256,17 +260,18 @@ class Task:
     def split(self, name: str) -> Split:
         if name not in ("train", "vali", "test"):
             raise unknown_name("split", name, ("train", "vali", "test"))
-        return getattr(self, name)
+        split: Split = getattr(self, name)
+        return split
 
 
 @runtime_checkable
 class Ranker(Protocol):
     """What scores documents. Two verbs, `fit` and `score`, and a folder it can be kept in."""
 
-    def fit(self, train: Split, vali: Split | None = None, **options) -> Ranker:
+    def fit(self, train: Split, vali: Split | None = None, **options: Any) -> Ranker:
         """Trains on `train`, stops and selects on `vali`; returns itself."""
 
-    def score(self, split: Split, preference=None) -> np.ndarray:
+    def score(self, split: Split, preference: Any = None) -> np.ndarray:
         """float32 `[documents]` in the split's order, higher is better."""
 
     def save(self, folder: Path) -> None:

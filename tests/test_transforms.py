@@ -160,6 +160,8 @@ def test_the_nets_see_what_is_missing(tmp_path):
         ranker = make_ranker("linear", loss=loss("listnet"), training=training).fit(split)
         ranker.save(tmp_path / missing)
         scores[missing] = ranker.score(split)
+        said = "1 feature misses values in train; the net has a column that says where: f2"
+        assert (said in ranker.notes) is (missing == "indicator")
         np.testing.assert_array_equal(load_ranker(tmp_path / missing).score(split), scores[missing])
         lists = torch.from_numpy(x).view(40, 10, 3)
         alone = fixed(ranker)(lists, torch.ones(40, 10, dtype=torch.bool))  # as a file that runs without us

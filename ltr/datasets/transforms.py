@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -99,6 +99,19 @@ class Transform:
         """Columns that come out for so many features: the features, and the indicators behind them."""
         return n_features + len(self.missing)
 
+    def notes(self, names: Sequence[str]) -> list[str]:
+        """What the indicators are, in a sentence for a summary; nothing where there are none.
+
+        Args:
+            names: of the features.
+        """
+        if len(self.missing) == 0:
+            return []
+        named = [names[k] if k < len(names) else f"column {k + 1}" for k in self.missing.tolist()]
+        shown = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+        verb = "feature misses" if len(named) == 1 else "features miss"
+        return [f"{len(named)} {verb} values in train; the net has a column that says where: {shown}"]
+
     def same(self, other: Transform) -> bool:
         """Whether two transforms do the same."""
         return self is other or (
@@ -133,7 +146,8 @@ class Transform:
     def save(self, path: Path | str) -> None:
         """Writes one .npz without pickles, atomically."""
         with whole_file(path) as beside, open(beside, "wb") as file:
-            np.savez(file, transform=np.array(self.name), missing=self.missing, **self.arrays)
+            kept: dict[str, Any] = {"transform": np.array(self.name), "missing": self.missing, **self.arrays}
+            np.savez(file, **kept)
 
     @classmethod
     def load(cls, path: Path | str) -> Transform:

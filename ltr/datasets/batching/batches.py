@@ -104,8 +104,7 @@ class Batches:
 
     def with_seed(self, seed: int) -> Batches:
         """The same lists in the order and with the samples of another seed; what lies in memory lies there once."""
-        if self._held is None:
-            self._held = self._hold(self.device if self.resident else torch.device("cpu"))
+        self._kept()
         other = copy.copy(self)
         other.seed, other._plan = seed, None
         return other
@@ -131,8 +130,7 @@ class Batches:
         # One transfer an epoch: after it batches are cut from tensors of the device without asking the host.
         home = self.device if self.resident else torch.device("cpu")
         order = torch.from_numpy(self._query[epoch.order]).to(home)
-        if self._held is None:
-            self._held = self._hold(home)
+        self._kept()
         base = seed_of("documents", self.seed, self.epoch)
         gather = self._resident_batch if self.resident else self._mapped_batch
 
@@ -181,6 +179,11 @@ class Batches:
 
     # Below: one batch, on the device.
 
+    def _kept(self) -> _Held:
+        if self._held is None:
+            self._held = self._hold(self.device if self.resident else torch.device("cpu"))
+        return self._held
+
     def _hold(self, home: torch.device) -> _Held:
         split = self.split
         offsets = torch.from_numpy(np.array(split.offsets, dtype=np.int64)).to(home)
@@ -199,7 +202,7 @@ class Batches:
 
     def _rows(self, query: Tensor, width: int, longest: int, base: int) -> tuple[Tensor, Tensor]:
         """Rows of the split `[batch, width]` (the last row + 1 where padded) and `where`."""
-        offsets = self._held.offsets
+        offsets = self._kept().offsets
         first, length = offsets[query], offsets[query + 1] - offsets[query]
         if longest > width:
             position = sample(query, length, width, longest, base)
@@ -210,8 +213,10 @@ class Batches:
 
     def _resident_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
         rows, where = self._rows(query, width, longest, base)
-        features = self._held.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        labels = self._held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        held = self._kept()
+        assert held.features is not None
+        features = held.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        labels = held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
         return Batch(features, labels, where, query, rows.masked_fill(~where, -1))
 
     def _mapped_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
@@ -220,14 +225,16 @@ class Batches:
         raw = torch.empty((rows.numel(), self.split.n_features), dtype=torch.float32, pin_memory=pin)
         # "clip" writes straight into the pinned buffer; the rows beyond the end are padding and become zeros below.
         np.take(self.split.features, rows.flatten().numpy(), axis=0, out=raw.numpy(), mode="clip")
-        labels = self._held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        move = {"device": self.device, "non_blocking": pin}
-        features, where_here = raw.to(**move), where.to(**move)
+        labels = self._kept().labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        features, where_here = self._moved(raw), self._moved(where)
         if self.transform is not None:
             features = self.transform.apply(features)
         features = features.view(*rows.shape, -1).masked_fill(~where_here[..., None], 0.0)
         document = rows.masked_fill(~where, -1)
-        return Batch(features, labels.to(**move), where_here, query.to(**move), document.to(**move))
+        return Batch(features, self._moved(labels), where_here, self._moved(query), self._moved(document))
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")
 
 
 @dataclass(frozen=True, slots=True)

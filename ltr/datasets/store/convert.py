@@ -132,9 +132,9 @@ class _Wanted:
     drop: Sequence[int | str]
     card: Card | None
     n_features: int | None
-    index_base: int | None
+    index_base: Literal[0, 1] | None
     columns: Mapping[str, Any]
-    non_finite: str
+    non_finite: Literal["keep", "refuse"]
     progress: Progress | None
     say: Callable[[str], None]
 
@@ -143,8 +143,10 @@ class _Wanted:
         return self.n_features or (self.card.n_features if self.card else None)
 
     @property
-    def base(self) -> int | None:
-        return self.index_base if self.index_base is not None else self.card.index_base if self.card else None
+    def base(self) -> Literal[0, 1] | None:
+        if self.index_base is not None or self.card is None:
+            return self.index_base
+        return 0 if self.card.index_base == 0 else 1
 
     def roles(self) -> table.Roles:
         """Roles of a table's columns: the card's, overruled by the caller's."""
@@ -162,7 +164,6 @@ class _Wanted:
         else:
             # What is named as an objective is a label, also where its name says nothing or speaks of an outcome.
             named = [] if self.objectives is None else labels.listed(self.objectives)
-            named = [labels.Objective(o, None) if isinstance(o, str) else o for o in named]
             wanted = {o.name if o.column is None else o.column: o.raw for o in named}
             options = {
                 "wanted": [c for c in wanted if isinstance(c, str)],
@@ -255,7 +256,7 @@ def _read(
     by_path: dict[Path, Shard] = {}
     by_id: dict[str, Shard] = {}
     same: dict[str, list[Path]] = {}
-    for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.get), strict=True):
+    for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.__getitem__), strict=True):
         part = _open(path, digest, work, columns.get(path))
         by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
         same.setdefault(part.id, []).append(path)

@@ -60,25 +60,25 @@ class Matrix:
     def is_label(self, objective: Objective) -> bool:
         return objective.column == 0 or objective.column in self.labels
 
-    def column(self, column: int | str) -> int:
+    def column(self, column: int | str | None) -> int:
         """A feature's place, from its index as the file counts or from its name."""
         if isinstance(column, str):
             if column not in self.names:
                 raise unknown_name("feature", column, self.names)
             return self.names.index(column)
-        if not self.base <= column < self.base + self.width:
+        if column is None or not self.base <= column < self.base + self.width:
             last = self.base + self.width - 1
             raise InputError("no such feature", expected=f"an index from {self.base} to {last}", came=column)
         return column - self.base
 
 
-def listed(objectives: Sequence[str | Objective] | Mapping[str, Any]) -> list[Objective | str]:
-    """The caller's objectives as a list; what a bare name means is decided later."""
+def listed(objectives: Sequence[str | Objective] | Mapping[str, Any]) -> list[Objective]:
+    """The caller's objectives as a list; what a bare name means (column None) is decided later."""
     if isinstance(objectives, str):
         raise InputError("objectives", expected="a sequence of names, or a mapping", came=objectives)
     if not isinstance(objectives, Mapping):
-        return list(objectives)
-    found: list[Objective | str] = []
+        return [Objective(o, None) if isinstance(o, str) else o for o in objectives]
+    found: list[Objective] = []
     for name, spec in objectives.items():
         if isinstance(spec, Objective):
             found.append(replace(spec, name=name))
@@ -103,11 +103,8 @@ def choose(
         drop: further features that leave.
     """
     if given is None:
-        chosen = [o.name for o in card.objectives[:1]] if card else list(matrix.labels or ("relevance",))
-    else:
-        chosen = listed(given)
-    chosen = [Objective(o, None) if isinstance(o, str) else o for o in chosen]
-    chosen = [_by_name(o, card, matrix) if o.column is None else o for o in chosen]
+        given = [o.name for o in card.objectives[:1]] if card else list(matrix.labels or ("relevance",))
+    chosen = [_by_name(o, card, matrix) if o.column is None else o for o in listed(given)]
     if not chosen:
         raise InputError("no objective", expected="at least one")
     leaving = {matrix.column(c) for c in drop}

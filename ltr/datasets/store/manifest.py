@@ -80,8 +80,7 @@ def of(
 
 def source(path: Path, root: Path | None) -> str:
     """What the manifest calls a raw file: a store is handed on, so no paths of this machine."""
-    below = root is not None and path.is_relative_to(root)
-    return (path.relative_to(root) if below else Path(path.name)).as_posix()
+    return (path.relative_to(root) if root is not None and path.is_relative_to(root) else Path(path.name)).as_posix()
 
 
 def _sources(by_path: dict[Path, Shard], root: Path | None) -> dict[str, dict[str, Any]]:

@@ -139,11 +139,12 @@ def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: M
         check_features(path, files[path.name]["bytes"], facts["blocks"])
         return np.load(path, mmap_mode="r")
 
+    lazily: Any = Deferred((documents.num_rows, len(names)), features)
     labels = np.empty((documents.num_rows, len(objectives)), np.float32)
     for k, name in enumerate(objectives):
         labels[:, k] = documents[name].to_numpy()
     return Split(
-        Deferred((documents.num_rows, len(names)), features),
+        lazily,
         labels,
         np.append(queries["offset"].to_numpy(), documents.num_rows),
         np.array(queries["query_id"].to_pylist(), dtype=np.str_),
@@ -219,14 +220,14 @@ def sealed(folder: Path, check: Callable[[], None] = lambda: None) -> Sealed:
     """
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
-        digest = None if path.name == "features.npy" else sha256(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+        alone = "" if path.name == "features.npy" else sha256(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": alone}
     path = folder / "features.npy"
     rows, columns = np.load(path, mmap_mode="r").shape
     seen, digest, blocks = FeatureFacts(columns), hashlib.sha256(), Blocks()
     documents = np.empty(rows, np.uint64)
     block = np.empty((max(1, _BLOCK // (4 * columns)), columns), np.float32)
-    view = memoryview(block).cast("B")
+    view = memoryview(block.data).cast("B")
     with open(path, "rb", buffering=0) as file:
         head = file.read(HEADER)
         digest.update(head)

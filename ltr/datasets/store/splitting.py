@@ -8,7 +8,7 @@ or a few, and opens by memory map.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ Ranges = list[tuple[int, int]]
 
 @dataclass
 class Shard:
-    """A raw file on its way into a store.
+    """A raw file on its way into a store; what is not known at first is set as it is read, divided and written.
 
     Attributes:
         id: first 16 hex digits of its hash (of both hashes where list sizes lie in a second file).
@@ -48,16 +48,16 @@ class Shard:
     sizes: Path | None = None
     sizes_sha256: str = ""
     columns: table.Columns | None = None
-    gathered: Gathered | None = None
-    layout: Layout | None = None
-    pieces: dict[str, tuple[int, int]] | None = None
-    labels: np.ndarray | None = None
-    sealed: Sealed | None = None
+    gathered: Gathered = field(init=False)
+    layout: Layout = field(init=False)
+    pieces: dict[str, tuple[int, int]] = field(init=False)
+    labels: np.ndarray = field(init=False)
+    sealed: Sealed = field(init=False)
 
     @property
-    def says_splits(self) -> bool:
-        """Whether a column of the table names the split of each document."""
-        return self.columns is not None and self.columns.split is not None
+    def split_column(self) -> str | None:
+        """The column of a table that names the split of each document, where there is one."""
+        return None if self.columns is None else self.columns.split
 
 
 def divide(part: Shard, how: str) -> None:
@@ -73,13 +73,13 @@ def divide(part: Shard, how: str) -> None:
     if how == "vali":
         piece[_some(part, n)] = 1
         names = ["train", "vali"]
-    elif how == "all" and part.says_splits:
+    elif how == "all" and part.split_column is not None:
         names = list(SPLITS)
         piece = np.array([SPLITS.index(s) for s in gathered.query_parts])
         present = [s for k, s in enumerate(SPLITS) if (piece == k).any()]
         if not {"train", "test"} <= set(present):
             expected = "train and test, with or without vali"
-            raise InputError(f"split column {part.columns.split!r}", file=part.path, expected=expected, came=present)
+            raise InputError(f"split column {part.split_column!r}", file=part.path, expected=expected, came=present)
         if "vali" not in present:
             train = np.flatnonzero(piece == 0)
             piece[train[_some(part, len(train))]] = 1
@@ -124,8 +124,8 @@ def splits(where: dict[str, dict[str, Shard]]) -> Iterator[tuple[str, str, Shard
 
 
 def _of_one_file(part: Shard) -> Iterator[tuple[str, str, Shard, Ranges, str]]:
-    if part.says_splits:
-        says = f"column {part.columns.split!r}"
+    if part.split_column is not None:
+        says = f"column {part.split_column!r}"
         cut = "vali" not in part.gathered.query_parts
         for split in SPLITS:
             made = f"{VALI:.0%} of the queries of train, seed_of('vali', sha256 of the file)"

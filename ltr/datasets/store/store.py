@@ -112,7 +112,7 @@ class Store:
             if name not in self.objectives:
                 raise unknown_name("objective", name, self.objectives, file=self.folder)
         columns = [self.objectives.index(name) for name in objectives]
-        return found.having(labels=found.labels[:, columns], objectives=tuple(objectives))
+        return found.having(labels=_labels(found)[:, columns], objectives=tuple(objectives))
 
     def task(self, fold: str | None = None, objectives: Sequence[str] | None = None) -> Task:
         """A fold with its three splits; the first fold by default."""
@@ -166,12 +166,17 @@ class Store:
         return checks.touched(self.folder, sources, check=check)
 
 
+def _labels(split: Split) -> np.ndarray:
+    assert split.labels is not None  # a store is made of judged lists
+    return split.labels
+
+
 def _pieces(whole: Split, ranges: list[list[int]]) -> Split:
     """The queries of these ranges: views where one range suffices, else a copy, made when its features are used."""
     if ranges == [[0, whole.n_queries]]:
         return whole
-    if whole.row is None:
-        whole = whole.having(row=np.arange(whole.n_documents))
+    row = np.arange(whole.n_documents) if whole.row is None else whole.row
+    whole = whole.having(row=row)
     if len(ranges) > 1:
         return whole.take(np.concatenate([np.arange(a, b) for a, b in ranges]))
     (a, b), offsets = ranges[0], whole.offsets
@@ -179,9 +184,9 @@ def _pieces(whole: Split, ranges: list[list[int]]) -> Split:
     shape = (int(offsets[b] - offsets[a]), whole.n_features)
     return whole.having(
         features=Deferred(shape, lambda: whole.features[rows]),
-        labels=whole.labels[rows],
+        labels=_labels(whole)[rows],
         offsets=offsets[a : b + 1] - offsets[a],
         query_ids=whole.query_ids[a:b],
         doc_ids=None if whole.doc_ids is None else whole.doc_ids[rows],
-        row=whole.row[rows],
+        row=row[rows],
     )

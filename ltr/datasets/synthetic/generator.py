@@ -21,6 +21,7 @@ of a list and no order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,7 +48,7 @@ _QUERY_EFFECT = 0.5  # sd of what moves a whole list
 _QUERY_SHARE = 0.19  # of the variance of a document column that its query explains
 
 # kind -> (from the latent normal to the column, from the column to a coordinate of about unit size)
-_KINDS = {
+_KINDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "count": (lambda h: np.floor(np.exp(1.1 * h + 1)), np.log1p),
     "tfidf": (lambda h: np.maximum(h + 0.8, 0) * 12, lambda x: x / 12),
     "bounded": (lambda h: 1 / (1 + np.exp(-1.5 * h)), lambda x: 3 * x),

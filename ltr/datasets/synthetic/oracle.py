@@ -246,6 +246,7 @@ def _count_grades(list_of: np.ndarray, grades: np.ndarray, queries: int) -> np.n
 def _normalise(split: Split, k: int | None) -> np.ndarray:
     """gain / IDCG@k of the split's labels, 0 for blank lists: `[documents, objective]`."""
     list_of = np.repeat(np.arange(split.n_queries), split.lengths)
+    assert split.labels is not None
     grades = split.labels.astype(np.int64)
     counts = np.stack([_count_grades(list_of, g, split.n_queries) for g in grades.T], axis=1)
     ideal = _ideal(counts, k)[list_of]

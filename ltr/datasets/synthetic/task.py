@@ -174,8 +174,8 @@ def _draw_split(truth: Truth, n_queries: int, first: int, n_objectives: int, nam
         labels[rows] = truth.draw_all(features[rows], lengths[a:b], generator)[:, :n_objectives]
         a = b
     ids = np.arange(first, first + n_queries).astype(str)
-    columns = {"objectives": OBJECTIVES[:n_objectives], "feature_names": truth.world.feature_names}
-    return Split(features, labels, offsets, ids, name=name, **columns)
+    objectives, names = OBJECTIVES[:n_objectives], truth.world.feature_names
+    return Split(features, labels, offsets, ids, objectives=objectives, feature_names=names, name=name)
 
 
 @lru_cache(maxsize=1)
