@@ -198,7 +198,7 @@ def test_questions_are_answered_where_both_sides_are(board):
     found = ask(QUESTIONS[0], [board])
     assert {f.comparison.text for f in found} == {
         "HyperDPO above DPO-LS, normalised hypervolume",
-        "HyperDPO above DPO-LS, mean of what w asked for",
+        "HyperDPO above DPO-LS, mean weighted sum",
     }
     assert tally(found) == "yes on 2 of 2 tasks" and found[0].text.startswith("+0.")
     assert tally([]) == ""

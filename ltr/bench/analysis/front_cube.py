@@ -61,11 +61,12 @@ def points_of_all(results: FrontResults, dataset: str) -> Cube:
     seeds = tuple(dict.fromkeys([*(seed for v in suite.variants() for seed in v.seeds), *fronts.seed]))
     planned = max(runs.fold.nunique(), 1)
     done = runs[runs.status == "done"].groupby(["system", "seed"]).fold.nunique()
-    complete = np.array([[done.get((s, e), 0) == planned for e in seeds] for s in systems], bool)
+    there = fronts.groupby(["system", "seed"]).fold.nunique()
+    complete = [[done.get((s, e), 0) == there.get((s, e), 0) == planned for e in seeds] for s in systems]
     shape = (len(systems), len(seeds), len(results.lattice), len(objectives))
     axes = {"system": systems, "seed": seeds, "objective": objectives}
     vali, test = (_pooled(fronts[fronts.split == name], axes, shape) for name in ("vali", "test"))
-    return Cube(systems, seeds, objectives, vali, test, complete, np.empty((*shape[:3], 0, shape[3])))
+    return Cube(systems, seeds, objectives, vali, test, np.array(complete, bool), np.empty((*shape[:3], 0, shape[3])))
 
 
 def cube(results: FrontResults, dataset: str) -> Cube:
