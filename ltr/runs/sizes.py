@@ -102,15 +102,17 @@ def _of_manifest(manifest: Mapping[str, Any], fold: str | None, folder: Path) ->
 
 def _of_card(card: Card, fold: str | None) -> Sizes:
     name = fold or next((f.name for f in card.folds), "Fold1")
+    known = [*(card.splits.get(f"{name}/{split}") for split in _SHARES), card.counts]
+    length = next((c.documents / c.queries for c in known if c is not None and c.documents and c.queries), None)
     queries, documents = {}, {}
-    for split, share in _SHARES.items():
-        own = card.splits.get(f"{name}/{split}")
+    for (split, share), own in zip(_SHARES.items(), known, strict=False):
         count = own or card.counts
-        if count is None or count.queries is None or count.documents is None:
+        if count is None or count.queries is None or length is None:
             raise InputError(
                 f"the card of {card.name!r} does not say how large {name}/{split} is",
                 do=f"Run: ltr data fetch {card.name}",
             )
         queries[split] = count.queries if own else round(share * count.queries)
-        documents[split] = count.documents if own else round(share * count.documents)
+        said = own.documents if own else None
+        documents[split] = round(queries[split] * length) if said is None else said
     return Sizes(queries, documents, card.n_features, None, "on its card; the data are not here")
