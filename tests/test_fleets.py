@@ -443,3 +443,12 @@ def test_what_is_no_fleet_is_said(task):
     with pytest.raises(InputError, match="diverged"):
         huge = TrainingConfig(epochs=3, lists=8, learning_rate=1e30, optimiser="sgd", transform="standardise")
         together(task, [plain(training=huge) for _ in W], criteria(by="mse-dpo"))
+
+
+def test_former_names_say_the_new_ones(capsys):
+    import ltr.rankers
+
+    assert ltr.rankers.fit_fleet is fit_stacked and ltr.rankers.score_fleet is score_stacked
+    assert "'fit_fleet' is called 'fit_stacked' now" in capsys.readouterr().err
+    with pytest.raises(AttributeError, match="nosuch"):
+        ltr.rankers.nosuch  # noqa: B018

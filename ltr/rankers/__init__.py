@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ltr.errors import renamed
 from ltr.lazy import lazily
 from ltr.schema import bind, to_dict
 
@@ -40,8 +41,14 @@ __all__ = [
     "score_stacked",
 ]
 
-# Those of stacked training need torch; the two of fleets are former names.
-__getattr__ = lazily(__name__, {"ensembles.stacked": ["fit_stacked", "score_stacked", "fit_fleet", "score_fleet"]})
+_stacked = lazily(__name__, {"ensembles.stacked": ["fit_stacked", "score_stacked"]})  # they need torch
+_FORMER = {"fit_fleet": "fit_stacked", "score_fleet": "score_stacked"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        renamed("function", name, _FORMER[name])
+    return _stacked(_FORMER.get(name, name))
 
 
 def make_ranker(

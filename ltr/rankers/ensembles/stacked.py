@@ -280,8 +280,3 @@ def _preferences(preferences, members: int, m: int) -> np.ndarray:
     if shown.shape != (members, m):
         raise InputError("one preference a member", expected=(members, m), came=shown.shape)
     return shown.astype(np.float32)
-
-
-# ----------------------------------------------------------------------------- old names, until the rooms above moved
-
-fit_fleet, score_fleet, fleet_scores = fit_stacked, score_stacked, stacked_scores
