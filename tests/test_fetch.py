@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ltr.atomic import sha256
+from ltr.datasets.cards import fetch as fetching
 from ltr.datasets.cards.card import Card, Download, Files, Fold, Licence, Manual, Objective, load_card
 from ltr.datasets.cards.download import Resuming, retrieve
 from ltr.datasets.cards.fetch import fetch, raw_folder, verify
@@ -384,3 +385,20 @@ def test_the_real_mq2008_goes_in_by_its_folder(real_data, tmp_path):
     card = load_card("mq2008")
     fetch(card, tmp_path, real_data / "MQ2008")
     assert {c.status for c in verify(card, tmp_path)} == {"OK"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(fetching, "PACKED_FROM", 1 << 20)
+    source, big = tmp_path / f"toy.{kind}", b"0" * (8 << 20)
+    if kind == "zip":
+        with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("Fold1/train.txt", big)
+    else:
+        with tarfile.open(source, "w:gz") as archive:
+            info = tarfile.TarInfo("not/wanted.bin")
+            info.size = len(big)
+            archive.addfile(info, io.BytesIO(big))
+    with pytest.raises(InputError, match="unpacks to far more than it can hold; expected at most 200 times its size"):
+        fetch(toy(), tmp_path / "data", source)
+    assert not (tmp_path / "data" / "toy" / "raw").exists()

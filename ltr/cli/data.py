@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ltr.errors import InputError, near_miss, say_once
 
@@ -123,7 +123,7 @@ class Verify:
 def names(options: List) -> int:
     from ltr.datasets.cards.card import cards, load_card
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in cards():
         try:
             card = load_card(name)
@@ -332,11 +332,11 @@ def verify(options: Verify) -> int:
             rows += [{"file": c.path, "status": c.status, "sha256": c.sha256, "expected": c.expected} for c in checks]
     if found is not None:
         store, raw = Store.open(found), found.parent / "raw"
-        asked = {"check": options.check, "raw": raw if raw.is_dir() else None}
-        wrong = store.verify(**asked)
+        beside = raw if raw.is_dir() else None
+        wrong = store.verify(check=options.check, raw=beside)
         rows += [{"file": what, "status": "BAD", "sha256": "", "expected": ""} for what in wrong]
         rows += [] if wrong else [{"file": str(found), "status": "OK", "sha256": "", "expected": "as its manifest"}]
-        for what in store.unchecked(**asked):
+        for what in store.unchecked(check=options.check, raw=beside):
             show.remark(f"Not checked: {what}")
     if options.json:
         show.machine(rows, "json")

@@ -366,6 +366,7 @@ def _chosen(task: Task, fold: str | None, objectives) -> Task:
     columns = [task.objectives.index(name) for name in objectives]
 
     def cut(split: Split) -> Split:
+        assert split.labels is not None
         return split.having(labels=split.labels[:, columns], objectives=tuple(objectives))
 
     return replace(task, train=cut(task.train), vali=cut(task.vali), test=cut(task.test))

@@ -252,9 +252,21 @@ class Card:
         _check(self)
 
     @property
+    def hashes(self) -> dict[str, str]:
+        """Files below `raw/` -> sha256, "" where nobody has published one."""
+        return self.files.sha256 if self.files else {}
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Files below `raw/`."""
-        return tuple(self.files.sha256) if self.files else ()
+        return tuple(self.hashes)
+
+    @property
+    def by_hand(self) -> Manual:
+        """How to get it by hand; every dataset with files says so."""
+        if self.manual is None:
+            raise InputError(f"{self.name} is generated, there is nothing to fetch")
+        return self.manual
 
     def fold(self, name: str) -> Fold:
         found = {f.name: f for f in self.folds}
@@ -291,16 +303,17 @@ def _check(card: Card) -> None:
     missing = sorted(named - set(card.paths))
     if missing:
         raise InputError("folds name files that [files] does not list", came=missing)
-    hashes = card.files.sha256 if card.files else {}
-    for path, sha256 in (*hashes.items(), *((d.name, d.sha256) for d in card.downloads)):
+    for path, sha256 in (*card.hashes.items(), *((d.name, d.sha256) for d in card.downloads)):
         if not path or path.startswith("/") or ".." in Path(path).parts:
             raise InputError("a file must lie below raw/", came=path)
         if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise InputError(f"{path}: not a sha256", expected="64 hexadecimal digits", came=sha256)
-    claims = [("[files]", any(hashes.values()), card.files)]
-    claims += [(f"download {d.name}", d.sha256 or d.size, d) for d in card.downloads]
-    for what, claimed, stated in claims:
-        if claimed and not (stated.certainty and stated.source):
+    claims: list[tuple[str, Files | Download]] = []
+    if card.files is not None and any(card.hashes.values()):
+        claims.append(("[files]", card.files))
+    claims += [(f"download {d.name}", d) for d in card.downloads if d.sha256 or d.size]
+    for what, stated in claims:
+        if not (stated.certainty and stated.source):
             raise InputError(f"{what}: a hash or size needs its source and certainty", expected="source, certainty")
     ours = {f"{fold.name}/{split}" for fold in card.folds for split in fold.files()}
     for key in card.splits:

@@ -7,6 +7,7 @@ moved in one step. Names of the files come from the card, never from an archive,
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 from ltr import paths
 from ltr.atomic import scratch_folder, sha256
@@ -28,6 +29,16 @@ from .download import retrieve
 __all__ = ["Check", "fetch", "raw_folder", "verify"]
 
 CHUNK = 1 << 20
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
+PACKED, PACKED_FROM = 200, 256 << 20  # an archive may grow by this factor, once it has grown to so many bytes
 
 
 def raw_folder(card: Card, root: Path | None = None) -> Path:
@@ -90,8 +101,8 @@ def fetch(
 
 
 def _by_hand(card: Card) -> str:
-    steps = " ".join(f"({i}) {step}" for i, step in enumerate(card.manual.steps, 1))
-    return f"By hand: {steps} ({len(card.manual.steps) + 1}) ltr data fetch {card.name} --from {card.manual.expects}"
+    steps = " ".join(f"({i}) {step}" for i, step in enumerate(card.by_hand.steps, 1))
+    return f"By hand: {steps} ({len(card.by_hand.steps) + 1}) ltr data fetch {card.name} --from {card.by_hand.expects}"
 
 
 # ------------------------------------------------------------------------------------------------ from what one has
@@ -100,13 +111,14 @@ def _by_hand(card: Card) -> str:
 def _place(card: Card, source: Path, raw: Path, wanted: list[str]) -> None:
     """The wanted files from a folder or archive into `raw`, checked, in one step."""
     if not source.exists():
-        raise InputError("no such file or folder", file=source, expected=card.manual.expects)
+        raise InputError("no such file or folder", file=source, expected=card.by_hand.expects)
     known = next((d for d in card.downloads if d.name == source.name and d.sha256), None)
-    if known and source.is_file() and not all(card.files.sha256[path] for path in wanted):
+    if known and source.is_file() and not all(card.hashes[path] for path in wanted):
         _same(source, sha256(source), known.sha256)  # the files' own hashes are unknown: the archive's must do
     with scratch_folder(raw) as staging:
         found = set()
-        with _opened(source) as members:
+        room = _Room(source)
+        with _opened(source, room) as members:
             for name, take in members:
                 path = _which(name, wanted)
                 if path is None:
@@ -116,14 +128,14 @@ def _place(card: Card, source: Path, raw: Path, wanted: list[str]) -> None:
                 found.add(path)
                 target = staging / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _same(f"{source}: {name}", take(target), card.files.sha256[path])
+                _same(f"{source}: {name}", take(target), card.hashes[path])
         absent = [path for path in wanted if path not in found]
         if absent:
             raise InputError(
                 "files of the dataset are missing here",
                 file=source,
                 expected=", ".join(absent),
-                do=f"{card.name} is {card.manual.expects}",
+                do=f"{card.name} is {card.by_hand.expects}",
             )
         if raw.exists():
             for path in wanted:
@@ -148,15 +160,34 @@ def _same(what: Path | str, sha256: str, expected: str) -> None:
         )
 
 
+class _Room:
+    """What an archive may unpack to; files of a folder are only linked and take none."""
+
+    def __init__(self, source: Path):
+        self.source, self.total = source, 0
+        self.most = max(PACKED_FROM, PACKED * source.stat().st_size) if source.is_file() else 0
+
+    def take(self, size: int) -> None:
+        self.total += size
+        if self.total > self.most:
+            raise InputError(
+                "the archive unpacks to far more than it can hold",
+                file=self.source,
+                expected=f"at most {PACKED} times its size",
+                came=f"more than {self.most >> 20} MB",
+                do="If this is right, unpack it yourself and give the folder to --from",
+            )
+
+
 @contextmanager
-def _opened(source: Path) -> Iterator[Iterator]:
+def _opened(source: Path, room: _Room) -> Iterator[Iterator]:
     """(name, take) of every file in a folder or archive; `take(target)` writes it there and returns its sha256."""
     try:
         if source.is_dir():
             yield _folder(source)
         elif zipfile.is_zipfile(source):
             with zipfile.ZipFile(source) as archive:
-                yield _zip(archive)
+                yield _zip(archive, room)
         elif source.suffix.lower() in (".rar", ".7z"):
             raise InputError(
                 f"{source.suffix} archives are not unpacked here",
@@ -165,8 +196,8 @@ def _opened(source: Path) -> Iterator[Iterator]:
             )
         else:
             with tarfile.open(source, "r|*") as archive:  # a stream: one pass, no list of members first
-                yield _tar(archive)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+                yield _tar(archive, room)
+    except (*_BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # disk full, no permission: not the archive's fault
             raise
         expected = "zip, tar, tar.gz, tar.bz2, tar.xz or a folder"
@@ -182,14 +213,20 @@ def _folder(source: Path) -> Iterator:
             yield path.as_posix(), lambda target, path=path: _link(path, target)
 
 
-def _zip(archive: zipfile.ZipFile) -> Iterator:
+def _zip(archive: zipfile.ZipFile, room: _Room) -> Iterator:
     for info in archive.infolist():
         if not info.is_dir():
-            yield info.filename.replace("\\", "/"), lambda target, info=info: _write(archive.open(info), target)
+
+            def take(target: Path, info: zipfile.ZipInfo = info) -> str:
+                room.take(info.file_size)  # no more is ever read of it
+                return _write(archive.open(info), target)
+
+            yield info.filename.replace("\\", "/"), take
 
 
-def _tar(archive: tarfile.TarFile) -> Iterator:
+def _tar(archive: tarfile.TarFile, room: _Room) -> Iterator:
     for member in archive:
+        room.take(member.size)  # what is passed over is unpacked, too
         if member.isfile():  # links and devices are nobody's data
             yield member.name, lambda target, member=member: _write(archive.extractfile(member), target)
 
@@ -202,7 +239,8 @@ def _link(path: Path, target: Path) -> str:
     return sha256(target)
 
 
-def _write(reader: BinaryIO, target: Path) -> str:
+def _write(reader: IO[bytes] | None, target: Path) -> str:
+    assert reader is not None  # a plain file
     digest = hashlib.sha256()
     with reader, open(target, "wb") as f:
         while chunk := reader.read(CHUNK):
@@ -234,7 +272,7 @@ def verify(card: Card, root: Path | None = None) -> list[Check]:
     """Every file of the dataset, hashed and compared, in the card's order."""
     raw, checks = raw_folder(card, root), []
     for path in card.paths:
-        expected = card.files.sha256[path]
+        expected = card.hashes[path]
         if not (raw / path).is_file():
             checks.append(Check(path, "missing", "", expected))
             continue

@@ -9,6 +9,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -137,8 +138,8 @@ def chunks(path: Path, size: int, progress: Callable[[int], None] | None) -> Ite
             # Of a packed stream that breaks, what came is told by its line feeds: nothing else may stand there.
             text = (np.empty if file is raw else np.zeros)(len(rest) + size, np.uint8)
             text[: len(rest)] = rest
-            with told(path, lambda text=text, lines=lines: lines + line_feeds(text)):
-                got = _fill(file, memoryview(text)[len(rest) :], file is not raw)
+            with told(path, partial(_line_in, text, lines)):
+                got = _fill(file, text[len(rest) :].data, file is not raw)
             if progress:
                 progress(raw.tell())
             filled = len(rest) + got
@@ -156,6 +157,10 @@ def chunks(path: Path, size: int, progress: Callable[[int], None] | None) -> Ite
                 yield text[:whole]
             if got < size:
                 return
+
+
+def _line_in(text: np.ndarray, before: int) -> int:
+    return before + line_feeds(text)
 
 
 def lines(file, path) -> Iterator[tuple[int, bytes]]:

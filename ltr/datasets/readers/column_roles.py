@@ -33,6 +33,7 @@ __all__ = [
     "RELEVANCE",
     "Column",
     "Columns",
+    "Kind",
     "Roles",
     "decide",
     "check_cells",
@@ -60,6 +61,7 @@ _FILLING = """n num number no count counts total sum avg mean max min is has was
 old new previous prev displayed display shown original initial logged model predicted pred prediction baseline result
 results serp list item items doc document value""".split()
 
+Kind = Literal["number", "text", "other"]
 Role = Literal["query", "document", "split", "label", "feature", "left out"]
 
 
@@ -77,7 +79,7 @@ class Column:
     """
 
     name: str
-    kind: Literal["number", "text", "other"]
+    kind: Kind
     type: str = ""
     style: Style = "point"
     wrong: tuple[str, int | None, str, str] | None = None

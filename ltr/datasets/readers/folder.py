@@ -78,8 +78,8 @@ def find(path, files: Mapping[str, str] | None = None) -> Sources:
 
 def _folds(path: Path) -> list[Path]:
     """The fold folders, in the order of their numbers."""
-    found = [p for p in path.iterdir() if p.is_dir() and _FOLD.fullmatch(p.name)]
-    return sorted(found, key=lambda p: (int(_FOLD.fullmatch(p.name)[1]), p.name))
+    found = [(int(hit[1]), p.name, p) for p in path.iterdir() if p.is_dir() and (hit := _FOLD.fullmatch(p.name))]
+    return [p for _, _, p in sorted(found)]
 
 
 def _is_data(path: Path) -> bool:
@@ -99,7 +99,7 @@ def _splits(folder: Path) -> dict[str, Path]:
                 file=folder,
                 expected="one file a split",
                 came=f"{found[split].name} and {file.name}",
-                do="Name the files with files=, or keep one of them",
+                do="Keep one of them, or name them in Python: ltr.load({'train': PATH, 'vali': PATH, 'test': PATH})",
             )
         if split:
             found[split] = file
@@ -132,5 +132,5 @@ def _nothing(folder: Path):
         file=folder,
         expected="Fold*/train|vali|test files, train|vali|test files, or one table",
         came=names[:8],
-        do="Name the files with files=",
+        do="Name them so, or say which is which in Python: ltr.load({'train': PATH, 'vali': PATH, 'test': PATH})",
     )

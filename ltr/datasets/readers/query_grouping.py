@@ -175,7 +175,7 @@ class Gathered:
                 self._grown.append(_Grown(columns))
             self._grown[-1].add(block.features, block.done)
         else:
-            file.write(memoryview(np.ascontiguousarray(block.features)).cast("B"))
+            file.write(np.ascontiguousarray(block.features).data.cast("B"))
         if block.infinite is not None:
             self.infinite = self.infinite[0] + block.infinite[0], self.infinite[1] or str(block.infinite[1])
         self._labels.append(block.labels)

@@ -22,7 +22,7 @@ from ltr.errors import InputError, unknown_name
 from ltr.types import Split
 
 from .cells import Census, numbers
-from .column_roles import DOCUMENT, QUERY, Column, Columns, Roles, check_cells, decide
+from .column_roles import DOCUMENT, QUERY, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
 from .query_grouping import Block, Gathered
 from .table_files import arrow_errors, as_text, is_text, open_table
@@ -88,15 +88,15 @@ def columns_of(path, only: Sequence[str] | None = None) -> list[Column]:
         kind = kind.value_type if kinds.is_dictionary(kind) else kind
         if name not in census:
             is_number = not source.csv and any(check(kind) for check in number)
-            what = "number" if is_number else "text" if source.csv or is_text(kind) else "other"
+            what: Kind = "number" if is_number else "text" if source.csv or is_text(kind) else "other"
             found.append(Column(name, what, f"no numbers but {kind}", index=index))
             continue
         seen, semicolons = census[name], source.delimiter == ";"
-        there, wrong = seen.cells - seen.missing, seen.wrong(semicolons)
-        if wrong is not None:
-            wrong = (*source.place(wrong[0]), *wrong[1:])
+        there, first = seen.cells - seen.missing, seen.wrong(semicolons)
+        wrong = None if first is None else (*source.place(first[0]), *first[1:])
         some = f", {there - seen.text:,} of {there:,} cells are numbers" if seen.text < there else ""
-        what, words = ("text", f"text{some}") if seen.is_text else ("number", "numbers")
+        what = "text" if seen.is_text else "number"
+        words = f"text{some}" if seen.is_text else "numbers"
         found.append(Column(name, what, words, seen.style(semicolons) or "point", wrong, index))
     return found
 
