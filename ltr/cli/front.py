@@ -109,8 +109,8 @@ def _points(options: Front):
     own_roles = {} if config is None or options.data else roles(of_run)
     task = relabelled(options.data or of_run["name"], options.fold or of_run.get("fold"), labelling, **own_roles)
     measures = [o.measure() for o in labelling.objectives] if config is None else config["measures"]
-    splits = {name: task.split(name) for name in dict.fromkeys(("vali", options.split))}
-    partition = options.preferences or (config and config["preferences"])
+    splits = {name: task.split(name) for name in dict.fromkeys(["vali", str(options.split)])}
+    partition = options.preferences if config is None else options.preferences or config["preferences"]
     found = chain_on(folder, splits, measures, partition=partition, device=options.device)
     if not options.quiet:
         took = ", ".join(f"{stage} {seconds:.3g} s" for stage, seconds in found.seconds.items())

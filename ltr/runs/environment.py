@@ -41,7 +41,7 @@ def code() -> dict:
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    found = {"version": __version__, "sources": digest.hexdigest()}
+    found: dict[str, Any] = {"version": __version__, "sources": digest.hexdigest()}
     root = paths.checkout()
     if root and (root / ".git").exists() and shutil.which("git"):
         commit = _git(root, "rev-parse", "HEAD")

@@ -141,7 +141,7 @@ def _alone(system: MethodSystem) -> RunConfig:
     """One training of a method, with one objective: what its parameters say of net, loss and training."""
     params = system.method.params
     if "training" not in params:
-        trees = {key: params[key] for key in ("rounds", "leaves", "depth") if key in params}
+        trees: dict[str, Any] = {key: params[key] for key in ("rounds", "leaves", "depth") if key in params}
         return RunConfig(system.config.data, RankerChoice("lightgbm", {"rounds": 500, **trees}))
     # The parameters of the loss are those of its form in the method; they do not change what a step costs.
     training = bind(TrainingConfig, params["training"])
@@ -216,7 +216,7 @@ def _measured(
         with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
             scores = net(features, where)
             total = sum(loss.reduce(loss(scores, labels, where), labels, where) for _ in range(objectives))
-            total.backward()  # type: ignore[union-attr]
+            total.backward()
         seconds = min(seconds, time.process_time() - began)
     return kept, seconds
 

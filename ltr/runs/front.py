@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from ltr.errors import InputError
-from ltr.fronts import hypervolume, nondominated
+from ltr.fronts import nondominated
+from ltr.fronts.hypervolume import hypervolume
 from ltr.objectives import lattice
 
 from .record import Record

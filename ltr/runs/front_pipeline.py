@@ -69,7 +69,8 @@ class Clock:
     """
 
     def __init__(self, home: torch.device | None):
-        self.home, self.seconds = home, {}
+        self.home = home
+        self.seconds: dict[str, float] = {}
 
     @property
     def on(self) -> str:

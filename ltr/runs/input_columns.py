@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def input_facts(task: Task) -> dict[str, Any]:
     return {"names": names, "width": width, "columns": columns, "index_base": base}
 
 
-def _all_names(task: Task, known: list[str], width: int, base: int | None) -> list[str]:
+def _all_names(task: Task, known: list[str], width: int, base: Literal[0, 1] | None) -> list[str]:
     """Names of all raw columns, in the file's order."""
     card = task.facts.get("manifest", {}).get("card")
     if card:
@@ -80,7 +80,7 @@ def read_lists(
     return replace(split, labels=None)
 
 
-def _from_text(path: Path, width: int, base: int | None) -> Split:
+def _from_text(path: Path, width: int, base: Literal[0, 1] | None) -> Split:
     from ltr.datasets.readers.chunks import lines, opened
     from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
 

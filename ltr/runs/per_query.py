@@ -277,7 +277,8 @@ def summarise(table: pa.Table, measures: Mapping[str, Sequence[str]] | None = No
     """
     columns = {name: table[name].to_numpy() for name in table.column_names if name not in FACTS}
     objective = table["objective"].combine_chunks().dictionary_encode()
-    codes, group = [objective.indices.to_numpy()], [None]
+    codes = [objective.indices.to_numpy()]
+    group: list[tuple[float, ...] | None] = [None]
     if table["preference"].null_count < len(table):
         group, code = _preferences(table["preference"])
         codes.append(code)

@@ -74,7 +74,7 @@ def _trained_by_method(mapping: Mapping[str, Any]) -> dict[str, Any]:
     own = params.get("training", {}) if isinstance(params, Mapping) else None
     if not isinstance(training, Mapping) or not isinstance(own, Mapping):
         return dict(mapping)  # nothing to move, or a mistake that binding will name
-    merged = {**params, "training": {**training, **own}}
+    merged = {**(params or {}), "training": {**training, **own}}
     return {**{k: v for k, v in mapping.items() if k != "training"}, "method": {**method, "params": merged}}
 
 

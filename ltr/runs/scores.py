@@ -8,6 +8,7 @@ document, or one row a document and preference: all documents with the first pre
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -106,7 +107,10 @@ def write_scores(path: Path, split: Split, scores, preference=None) -> None:
     """Writes `scores_table` whole or not at all."""
     with whole_file(path) as beside:
         # Names come in runs. Scores do not repeat, but split into bytes their exponents do; rows mostly count up.
-        encoding = {"use_dictionary": ["query", "doc", "preference.list.element"], "compression": "zstd"}
+        encoding: dict[str, Any] = {
+            "use_dictionary": ["query", "doc", "preference.list.element"],
+            "compression": "zstd",
+        }
         encoding["column_encoding"] = {"score": "BYTE_STREAM_SPLIT", "row": "DELTA_BINARY_PACKED"}
         pq.write_table(scores_table(split, scores, preference), beside, write_page_checksum=True, **encoding)
 

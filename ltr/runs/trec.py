@@ -170,7 +170,8 @@ def read_run(path: Path | str) -> pa.Table:
             twice for one query.
     """
     path = Path(path)
-    query, doc, rank, score, tag, seen = [], [], [], [], [], set()
+    rows: list[tuple[str, str, int, float, str]] = []
+    seen = set()
     for number, (q, _, d, r, s, t) in _lines(path, 6, "qid Q0 docid rank score tag"):
         value = _double(s)
         if value is None:
@@ -179,28 +180,29 @@ def read_run(path: Path | str) -> pa.Table:
         if (q, d) in seen:
             raise InputError(f"document {d!r} is ranked twice for query {q!r}", file=path, line=number)
         seen.add((q, d))
-        query.append(q), doc.append(d), rank.append(place), score.append(value), tag.append(t)
-    if not query:
+        rows.append((q, d, place, value, t))
+    if not rows:
         raise InputError("the file is empty", file=path, expected="lines of qid Q0 docid rank score tag")
     kinds = {"query": pa.string(), "doc": pa.string(), "rank": pa.int64(), "score": pa.float64(), "tag": pa.string()}
     return pa.table(
-        [pa.array(v, k) for v, k in zip((query, doc, rank, score, tag), kinds.values(), strict=True)], names=list(kinds)
+        [pa.array(v, k) for v, k in zip(zip(*rows, strict=True), kinds.values(), strict=True)], names=list(kinds)
     )
 
 
 def read_qrels(path: Path | str) -> pa.Table:
     """`query, doc, grade` of a qrels file, in the file's order; errors name file and line."""
     path = Path(path)
-    query, doc, grade, seen = [], [], [], set()
+    rows: list[tuple[str, str, int]] = []
+    seen = set()
     for number, (q, _, d, g) in _lines(path, 4, "qid 0 docid grade"):
         value = _whole(g, "grade", -_LARGEST - 1, path, number)
         if (q, d) in seen:
             raise InputError(f"document {d!r} is judged twice for query {q!r}", file=path, line=number)
         seen.add((q, d))
-        query.append(q), doc.append(d), grade.append(value)
-    return pa.table(
-        {"query": pa.array(query, pa.string()), "doc": pa.array(doc, pa.string()), "grade": pa.array(grade, pa.int64())}
-    )
+        rows.append((q, d, value))
+    kinds = {"query": pa.string(), "doc": pa.string(), "grade": pa.int64()}
+    columns = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.table([pa.array(v, k) for v, k in zip(columns, kinds.values(), strict=True)], names=list(kinds))
 
 
 def scores_of_run(

@@ -14,7 +14,8 @@ import numpy as np
 
 from ltr.atomic import whole_file
 from ltr.errors import InputError
-from ltr.fronts import hypervolume, hypervolumes
+from ltr.fronts import hypervolumes
+from ltr.fronts.hypervolume import hypervolume
 from ltr.losses import LOSSES
 from ltr.methods import METHODS, Method, load_method, make_method
 from ltr.metrics import measure

@@ -77,7 +77,7 @@ class RankerSystem(System):
     def unfitted(self, seed: int) -> FittedRanker:
         """The ranker as its training begins."""
         config = self.config
-        bound = config.loss and losses.loss(config.loss.name, **config.loss.params)
+        bound = None if config.loss is None else losses.loss(config.loss.name, **config.loss.params)
         settings = {} if config.training is None else {"training": config.training}
         return make_ranker(self.name, loss=bound, seed=seed, **settings, **self.ranker.params)
 
