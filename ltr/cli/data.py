@@ -111,7 +111,7 @@ class Verify:
 
     Attributes:
         name: dataset, or folder of a store.
-        check: look at the size of the features only (reading them takes half a second a GB); default: read them.
+        check: look at the size of the features only (reading them takes two seconds a GB); default: read them.
         json: as JSON on stdout.
     """
 

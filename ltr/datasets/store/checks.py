@@ -2,8 +2,9 @@
 
 the manifest             by the hash it carries of itself, whenever a store is opened
 documents, queries       by their hashes when they are read, once a process: a few bytes a document
-features.npy             by a CRC-32 a block, once a process, before anybody uses them: 1 GB takes about .5 s on two
-                         cores, a fraction of what any training does with it; opening a store reads none of it
+features.npy             by a CRC-32 a block, once a process, before anybody uses them: .5 GB a second (measured on
+                         two cores that ten processes shared), a fraction of what a training does with them;
+                         opening a store reads none of them
 raw files                by their hashes when the system says that they were touched since (size, times, inode)
 """
 
