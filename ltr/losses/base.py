@@ -60,6 +60,7 @@ __all__ = [
     "counts",
     "describe",
     "loss",
+    "needs_of",
     "normalised_gains",
     "own_parameters",
     "reduce",
@@ -79,7 +80,7 @@ ListLoss = Callable[..., Tensor]
 class LossCatalogue(Catalogue):
     """Losses, each behind the entry that prepares its tensors."""
 
-    def register(
+    def register(  # type: ignore[override]  # `gains` is a claim that the entry looks at
         self, name: str, *, formula: str = "", source: str = "", gains: bool | str = False, **claims: Any
     ) -> Callable[[ListLoss], ListLoss]:
         """Decorator: keeps the loss under `name` and returns it as everybody calls it."""
@@ -224,6 +225,12 @@ def normalised_gains(
     return worth, share.sum(-1)
 
 
+def needs_of(entry: Entry) -> Needs:
+    """Which lists count for a loss."""
+    needs: Needs = entry.claims["needs"]
+    return needs
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss with its parameters bound; `loss(name, **params)` makes one.
@@ -245,8 +252,8 @@ class Loss:
         """Which lists count: "document", "gain", "pair" or "contrast"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
-            return LOSSES[self.params[wraps]].claims["needs"]
-        return self.entry.claims["needs"]
+            return needs_of(LOSSES[self.params[wraps]])
+        return needs_of(self.entry)
 
     def __call__(
         self,
@@ -258,7 +265,9 @@ class Loss:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """One value a list, `[...]`."""
-        return self.entry.function(scores, labels, where, weights=weights, generator=generator, **self.params)
+        options = {"weights": weights, "generator": generator, **self.params}
+        values: Tensor = self.entry.function(scores, labels, where, **options)
+        return values
 
     def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
         """Mean over the lists that count for this loss."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ __all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 
 
 def _target(
-    loss: str, labels: Tensor, where: Tensor | None, target: ops.Target, gain: ops.Gain | None, **options
+    loss: str, labels: Tensor, where: Tensor | None, target: ops.Target, gain: ops.Gain | None, **options: Any
 ) -> Tensor:
     choice("target", target, ("gain", "lin", "soft"))
     if gain is not None and target != "gain":
@@ -191,7 +191,7 @@ def xendcg(
     >>> xendcg(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.1431)
     """
-    c = 0.5
+    c: float | Tensor = 0.5
     if generator is not None:
         c = torch.rand(scores.shape, generator=generator, device=generator.device).to(scores.device, scores.dtype)
     phi = (torch.exp2(labels) - c).masked_fill(~where, 0.0)

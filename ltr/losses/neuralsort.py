@@ -9,6 +9,8 @@ scales the matrix until they do, PiRank does not.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -90,9 +92,10 @@ def neuralndcg(
     >>> 1 - neuralndcg(s, y), 1 - neuralndcg(s, y, temperature=0.1)  # the NDCG is .57735
     (tensor(0.6092), tensor(0.5774))
     """
-    of = {"gain": gain, "k": k, "temperature": temperature}
+    of: dict[str, Any] = {"gain": gain, "k": k, "temperature": temperature}
     scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="neuralndcg", **of)
-    return (perfect - _ScaledSort.apply(scores, where, worth, k, temperature)) * ordered
+    sorted_gain: Tensor = _ScaledSort.apply(scores, where, worth, k, temperature)  # type: ignore[no-untyped-call]
+    return (perfect - sorted_gain) * ordered
 
 
 _ROUNDS = 60  # about seven are needed
@@ -106,7 +109,7 @@ class _ScaledSort(torch.autograd.Function):
     """d' S g, `[...]`, with d = 1/D up to k and g `[..., list]`; scores sorted descending, pads last."""
 
     @staticmethod
-    def forward(ctx, scores: Tensor, where: Tensor, worth: Tensor, k: int | None, temperature: float) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, where: Tensor, worth: Tensor, k: int | None, temperature: float) -> Tensor:
         n = scores.shape[-1]
         flat = [t.reshape(-1, n) for t in (scores.double(), where, worth.double())]
         value, gradient = flat[0].new_zeros(flat[0].shape[0]), torch.zeros_like(flat[0])
@@ -119,15 +122,15 @@ class _ScaledSort(torch.autograd.Function):
             width = n if scores.is_cuda else max(int(lengths[by_length[start]]), 1)
             rows = by_length[start : start + max(cells // width**2, 1)]
             width = n if scores.is_cuda else max(int(lengths[rows[-1]]), 1)
-            block = [t[rows, :width] for t in flat]
+            s, real, g = (t[rows, :width] for t in flat)
             with ops.no_autocast(scores):
-                value[rows], gradient[rows, :width] = _solve(*block, k, temperature, tolerance)
+                value[rows], gradient[rows, :width] = _solve(s, real, g, k, temperature, tolerance)
             start += len(rows)
         ctx.gradient = gradient.reshape(scores.shape).to(scores.dtype)
         return value.reshape(scores.shape[:-1]).to(scores.dtype)
 
     @staticmethod
-    def backward(ctx, upstream: Tensor):
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return upstream.unsqueeze(-1) * ctx.gradient, None, None, None, None
 
 
@@ -144,7 +147,7 @@ def _solve(s: Tensor, real: Tensor, g: Tensor, k: int | None, tau: float, tolera
     offset = (-_distances(s, real) / tau).masked_fill_(~real & real.any(-1, keepdim=True), -torch.inf)
     z = torch.addcmul(offset.unsqueeze(-2), steep.unsqueeze(-1), s.unsqueeze(-2))
     # What is nothing becomes 0: the processor takes a hundred times as long for numbers too small to be normal.
-    sort = torch.nn.functional.threshold_(torch.softmax(z, -1), 1e-18, 0.0)
+    sort = torch.threshold_(torch.softmax(z, -1), 1e-18, 0.0)
     sort32 = sort.float()
     free = (ones / count.clamp(min=1).sqrt()).float()  # moving all b together does nothing
     free = free.unsqueeze(-1) * free.unsqueeze(-2)
@@ -268,9 +271,9 @@ def pirank(
     >>> 1 - pirank(s, y), 1 - pirank(s, y, straight_through=True)
     (tensor(0.6326), tensor(0.5774))
     """
-    of = {"gain": gain, "k": k, "temperature": temperature}
+    of: dict[str, Any] = {"gain": gain, "k": k, "temperature": temperature}
     scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="pirank", **of)
-    sorted_gain = _SoftSort.apply(scores, where, worth, k, temperature)
+    sorted_gain: Tensor = _SoftSort.apply(scores, where, worth, k, temperature)  # type: ignore[no-untyped-call]
     if straight_through:
         place = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
         sorted_gain = (worth * ops.discounts(place, k)).sum(-1) + sorted_gain - sorted_gain.detach()
@@ -281,7 +284,7 @@ class _SoftSort(torch.autograd.Function):
     """d' P g, `[...]`, value and gradient in one pass over blocks of rows; scores sorted descending, pads last."""
 
     @staticmethod
-    def forward(ctx, scores: Tensor, where: Tensor, worth: Tensor, k: int | None, tau: float) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, where: Tensor, worth: Tensor, k: int | None, tau: float) -> Tensor:
         # float64 products are no business of autocast
         s, g, ones = scores.double(), worth.double(), where.double()
         n = s.shape[-1]
@@ -310,5 +313,5 @@ class _SoftSort(torch.autograd.Function):
         return total.to(scores.dtype)
 
     @staticmethod
-    def backward(ctx, upstream: Tensor):
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return upstream.unsqueeze(-1) * ctx.gradient, None, None, None, None

@@ -17,7 +17,7 @@ They differ in phi alone; the rest is `_pairwise`, and these options, which ever
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -109,7 +109,7 @@ def ranknet(
     """
     if not sigma > 0:
         raise InputError("ranknet needs sigma > 0", came=sigma)
-    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    options: dict[str, Any] = {"weighting": weighting, "normalise": normalise, "k": k}
     return _pairwise(scores, labels, where, weights, generator, logistic_pair, loss="ranknet", scale=sigma, **options)
 
 
@@ -165,7 +165,7 @@ def hinge(
         missing.clamp_(min=0)
         return (missing, (missing > 0).to(x.dtype).neg_()) if power == 1 else (missing.square(), missing.mul_(-2))
 
-    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    options: dict[str, Any] = {"weighting": weighting, "normalise": normalise, "k": k}
     return _pairwise(scores, labels, where, weights, generator, phi, loss="hinge", scale=1.0, **options)
 
 
@@ -216,7 +216,7 @@ def exponential(
         steep = x.clamp_(min=-_STEEPEST).neg_().exp_()
         return steep * beyond.add_(1), steep.neg_()
 
-    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    options: dict[str, Any] = {"weighting": weighting, "normalise": normalise, "k": k}
     return _pairwise(scores, labels, where, weights, generator, phi, loss="exponential", scale=1.0, **options)
 
 
@@ -262,7 +262,7 @@ def softzeroone(
         value = x.neg_().sigmoid_()
         return value, value * (value - 1)
 
-    options = {"weighting": weighting, "normalise": normalise, "k": k}
+    options: dict[str, Any] = {"weighting": weighting, "normalise": normalise, "k": k}
     return _pairwise(scores, labels, where, weights, generator, phi, loss="softzeroone", scale=sigma, **options)
 
 

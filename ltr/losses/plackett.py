@@ -6,7 +6,7 @@ for, or the expected measure of a ranking that the scores draw.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -182,7 +182,7 @@ def plackettluce(
     starts[..., 1:] = (labels[..., 1:] != labels[..., :-1]) | ~real[..., 1:]
     grade = starts.long().cumsum(-1) - 1
     ahead = (scores - rest).masked_fill(~active, 0.0)
-    chances = _GradeFirst.apply(ahead, grade, active)
+    chances: Tensor = _GradeFirst.apply(ahead, grade, active)  # type: ignore[no-untyped-call]
     share = active.to(scores.dtype)
     share = share / _per_grade(share, grade).gather(-1, grade).clamp(min=1)
     if weights is not None:
@@ -210,7 +210,7 @@ class _GradeFirst(torch.autograd.Function):
     NODES, DROP = 96, 34.0  # the integrand is followed down to e^-34 of its peak
 
     @staticmethod
-    def forward(ctx, ahead: Tensor, grade: Tensor, active: Tensor) -> Tensor:
+    def forward(ctx: Any, ahead: Tensor, grade: Tensor, active: Tensor) -> Tensor:
         z = ahead.double()
         size = _per_grade(active.double(), grade)
 
@@ -248,7 +248,7 @@ class _GradeFirst(torch.autograd.Function):
         return (top + (total * step).log()).masked_fill(size == 0, 0.0).to(ahead.dtype)
 
     @staticmethod
-    def backward(ctx, upstream: Tensor):
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         slope, grade = ctx.saved_tensors
         return upstream.gather(-1, grade) * slope, None, None
 
@@ -307,7 +307,7 @@ def plrank(
     noise = torch.zeros((1, *scores.shape), dtype=scores.dtype, device=scores.device)
     if generator is not None:
         noise = ops.gumbel((samples, *scores.shape), generator).to(noise)
-    reward = _SampledReward.apply(scores, noise, worth, where, k)
+    reward: Tensor = _SampledReward.apply(scores, noise, worth, where, k)  # type: ignore[no-untyped-call]
     return (perfect - reward) * counts(labels, where, "pair")
 
 
@@ -315,7 +315,7 @@ class _SampledReward(torch.autograd.Function):
     """Mean DCG@k, `[...]`, of the rankings that sort scores + noise `[samples, ..., list]`; PL-Rank's gradient."""
 
     @staticmethod
-    def forward(ctx, scores: Tensor, noise: Tensor, worth: Tensor, where: Tensor, k: int | None) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, noise: Tensor, worth: Tensor, where: Tensor, k: int | None) -> Tensor:
         samples, n = noise.shape[0], scores.shape[-1]
         k = n if k is None else min(k, n)
         wide = [t.expand(samples, *t.shape) for t in (scores, worth, where)]
@@ -335,5 +335,5 @@ class _SampledReward(torch.autograd.Function):
         return onward[..., 0].mean(0)
 
     @staticmethod
-    def backward(ctx, upstream: Tensor):
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return upstream.unsqueeze(-1) * ctx.slope, None, None, None, None

@@ -52,13 +52,13 @@ class Aggregator(nn.Module):
     def __init__(self, entry: Entry, objectives: int, params: dict[str, Any] | None = None):
         super().__init__()
         self.entry, self.objectives, self.params = entry, objectives, dict(params or {})
-        step = entry.function if inspect.isfunction(entry.function) else entry.function.solve
+        step = getattr(entry.function, "solve", entry.function)
         self._takes = set(inspect.signature(step).parameters) & set(_SHARED)
 
     @property
     def makes_direction(self) -> bool:
         """Whether it returns the step from the gradients instead of coefficients from their Gramian."""
-        return self.entry.claims.get("direction", False)
+        return bool(self.entry.claims.get("direction", False))
 
     @torch.no_grad()
     def forward(
@@ -81,8 +81,8 @@ class Aggregator(nn.Module):
         given = gramian.detach().double()
         losses = None if losses is None else losses.detach().double().to(given.device)
         weights = None if preference is None else preference.detach().to(given)
-        scales = weights is not None and self.entry.claims["preference"] == "scales"
-        if scales:
+        scales = self.entry.claims["preference"] == "scales"
+        if weights is not None and scales:
             given = given * weights.unsqueeze(-1)
             given = given if self.makes_direction else given * weights.unsqueeze(-2)
             losses = None if losses is None else losses * weights
@@ -95,12 +95,13 @@ class Aggregator(nn.Module):
             return given.new_full(given.shape[:-1], torch.nan)
         shared = {"losses": losses, "preference": weights, "generator": generator}
         out = self.solve(given.where(finite, 0.0), **{k: v for k, v in shared.items() if k in self._takes})
-        if scales and not self.makes_direction:
+        if weights is not None and scales and not self.makes_direction:
             out = out * weights
         return out.masked_fill(~finite.squeeze(-1), torch.nan)
 
-    def solve(self, gramian: Tensor, **shared) -> Tensor:
-        return self.entry.function(gramian, **shared, **self.params)
+    def solve(self, gramian: Tensor, **shared: Any) -> Tensor:
+        coefficients: Tensor = self.entry.function(gramian, **shared, **self.params)
+        return coefficients
 
     def _check(self, gramian: Tensor, losses: Tensor | None, preference: Tensor | None) -> None:
         name, m, claims = self.entry.name, self.objectives, self.entry.claims
@@ -120,7 +121,7 @@ class Aggregator(nn.Module):
     def needs_losses(self) -> bool:
         """Whether the values of the losses must be given too, with these parameters."""
         needs = self.entry.claims.get("needs_losses", False)
-        return needs(self.params) if callable(needs) else needs
+        return bool(needs(self.params) if callable(needs) else needs)
 
     def extra_repr(self) -> str:
         return ", ".join([self.entry.name, *(f"{k}={v!r}" for k, v in self.params.items())])
@@ -140,7 +141,7 @@ def linear(gramian: Tensor, *, preference: Tensor | None = None) -> Tensor:
     return gramian.new_full(gramian.shape[:-1], 1 / m) if preference is None else preference.expand(gramian.shape[:-1])
 
 
-def aggregator(name: str, objectives: int, **params) -> Aggregator:
+def aggregator(name: str, objectives: int, **params: Any) -> Aggregator:
     """The aggregator of that name for so many objectives, with these parameters.
 
     Raises:
@@ -154,7 +155,8 @@ def aggregator(name: str, objectives: int, **params) -> Aggregator:
         raise InputError("an aggregator needs objectives", expected="at least 1", came=objectives)
     params = entry.bind(params)
     if isinstance(entry.function, type):
-        return entry.function(objectives, **params)
+        own: Aggregator = entry.function(objectives, **params)
+        return own
     made = Aggregator(entry, objectives, params)
     # Orthogonal gradients go through once, so that a wrong value fails here and not at the first step.
     one = torch.ones(objectives)

@@ -61,7 +61,7 @@ def mgda(
     divisor = torch.ones_like(gramian[..., 0])
     if normalise in ("l2", "loss+"):
         divisor = divisor * solvers.unit_scaled(gramian)[1]
-    if "loss" in normalise:
+    if "loss" in normalise and losses is not None:
         divisor = divisor * losses
     divisor = divisor.where(divisor != 0, 1.0)
     return solvers.min_norm(gramian / divisor.unsqueeze(-1) / divisor.unsqueeze(-2)) / divisor
@@ -170,7 +170,8 @@ def nash_mtl(gramian: Tensor) -> Tensor:
     stationary point; near it a grows up to a ridge's bound and d is noise of that length. A gradient of 0 gets 0.
     """
     size = torch.linalg.matrix_norm(gramian).unsqueeze(-1)
-    return solvers.nash(gramian) * size.sqrt()
+    a: Tensor = solvers.nash(gramian) * size.sqrt()
+    return a
 
 
 @AGGREGATORS.register(
@@ -267,6 +268,8 @@ class SDMGrad(Aggregator):
         steps: of gradient descent a call.
     """
 
+    weights: Tensor
+
     def __init__(self, objectives: int, pull: float = 0.3, lr: float = 10.0, momentum: float = 0.5, steps: int = 20):
         at_least("sdmgrad", 0, pull=pull, momentum=momentum)
         at_least("sdmgrad", 0, strictly=True, lr=lr)
@@ -275,15 +278,18 @@ class SDMGrad(Aggregator):
         super().__init__(AGGREGATORS["sdmgrad"], objectives, params)
         self.register_buffer("weights", torch.full((objectives,), 1 / objectives, dtype=torch.float64))
 
-    def solve(self, gramian: Tensor, *, preference: Tensor | None = None) -> Tensor:
+    def solve(  # type: ignore[override]  # it names what it takes, see Aggregator
+        self, gramian: Tensor, *, preference: Tensor | None = None
+    ) -> Tensor:
         if gramian.ndim != 2:
             raise InputError("sdmgrad remembers one step, not a batch", came=tuple(gramian.shape))
         p = self.params
         u = torch.full_like(self.weights, 1 / self.objectives) if preference is None else preference
         M = gramian / (gramian.diagonal().clamp(min=0).sqrt().mean().square() + 1e-300)
-        a, velocity = self.weights.to(gramian.device), 0.0
+        a, velocity = self.weights.to(gramian.device), torch.zeros_like(u)
         for _ in range(p["steps"]):
             velocity = p["momentum"] * velocity + M @ (a + p["pull"] * u)
             a = solvers.onto_simplex(a - p["lr"] * velocity)
         self.weights.copy_(a.where(a.isfinite().all(), self.weights))
-        return (a + p["pull"] * u) / (1 + p["pull"])
+        step: Tensor = (a + p["pull"] * u) / (1 + p["pull"])
+        return step

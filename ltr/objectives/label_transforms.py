@@ -29,7 +29,7 @@ __all__ = ["NAMES", "Direction", "LabelTransform", "Name", "Rule", "fit"]
 Name = Literal["identity", "grade5", "minmax", "log-minmax"]
 Direction = Literal["max", "min"]
 Rule = Literal["positives", "all"]
-NAMES = ("identity", "grade5", "minmax", "log-minmax")
+NAMES: tuple[Name, ...] = ("identity", "grade5", "minmax", "log-minmax")
 _QUANTILES = {"positives": (0.25, 0.5, 0.75), "all": (0.5, 0.75, 0.9, 0.97)}
 
 
@@ -49,7 +49,7 @@ class LabelTransform:
     rule: Rule | None = None
     thresholds: tuple[float, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise unknown_name("label transform", self.name, NAMES)
         if self.direction not in ("max", "min"):
@@ -60,7 +60,7 @@ class LabelTransform:
                 came="identity, direction min",
                 do="Take grade5, minmax or log-minmax, which turn it round.",
             )
-        wanted = len(_QUANTILES.get(self.rule, ())) if self.name == "grade5" else 0
+        wanted = len(_QUANTILES.get(self.rule or "", ())) if self.name == "grade5" else 0
         if (self.name == "grade5") != (self.rule is not None) or len(self.thresholds) != wanted:
             expected = f"{wanted} thresholds of a rule for grade5, none for the others"
             raise InputError("not a fitted label transform", expected=expected, came=self)
@@ -137,4 +137,5 @@ def _minmax(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         return values
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
     low, spread = (np.repeat(each, lengths[lengths > 0]) for each in (low, high - low))
-    return np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0)
+    scaled: np.ndarray = np.divide(values - low, spread, out=np.zeros_like(values), where=spread > 0)
+    return scaled

@@ -45,7 +45,9 @@ class UncertaintyWeighting(Scalarisation):
         super().__init__(SCALARISATIONS["uw"], objectives, {"start": start})
         self.log_variance = nn.Parameter(torch.full((objectives,), float(start)))
 
-    def value(self, losses: Tensor, preference=None, generator=None) -> Tensor:
+    def value(
+        self, losses: Tensor, preference: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         v = self.log_variance.to(losses.dtype)
         return 0.5 * (torch.exp(-v) * positive(losses, "uw") + v).sum(-1)
 
@@ -72,6 +74,11 @@ class DWA(Scalarisation):
     steps: Tensor
     means: Tensor
 
+    total: Tensor
+    steps: Tensor
+    means: Tensor
+    windows: Tensor
+
     def __init__(self, objectives: int, temperature: float = 2.0, window: int = 25):
         at_least("dwa", 0, strictly=True, temperature=temperature)
         at_least("dwa", 1, window=window)
@@ -86,7 +93,9 @@ class DWA(Scalarisation):
         ratio = (self.means[1] / self.means[0]).where(self.windows >= 2, 1.0)
         return self.objectives * torch.softmax(ratio / self.params["temperature"], -1)
 
-    def value(self, losses: Tensor, preference=None, generator=None) -> Tensor:
+    def value(
+        self, losses: Tensor, preference: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         return (self.weights().to(losses.dtype) * positive(losses, "dwa")).sum(-1)
 
     @torch.no_grad()
@@ -124,6 +133,12 @@ class FAMO(Scalarisation):
         lower: b, `[objective]`; None: 0.
     """
 
+    lower: Tensor
+    logits: Tensor
+    first: Tensor
+    second: Tensor
+    steps: Tensor
+
     def __init__(self, objectives: int, lr: float = 0.025, decay: float = 1e-3, lower: Sequence[float] | None = None):
         at_least("famo", 0, lr=lr, decay=decay)
         super().__init__(SCALARISATIONS["famo"], objectives, {"lr": lr, "decay": decay, "lower": lower})
@@ -138,7 +153,9 @@ class FAMO(Scalarisation):
     def _above(self, losses: Tensor) -> Tensor:
         return positive(losses - self.lower.to(losses.dtype), "famo") + EPSILON
 
-    def value(self, losses: Tensor, preference=None, generator=None) -> Tensor:
+    def value(
+        self, losses: Tensor, preference: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         above = self._above(losses)
         q = torch.softmax(self.logits, -1).to(losses.dtype)
         c = 1 / (q / above.detach()).sum(-1, keepdim=True)
@@ -179,6 +196,10 @@ class EpsilonConstraint(Scalarisation):
         mu: how fast multipliers grow; 10.
     """
 
+    bounds: Tensor
+    main: Tensor
+    multipliers: Tensor
+
     def __init__(self, objectives: int, bounds: Sequence[float], main: int = 0, mu: float = 10.0):
         given = torch.as_tensor(bounds, dtype=torch.float32)
         if given.shape != (objectives - 1,) or not (given > 0).all():
@@ -190,8 +211,8 @@ class EpsilonConstraint(Scalarisation):
         params = {"bounds": bounds, "main": main, "mu": mu}
         super().__init__(SCALARISATIONS["epsilon-constraint"], objectives, params)
         # The main objective has an infinite bound: it is never broken.
-        bounds = torch.cat([given[:main], torch.tensor([torch.inf]), given[main:]])
-        self.register_buffer("bounds", bounds, persistent=False)
+        everyone = torch.cat([given[:main], torch.tensor([torch.inf]), given[main:]])
+        self.register_buffer("bounds", everyone, persistent=False)
         self.register_buffer("main", torch.eye(objectives)[main], persistent=False)
         self.register_buffer("multipliers", torch.zeros(objectives))
 
@@ -199,7 +220,9 @@ class EpsilonConstraint(Scalarisation):
         broken = losses.detach() / self.bounds - 1
         return torch.where(broken < 0, 0.0, self.multipliers + self.params["mu"] * broken)
 
-    def value(self, losses: Tensor, preference=None, generator=None) -> Tensor:
+    def value(
+        self, losses: Tensor, preference: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         a = (self._raised(positive(losses, "epsilon-constraint")) + self.main).to(losses.dtype)
         return (a / a.sum(-1, keepdim=True) * losses).sum(-1)
 

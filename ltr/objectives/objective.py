@@ -54,7 +54,7 @@ class Objective:
     rule: Literal["auto", "positives", "all"] = "auto"
     gain: Literal["exp2", "linear"] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name:
             raise InputError("an objective needs a name")
         if self.transform == "grade5":
@@ -100,7 +100,7 @@ class Labelling:
     @property
     def gains(self) -> tuple[Literal["exp2", "linear"], ...]:
         """What a label is worth, one an objective."""
-        return tuple(o.gain for o in self.objectives)
+        return tuple(o.gain or "exp2" for o in self.objectives)
 
     def measures(self, k: int = 10) -> tuple[str, ...]:
         """One measure an objective."""

@@ -21,7 +21,7 @@ def at_least(owner: str, low: float, *, strictly: bool = False, **given: float) 
 
 def vector(values: Any, like: Tensor, name: str) -> Tensor:
     """One number an objective, `[objective]`, in the type and on the device of `like` `[..., objective]`."""
-    values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    if values.shape != like.shape[-1:]:
-        raise InputError(f"one {name} an objective", expected=f"[{like.shape[-1]}]", came=tuple(values.shape))
-    return values
+    numbers = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    if numbers.shape != like.shape[-1:]:
+        raise InputError(f"one {name} an objective", expected=f"[{like.shape[-1]}]", came=tuple(numbers.shape))
+    return numbers

@@ -125,6 +125,13 @@ class WCMGDA(Aggregator):
 
     _GRID = 33  # two rounds of so many trial values settle c to (most - least) / 1024
 
+    ideal: Tensor
+    calls: Tensor
+    loss_norm: Tensor
+    step_norm: Tensor
+    target: Tensor
+    c: Tensor
+
     def __init__(
         self,
         objectives: int,
@@ -146,7 +153,9 @@ class WCMGDA(Aggregator):
     def _value(self, a: Tensor, G: Tensor, gains: Tensor, c: Tensor) -> Tensor:
         return (a * gains).sum(-1) - c * (a * (G @ a.unsqueeze(-1)).squeeze(-1)).sum(-1).clamp(min=0).sqrt()
 
-    def solve(self, gramian: Tensor, *, losses: Tensor, preference: Tensor) -> Tensor:
+    def solve(  # type: ignore[override]  # it names what it takes, see Aggregator
+        self, gramian: Tensor, *, losses: Tensor, preference: Tensor
+    ) -> Tensor:
         if gramian.ndim != 2:
             raise InputError("wc-mgda remembers one step, not a batch", came=tuple(gramian.shape))
         first = self.calls == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def dirichlet(
     return torch._sample_dirichlet(concentration, generator).to(device or source, torch.float32)
 
 
-def check_preference(preference, objectives: int | Sequence[str], *, tolerance: float = 1e-4) -> np.ndarray:
+def check_preference(preference: Any, objectives: int | Sequence[str], *, tolerance: float = 1e-4) -> np.ndarray:
     """The preference(s) a user gave as float64 `[..., objective]`, or an error that says what is wrong.
 
     Args:
@@ -123,4 +124,5 @@ def check_preference(preference, objectives: int | Sequence[str], *, tolerance: 
         row = w[tuple(np.argwhere(off)[0])[:-1]]
         do = f"Divide by the sum: {(row / row.sum()).round(4).tolist()}" if row.sum() > 0 else ""
         raise InputError(f"the weights sum to {row.sum():.6g}, not to 1", expected=expected, came=row.tolist(), do=do)
-    return w / total
+    checked: np.ndarray = w / total
+    return checked

@@ -184,7 +184,8 @@ def pbi(
     d1 = (shifted * along).sum(-1)
     beside = shifted - d1.unsqueeze(-1) * along
     # The norm has no gradient at 0, where the losses lie on w: vector_norm gives the subgradient 0.
-    return d1 + theta * torch.linalg.vector_norm(beside, dim=-1)
+    penalised: Tensor = d1 + theta * torch.linalg.vector_norm(beside, dim=-1)
+    return penalised
 
 
 @SCALARISATIONS.register(
@@ -241,7 +242,8 @@ class Scalarisation(nn.Module):
 
     def value(self, losses: Tensor, preference: Tensor | None, generator: torch.Generator | None) -> Tensor:
         given = (losses, preference) if self.entry.claims["preference"] == "steers" else (losses,)
-        return self.entry.function(*given, **({"generator": generator} if self.draws else {}), **self.params)
+        value: Tensor = self.entry.function(*given, **({"generator": generator} if self.draws else {}), **self.params)
+        return value
 
     def update(self, losses: Tensor, after: Tensor | None = None) -> None:
         """Tells the adaptive ones what happened; to be called after every optimiser step.
@@ -255,7 +257,7 @@ class Scalarisation(nn.Module):
         return ", ".join([self.entry.name, *(f"{k}={v!r}" for k, v in self.params.items())])
 
 
-def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
+def scalarisation(name: str, objectives: int, **params: Any) -> Scalarisation:
     """The scalarisation of that name for so many objectives, with these parameters.
 
     Raises:
@@ -270,7 +272,8 @@ def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
         raise InputError("a scalarisation needs objectives", expected="at least 1", came=objectives)
     params = entry.bind(params)
     if isinstance(entry.function, type):
-        return entry.function(objectives, **params)
+        own: Scalarisation = entry.function(objectives, **params)
+        return own
     made = Scalarisation(entry, objectives, params)
     steers = entry.claims["preference"] == "steers"
     # One vector goes through, so that a wrong value fails here and not at the first step.
@@ -284,7 +287,7 @@ def scalarisation(name: str, objectives: int, **params) -> Scalarisation:
     return made
 
 
-def coefficients(function: Callable[..., Tensor], losses: Tensor, *given, **options) -> Tensor:
+def coefficients(function: Callable[..., Tensor], losses: Tensor, *given: Any, **options: Any) -> Tensor:
     """a_k = d f / d l_k, `[..., objective]`: the weights of the gradients in the step that descends f.
 
     Args:

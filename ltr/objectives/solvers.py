@@ -41,7 +41,8 @@ def _restricted(G: Tensor, subsets: Tensor) -> Tensor:
 def _solve(A: Tensor, b: Tensor) -> Tensor:
     """A x = b, NaN where A is singular; no check, hence no wait for the device."""
     x, info = torch.linalg.solve_ex(A, b, check_errors=False)
-    return x.masked_fill((info != 0)[..., None, None], torch.nan)
+    solved: Tensor = x.masked_fill((info != 0)[..., None, None], torch.nan)
+    return solved
 
 
 def _best(candidates: Tensor, values: Tensor) -> Tensor:

@@ -148,13 +148,13 @@ def oracle_scores(
     return (worth / ideal.where(ideal > 0, 1.0).unsqueeze(-2) * preference.unsqueeze(-2)).sum(-1)
 
 
-def _gains(labels: Tensor, gain) -> Tensor:
+def _gains(labels: Tensor, gain: ops.Gain | Sequence[ops.Gain]) -> Tensor:
     columns = zip(labels.unbind(-1), _one_each(gain, labels.shape[-1]), strict=True)
     return torch.stack([ops.gains(y, g) for y, g in columns], -1)
 
 
-def _one_each(gain: str | Sequence[str], objectives: int) -> tuple[str, ...]:
-    gains = (gain,) * objectives if isinstance(gain, str) else tuple(gain)
+def _one_each(gain: ops.Gain | Sequence[ops.Gain], objectives: int) -> tuple[ops.Gain, ...]:
+    gains: tuple[ops.Gain, ...] = (gain,) * objectives if isinstance(gain, str) else tuple(gain)
     if len(gains) != objectives:
         raise InputError("one gain an objective", expected=f"{objectives} gains", came=gains)
     return gains

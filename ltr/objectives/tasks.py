@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ltr.datasets.cards.card import Card
 from ltr.datasets.opening import is_raw, known_card, load
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
-from .label_transforms import NAMES
+from .label_transforms import NAMES, Name
 from .objective import Labelling, Objective, label_objectives
 
 __all__ = ["blank_lists", "load_multi", "open_columns", "task_objectives"]
@@ -46,7 +48,9 @@ def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objectiv
     return tuple(_objective(name, card) for name in names)
 
 
-def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = None, **roles) -> tuple[Task, Labelling]:
+def load_multi(
+    dataset: str | Path, names: Sequence[str], fold: str | None = None, **roles: Any
+) -> tuple[Task, Labelling]:
     """A fold with these objectives as its labels `[documents, objective]`; `task.objectives` are the names as given.
 
     Args:
@@ -68,7 +72,7 @@ def load_multi(dataset: str | Path, names: Sequence[str], fold: str | None = Non
     return labelling.task(task), labelling
 
 
-def open_columns(dataset: str | Path, objectives: Sequence[Objective], fold: str | None = None, **roles) -> Task:
+def open_columns(dataset: str | Path, objectives: Sequence[Objective], fold: str | None = None, **roles: Any) -> Task:
     """A fold with the raw columns of these objectives as its labels; arguments as `load_multi`."""
     from ltr.datasets.store.label_columns import Objective as Column
 
@@ -91,11 +95,12 @@ def blank_lists(split: Split) -> dict[str, int]:
     return found
 
 
-def _objective(given: str, card) -> Objective:
+def _objective(given: str, card: Card | None) -> Objective:
     name, colon, transform = given.partition(":")
     if colon and transform not in NAMES:
         raise unknown_name(f"transform of the objective {name!r}", transform, NAMES)
+    asked: Name | None = next((known for known in NAMES if known == transform), None)
     if card is None:
-        return Objective(given, name, transform=transform or "identity")
+        return Objective(given, name, transform=asked or "identity")
     own = card.objective(name)
-    return Objective(given, name, own.direction, transform or own.transform)
+    return Objective(given, name, own.direction, asked or own.transform)

@@ -6,6 +6,7 @@ The frame and the options: `frame.py`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def lambdaprecision(
     >>> lambdaprecision(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]), k=2)
     tensor(5.7802)
     """
-    of = {"loss": "lambdaprecision", "sigma": sigma, "base": base, "k": k}
+    of: dict[str, Any] = {"loss": "lambdaprecision", "sigma": sigma, "base": base, "k": k}
     lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
     labels, below = lists.labels, (lists.place > k).to(scores.dtype)
 
@@ -98,7 +99,7 @@ def lambdamrr(
     >>> lambdamrr(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(3.6859)
     """
-    of = {"loss": "lambdamrr", "sigma": sigma, "base": base, "k": k}
+    of: dict[str, Any] = {"loss": "lambdamrr", "sigma": sigma, "base": base, "k": k}
     lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
     labels, place, relevant = lists.labels, lists.place, lists.labels > 0
     reciprocal = (1 / place).masked_fill(place > (math.inf if k is None else k), 0.0)
@@ -151,7 +152,7 @@ def lambdamap(
     >>> lambdamap(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.1480)
     """
-    of = {"loss": "lambdamap", "sigma": sigma, "base": base}
+    of: dict[str, Any] = {"loss": "lambdamap", "sigma": sigma, "base": base}
     lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
     labels, place = lists.labels, lists.place
     count = labels.cumsum(-1)  # relevant documents down to here

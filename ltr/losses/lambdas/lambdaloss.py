@@ -6,7 +6,7 @@ The frame and the options: `frame.py`.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def ndcgloss1(
     >>> ndcgloss1(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.9374)
     """
-    of = {"loss": "ndcgloss1", "sigma": sigma, "base": base, "gain": gain}
+    of: dict[str, Any] = {"loss": "ndcgloss1", "sigma": sigma, "base": base, "gain": gain}
     lists = ranked(scores, labels, where, weights, generator, at, **of)
     return _sum_over_first(lists, lists.worth * ops.discounts(lists.place), sigma, base)
 
@@ -152,7 +152,7 @@ def ndcgloss2(
     >>> ndcgloss2(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(0.9339)
     """
-    of = {"loss": "ndcgloss2", "sigma": sigma, "base": base, "k": k, "gain": gain}
+    of: dict[str, Any] = {"loss": "ndcgloss2", "sigma": sigma, "base": base, "k": k, "gain": gain}
     lists = ranked(scores, labels, where, weights, generator, at, **of)
     return _by_distance(lists, k=k, truncation=truncation, sigma=sigma, base=base, mu=None)
 
@@ -200,7 +200,7 @@ def ndcgloss2pp(
     """
     if not mu >= 0:
         raise InputError("ndcgloss2pp needs mu >= 0", came=mu)
-    of = {"loss": "ndcgloss2pp", "sigma": sigma, "base": base, "k": k, "gain": gain}
+    of: dict[str, Any] = {"loss": "ndcgloss2pp", "sigma": sigma, "base": base, "k": k, "gain": gain}
     lists = ranked(scores, labels, where, weights, generator, at, **of)
     return _by_distance(lists, k=k, truncation=truncation, sigma=sigma, base=base, mu=mu)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ def lambdarank(
     tensor(1.8450)
     """
     choice("truncation", truncation, ("discount", "either", "both"))
-    of = {"loss": "lambdarank", "sigma": sigma, "base": base, "k": k, "gain": gain}
+    of: dict[str, Any] = {"loss": "lambdarank", "sigma": sigma, "base": base, "k": k, "gain": gain}
     lists = ranked(scores, labels, where, weights, generator, at, **of)
     worth, discount = lists.worth, ops.discounts(lists.place, k if truncation == "discount" else None)
     if k is not None and truncation == "both":
@@ -117,7 +117,7 @@ def lambdarank_lightgbm(
     >>> lambdarank_lightgbm(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(0.8963)
     """
-    of = {"loss": "lambdarank_lightgbm", "sigma": sigma, "k": k, "gain": "exp2"}
+    of: dict[str, Any] = {"loss": "lambdarank_lightgbm", "sigma": sigma, "k": k, "gain": "exp2"}
     scores, labels, where, weights, worth, place = ranked(scores, labels, where, weights, generator, at, **of)
     discount, now = ops.discounts(place), scores.detach()
     high, low = now.masked_fill(~where, -math.inf).amax(-1), now.masked_fill(~where, math.inf).amin(-1)

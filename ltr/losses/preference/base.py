@@ -41,7 +41,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.losses.base import LOSSES, ListLoss, Loss, Needs, own_parameters, reduce, signed
+from ltr.losses.base import LOSSES, ListLoss, Loss, Needs, needs_of, own_parameters, reduce, signed
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
@@ -78,7 +78,7 @@ def per_list(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
     value = value.detach() if isinstance(value, Tensor) else value
     if isinstance(value, Tensor) and value.ndim:
         try:
-            fits = torch.broadcast_shapes(value.shape, like.shape[:-1]) == like.shape[:-1]
+            fits = torch.broadcast_shapes(value.shape, like.shape[:-1]) == like.shape[:-1]  # type: ignore[no-untyped-call]
         except RuntimeError:
             fits = False
         if not fits:
@@ -155,8 +155,8 @@ class PreferenceLoss:
         """Which lists count: "document", "gain" or "pair"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
-            return LOSSES[self.params[wraps]].claims["needs"]
-        return self.entry.claims["needs"]
+            return needs_of(LOSSES[self.params[wraps]])
+        return needs_of(self.entry)
 
     def __call__(
         self,
@@ -172,7 +172,8 @@ class PreferenceLoss:
     ) -> Tensor:
         """One value a list, `[...]`. `tensors`: parameters that change from batch to batch (beta, dispersion, ...)."""
         options = {"reference": reference, "margins": margins, "weights": weights, "generator": generator}
-        return self.entry.function(scores, labels, where, **options, **{**self.params, **tensors})
+        values: Tensor = self.entry.function(scores, labels, where, **options, **{**self.params, **tensors})
+        return values
 
     def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
         """Mean over the lists that count for this loss."""

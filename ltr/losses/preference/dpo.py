@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -250,7 +251,7 @@ def lipo(
     tensor(1.5357)
     """
     choice("normalise", normalise, ("pairs", "none"))
-    of = {"weights": weights, "generator": generator, "gain": gain, "base": math.e}
+    of: dict[str, Any] = {"weights": weights, "generator": generator, "gain": gain, "base": math.e}
     value = lambdarank(u, labels, where, **of)
     if normalise == "none":
         return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -64,7 +64,7 @@ def hpo(
     choice("on", on, ("scores", "rewards"))
     if not gamma >= 0 or not spread > 0:
         raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
-    of = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    of: dict[str, Any] = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
     value = listnet(u, labels, where, **of)
     if auxiliary is None or auxiliary.shape[-1] == 0:
         return value

@@ -10,7 +10,7 @@ where weighted sums of losses end at the arithmetic mix sum_k w_k z^k.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -188,5 +188,5 @@ def modpo_list(
         `[...]`, one value a list, in nats; 0 for a list blank in the main label.
     """
     v = _shared_out(u, share, floor, "modpo-list")
-    of = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    of: dict[str, Any] = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
     return listnet(v, labels, where, **of)

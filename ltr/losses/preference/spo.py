@@ -5,6 +5,8 @@ u = beta (s - s_{t-1}) - sum_{i<t} alpha_i beta_i (s_i - s_{i-1})        2405.12
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -97,7 +99,13 @@ def spo(
         `[...]`, one value a list; 0 without an ordered pair.
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
-    options = {"reference": reference, "margins": margins, "beta": beta, "pairs": pairs, "normalise": normalise}
+    options: dict[str, Any] = {
+        "reference": reference,
+        "margins": margins,
+        "beta": beta,
+        "pairs": pairs,
+        "normalise": normalise,
+    }
     return pairwise_dpo(scores, labels, where, weights=weights, **options)
 
 
@@ -144,5 +152,11 @@ def spo_list(
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}
+    options: dict[str, Any] = {
+        "weights": weights,
+        "target": target,
+        "eps": eps,
+        "temperature": temperature,
+        "gain": gain,
+    }
     return listnet(u, labels, where, **options)
