@@ -10,6 +10,7 @@
     soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
+    plug_in.py      one regressor an objective; every preference a dot product
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     terms.py        what their scores are made of; export.py: as a file; stacked.py: many preferences in one program
     catalogue.py    `METHODS`, `make_method`, `load_method`

@@ -50,7 +50,9 @@ from .terms import Term, combined
 
 __all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
 
-_FAMILIES = "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo"
+_FAMILIES = (
+    "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in"
+)
 METHODS = Catalogue(
     "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}
 )
@@ -135,7 +137,7 @@ class Method(ABC):
     gains: tuple[str, ...] = field(default=(), init=False)
     base: Any = field(default=None, init=False)
     models: list[Any] = field(default_factory=list, init=False)
-    preferences: np.ndarray | None = field(default=None, init=False)
+    preferences: Any = field(default=None, init=False)
     cost: dict[str, Any] = field(default_factory=dict, init=False)
     memory: dict[str, Any] = field(default_factory=dict, init=False)
 
@@ -202,7 +204,7 @@ class Method(ABC):
         if base is None and self.claims["base"]:
             base, own = self._train_base(task.train, vali, measures[0], folder, progress, accelerator), 1
         self.base, self.objectives, self.preferences = base, names, asked
-        references = (None, None)
+        references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
         if base is not None:
             references = (base.score(task.train), None if vali is None else base.score(vali))
         context = FitContext(

@@ -25,12 +25,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers import make_ranker
-from ltr.rankers.base import load_ranker
+from ltr.rankers import FittedRanker, load_ranker, make_ranker
 from ltr.rankers.trees.lightgbm import LightGBMConfig
 from ltr.rankers.trees.mixed_lambdas import MixedLightGBM, label_gains
 from ltr.schema import bind
-from ltr.types import Ranker, Split
+from ltr.types import Split
 
 from .base import METHODS, FitContext, Method
 from .scalarised import model_of
@@ -43,7 +42,7 @@ class Boosted(Method):
     """A booster for every preference; a child writes `_one(context, w)`."""
 
     @abstractmethod
-    def _one(self, context: FitContext, w: np.ndarray) -> Ranker:
+    def _one(self, context: FitContext, w: np.ndarray) -> FittedRanker:
         """The fitted booster of preference w."""
 
     def _fit(self, context: FitContext) -> int:
@@ -77,9 +76,14 @@ class LambdaMixing(Boosted):
     config: BoostedConfig
     stochastic = False
 
-    def _one(self, context: FitContext, w: np.ndarray) -> Ranker:
+    def _one(self, context: FitContext, w: np.ndarray) -> FittedRanker:
         config = bind(LightGBMConfig, self.config.lightgbm, where=f"{self.name}.lightgbm")
-        options = {"preference": w, "gains": self.gains, "measures": context.measures, "stochastic": self.stochastic}
+        options: dict[str, Any] = {
+            "preference": w,
+            "gains": self.gains,
+            "measures": context.measures,
+            "stochastic": self.stochastic,
+        }
         ranker = MixedLightGBM("lightgbm", config, seed=context.seed, **options)
         return ranker.fit(context.train, context.vali, progress=context.progress)
 
@@ -106,7 +110,7 @@ class LabelMixingConfig(BoostedConfig):
     k: int = 10
 
 
-def mixed_gains(labels: np.ndarray, preference: np.ndarray, gain: str | Sequence[str] = "exp2") -> np.ndarray:
+def mixed_gains(labels: Any, preference: np.ndarray, gain: str | Sequence[str] = "exp2") -> np.ndarray:
     """sum_k w_k g(y^k), float64 `[documents]`.
 
     Args:
@@ -129,7 +133,7 @@ class LabelMixing(Boosted):
 
     config: LabelMixingConfig
 
-    def _one(self, context: FitContext, w: np.ndarray) -> Ranker:
+    def _one(self, context: FitContext, w: np.ndarray) -> FittedRanker:
         c = self.config
         gain = c.gain or self.gains
         values, grades = np.unique(mixed_gains(context.train.labels, w, gain), return_inverse=True)

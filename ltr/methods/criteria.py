@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from ltr.losses.base import counts
 from ltr.losses.preference.base import PreferenceLoss, preference_entry
 from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
 from ltr.objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
+from ltr.objectives.aggregators import Aggregator
+from ltr.objectives.scalarisations import Scalarisation
 
 __all__ = [
     "Aggregated",
@@ -171,9 +174,10 @@ class Criterion(nn.Module):
 
     looks_back = False
 
-    def __init__(self, loss: PreferenceLoss, source, betas: tuple[float, float] | None = None):
+    def __init__(self, loss: PreferenceLoss | None, source: Any, betas: tuple[float, float] | None = None):
         super().__init__()
-        self.loss, self.source, self.betas = loss, source, betas
+        self.loss: Any = loss
+        self.source, self.betas = source, betas
 
     def draw(self, labels: Tensor, where: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Preferences of a step, and beta; what they are drawn from may look at the lists, but for RiC nothing does."""
@@ -238,8 +242,9 @@ class Scalarised(Criterion):
         ideal, spread: l_k counts as (l_k - ideal_k) / spread_k; None leaves it alone.
     """
 
-    def __init__(self, loss, source, function: nn.Module, ideal=None, spread=None):
+    def __init__(self, loss, source, function: Scalarisation | Aggregator, ideal=None, spread=None):
         super().__init__(loss, source)
+        self.function: Any
         self.function, self.ideal, self.spread = function, ideal, spread
         self.looks_back = bool(function.entry.claims.get("looks_back", False))
         self.last: Tensor | None = None
@@ -282,7 +287,7 @@ class Aggregated(Scalarised):
     # EPO's balance has no direction at a weight of 0, and its descent would go anywhere.
     FLOORS = {"epo": 0.01}
 
-    def __init__(self, loss, source, function: nn.Module, space: str = "scores", ideal=None, spread=None):
+    def __init__(self, loss, source, function: Aggregator, space: str = "scores", ideal=None, spread=None):
         super().__init__(loss, source, function, ideal, spread)
         self.space, self.floor = space, self.FLOORS.get(function.entry.name, 0.0)
 

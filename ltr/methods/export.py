@@ -15,7 +15,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class FixedRanker(nn.Module):
 
     def __init__(
         self,
-        parts: list[tuple[float, nn.Module]],
+        parts: Sequence[tuple[float, nn.Module]],
         facts: dict[str, Any],
         base: nn.Module | None = None,
         control: float = 1.0,
@@ -147,7 +147,7 @@ def _method(method: Method, preference: Any) -> FixedRanker:
         "preference": w.tolist(),
         "features": method.models[0].n_features,
     }
-    parts = [(term.share, _AtPreference(term)) for term in terms]
+    parts = [(t.share, _Plain(t.net) if isinstance(t.net, NeuralRanker) else _AtPreference(t)) for t in terms]
     if not isinstance(method, ReferenceMethod):
         return FixedRanker(parts, facts).eval()
     if not isinstance(method.base, NeuralRanker):
@@ -195,12 +195,13 @@ def _onnx(program, facts: str):
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(error.name, "onnx", "ONNX files") from None
+        raise MissingExtra(error.name or "onnx", "onnx", "ONNX files") from None
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
         # torch's exporter calls a name of torch that torch has deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
-        names = {"input_names": ["features", "where"], "output_names": ["scores"]}
+        names: dict[str, Any] = {"input_names": ["features", "where"], "output_names": ["scores"]}
         made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+    assert made is not None  # it is what dynamo=True gives
     made.model.metadata_props["ltr"] = facts
     return made
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ltr.losses.preference.base import preference_loss
+from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
 from ltr.rankers.config import ConditioningConfig, check
 
@@ -79,5 +80,5 @@ class PaMaL(Method):
     def terms(self, w: np.ndarray) -> list[Term]:
         return [Term(1.0, self.models[0], w)]
 
-    def _load_model(self, folder: Path) -> WeightMixRanker:
+    def _load_model(self, folder: Path) -> ConditionedRanker:
         return WeightMixRanker.load(folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ltr.errors import InputError
 from ltr.objectives import aggregator, scalarisation
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.training.validation import weighted_mean
 
 from .base import METHODS, FitContext
 from .criteria import Aggregated, Criterion, Dirichlet, Importance, LogUniform, Scalarised
@@ -113,7 +114,7 @@ class PSLConfig(OneShotConfig):
 class OneShot(OneEach):
     """A conditioned net; a child writes `_criterion(m)`, of m objectives."""
 
-    config: OneShotConfig
+    config: Any  # the child's own
 
     @abstractmethod
     def _criterion(self, m: int) -> Criterion:
@@ -138,7 +139,7 @@ class OneShot(OneEach):
             folder=context.folder and context.folder / "model0",
             progress=context.progress,
             accelerator=context.accelerator,
-            **({} if self.judge is None else {"quality": self.judge}),
+            quality=weighted_mean if self.judge is None else self.judge,
         )
         self.models = [ranker]
         return 1 + extra
@@ -161,7 +162,7 @@ class PHN(OneShot):
     """PHN-LS asks for importance, PHN-EPO for balance."""
 
     @property
-    def normalised(self) -> bool:
+    def normalised(self) -> bool:  # type: ignore[override]  # set by a parameter
         return self.config.inner == "epo"
 
     @property

@@ -147,7 +147,7 @@ def train_each(
 
 def _plain_net(method: Method, context: FitContext) -> ConditionedRanker:
     c = method.config
-    start = getattr(c, "start", "scratch")
+    start: Any = getattr(c, "start", "scratch")
     return ConditionedRanker(
         c.ranker,
         c.ranker_params,

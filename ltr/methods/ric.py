@@ -128,7 +128,7 @@ class RiC(Method):
     config: RiCConfig
 
     def _fit(self, context: FitContext) -> int:
-        c, best = self.config, context.train.labels.max(0)
+        c, best = self.config, np.asarray(context.train.labels).max(0)
         if not (best > 0).all():
             blank = [name for name, b in zip(context.objectives, best, strict=True) if not b > 0]
             raise InputError("no label above 0 in train", came=blank, do="Leave these objectives out.")

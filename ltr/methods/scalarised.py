@@ -82,17 +82,17 @@ def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]
     """
     c, m = method.config, len(context.objectives)
     loss = method._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
-    table, corners = [], np.eye(m)
+    rows, corners = [], np.eye(m)
     alone = train_each(method, context, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
     for ranker, w in zip(alone, corners, strict=True):
-        total, number = 0.0, 0
+        total, number = torch.zeros(m, dtype=torch.float64), 0
         scores = torch.from_numpy(np.append(ranker.score(context.train, w[None])[0], np.float32(0)))
         for batch in _batches(context.train, c.training.list_size, context.seed):
             values, counted = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
             total = total + values.squeeze(1).where(counted, 0.0).sum(0).double()
             number += int(counted.any(-1).sum())
-        table.append(np.asarray(total) / max(number, 1))
-    table = np.array(table)
+        rows.append(np.asarray(total) / max(number, 1))
+    table = np.array(rows)
     ideal, spread = table.min(0), table.max(0) - table.min(0)
     if not (spread > 0).all():
         raise InputError("the objectives do not differ: a model of one is the best of another", came=table.tolist())

@@ -16,6 +16,7 @@ it: one chain gives one point, and the order of the objectives is a setting. Sho
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class SPO(ReferenceMethod):
             k = names.index(name)
             seen[k] = 1
             w = tuple(np.eye(len(names))[k])
-            references = tuple(
+            references: Any = tuple(
                 None if a is None else next_reference(a, b, c.alpha).astype(np.float32)
                 for a, b in zip(first, last, strict=True)
             )
@@ -93,7 +94,7 @@ class SPO(ReferenceMethod):
             criterion = Importance(loss, Fixed(w))
             ranker = train_plain(self, here, criterion, (seen / seen.sum())[None], f"round{t}")
             self.models.append(ranker)
-            last = tuple(
+            last = tuple(  # type: ignore[assignment]  # of two
                 None if split is None else ranker.score(split, one, reference=r if c.augmented else None)[0]
                 for split, r in zip((context.train, context.vali), references, strict=True)
             )

@@ -9,6 +9,7 @@ trainings stay one after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +50,13 @@ class StackedCriterion(nn.Module):
             and not first.loss.entry.claims.get("stochastic")
         )
         w = [each.source.preference for each in criteria]
+        self.preferences: Tensor
         self.register_buffer("preferences", torch.tensor(w, dtype=torch.float32))
 
     def forward(
         self, scores: Tensor, labels: Tensor, where: Tensor, members: Sequence[int], *, reference=None, generators
     ) -> Tensor:
-        criteria = [self.criteria[i] for i in members]
+        criteria: list[Any] = [self.criteria[i] for i in members]
         if not self.shared:
             return torch.stack(
                 [
@@ -83,7 +85,7 @@ class StackedCriterion(nn.Module):
 
     def update(self, members: Sequence[int]) -> None:
         for i in members:
-            self.criteria[i].update(None)
+            cast(Criterion, self.criteria[i]).update(None)
 
     def extra_repr(self) -> str:
         return f"{self.preferences.tolist()}"

@@ -17,6 +17,7 @@ from torch import Tensor
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
 from ltr.rankers.ensembles.stacked import stacked_scores
+from ltr.rankers.neural import NeuralRanker
 from ltr.types import Split
 
 __all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net"]
@@ -56,7 +57,7 @@ class Term(NamedTuple):
 
 def is_net(ranker: Any) -> bool:
     """Whether a term is a net; trees score on the host."""
-    return isinstance(ranker, ConditionedRanker | MixedWeights)
+    return isinstance(ranker, ConditionedRanker | NeuralRanker | MixedWeights)
 
 
 def is_conditioned(ranker: Any) -> bool:
@@ -119,6 +120,8 @@ def _mixed(
     for row, here in zip(shares, terms, strict=True):
         for term in here:
             row[column[_key(term)]] += term.share
+    if isinstance(next(iter(scores.values())), np.ndarray):
+        return shares @ np.stack(list(scores.values()))
     each = torch.stack(list(scores.values()))
     mixed = torch.tensor(shares, dtype=torch.float32, device=each.device) @ each
     rest = 1 - shares.sum(1)

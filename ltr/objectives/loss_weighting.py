@@ -73,10 +73,6 @@ class DWA(Scalarisation):
     total: Tensor
     steps: Tensor
     means: Tensor
-
-    total: Tensor
-    steps: Tensor
-    means: Tensor
     windows: Tensor
 
     def __init__(self, objectives: int, temperature: float = 2.0, window: int = 25):

@@ -78,9 +78,6 @@ class Objective:
         return f"nDCG(gain={self.gain},empty=skip)@{k}"
 
 
-_SAVED = ((Objective, "objective"), (LabelTransform, "transform"))
-
-
 @dataclass(frozen=True)
 class Labelling:
     """Objectives with their fitted transforms: raw label columns in, labels `[documents, objective]` out.
@@ -130,11 +127,11 @@ class Labelling:
 
         The truth of a synthetic task is left behind where it speaks of other labels than these.
         """
-        turned = {name: self.apply(task.split(name)) for name in ("train", "vali", "test")}
+        train, vali, test = (self.apply(task.split(name)) for name in ("train", "vali", "test"))
         facts = {**task.facts, "gains": self.gains}
         if any((o.column, o.transform, o.gain) != (o.name, "identity", "exp2") for o in self.objectives):
             facts.pop("truth", None)
-        return replace(task, facts=facts, **turned)
+        return replace(task, facts=facts, train=train, vali=vali, test=test)
 
     def save(self, path: Path | str) -> None:
         """Writes one JSON file, atomically."""
@@ -154,10 +151,11 @@ class Labelling:
         """
         try:
             rows: list[dict[str, Any]] = json.loads(Path(path).read_text())["objectives"]
-            pairs = [tuple(bind(kind, r[key], file=path, where=key) for kind, key in _SAVED) for r in rows]
+            objectives = tuple(bind(Objective, r["objective"], file=path, where="objective") for r in rows)
+            transforms = tuple(bind(LabelTransform, r["transform"], file=path, where="transform") for r in rows)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise InputError("not a saved labelling", file=path, expected="the JSON of Labelling.save") from error
-        return cls(tuple(o for o, _ in pairs), tuple(t for _, t in pairs))
+        return cls(objectives, transforms)
 
 
 def label_objectives(objectives: Sequence[str | Objective], train: Split) -> Labelling:

@@ -97,10 +97,8 @@ def one_each(value: float | Tensor, like: Tensor, name: str) -> float | Tensor:
     return value.squeeze(-1) if isinstance(value, Tensor) and value.ndim else value
 
 
-def constant(tensor: Tensor | None, like: Tensor, where: Tensor, name: str) -> Tensor | None:
-    """`tensor` `[..., list]` checked, detached, in the type of `like`, pads 0; None stays None."""
-    if tensor is None:
-        return None
+def constant(tensor: Tensor, like: Tensor, where: Tensor, name: str) -> Tensor:
+    """`tensor` `[..., list]` checked, detached, in the type of `like`, pads 0."""
     if tensor.shape != like.shape:
         expected = f"[..., list] = {tuple(like.shape)} as scores"
         raise InputError(f"{name} and scores differ in shape", expected=expected, came=tuple(tensor.shape))
@@ -126,11 +124,11 @@ def implicit_rewards(
     if shape[-1] == 0:
         return scores[..., :0]
     u = scores
-    if (reference := constant(reference, scores, where_, "reference")) is not None:
-        u = u - reference
+    if reference is not None:
+        u = u - constant(reference, scores, where_, "reference")
     u = per_list(beta, scores, "beta") * u
-    if (margins := constant(margins, scores, where_, "margins")) is not None:
-        u = u - margins
+    if margins is not None:
+        u = u - constant(margins, scores, where_, "margins")
     return u
 
 
@@ -248,8 +246,9 @@ def _prepared(body: ListLoss) -> ListLoss:
             given["scores"] = ops.lists(scores, labels, where)[0]
         u, labels, where, weights = ops.lists(u, labels, where, weights)
         if apart:
-            empty = reference is None or reference.shape[-1] == 0
-            given["reference"] = None if empty else constant(reference, u, where, "reference")
+            given["reference"] = None
+            if reference is not None and reference.shape[-1]:
+                given["reference"] = constant(reference, u, where, "reference")
         return body(u, labels, where, weights, **{key: given[key] for key in named}, **params)
 
     return signed(entry, body, own)

@@ -79,10 +79,10 @@ def mrpo(
     choice("normalise", normalise, ("pairs", "none"))
     if not eta >= 0 or (mix is not None and not 0 <= mix <= 1):
         raise InputError("mrpo needs eta >= 0 and mix in [0, 1]", came={"eta": eta, "mix": mix})
-    empty = reference2 is None or reference2.shape[-1] == 0
-    second = None if empty else constant(reference2, u, where, "reference2")
     p1 = ops.log_softmax(torch.zeros_like(u) if reference is None else reference, where).detach()
-    p2 = p1 if second is None else ops.log_softmax(second, where).detach()
+    p2 = p1
+    if reference2 is not None and reference2.shape[-1]:
+        p2 = ops.log_softmax(constant(reference2, u, where, "reference2"), where).detach()
     labels, where = choose_pairs(labels, where, pairs)
     count = ops.count_lower(labels, where).sum(-1)
     order = ops.order(labels, where)
@@ -102,7 +102,7 @@ def mrpo(
         nobody = i(better) <= j(other)
         a1, a2 = (i(p1) - j(p1)).abs(), (i(p2) - j(p2)).abs()
         c = a1 / (a1 + a2 + 1e-6) if mix is None else torch.full_like(x, mix)
-        width = eta
+        width: float | Tensor = eta
         if clipping == "adaptive":
             b1, b2 = (i(p1) + i(p2)).abs(), (j(p1) + j(p2)).abs()
             width = eta * b1 / (b1 + b2).clamp(min=1e-12)
