@@ -95,7 +95,9 @@ def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]
     table = np.array(rows)
     ideal, spread = table.min(0), table.max(0) - table.min(0)
     if not (spread > 0).all():
-        raise InputError("the objectives do not differ: a model of one is the best of another", came=table.tolist())
+        same = [name for name, differs in zip(context.objectives, spread > 0, strict=True) if not differs]
+        what = f"the objectives do not differ: every model is as good as the others by {', '.join(same)}"
+        raise InputError(what, came=table.tolist(), do="Leave out an objective without relevant documents.")
     return ideal, spread
 
 
