@@ -83,7 +83,7 @@ def normalised_gains(labels: np.ndarray, offsets: np.ndarray, gains: Sequence[st
     means="importance",
     base=False,
     models="objective",
-    corners=0.6,  # squared error spends its epochs on the level of a list too, which ranks nothing
+    corners=0.75,  # squared error spends its epochs on the level of a list too, which ranks nothing
 )
 class PlugIn(Method):
     """A regressor for each objective, in their order; all of them are run to score."""
