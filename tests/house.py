@@ -73,6 +73,8 @@ HEAVY = {
     "IPython",
     "requests",
 }
+# Standard modules that not every platform has.
+PLATFORM = {"fcntl", "resource"}
 EXTRAS = {"lightgbm", "xgboost", "catboost", "onnx", "onnxruntime", "onnxscript", "torchjd", "openpyxl"}
 
 
