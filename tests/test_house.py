@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import statistics
 import subprocess
 import sys
 
@@ -35,9 +37,29 @@ def test_arrows_point_down():
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_circles():
+    """None, imports inside functions counted."""
+    assert house.circles(house.graph()) == []
+
+
 def test_circles_are_seen():
     arrows = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
     assert house.circles(arrows) == [["a", "b", "c"]]
+
+
+def test_imports_inside_functions_keep_something_cheap():
+    """Only what is heavy or optional, or loads such a thing, is imported inside a function (see tests/house.py)."""
+    known = house.modules()
+    wrong = []
+    for name, found in each_import():
+        if found.deferred:
+            if found.name in known:
+                light = not house.heavy(found.name)
+            else:
+                light = found.name.split(".")[0] not in house.HEAVY | house.EXTRAS | house.PLATFORM
+            if light:
+                wrong.append(f"{name}:{found.line}: import {found.name} at the top")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_lightning_stays_in_two_rooms():
@@ -72,5 +94,18 @@ def test_modules_say_what_they_are():
             assert (importlib.import_module(name).__doc__ or "").strip(), f"{name} has no docstring"
 
 
+def test_files_hold_one_idea():
+    """No file above 450 lines, half of them at most 160 (functions: ruff's C901, see pyproject.toml)."""
+    lengths = {str(p.relative_to(house.ROOT)): len(p.read_text().splitlines()) for p in house.modules().values()}
+    assert {f: n for f, n in lengths.items() if n > 450 and f not in COMPILED} == {}
+    assert statistics.median(lengths.values()) <= 160
+
+
 def test_the_picture_is_of_today():
     assert house.PAGE.read_text() == house.written(), "run: python tests/house.py"
+
+
+def test_tests_do_not_ask_for_the_name_of_a_method():
+    """What a method is, its claims say; a test that asks for a name will be wrong for the next method."""
+    text = (house.ROOT / "tests" / "test_methods.py").read_text()
+    assert not re.findall(r"if .*\bname (?:==|!=|in|not in) [\"'({\[]", text)

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from ltr import schema
 from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
+from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import check as check_run
 
 from .analysis.front_results import holds_fronts
 from .analysis.oracle import with_best_possible
 from .analysis.results import FrontResults, Results, collect, collect_fronts, load_front_results, load_results
 from .analysis.results_io import READ
+from .execution.estimate import print_plan
 from .execution.launch import Launch, check_jobs
 from .execution.workers import Setting, WorkerPool
 from .pages.report import report
@@ -98,8 +100,6 @@ def run_suite(
         if name not in whole.datasets:
             raise unknown_name("dataset of the suite", name, whole.datasets)
     if dry_run:
-        from .execution.estimate import print_plan
-
         print_plan(part, data=data, workers=workers or part.limits.workers, console=console)
         return None
     folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in whole.datasets}
@@ -147,7 +147,6 @@ def _results(
     else:
         results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
         results = with_best_possible(results, launch.setting.data)
-    from ltr.runs.environment import peak_memory
 
     # The workers' peaks need not fall together: their sum is what the machine had to have at most.
     peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.pool.workers > 1 else 0)
@@ -166,8 +165,6 @@ def _results(
 
 def _environment(launch: Launch, suite: Suite, others: Sequence[str], seconds: float, peak: int) -> dict[str, Any]:
     """Machine, versions and cost. Calls that continue add their time; a call that ran nothing changes little."""
-    from ltr.runs.environment import code, environment
-
     path = launch.setting.out / "report" / "environment.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--fleet", "--no-fleet")))
@@ -225,8 +222,6 @@ class _Stamp:
 
     def key(self) -> str:
         """Equal for calls that ask for the same, by the same code."""
-        from ltr.runs.environment import code
-
         suite = schema.to_dict(self.suite) if isinstance(self.suite, Suite) else read_suite(find_suite(self.suite))
         text = json.dumps([suite, self.asked, code()["sources"]], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()

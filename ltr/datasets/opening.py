@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ltr import paths
 from ltr.errors import InputError, say_once, unknown_name
 
+from . import synthetic
+from .cards.card import card_file, card_home, cards, load_card
+from .readers.frames import is_frame, write_frame
+from .store.convert import convert, convert_folder
+from .store.store import SCHEMA, Store
+
 if TYPE_CHECKING:
     from ltr.types import Split, Task
 
@@ -104,8 +110,6 @@ def load(
     """
     text = str(source) if isinstance(source, str | Path) else ""
     if text == "synthetic" or text.startswith("synthetic:"):
-        from . import synthetic
-
         _reading(reading).none_for("a synthetic task has no files", "Leave them out")
         return _chosen(synthetic.from_name(text), fold, objectives)
     store = open_store(source, objectives, exact=exact, **reading)
@@ -116,9 +120,6 @@ def open_store(
     source: Any, objectives: Sequence[str] | Mapping[str, Any] | None = None, *, exact: bool = False, **reading: Any
 ) -> Store:
     """The store behind a name, a path or tables, converting them on the first call. Arguments as `load`."""
-    from .readers.frames import is_frame
-    from .store.store import Store
-
     how = _reading(reading)
     if isinstance(source, Mapping):
         return _of_splits(source, objectives, how)
@@ -136,7 +137,6 @@ def open_store(
         store = Store.open(path)
         _check_known(store, objectives)
         return store
-    from .cards.card import card_file, card_home, cards, load_card
 
     if card_file(source) is not None:
         card = load_card(source)
@@ -151,17 +151,12 @@ def open_store(
 
 def is_raw(source: str | Path) -> bool:
     """Whether these are files to be read: no store, no card, no synthetic task."""
-    from .cards.card import card_file
-
     path = Path(source)
     return path.exists() and not (path / "manifest.json").is_file() and card_file(source) is None
 
 
 def known_card(dataset: str | Path) -> Card | None:
     """The card of a dataset by name or path, or of the dataset a store was made from; None where there is none."""
-    from .cards.card import card_file, load_card
-    from .store.store import Store
-
     if str(dataset).partition(":")[0] == "synthetic":
         return load_card("synthetic")
     folder = Path(dataset)
@@ -184,8 +179,6 @@ def _reading(options: Mapping[str, Any]) -> Reading:
 
 
 def _of_card(card: Card, home: Path, objectives, exact: bool) -> Store:
-    from .store.store import Store
-
     named = objectives is not None and not isinstance(objectives, Mapping)
     if (home / "store" / "manifest.json").is_file():
         store = Store.open(home / "store")
@@ -245,8 +238,6 @@ def _check_known(store: Store, objectives) -> None:
 
 def _cached(path: Path, card: Card | None, objectives, how: Reading) -> Store:
     """The store of a file or folder, made when it is not there for these very files and this reading of them."""
-    from .store.convert import convert_folder
-
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     if path.is_file():  # list sizes lie beside a file that is given by itself
         files += [p for ending in (".query", ".group") if (p := path.with_name(path.name + ending)).is_file()]
@@ -261,9 +252,6 @@ def _cached(path: Path, card: Card | None, objectives, how: Reading) -> Store:
 
 def _of_splits(sources: Mapping[str, Any], objectives, how: Reading) -> Store:
     """The store of files or tables in memory, a split each; or of one table that is "all"."""
-    from .readers.frames import is_frame, write_frame
-    from .store.convert import convert
-
     known = ("train", "vali", "test", "all")
     if wrong := next((split for split in sources if split not in known), None):
         raise unknown_name("split", str(wrong), known)
@@ -310,8 +298,6 @@ def _of_splits(sources: Mapping[str, Any], objectives, how: Reading) -> Store:
 
 def _opened(target: Path, make: Callable[[bool], Store], raw: Path | None = None) -> Store:
     """The store at `target`, made (`make(overwrite)`) where there is none, or none of these very files."""
-    from .store.store import Store
-
     if not (target / "manifest.json").is_file():
         try:
             return make(False)
@@ -340,8 +326,6 @@ def _digest(path: Path) -> str:
 
 def _place(what: str, card: Card | None, objectives, how: Reading, facts: list) -> Path:
     """The folder of a store in `data_root()/stores`, named by all that decides what is in it."""
-    from .store.store import SCHEMA
-
     spec = list(objectives.items()) if isinstance(objectives, Mapping) else objectives and list(objectives)
     # What a conversion reads of the card, so that an edited one does not find the store of yesterday.
     shape = ("name", "index_base", "n_features", "folds", "table", "feature_names")

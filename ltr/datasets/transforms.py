@@ -18,6 +18,8 @@ tensors alike: an array and a CPU tensor give the same bits, a GPU the same to t
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,9 +158,6 @@ class Transform:
         Raises:
             InputError: the file is not a saved transform.
         """
-        import zipfile
-        import zlib
-
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltr.errors import InputError, unknown_name
+from ltr.rankers import RANKERS
 
 __all__ = ["loss_params", "takes_loss"]
 
@@ -49,6 +50,4 @@ def _like(default, value, what: str):
 
 def takes_loss(name: str) -> bool:
     """Whether a ranker is trained with a loss of the catalogue; the others bring their own objective."""
-    from ltr.rankers import RANKERS
-
     return bool(RANKERS[name].claims["needs_loss"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ltr.rankers.base import measure_split
 from ltr.types import Split
 
 __all__ = ["measured", "weighted_mean"]
@@ -19,8 +20,6 @@ def measured(split: Split, scores: np.ndarray, measures: Sequence[str]) -> np.nd
         scores: `[preference, documents]`.
         measures: one an objective.
     """
-    from ltr.rankers.base import measure_split
-
     rows = [[measure_split(m, np.ascontiguousarray(each), split, k) for k, m in enumerate(measures)] for each in scores]
     return np.array(rows, dtype=np.float64).reshape(len(scores), len(measures))
 

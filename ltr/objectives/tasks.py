@@ -19,6 +19,7 @@ import numpy as np
 
 from ltr.datasets.cards.card import Card
 from ltr.datasets.opening import is_raw, known_card, load
+from ltr.datasets.store.label_columns import Objective as Column
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
@@ -74,8 +75,6 @@ def load_multi(
 
 def open_columns(dataset: str | Path, objectives: Sequence[Objective], fold: str | None = None, **roles: Any) -> Task:
     """A fold with the raw columns of these objectives as its labels; arguments as `load_multi`."""
-    from ltr.datasets.store.label_columns import Objective as Column
-
     columns = list(dict.fromkeys(o.column for o in objectives))
     raw = {o.column for o in objectives if o.transform != "identity"}
     if not is_raw(dataset):

@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ltr import __version__
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError
@@ -270,10 +272,6 @@ def load_ranker(folder: Path | str) -> FittedRanker:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from ltr import __version__
-
     used = {"torch": "torch", "lightgbm": "lightgbm", "catboost": "catboost", "numpy": "numpy"}
     found = {"ltr": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
     found |= {name: version(package) for name, package in used.items() if name in sys.modules}

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 import ltr.rankers.devices as devices
+from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
 from ltr.schema import to_dict
 from ltr.types import Split
@@ -127,8 +128,6 @@ class NeuralRanker(FittedRanker):
         return {"n_parameters": self.n_parameters}
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        from ltr.datasets.transforms import Transform
-
         from .training.checkpoint import load_weights
 
         self.transform = Transform.load(folder / "transform.npz")

@@ -14,7 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ltr import __version__, paths
+from ltr.rankers.neural import pick_device
 
 if TYPE_CHECKING:
     from ltr.types import Split, Task
@@ -71,8 +74,6 @@ def data_hashes(task: Task) -> dict[str, Any]:
 
 
 def _hash_of(splits: list[Split]) -> str:
-    import numpy as np
-
     digest = hashlib.sha256()
     for split in splits:
         for array in (split.features, split.labels, split.offsets):
@@ -106,8 +107,6 @@ def environment(device: str = "auto") -> dict:
 
 def _device(asked: str) -> str:
     import torch
-
-    from ltr.rankers.neural import pick_device
 
     device = pick_device(asked)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

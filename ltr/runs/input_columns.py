@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ltr.datasets.cards.card import cards, load_card
+from ltr.datasets.readers import tables
+from ltr.datasets.readers.chunks import lines, opened
+from ltr.datasets.readers.query_grouping import Gathered
+from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
+from ltr.datasets.readers.tables import is_table
 from ltr.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +45,6 @@ def _all_names(task: Task, known: list[str], width: int, base: Literal[0, 1] | N
     """Names of all raw columns, in the file's order."""
     card = task.facts.get("manifest", {}).get("card")
     if card:
-        from ltr.datasets.cards.card import cards, load_card
-
         if card["name"] in cards():
             named = list(load_card(card["name"]).feature_names)
             if set(named) == set(known):
@@ -62,8 +66,6 @@ def read_lists(
     Returns:
         Lists without labels; `row` is the place in the file.
     """
-    from ltr.datasets.readers.tables import is_table
-
     path = Path(path)
     if not path.is_file():
         raise InputError("no such file", file=path, expected="svmlight text, Parquet or CSV")
@@ -81,9 +83,6 @@ def read_lists(
 
 
 def _from_text(path: Path, width: int, base: Literal[0, 1] | None) -> Split:
-    from ltr.datasets.readers.chunks import lines, opened
-    from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
-
     with opened(path) as (file, _):
         first = next((line for _, line in lines(file, path) if not _blank(line)), b"")
     if not first or b":" not in first.split(maxsplit=1)[0]:
@@ -108,9 +107,6 @@ def _blank(line: bytes) -> bool:
 
 
 def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:
-    from ltr.datasets.readers import tables
-    from ltr.datasets.readers.query_grouping import Gathered
-
     columns = tables.inputs(path, features, query=query, document=document)
     gathered = Gathered(path=path).read(tables.blocks(path, columns))
     return gathered.split(objectives=(), names=tuple(features), name=path.name)

@@ -22,8 +22,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ltr.atomic import fingerprints, read_json, sha256, whole_file
 from ltr.errors import InputError, say_once
+from ltr.metrics import measure as parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,8 +92,6 @@ class Record:
 
     def mean(self, measure: str, split: str = "test", objective: str | None = None) -> float:
         """The mean of one measure; of the trained objective by default. NaN where no query counts."""
-        from ltr.metrics import measure as parse
-
         name = repr(parse(measure))
         objective = objective or self.measures[0]["objective"]
         for row in self.measures:
@@ -108,8 +109,6 @@ class Record:
 
         NaN where no query counts.
         """
-        import numpy as np
-
         rows = [r for r in self.measures if r["split"] == split]
         names = list(dict.fromkeys(r["objective"] for r in rows))
         means = [math.nan if r["mean"] is None else r["mean"] for r in rows]

@@ -28,6 +28,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ltr.errors import unknown_name
+from ltr.fronts import (
+    chosen,
+    control,
+    epsilon,
+    hypervolumes,
+    igd_plus,
+    n_outside,
+    normalise,
+    paired_hypervolumes,
+    poisson_weights,
+    rank_flips,
+    three_hypervolumes,
+    union_front,
+)
 from ltr.seeds import seed_of
 
 from .front_cube import Cube, cube, measures_of
@@ -168,8 +182,6 @@ def front_leaderboard(
     Raises:
         InputError: an unknown dataset, no reference points for the task, or a point that is not a number.
     """
-    from ltr.fronts import chosen, hypervolumes, normalise, three_hypervolumes
-
     suite = results.suite
     dataset = dataset or suite.datasets[0]
     if dataset not in suite.datasets:
@@ -241,8 +253,6 @@ def _unjudged(data: Cube) -> dict[str, int]:
 
 def _quantities(data: Cube, at, members, lattice, space, draws: int, dataset: str):
     """Values `[system, seed]` and draws `[draw, system, seed]` of every quantity (hypervolume: draws only)."""
-    from ltr.fronts import paired_hypervolumes
-
     ideal, nadir, corner = space
     seed = seed_of("frontboard queries", dataset)
     cells = data.values[tuple(at.T)]
@@ -272,8 +282,6 @@ def _resampled(rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
     The resamples are those that `paired_hypervolumes` sees at this seed, but for draws it must make again.
     """
-    from ltr.fronts import poisson_weights
-
     weights = poisson_weights(draws, rows.shape[1], np.random.default_rng(seed)).astype(np.float64)
     there = np.isfinite(rows)
     total = weights @ there.T.astype(np.float64)
@@ -282,8 +290,6 @@ def _resampled(rows: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
 def _true_volumes(points: TaskPoints, partition: int) -> dict[str, float]:
     """Hypervolumes of the true front on the test queries, where the task knows it at this lattice."""
-    from ltr.fronts import three_hypervolumes
-
     if not points.truth or points.truth_partition != partition:
         return {}
     return three_hypervolumes(points.truth, points.reference_points, partition)._asdict()
@@ -328,8 +334,6 @@ def _table(
 def _nearness(board: FrontLeaderboard, scaled: np.ndarray) -> dict[str, np.ndarray]:
     """igd, epsilon, front and beyond, `[system, seed]`: chosen points, each once, and those of them that are not above
     the reference point."""
-    from ltr.fronts import epsilon, igd_plus, n_outside, union_front
-
     complete = board.cube.complete
     found = {name: np.full(complete.shape, np.nan) for name in ("igd", "epsilon", "front", "beyond")}
     for e in range(complete.shape[1]):
@@ -345,8 +349,6 @@ def _nearness(board: FrontLeaderboard, scaled: np.ndarray) -> dict[str, np.ndarr
 
 def _correlation(board: FrontLeaderboard, s: int, scaled: np.ndarray, asked: str) -> dict[str, float]:
     """Means over seeds. Who is steered by no preference follows none."""
-    from ltr.fronts import control
-
     found = dict.fromkeys(("spearman", "switching", "regret", "nonuniformity"), np.nan)
     seeds = np.flatnonzero(board.cube.complete[s])
     if asked == "none" or not len(seeds):
@@ -360,8 +362,6 @@ def _correlation(board: FrontLeaderboard, s: int, scaled: np.ndarray, asked: str
 
 def _flips(table: pd.DataFrame) -> list[int]:
     """How many systems each one changes places with when the reference point changes."""
-    from ltr.fronts import rank_flips
-
     volumes = table[list(KINDS)].to_numpy(float)
     there = np.isfinite(volumes).all(1)
     counts = np.zeros(len(table), int)

@@ -25,6 +25,8 @@ import numpy as np
 
 from ltr.bench.text import markdown_table, number, thousands
 from ltr.errors import InputError, unknown_name
+from ltr.metrics import measure as parse
+from ltr.metrics.significance import bootstrap_interval, group_letters, holm, paired_randomisation
 from ltr.seeds import seed_of
 
 from .oracle import BEST_POSSIBLE
@@ -199,8 +201,6 @@ def leaderboard(
     """
     import pandas as pd
 
-    from ltr.metrics import measure as parse
-
     dataset = dataset or results.suite.datasets[0]
     measure = repr(parse(measure)) if measure else results.suite.headline
     if dataset not in results.suite.datasets:
@@ -318,8 +318,6 @@ def per_query_values(
 
 
 def _interval(series, draws: int, level: float, dataset: str) -> tuple[float, float]:
-    from ltr.metrics.significance import bootstrap_interval
-
     if series is None or len(series) < 2:
         return float("nan"), float("nan")
     # One seed for all systems: they are resampled alike, so intervals differ for what the systems do.
@@ -330,8 +328,6 @@ def _interval(series, draws: int, level: float, dataset: str) -> tuple[float, fl
 def _groups(matrix, complete: list[str], draws: int, alpha: float, dataset: str):
     """Holm-corrected p values and the letters of the systems that were measured on the same queries."""
     import pandas as pd
-
-    from ltr.metrics.significance import group_letters, holm, paired_randomisation
 
     common = [s for s in complete if matrix[s].index.equals(matrix[complete[0]].index)]
     if len(common) < 2:

@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ltr.datasets import load
+from ltr.metrics import count_blank, evaluate, mean, measure
+
 if TYPE_CHECKING:
     from ltr.types import Task
 
@@ -26,8 +31,6 @@ def with_best_possible(results: Results, data: Mapping[str, str] | None = None) 
     Args:
         data: dataset -> where it is read from, as in `run_suite`.
     """
-    from ltr.datasets import load
-
     for dataset in results.suite.datasets:
         folds = dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])
         for fold in folds:
@@ -39,10 +42,7 @@ def with_best_possible(results: Results, data: Mapping[str, str] | None = None) 
 
 
 def _with_fold(results: Results, dataset: str, fold: str, task: Task) -> Results:
-    import numpy as np
     import pandas as pd
-
-    from ltr.metrics import count_blank, evaluate, mean, measure
 
     objective = results.suite.objective or task.objectives[0]
     preference = np.array([o == objective for o in task.objectives], float)

@@ -25,6 +25,11 @@ import numpy as np
 from ltr import paths, schema
 from ltr.bench.text import count
 from ltr.errors import InputError
+from ltr.fronts import ReferencePoints, payoff
+from ltr.methods.quality import measured
+from ltr.metrics import measure
+from ltr.objectives.tasks import load_multi
+from ltr.seeds import seed_of
 
 from .front_cube import cube, measures_of
 from .results import load_front_results
@@ -90,8 +95,6 @@ class TaskPoints:
     @property
     def reference_points(self) -> ReferencePoints:
         """As the room of fronts takes them; the base model, where preference methods start, is that of objective 1."""
-        from ltr.fronts import ReferencePoints
-
         return ReferencePoints(
             self.dataset,
             str(self.version),
@@ -167,8 +170,6 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
     Raises:
         InputError: the suite has no linear scalarisation, or its runs are not complete.
     """
-    from ltr.fronts import payoff
-
     suite = results.suite
     alone = [v.label for v in suite.variants() if v.method == _ALONE]
     if not alone:
@@ -240,11 +241,6 @@ def make_all(
 
 def _of_the_data(suite, dataset: str, measures, lattice, runs, data):
     """Random rankings on validation, and the true front on test where the task knows its law."""
-    from ltr.methods.quality import measured
-    from ltr.metrics import measure
-    from ltr.objectives.tasks import load_multi
-    from ltr.seeds import seed_of
-
     generator = np.random.default_rng(seed_of("random rankings", dataset))
     folds = list(dict.fromkeys(runs.fold))
     points, sizes, truth = [], [], ()

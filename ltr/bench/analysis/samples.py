@@ -15,6 +15,9 @@ import numpy as np
 
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
+from ltr.metrics import evaluate
+from ltr.runs.config import RunConfig
+from ltr.schema import bind, read_toml
 from ltr.seeds import seed_of
 
 from .front_cube import measures_of
@@ -65,10 +68,8 @@ def collect(results: FrontResults, folder: Path | str, dataset: str, count: int 
         InputError: the data of a run cannot be opened any more, or its scores are not of this data.
     """
     from ltr.runs import load_task
-    from ltr.runs.config import RunConfig
     from ltr.runs.per_query import join
     from ltr.runs.scores import read_scores
-    from ltr.schema import bind, read_toml
 
     places = _places(results, Path(folder), dataset)
     if not places:
@@ -135,8 +136,6 @@ def _span(split: Split, number: int) -> slice:
 
 def _values(scores: np.ndarray, labels: np.ndarray, measures: Sequence[str]) -> np.ndarray:
     """Measures of one list, `[preference, objective]`, from scores `[preference, document]`."""
-    from ltr.metrics import evaluate
-
     n = len(labels)
     offsets = np.arange(len(scores) + 1) * n  # every preference's ranking of it is a list
     flat = np.ascontiguousarray(scores).ravel()

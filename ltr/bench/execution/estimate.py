@@ -15,6 +15,7 @@ from ltr.bench.suite.suite import Suite
 from ltr.bench.text import count, duration
 from ltr.datasets.cards.card import cards, load_card
 from ltr.errors import InputError
+from ltr.runs.sizes import sizes_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,6 @@ def plan(
         InputError: a mistake in the suite, or data whose size nothing tells.
     """
     from ltr.runs.estimate import estimate
-    from ltr.runs.sizes import sizes_of
 
     costs, sources, resolved = [], {}, Resolver()
     for dataset in suite.datasets:

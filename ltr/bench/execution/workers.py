@@ -25,7 +25,10 @@ from typing import Any
 
 from ltr.atomic import Busy
 from ltr.bench.suite.plan import RunJob
+from ltr.datasets import load
 from ltr.errors import InputError
+from ltr.runs import read_record
+from ltr.runs.environment import peak_memory
 
 __all__ = ["Event", "Setting", "WorkerPool"]
 
@@ -166,8 +169,7 @@ class _Runner:
             )
 
     def one(self, job: RunJob, progress) -> dict[str, Any]:
-        from ltr.runs import execute, read_record
-        from ltr.runs.environment import peak_memory
+        from ltr.runs import execute
 
         folder = self.setting.out / job.folder
         try:
@@ -184,7 +186,6 @@ class _Runner:
         return {"status": status, "reason": reason, "peak_memory": self.peak}
 
     def task(self, job: RunJob):
-        from ltr.datasets import load
         from ltr.runs import load_task
 
         data = job.config.data

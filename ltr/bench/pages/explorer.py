@@ -17,6 +17,7 @@ import numpy as np
 
 from ltr.bench.analysis.front_cube import measures_of, over_queries, points_of_all
 from ltr.bench.analysis.leaderboard import per_query_values
+from ltr.fronts import nondominated
 from ltr.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def front(
         system's own); start (the two compared first), queries, values `[system][preference][objective][query]`,
         samples (see `_sample_payload`).
     """
-    from ltr.fronts import nondominated
-
     table = results.fronts[results.fronts.dataset == dataset]
     if not len(table):
         return None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltr.bench.text import count, short_measure, unmath
+from ltr.fronts import cost_picture as draw_costs
+from ltr.fronts import front_picture
 
 from .pictures import Picture
 
@@ -91,8 +93,6 @@ def fronts_picture(
         shown: systems to draw, in this order, as far as they are there; the `MOST` largest by default.
         numbers: system -> number of its colour and marker; in the order of `drawn` by default.
     """
-    from ltr.fronts import front_picture
-
     shown = [s for s in shown if s in drawn.fronts] or list(drawn.fronts)[:MOST]
     if not shown:
         return None
@@ -120,14 +120,12 @@ def cost_picture(
         named: of more than `NAMED` systems only these and those that nothing cheaper beats have a name; the `MOST`
             largest by default.
     """
-    from ltr.fronts import cost_picture
-
     systems = [s for s in drawn.fronts if drawn.seconds.get(s, np.nan) > 0]
     if not systems:
         return None
     seconds = np.array([drawn.seconds[s] for s in systems])
     named = [s for s in named if s in drawn.fronts] or list(drawn.fronts)[:MOST]
-    figure = cost_picture(
+    figure = draw_costs(
         [unmath(s) for s in systems],
         seconds,
         [drawn.volumes[s] for s in systems],

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.atomic import whole_file
+from ltr.bench.analysis.leaderboard import per_query_values
 from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
 
@@ -41,8 +43,6 @@ class Picture:
         self.name, self.title, self.text, self.figure = name, title, text, figure
 
     def save_png(self, folder: Path) -> Path:
-        from ltr.atomic import whole_file
-
         with whole_file(Path(folder) / f"{self.name}.png", durable=False) as path:
             self.figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
         return Path(folder) / f"{self.name}.png"
@@ -210,8 +210,6 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
 
 def differences_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
     """How the best system's lead is made up: its difference to others, query by query."""
-    from ltr.bench.analysis.leaderboard import per_query_values
-
     values = per_query_values(results, board.dataset, board.measure)
     ranked = [r for r in board.table.itertuples() if r.system in values and not r.best_possible]
     if len(ranked) < 2:

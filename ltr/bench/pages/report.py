@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr import __version__
+from ltr.atomic import whole_file
 from ltr.bench.analysis.front_results import holds_fronts
 from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
 from ltr.bench.analysis.published import uncompared, verdict_rows
@@ -125,8 +127,6 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
     """Fills a template of `templates/` in and puts it at `path`, whole or not at all."""
     import jinja2
 
-    from ltr.atomic import whole_file
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=".html" in template,
@@ -148,8 +148,6 @@ def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]
 
 def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Everything the templates say, as text: they hold no arithmetic."""
-    from ltr import __version__
-
     suite = results.suite
     done = int((results.runs.status == "done").sum())
     planned = int((results.runs.status != "truth").sum())

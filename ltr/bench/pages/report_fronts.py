@@ -13,6 +13,7 @@ from ltr.bench.analysis.front_leaderboard import front_leaderboard
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, markdown_table, number, plain
 from ltr.errors import InputError
+from ltr.fronts import chosen, hypervolume
 
 from .explorer import front, pack
 from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
@@ -181,8 +182,6 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
 
 def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn]:
     """A task without committed ideal and nadir points: hypervolumes at 0, no normalised numbers."""
-    from ltr.fronts import hypervolume
-
     points, first = _whole_fronts(results, dataset)
     volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
     ranked = sorted(points, key=lambda s: -volumes[s].mean())
@@ -228,8 +227,6 @@ def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[n
 
     As on the leaderboard: a seed whose folds are not all there is skipped, its queries would be others'.
     """
-    from ltr.fronts import chosen
-
     data = points_of_all(results, dataset)
     points: dict[str, list[np.ndarray]] = {}
     first: dict[str, list[float]] = {}

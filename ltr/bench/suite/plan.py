@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ltr import schema
+from ltr.datasets import open_store
+from ltr.datasets.synthetic.task import options_of
 from ltr.errors import unknown_name
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, config_hash
@@ -96,9 +98,6 @@ def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...
 
 def dataset_folds(source: str) -> tuple[str, ...]:
     """Names of the folds of a dataset, given as `ltr.datasets.load` takes it; nothing is generated to say so."""
-    from ltr.datasets import open_store
-    from ltr.datasets.synthetic.task import options_of
-
     if source.partition(":")[0] == "synthetic":
         options_of(source)  # a mistake in the name is said before anything is run
         return ("Fold1",)

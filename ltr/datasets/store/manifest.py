@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr import __version__
+from ltr.datasets.cards import card as cards
+
 from . import shard
 from .label_columns import Matrix, Objective
 from .overlaps import between, list_hashes
@@ -41,8 +44,6 @@ def of(
         root: paths are relative to it.
         table: the table of roles of a table's columns; empty for svmlight text.
     """
-    from ltr import __version__
-
     found = {part.id: part for given in where.values() for part in given.values()}
     roles = next(iter(found.values())).columns
     kept = [matrix.names[k] for k in keep]
@@ -120,7 +121,6 @@ def said(notes: dict[str, list[str]], most: int = 6) -> list[str]:
 def _card_facts(card: Card | None) -> dict | None:
     if card is None:
         return None
-    from ltr.datasets.cards import card as cards
 
     return {"name": card.name, "sha256": cards.card_hash(card.name) if card.name in cards.cards() else None}
 

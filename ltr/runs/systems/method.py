@@ -157,7 +157,6 @@ class MethodSystem(System):
         return {} if self.method.base is None else {"base": reference_hash(self.method.base)}
 
     def warm_up(self) -> None:
-        import ltr.fronts.hypervolume
         import ltr.methods.catalogue
         import ltr.rankers.conditional.training  # noqa: F401
 
