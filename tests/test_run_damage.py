@@ -221,3 +221,18 @@ def test_a_full_disk_names_the_path(place, monkeypatch, capsys):
     shutil.rmtree("run1")
     code, err = told(capsys, "train", "--config", "run0/config.toml", "--seed", "1", "--out", "run1", "-q")
     assert code == 2 and "run1/scores/vali.parquet" in err and "No space left" in err and "Traceback" not in err
+
+
+def test_the_size_of_a_damaged_store_is_not_told(place, capsys):
+    (place / "raw").mkdir()
+    for split in ("train", "vali", "test"):
+        shutil.copy("new.txt", place / "raw" / f"{split}.txt")
+        text = (place / "raw" / f"{split}.txt").read_text()
+        (place / "raw" / f"{split}.txt").write_text("".join(f"1 {line}\n" for line in text.splitlines()))
+    assert told(capsys, "data", "convert", "raw", "--to", "store", "-q")[0] == 0
+    manifest = place / "store" / "manifest.json"
+    line, whole = ("train", "--data", "store", "--ranker", "feature", "--dry-run"), manifest.read_text()
+    for text in (whole[:-20], whole.replace('"n_queries": 3', '"n_queries": 4', 1)):
+        manifest.write_text(text)
+        code, err = told(capsys, *line)
+        assert code == 2 and "store/manifest.json" in err and "Convert the raw files again" in err, err

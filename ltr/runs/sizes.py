@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from ltr.datasets import load
 from ltr.datasets.cards.card import Card, card_file, card_home, load_card
+from ltr.datasets.store.store import Store
 from ltr.datasets.synthetic.generator import MEAN_LENGTH
 from ltr.datasets.synthetic.task import options_of
 from ltr.errors import InputError
@@ -77,7 +77,7 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
     stores = [home / "store"] if card is not None else []
     for folder in (Path(name), *stores):
         if (folder / "manifest.json").is_file():
-            return _of_manifest(json.loads((folder / "manifest.json").read_bytes()), fold, folder)
+            return _of_manifest(Store.open(folder).manifest, fold, folder)
     if card is not None and not (home / "raw").is_dir():
         return _of_card(card, fold)
     return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None, **roles))
