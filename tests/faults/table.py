@@ -1,93 +1,94 @@
-"""The table of a run: last.json, and README.md made of it."""
+"""The table of the last run of each kind: last.json, and README.md made of it."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import platform
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from .outcomes import MISTAKES, OUTCOMES, Tally
 
-_PAGE = """# Faults
+_PAGE = """\
+# Faults
 
 ```bash
 python -m tests.faults --minutes 10        # writes last.json and this page again
 ```
 
-Of the last run, {date}, seed {seed}, Python {python}:
+The last run of each kind:
 
 {table}
 
-{words}
+- **refused**: one message, exit code 2, nothing measured. **said**: another result, and a message that names what is
+  damaged. **right**: the numbers of an undisturbed run, because the damage was mended or because nobody read it.
+- **silent wrong**: exit code 0, another number, no word. **traceback**: an exception that is not ours. **hang**: a
+  minute of the processor without an end. These three are mistakes.
+- Cases are kills, signals, commands that read a damaged file, and inputs. {files} files were damaged.
 
 {kinds}
 
 {mistakes}
 """
-_WORDS = """\
-- **refused**: one message, exit code 2, nothing measured. **said**: another result, and a message that names what is
-  damaged. **right**: the numbers of an undisturbed run, because the damage was mended or because nobody read it.
-- **silent wrong**: exit code 0, another number, no word. **traceback**: an exception that is not ours. **hang**: a
-  minute without an end. These three are mistakes.
-- Damage is counted by commands that read a damaged file; {files} files were harmed. Fuzz is counted by inputs."""
+_HEAD = f"cases | {' | '.join(OUTCOMES)}"
 
 
-def facts(tally: Tally, seed: int, took: dict[str, float]) -> dict:
-    """What last.json holds."""
-    import datetime
-
-    kinds: dict[str, dict] = {}
-    files = tally.counts.get(("damage", "files", "harmed"), 0)
-    for (kind, group, outcome), n in sorted(tally.counts.items()):
-        if outcome in OUTCOMES:
-            kinds.setdefault(kind, {}).setdefault(group, {})[outcome] = n
-    return {
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "seed": seed,
-        "seconds": {kind: round(seconds, 1) for kind, seconds in took.items()},
-        "files_harmed": files,
-        "counts": kinds,
-        "mistakes": [vars(case) for case in tally.mistakes[:200]],
-    }
-
-
-def _row(name: str, counts: Counter, extra: str = "") -> str:
-    cells = [f"{counts[o]:,}" if o not in MISTAKES or not counts[o] else f"**{counts[o]:,}**" for o in OUTCOMES]
-    return f"| {name} | {sum(counts.values()):,} | {' | '.join(cells)} |{extra}"
+def facts(tally: Tally, seed: int, took: dict[str, float]) -> dict[str, Any]:
+    """What last.json holds of the kinds that ran: kind -> date, seed, seconds, cases by group and outcome."""
+    found: dict[str, Any] = {}
+    for kind, seconds in took.items():
+        counts: dict[str, dict[str, int]] = {}
+        for (of, group, outcome), n in sorted(tally.counts.items()):
+            if of == kind and outcome in OUTCOMES:
+                counts.setdefault(group, {})[outcome] = n
+        found[kind] = {
+            "date": datetime.date.today().isoformat(),
+            "python": platform.python_version(),
+            "seed": seed,
+            "seconds": round(seconds, 1),
+            "files": tally.counts.get((kind, "files", "harmed"), 0),
+            "counts": counts,
+            "mistakes": [vars(case) for case in tally.mistakes if case.kind == kind][:200],
+        }
+    return found
 
 
-def markdown(facts: dict) -> str:
+def _row(name: str, counts: Counter, *more: str) -> str:
+    cells = [f"**{counts[o]:,}**" if o in MISTAKES and counts[o] else f"{counts[o]:,}" for o in OUTCOMES]
+    return "| " + " | ".join([name, f"{sum(counts.values()):,}", *cells, *more]) + " |"
+
+
+def markdown(facts: dict[str, Any]) -> str:
     """A row a kind."""
-    lines = [f"| | cases | {' | '.join(OUTCOMES)} | seconds |", "|:--|" + "--:|" * (len(OUTCOMES) + 2)]
-    for kind, groups in facts["counts"].items():
-        total = sum((Counter(c) for c in groups.values()), Counter())
-        lines.append(_row(kind, total, f" {facts['seconds'].get(kind, 0):.0f} |"))
+    lines = [f"| | {_HEAD} | seconds | seed | date |", "|:--|" + "--:|" * (len(OUTCOMES) + 4)]
+    for kind, its in facts.items():
+        total = sum((Counter(c) for c in its["counts"].values()), Counter())
+        lines.append(_row(kind, total, f"{its['seconds']:,.0f}", str(its["seed"]), its["date"]))
     return "\n".join(lines)
 
 
-def write(facts: dict, folder: Path) -> None:
-    """Writes last.json and README.md."""
-    (folder / "last.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (folder / "README.md").write_text(page(facts))
+def write(facts: dict[str, Any], folder: Path) -> None:
+    """Writes last.json and README.md; a kind that did not run keeps its last row."""
+    last = folder / "last.json"
+    merged = {**(json.loads(last.read_text()) if last.is_file() else {}), **facts}
+    merged = {kind: merged[kind] for kind in sorted(merged)}
+    last.write_text(json.dumps(merged, indent=1) + "\n")
+    (folder / "README.md").write_text(page(merged))
 
 
-def page(facts: dict) -> str:
+def page(facts: dict[str, Any]) -> str:
     """README.md of what last.json holds."""
-    inner = [f"| | cases | {' | '.join(OUTCOMES)} |", "|:--|" + "--:|" * (len(OUTCOMES) + 1)]
-    for kind, groups in facts["counts"].items():
-        inner += [_row(f"{kind}: {group}", Counter(counts)) for group, counts in groups.items()]
-    found = Counter((c["kind"], c["group"], c["outcome"], c["told"][:120]) for c in facts["mistakes"])
-    mistakes = [f"- {n} x {o}, {k}, {g}: {t}".replace("|", "\\|") for (k, g, o, t), n in found.most_common(30)]
+    inner = [f"| | {_HEAD} |", "|:--|" + "--:|" * (len(OUTCOMES) + 1)]
+    for kind, its in facts.items():
+        inner += [_row(f"{kind}: {group}", Counter(counts)) for group, counts in its["counts"].items()]
+    cases = [case for its in facts.values() for case in its["mistakes"]]
+    found = Counter((c["kind"], c["group"], c["outcome"], " ".join(c["told"].split())[:160]) for c in cases)
+    told = [f"- {n} x {o}, {k}, {g}: {t}".replace("|", "\\|") for (k, g, o, t), n in found.most_common(30)]
     return _PAGE.format(
-        date=facts["date"],
-        seed=facts["seed"],
-        python=facts["python"],
         table=markdown(facts),
-        words=_WORDS.format(files=f"{facts['files_harmed']:,}"),
+        files=f"{sum(its['files'] for its in facts.values()):,}",
         kinds="\n".join(inner),
-        mistakes="\n".join(
-            ["Mistakes that were found (at most 30 kinds):", "", *mistakes] if mistakes else ["No mistakes."]
-        ),
+        mistakes="\n".join(["Mistakes that were found (at most 30):", "", *told] if told else ["No mistakes."]),
     )
