@@ -320,7 +320,7 @@ def override(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any
 def _set(node, keys, value, path):
     head, rest = keys[0], keys[1:]
     if isinstance(node, list | tuple):
-        if not head.isdigit() or int(head) >= len(node):
+        if not (head.isdecimal() and len(head) < 10) or int(head) >= len(node):
             raise InputError(f"{path}: {head!r} does not index the array", expected=f"0 to {len(node) - 1}", came=head)
         copy = list(node)
         copy[int(head)] = _set(copy[int(head)], rest, value, path) if rest else value

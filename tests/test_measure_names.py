@@ -101,6 +101,8 @@ def test_names(text, name):
         ("nDCG@0", "whole number from 1"),
         ("nDCG@ten", "whole number from 1"),
         ("nDCG@-1", "whole number from 1"),
+        (f"nDCG@{'9' * 5000}", "whole number from 1"),  # more digits than Python turns into an integer
+        (f"nDCG(ties=random({'9' * 5000}))", "random(SEED)"),
         ("nDCG@", "not a measure"),
         ("nDCG(gain=exp2", "not a measure"),
         ("", "not a measure"),

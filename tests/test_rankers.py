@@ -324,6 +324,8 @@ def test_feature_finds_the_column_and_its_sign():
         make("feature", column=7).fit(TRAIN)
     with pytest.raises(InputError, match="unknown feature 'f33'. Did you mean 'f3'"):
         make("feature", column="f33").fit(TRAIN)
+    with pytest.raises(InputError, match="unknown feature '\u00b2'"):  # a digit to isdigit, no number to int
+        make("feature", column="\u00b2").fit(TRAIN)
 
 
 def test_random_belongs_to_the_query():

@@ -360,3 +360,16 @@ def test_the_roles_in_words():
         "feature   f0, f1, ... (20 in all)",
         "left out  '': a row index",
     ]
+
+
+def test_ids_are_text_or_numbers(tmp_path):
+    """Columns of lists and structures cannot name a query, a document or a split."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    plain = {"query": [1, 2], "document": ["a", "b"], "split": ["train", "train"], "label": [1, 0], "f": [1.0, 2.0]}
+    for name in ("query", "document", "split"):
+        for value in ([1, 2], {"a": 1}):
+            pq.write_table(pa.table(plain | {name: [value, value]}), tmp_path / "x.parquet")
+            with pytest.raises(InputError, match="x.parquet: "):
+                read_table(tmp_path / "x.parquet", query="query", document="document", split="split")

@@ -150,7 +150,7 @@ def measure(text: str | Measure) -> Measure:
         raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, as in nDCG@10", came=text)
     chosen: dict[str, Any] = {}
     if shape["cutoff"]:
-        if not shape["cutoff"].isdecimal():
+        if not shape["cutoff"].isdecimal() or len(shape["cutoff"]) > 18:
             raise InputError(f"cut-off in {text!r}", expected="a whole number from 1", came=shape["cutoff"])
         chosen["cutoff"] = int(shape["cutoff"])
     for part in _parts(shape["arguments"] or ""):
@@ -182,7 +182,7 @@ def _checked(name: str, key: str, value: Any) -> str | float:
     where = f"argument {key} of {name}"
     if key in _CHOICES:
         value = str(value)
-        if key == "ties" and (seed := re.fullmatch(r"random\(\s*(\d+)\s*\)", value)):
+        if key == "ties" and (seed := re.fullmatch(r"random\(\s*(\d{1,18})\s*\)", value)):
             return f"random({int(seed[1])})"
         if value not in _CHOICES[key] or "SEED" in value:
             hit = near_miss(value, _CHOICES[key])

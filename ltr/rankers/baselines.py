@@ -123,7 +123,7 @@ class Feature(FittedRanker):
         asked = self.config.column
         if asked in split.feature_names:
             return split.feature_names.index(asked)
-        if isinstance(asked, int) or asked.isdigit():
+        if isinstance(asked, int) or (asked.isdecimal() and len(asked) < 10):
             number = int(asked)
             if 1 <= number <= split.n_features:
                 return number - 1

@@ -242,12 +242,12 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
             if grades[k]
             else "Remove such documents",
         )
-    codes, names = _ids(batch.column(columns.query))
+    codes, names = _ids(batch.column(columns.query), source)
     _check_ids("query", codes, names, source, first, needed=True)
     change = np.diff(codes, prepend=-1) != 0
     parts = None
     if columns.split:
-        part_codes, part_names = _ids(batch.column(columns.split))
+        part_codes, part_names = _ids(batch.column(columns.split), source)
         change |= np.diff(part_codes, prepend=-2) != 0
         known = [SPLIT_NAMES.get(n.strip().lower()) for n in part_names]
         bad = np.flatnonzero((part_codes < 0) | np.isin(part_codes, [k for k, n in enumerate(known) if n is None]))
@@ -311,7 +311,7 @@ def _cell(scalar) -> Any:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-def _ids(column) -> tuple[np.ndarray, list[str]]:
+def _ids(column, source) -> tuple[np.ndarray, list[str]]:
     """(code of each row, -1 where null; text of each code)."""
     import pyarrow as pa
 
@@ -319,6 +319,10 @@ def _ids(column) -> tuple[np.ndarray, list[str]]:
         column = as_text(column)
     elif pa.types.is_null(column.type):
         return np.full(len(column), -1, np.int64), []
+    elif pa.types.is_nested(column.type):
+        raise InputError(
+            "a column of ids holds lists or structures", file=source.path, expected="text or numbers", came=column.type
+        )
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = encoded.dictionary.to_pylist()
@@ -348,14 +352,14 @@ def _strings(column, source, first: int) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow.compute as pc
 
     if not is_text(column.type):
-        codes, names = _ids(column)
+        codes, names = _ids(column, source)
         column = pa.array(["" if code < 0 else names[code] for code in codes.tolist()], pa.large_string())
     column = pc.fill_null(as_text(column).cast(pa.large_string()), "")
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     data = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.zeros(0, np.uint8)
     if len(data) and ((data == 0).any() or np.diff(offsets).max() > ID):
-        _check_ids("document", *_ids(column), source, first, needed=False)
+        _check_ids("document", *_ids(column, source), source, first, needed=False)
     return offsets - offsets[0], data
 
 
