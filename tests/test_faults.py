@@ -31,30 +31,29 @@ def outcomes(tally: Tally, kind: str) -> Counter:
 
 def test_damaged_files_are_refused_or_do_not_matter(place):
     tally = Tally()
-    damage.run(tally, 0, until=NEVER, cases=30, root=place / "damage", kinds=("store", "net", "stopped"))
+    damage.run(tally, 0, until=NEVER, cases=24, root=place / "damage", kinds=("store", "stopped"))
     assert tally.mistakes == []
     found = outcomes(tally, "damage")
-    assert found["refused"] > 20 and found["right"] > 20, found
+    assert found["refused"] > 15 and found["right"] > 10, found
     groups = {group for kind, group, _ in tally.counts if kind == "damage"}
-    assert {"store: manifest.json", "net: record.json", "stopped: last.ckpt"} <= groups
+    assert {"store: manifest.json", "store: features.npy", "stopped: last.ckpt"} <= groups, groups
 
 
 def test_readers_refuse_or_are_right(place):
     tally = Tally()
     fuzz.run(tally, 0, until=NEVER, cases=700, root=place)
     assert tally.mistakes == []
-    found = {name: Counter() for name in fuzz.TARGETS}
-    for (_, name, outcome), n in tally.counts.items():
-        found[name][outcome] += n
-    assert all(counts["refused"] and counts["right"] for counts in found.values()), found
+    found = outcomes(tally, "fuzz")
+    assert found["refused"] > 200 and found["right"] > 100, found
+    assert {name for _, name, outcome in tally.counts if outcome == "refused"} == set(fuzz.TARGETS)
 
 
 def test_kills_and_signals_in_processes_of_their_own(place):
     """Through the command line of the harness, whose process has computed nothing before it forks."""
-    words = ["-m", "tests.faults", "--only", "kills", "signals", "--cases", "3", "--seed", "5", "--no-table"]
+    words = ["-m", "tests.faults", "--only", "kills", "signals", "--cases", "2", "--seed", "5", "--no-table"]
     done = subprocess.run([sys.executable, *words, "--kinds", "net"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| kills | " in done.stdout and "| signals | 3 |" in done.stdout
+    assert "| kills | " in done.stdout and "| signals | 2 |" in done.stdout
 
 
 def test_the_harness_sees_what_is_wrong(place, monkeypatch):

@@ -5,7 +5,11 @@ Nothing is computed in the parent before: a fork takes over no threads.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -81,15 +85,11 @@ def finished(words: Sequence[str], log: Path) -> Process:
 
 def warm() -> None:
     """Imports what commands import, and computes nothing."""
-    import lightgbm  # noqa: F401
-    import lightning  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import sklearn.preprocessing  # noqa: F401
+    import ltr
 
-    import ltr.bench.pages.report  # noqa: F401
-    import ltr.cli.parser  # noqa: F401
-    import ltr.datasets.store.convert  # noqa: F401
-    import ltr.methods  # noqa: F401
-    import ltr.runs  # noqa: F401
+    for name in ("lightgbm", "lightning", "scipy.stats", "sklearn.preprocessing", "pyarrow.parquet", "pandas", "rich"):
+        importlib.import_module(name)
+    with contextlib.redirect_stderr(io.StringIO()):  # modules of old names say that they are
+        for module in pkgutil.walk_packages(ltr.__path__, "ltr."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)

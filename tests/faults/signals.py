@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import time
@@ -56,9 +57,11 @@ def _ended(
     """How the command took the signal."""
     if process.hung:
         return "hang", "it does not end"
-    if "Traceback" in process.said or code == 99:
+    # A signal that falls into a finaliser is Python's to print, and to forget.
+    said = re.sub(r"Exception ignored in:.*?\nKeyboardInterrupt:? *(\n|$)", "", process.said, flags=re.DOTALL)
+    if "Traceback" in said or code == 99:
         return "traceback", process.said[-600:]
-    if code == 128 + number and "ltr: " in process.said and "stopped" in process.said:
+    if code == 128 + number and "ltr: " in said and "stopped" in said:
         return "right", ""
     if code == 0 and Path("out").exists() and job.end(Path("out")) == whole[0]:
         return "right", "it was done before"
