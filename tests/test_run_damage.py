@@ -191,6 +191,13 @@ def test_other_signals_end_a_command_as_ctrl_c_does(monkeypatch, capsys):
             code, err = told(capsys, "data", "list")
         assert code == 128 + number and err == "\nltr: stopped\n"
         assert signal.getsignal(number) is signal.SIG_DFL, "what was there before is there again"
+    with monkeypatch.context() as patch:  # a second one while the first is told
+        patch.setattr(card, "cards", lambda: os.kill(os.getpid(), signal.SIGINT) or [])
+        patch.setattr(
+            "builtins.print", lambda *_, **__: [os.kill(os.getpid(), n) for n in (signal.SIGINT, signal.SIGTERM)]
+        )
+        assert told(capsys, "data", "list") == (130, "")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["data", "list", "--json"]) == 0

@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             if debug:
                 raise
-            print(f"\nltr: {stop}" if str(stop) else "\nltr: stopped", file=sys.stderr)
+            with _deaf():  # pressed twice: the first one is being told
+                print(f"\nltr: {stop}" if str(stop) else "\nltr: stopped", file=sys.stderr)
             return 128 + (received[0] if received else signal.SIGINT)
         except Exception as error:
             if debug:
@@ -80,6 +81,19 @@ def _file_of(at: TracebackType | None) -> Path | None:
             found = held[0] if held else found
         at = at.tb_next
     return found
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """While it lasts, the signals that stop a command are not heard."""
+    here = threading.current_thread() is threading.main_thread()
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if here else ()
+    before = {s: signal.signal(s, signal.SIG_IGN) for n in names if (s := getattr(signal, n, None)) is not None}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager
