@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
 
-from ltr.bench import leaderboard, report
+from ltr.bench import leaderboard, load_results, report
 from ltr.bench.pages.pictures import PALETTE, pictures
 from ltr.bench.suite import System
 from ltr.errors import InputError
@@ -86,6 +86,20 @@ def test_pages_go_elsewhere_with_their_files(folder, tmp_path):
 def test_no_results_no_report(tmp_path):
     with pytest.raises(InputError, match="no results"):
         report(tmp_path)
+
+
+def test_damaged_results_are_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "at")
+    for path in (p for p in sorted((tmp_path / "at").rglob("*")) if p.suffix in (".parquet", ".json", ".toml")):
+        whole = path.read_bytes()
+        for harmed in (b"", whole[: len(whole) // 2], b"\xff" + whole):
+            path.write_bytes(harmed)
+            if path.name == "chosen.toml" and not harmed:
+                continue  # nothing was chosen
+            with pytest.raises(InputError, match=path.name):
+                load_results(tmp_path / "at")
+        path.write_bytes(whole)
+    load_results(tmp_path / "at")
 
 
 def test_markdown_says_what_was_run_and_what_came_out(folder, markdown):

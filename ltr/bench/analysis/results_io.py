@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr import schema
-from ltr.atomic import whole_file
+from ltr.atomic import read_json, whole_file
 from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
@@ -37,6 +37,7 @@ __all__ = [
     "write_frame",
 ]
 
+_AGAIN = "The command of the suite writes it again: ltr bench run SUITE --out FOLDER"
 KEYS = ("dataset", "system", "fold", "seed")
 COST = (
     "fit_seconds",
@@ -133,7 +134,7 @@ def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
     """What `write_facts` wrote: suite, chosen, environment."""
     suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
-    return suite, chosen, json.loads((folder / "environment.json").read_text())
+    return suite, chosen, read_json(folder / "environment.json", do=_AGAIN)
 
 
 def write_frame(frame: pd.DataFrame, path: Path, **encoding) -> None:
@@ -141,14 +142,22 @@ def write_frame(frame: pd.DataFrame, path: Path, **encoding) -> None:
     # Names become dictionaries (a system's name is stored once, not a row), numbers keep their type.
     names = {c: "category" for c in frame.columns if frame[c].dtype == object or str(frame[c].dtype).startswith("str")}
     with whole_file(path) as beside:
-        frame.astype(names).to_parquet(beside, index=False, compression="zstd", **encoding)
+        frame.astype(names).to_parquet(beside, index=False, compression="zstd", write_page_checksum=True, **encoding)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """What `write_frame` wrote, names as text."""
-    import pandas as pd
+    """What `write_frame` wrote, names as text.
 
-    frame = pd.read_parquet(path)
+    Raises:
+        InputError: a damaged file; the checksums of its pages are looked at.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("damaged, it cannot be read", file=path, came=type(error).__name__, do=_AGAIN) from None
     return frame.astype({c: "str" for c in frame.columns if str(frame[c].dtype) == "category"})
 
 
