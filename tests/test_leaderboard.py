@@ -91,8 +91,8 @@ def test_letters_that_are_runs_say_so(monkeypatch):
     )  # whose name in its package is that of its function
     monkeypatch.setattr(module, "_MOST_LETTERS", 2)
     apart = np.array([[1, 1, 0.01, 1], [1, 1, 1, 0.01], [0.01, 1, 1, 1], [1, 0.01, 1, 1]])
-    monkeypatch.setattr("ltr.metrics.significance.paired_randomisation", lambda *_, **__: apart)
-    monkeypatch.setattr("ltr.metrics.significance.holm", lambda p: p)
+    monkeypatch.setattr(module, "paired_randomisation", lambda *_, **__: apart)
+    monkeypatch.setattr(module, "holm", lambda p: p)
     cubes = {f"S{i}": np.full((1, 1, 20), 1 - 0.1 * i) for i in range(4)}
     board = leaderboard(made_results(cubes), draws=50)
     assert list(board.table.letters) == ["a", "ab", "bc", "c"] and not board.exact, "S0 and S3 share none, yet p = 1"

@@ -83,9 +83,9 @@ def run_suite(
 
     began = time.perf_counter()
     out = Path(out)
-    data = {name: str(path) for name, path in (data or {}).items()}
+    sources = {name: str(path) for name, path in (data or {}).items()}
     console = Console(quiet=not progress, highlight=False)
-    stamp = _Stamp(suite, out, [data, list(only), None if seeds is None else list(seeds), fleet])
+    stamp = _Stamp(suite, out, [sources, list(only), None if seeds is None else list(seeds), fleet])
     if not dry_run and (done := stamp.finished()):
         page = out / "report" / "report.md"
         console.print(f"Nothing to do: all {count(done, 'run')} are finished. Report: {page}", soft_wrap=True)
@@ -96,14 +96,14 @@ def run_suite(
     part = narrowed(whole, only, seeds)
     words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
     words += () if fleet is None else ("--fleet" if fleet else "--no-fleet",)
-    for name in data:
+    for name in sources:
         if name not in whole.datasets:
             raise unknown_name("dataset of the suite", name, whole.datasets)
     if dry_run:
-        print_plan(part, data=data, workers=workers or part.limits.workers, console=console)
+        print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
         return None
-    folds = {dataset: dataset_folds(data.get(dataset, dataset)) for dataset in whole.datasets}
-    setting = Setting(out, threads or part.limits.threads, device, data)
+    folds = {dataset: dataset_folds(sources.get(dataset, dataset)) for dataset in whole.datasets}
+    setting = Setting(out, threads or part.limits.threads, device, sources)
     pool = WorkerPool(setting, workers or part.limits.workers)
     launch = Launch(part, whole, setting, pool, console, named, words)
     check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
@@ -116,9 +116,9 @@ def run_suite(
             launch.work_off(jobs, "Runs")
             launch.look_again(jobs, "Runs")
     except KeyboardInterrupt:
-        words = _command(launch, words, here=True)
+        again = _command(launch, words, here=True)
         console.print(
-            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {words}", soft_wrap=True
+            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {again}", soft_wrap=True
         )
         raise
     there = shown(whole, folds, chosen, jobs, out)
@@ -127,7 +127,7 @@ def run_suite(
     return results
 
 
-def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | None:
+def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | FrontResults | None:
     """The main job on the embedded synthetic task: no download, under three minutes on two cores.
 
     Takes the options of `run_suite`.

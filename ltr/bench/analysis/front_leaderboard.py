@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -182,6 +182,8 @@ def front_leaderboard(
     Raises:
         InputError: an unknown dataset, no reference points for the task, or a point that is not a number.
     """
+    import pandas as pd
+
     suite = results.suite
     dataset = dataset or suite.datasets[0]
     if dataset not in suite.datasets:
@@ -217,7 +219,7 @@ def front_leaderboard(
         lattice,
         points,
         baseline,
-        None,
+        pd.DataFrame(),  # made from the rest, below
         data,
         members,
         values,
@@ -310,7 +312,7 @@ def _table(
         mine = results.runs[(results.runs.dataset == board.dataset) & (results.runs.system == variant.label)]
         done = mine[mine.status == "done"]
         complete = data.complete[s]
-        row = {"system": variant.label, "method": variant.method, "asks": asks(variant)}
+        row: dict[str, Any] = {"system": variant.label, "method": variant.method, "asks": asks(variant)}
         row |= {kind: _mean(values[s]) for kind, values in found.items()}
         row["seed_sd"] = float(np.nanstd(found["normalised"][s], ddof=1)) if complete.sum() > 1 else np.nan
         gap = board.difference(variant.label, board.baseline) if board.baseline else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .front_leaderboard import QUANTITIES, Difference
 
@@ -179,7 +179,7 @@ def targets(board: FrontLeaderboard) -> list[dict[str, str]]:
 def _targets_of(board: FrontLeaderboard, system: str) -> list[dict[str, str]]:
     rows = []
     table = board.table.set_index("system")
-    mine = table.loc[system]
+    mine: Any = table.loc[system]
 
     def target(what: str, goal: str, came: str, reached: str) -> None:
         row = {"task": board.dataset, "system": system, "what": what, "goal": goal, "came": came, "reached": reached}

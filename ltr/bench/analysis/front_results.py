@@ -120,7 +120,8 @@ def load_front_results(folder: Path | str) -> FrontResults:
     """
     folder = tidy_folder(folder, _FILES)
     suite, chosen, environment = read_facts(folder)
-    return FrontResults(suite, *(read_frame(folder / name) for name in _FILES[:3]), chosen, environment)
+    fronts, per_query, runs = (read_frame(folder / name) for name in _FILES[:3])
+    return FrontResults(suite, fronts, per_query, runs, chosen, environment)
 
 
 def lattice_rows(preferences, lattice: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from ltr.metrics.significance import bootstrap_interval, group_letters, holm, pa
 from ltr.seeds import seed_of
 
 from .oracle import BEST_POSSIBLE
-from .results_io import note
+from .results_io import note, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ class Leaderboard:
         regret = self.table.regret.notna().any()
         rows = []
         place = 0
-        for row in self.table.itertuples():
+        for row in rows_of(self.table):
             ranked = bool(np.isfinite(row.mean)) and not row.best_possible
             place += ranked
             text = {
@@ -126,7 +126,7 @@ class Leaderboard:
         """Every measure, with a legend of the conventions behind the short names."""
         short, legend = short_names(list(self.all_measures.columns))
         rows = [
-            {"system": s, **{short[m]: number(v, 4) for m, v in values.items()}}
+            {"system": str(s), **{short[str(m)]: number(v, 4) for m, v in values.items()}}
             for s, values in self.all_measures.iterrows()
         ]
         return f"{markdown_table(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
@@ -158,7 +158,7 @@ class Leaderboard:
         for column in columns:
             left = column in ("system", "group", "note")
             table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
-        for row, facts in zip(rows, self.table.itertuples(), strict=True):
+        for row, facts in zip(rows, rows_of(self.table), strict=True):
             cells = [escape(row[c]) for c in columns]  # "ltr-suite[trees]" in a note is no style
             table.add_row(*cells, style="dim" if facts.baseline or facts.best_possible else None)
         return table
@@ -223,7 +223,7 @@ def leaderboard(
     for label in labels:
         mine = runs[runs.system == label]
         done = mine[mine.status == "done"]
-        row = {
+        row: dict[str, Any] = {
             "system": label,
             "baseline": label in variants and variants[label].baseline,
             "best_possible": label == BEST_POSSIBLE,
@@ -284,10 +284,10 @@ def _means(values: pd.DataFrame, rule: Rule) -> dict[tuple[str, str], float]:
         .reset_index()
     )
     found = {}
-    for key, part in folds.groupby(["system", "measure"], sort=False):
+    for (system, name), part in folds.groupby(["system", "measure"], sort=False):
         part = part[part["mean"].notna()]
         weights = part.queries if rule == "queries" else None
-        found[key] = float(np.average(part["mean"], weights=weights)) if len(part) else float("nan")
+        found[str(system), str(name)] = float(np.average(part["mean"], weights=weights)) if len(part) else float("nan")
     return found
 
 
@@ -313,7 +313,7 @@ def per_query_values(
     for label, mine in table.groupby("system", sort=False):
         series = mine.astype({measure: "float64"}).groupby(["fold", "query"], sort=True)[measure].mean().dropna()
         if len(series):
-            found[label] = series
+            found[str(label)] = series
     return found
 
 
@@ -361,7 +361,8 @@ def short_names(measures: list[str]) -> tuple[dict[str, str], list[str]]:
     short, legend = {}, []
     for at, ((name, convention), members) in enumerate(conventions.items(), start=1):
         for text in members:
-            cut = f"@{_NAME.match(text)['cut']}" if _NAME.match(text) and _NAME.match(text)["cut"] else ""
+            match = _NAME.match(text)
+            cut = f"@{match['cut']}" if match and match["cut"] else ""
             short[text] = f"{name}{cut} [{at}]"
         legend.append(f"[{at}] `{name}({convention})`" if convention else f"[{at}] `{name}`")
     return short, legend

@@ -53,7 +53,8 @@ def cells_of(results: Results, draws: int = 10_000) -> list[Cell]:
         for system in (s for s in suite.systems if s.losses):
             losses = {f"{system.label} {loss}": loss for loss in system.losses}
             board = leaderboard(results, dataset, systems=[*losses, *beside], draws=draws)
-            step, peak = (1e3 * cost.train_step_seconds).to_dict(), (cost.peak_memory_bytes / 2**20).to_dict()
+            step = {str(s): ms for s, ms in (1e3 * cost.train_step_seconds).to_dict().items()}
+            peak = {str(s): mib for s, mib in (cost.peak_memory_bytes / 2**20).to_dict().items()}
             cells.append(Cell(dataset, system.label, losses, board, step, peak))
     return cells
 

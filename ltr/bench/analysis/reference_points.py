@@ -243,7 +243,8 @@ def _of_the_data(suite, dataset: str, measures, lattice, runs, data):
     """Random rankings on validation, and the true front on test where the task knows its law."""
     generator = np.random.default_rng(seed_of("random rankings", dataset))
     folds = list(dict.fromkeys(runs.fold))
-    points, sizes, truth = [], [], ()
+    points, sizes = [], []
+    truth: tuple[tuple[float, ...], ...] = ()
     for fold in folds:
         task, _ = load_multi(data or dataset, suite.objectives, fold=fold)
         scores = generator.random((_RANDOM, task.vali.n_documents), dtype=np.float32)

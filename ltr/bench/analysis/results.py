@@ -105,10 +105,10 @@ def load_results(folder: Path | str) -> Results:
             "these are results of methods for several objectives", file=folder, do="Read them with load_front_results"
         )
     folder = tidy_folder(folder, _FILES)
-    frames = [read_frame(folder / name) for name in _FILES[:4]]
-    frames[1][[c for c in _COST if c not in frames[1]]] = math.nan  # results are older than what is recorded now
+    values, runs, per_query, curves = (read_frame(folder / name) for name in _FILES[:4])
+    runs[[c for c in _COST if c not in runs]] = math.nan  # results are older than what is recorded now
     suite, chosen, environment = read_facts(folder)
-    return Results(suite, *frames, chosen, environment)
+    return Results(suite, values, runs, per_query, curves, chosen, environment)
 
 
 def collect(

@@ -32,6 +32,7 @@ __all__ = [
     "note",
     "read_facts",
     "read_frame",
+    "rows_of",
     "tidy_folder",
     "write_facts",
     "write_frame",
@@ -119,6 +120,11 @@ def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
     if missing:
         raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
     return folder
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples. Which columns a table has and what is in them, its own page says, and no checker."""
+    return iter(frame.itertuples())
 
 
 def write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ class Display:
             self.progress.update(self.all, completed=self.done)
             self.progress.update(line, description="", note="", completed=0, total=None)
         else:
-            known = (
+            known: dict[str, Any] = (
                 {"completed": event.done, "total": event.total or None}
                 if event.kind == "progress"
                 else {"completed": 0, "total": None}

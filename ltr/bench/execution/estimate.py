@@ -121,7 +121,7 @@ def plan(
             one = estimate(resolved(own[1][0]), sizes)
             pieces = sum(len(fleets(jobs)) if suite.limits.fleet else len(jobs) for jobs in own)
             memory = _PROCESS + one.memory_bytes
-            costs.append(Cost(dataset, variant.label, *map(len, own), one.seconds, memory, pieces))
+            costs.append(Cost(dataset, variant.label, len(own[0]), len(own[1]), one.seconds, memory, pieces))
     return Plan(tuple(costs), sources, workers or suite.limits.workers)
 
 

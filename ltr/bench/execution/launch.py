@@ -83,7 +83,8 @@ class Launch:
                     self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
 
             together = fleets(waiting) if self.suite.limits.fleet else [(job,) for job in waiting]
-            self.pool.work(sorted(together, key=self._expected, reverse=True), tell)
+            ordered = sorted(together, key=self._expected, reverse=True)
+            self.pool.work(ordered, tell)
         self.ran -= len(self.busy(waiting))
 
     def _stands(self, job: RunJob) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ltr.atomic import Busy
 from ltr.bench.suite.plan import RunJob
@@ -121,7 +121,8 @@ class _Teller:
     """Sends the events of a worker; progress no more often than anyone can read."""
 
     def __init__(self, worker: int, send: Callable[[Event], None]):
-        self.worker, self.send, self.job, self.last = worker, send, None, 0.0
+        self.worker, self.send, self.last = worker, send, 0.0
+        self.job: RunJob | None = None
 
     def start(self, job: RunJob) -> None:
         if job is not self.job:  # the first of a group has started with it
@@ -129,6 +130,7 @@ class _Teller:
             self("start")
 
     def __call__(self, kind: str, **facts) -> None:
+        assert self.job is not None  # it has started
         self.send(Event(kind, self.worker, self.job, **facts))
 
     def progress(self, stage: str, done: int, total: int, note: str) -> None:
@@ -142,7 +144,8 @@ class _Runner:
     """Runs one job after another, keeping the tasks it read last."""
 
     def __init__(self, setting: Setting):
-        self.setting, self.tasks, self.peak = setting, OrderedDict(), 0
+        self.setting, self.peak = setting, 0
+        self.tasks: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def __call__(self, group: Group, tell: _Teller) -> None:
         """Runs them and tells of each."""
@@ -278,7 +281,7 @@ class _Pool:
         for pipe in list(self.alive):
             self._hand(pipe, waiting)
         while self.holding:
-            for pipe in multiprocessing.connection.wait(list(self.holding)):
+            for pipe in cast(list[Connection], multiprocessing.connection.wait(list(self.holding))):  # some of them
                 try:
                     event = pipe.recv()
                 except (EOFError, OSError):
@@ -311,8 +314,9 @@ class _Pool:
         pipe.close()
         process.join(10)
         code = process.exitcode
-        killed = code is not None and code < 0
-        why = f"killed by signal {-code} ({signal.strsignal(-code)})" if killed else f"exit code {code}"
+        why = f"exit code {code}"
+        if code is not None and code < 0:
+            why = f"killed by signal {-code} ({signal.strsignal(-code)})"
         hint = "; out of memory? fewer workers may help" if code == -signal.SIGKILL else ""
         seconds = (time.perf_counter() - began) / len(jobs)
         reason = f"the worker process died: {why}{hint}"

@@ -17,6 +17,7 @@ import numpy as np
 
 from ltr.bench.analysis.front_cube import measures_of, over_queries, points_of_all
 from ltr.bench.analysis.leaderboard import per_query_values
+from ltr.bench.analysis.results_io import rows_of
 from ltr.fronts import nondominated
 from ltr.seeds import seed_of
 
@@ -62,7 +63,7 @@ def drill(results: Results, board: Leaderboard, most: int = MOST_VALUES) -> dict
         `[system][system]`, of the leaderboard's test, None for systems it left out.
     """
     values = per_query_values(results, board.dataset, board.measure)
-    systems = [row.system for row in board.table.itertuples() if row.system in values and not row.best_possible]
+    systems = [row.system for row in rows_of(board.table) if row.system in values and not row.best_possible]
     if len(systems) < 2:
         return None
     index = values[systems[0]].index
@@ -177,10 +178,11 @@ def _front_values(
     table = table[(table.dataset == dataset) & table.system.isin(systems)]
     groups = table.groupby(["fold", "query"], sort=True)
     number = groups.ngroup().to_numpy()
-    index = pd.MultiIndex.from_tuples(list(groups.groups), names=["fold", "query"])
+    keys: list[Any] = list(groups.groups)
+    index = pd.MultiIndex.from_tuples(keys, names=["fold", "query"])
     kept = _sample(len(index), len(systems) * points * len(objectives), most, dataset)
     shown = [key for key in ((s.fold, s.query) for s in samples) if key in index]
-    kept = np.union1d(kept, index.get_indexer(shown)) if shown else kept
+    kept = np.union1d(kept, index.get_indexer(pd.MultiIndex.from_tuples(shown))) if shown else kept
     place = np.full(len(index), -1)
     place[kept] = np.arange(len(kept))
     row = place[number]
@@ -224,7 +226,7 @@ def _sample(queries: int, values_a_query: int, most: int, name: str) -> np.ndarr
     return np.sort(chosen)
 
 
-def _queries(index: pd.MultiIndex, of: int) -> dict[str, Any]:
+def _queries(index: pd.Index, of: int) -> dict[str, Any]:
     """Names of the queries that are shown: ids, folds, fold (its number, a query) and how many there are in all."""
     folds = list(dict.fromkeys(index.get_level_values("fold").astype(str)))
     number: Mapping[str, int] = {f: i for i, f in enumerate(folds)}

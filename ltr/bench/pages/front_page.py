@@ -19,6 +19,7 @@ from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderb
 from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally, targets
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results import FrontResults, load_front_results
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import Markdown, bold, count, machine, markdown_table, number, plain, settings
 from ltr.errors import InputError
@@ -118,9 +119,10 @@ def overview(boards: Sequence[FrontLeaderboard]) -> pd.DataFrame:
 def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
     """Bold: not below the baseline, as far as the interval can tell; a star: above it."""
     means = overview(boards)
-    methods = {row.system: row.method for board in boards for row in board.table.itertuples()}
+    methods = {row.system: row.method for board in boards for row in rows_of(board.table)}
     rows = []
-    for system, values in means.iterrows():
+    for label, values in means.iterrows():
+        system = str(label)
         on = sum(system in board.cube.systems for board in boards)
         row = {"system": system, "method": methods[system], "mean rank": number(values["rank"], 2), "tasks": str(on)}
         for i, board in enumerate(boards):
@@ -199,7 +201,7 @@ def _colours(board: FrontLeaderboard) -> dict[str, int]:
 
 def _quality(board: FrontLeaderboard) -> str:
     rows, place = [], 0
-    for row in board.table.itertuples():
+    for row in rows_of(board.table):
         ranked = bool(np.isfinite(row.normalised))
         place += ranked
         gap = board.difference(row.system, board.baseline) if ranked and board.baseline else None
@@ -231,7 +233,7 @@ def _quality(board: FrontLeaderboard) -> str:
 
 def _preferences_table(board: FrontLeaderboard) -> str:
     rows = []
-    for row in board.table.itertuples():
+    for row in rows_of(board.table):
         text = {
             "system": row.system,
             "w asks for": row.asks,
@@ -267,7 +269,7 @@ def _caption(board: FrontLeaderboard) -> str:
             f"The best possible ranker's front on the same queries and preferences has {board.truth['normalised']:.4f} "
             f"normalised, {board.truth['zero']:.4f} above 0."
         )
-    flipped = [row.system for row in board.table.itertuples() if row.flips]
+    flipped = [row.system for row in rows_of(board.table) if row.flips]
     total = int(board.table.flips.sum()) // 2
     if total:
         lines.append(

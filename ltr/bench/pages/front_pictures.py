@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import count, short_measure, unmath
 from ltr.fronts import cost_picture as draw_costs
 from ltr.fronts import front_picture
@@ -60,7 +61,7 @@ class Drawn:
 def of_board(board: FrontLeaderboard, title: str) -> Drawn:
     """What the pictures of a leaderboard show: normalised hypervolumes, and the base model beside the fronts."""
     fronts, volumes, seconds = {}, {}, {}
-    for row in board.table.itertuples():
+    for row in rows_of(board.table):
         s = board.cube.systems.index(row.system)
         seeds = np.flatnonzero(board.cube.complete[s])
         if not len(seeds):
@@ -135,7 +136,8 @@ def cost_picture(
         named=None if len(systems) <= NAMED else [unmath(s) for s in named],
     )
     # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
-    best, cheap = -np.inf, []
+    best = -np.inf
+    cheap: list[str] = []
     for system in sorted(systems, key=lambda s: drawn.seconds[s]):
         if drawn.mean(system) > best:
             best, cheap = drawn.mean(system), [*cheap, system]

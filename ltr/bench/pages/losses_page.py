@@ -14,6 +14,7 @@ from typing import Any
 from ltr import paths
 from ltr.bench.analysis.losses import Cell, cells_of, family, overview, unbeaten
 from ltr.bench.analysis.results import Results, load_results
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import bold, count, machine, markdown_table, number, plain, settings, short_measure
 from ltr.errors import InputError
 
@@ -69,7 +70,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
 def _table(cell: Cell) -> str:
     heads = _heads(list(cell.board.all_measures.columns))
     rows = []
-    for text, facts in zip(cell.board.rows(), cell.board.table.itertuples(), strict=True):
+    for text, facts in zip(cell.board.rows(), rows_of(cell.board.table), strict=True):
         label = facts.system
         measures = cell.board.all_measures.loc[label]
         loss = cell.losses.get(label, "")
@@ -81,7 +82,7 @@ def _table(cell: Cell) -> str:
                 heads[cell.board.measure]: text["mean"],
                 "interval": text["interval"],
                 "group": text["group"],
-                **{heads[m]: number(v, 4) for m, v in measures.items() if m != cell.board.measure},
+                **{heads[str(m)]: number(v, 4) for m, v in measures.items() if m != cell.board.measure},
                 "regret": text.get("regret", ""),
                 "ms/step": number(cell.step_ms.get(label) if loss else None, 2),
                 "peak MiB": number(cell.peak_mib.get(label) if loss else None, 0),
@@ -96,7 +97,8 @@ def _overview_table(cells: Sequence[Cell]) -> str:
     means = overview(cells)
     best = [unbeaten(cell) for cell in cells]
     rows = []
-    for loss, values in means.iterrows():
+    for label, values in means.iterrows():
+        loss = str(label)
         row = {"loss": loss, "family": family(loss), "mean rank": number(values["rank"], 1)}
         for i, cell in enumerate(cells):
             text = number(values[i], 4)

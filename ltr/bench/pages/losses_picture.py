@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltr.bench.analysis.losses import family
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import MARKERS, PALETTE, SOFT, canvas
 
 from .pictures import Picture, cheapest
 
 if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
     from ltr.bench.analysis.losses import Cell
 
 __all__ = ["losses_picture"]
@@ -32,7 +35,7 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
     with canvas(3.6 * len(datasets) + 0.3, 3.3 * len(nets) + 0.6, len(nets), len(datasets)) as (figure, axes):
         for ax in axes.flat:
             ax.set_visible(False)
-        marks = {}
+        marks: dict[str, Line2D] = {}
         for cell in cells:
             ax = axes[nets.index(cell.net), datasets.index(cell.dataset)]
             ax.set_visible(True)
@@ -49,12 +52,12 @@ def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
     return Picture(name, "Quality and cost", text, figure)
 
 
-def _panel(ax, cell: Cell, families: list[str], marks: dict) -> list[str]:
+def _panel(ax, cell: Cell, families: list[str], marks: dict[str, Line2D]) -> list[str]:
     """Draws one cell; returns the losses that nothing cheaper beats, the cheapest first."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     table = cell.board.table
-    trained = [r for r in table.itertuples() if r.system in cell.losses]
+    trained = [r for r in rows_of(table) if r.system in cell.losses]
     rows = [r for r in trained if np.isfinite([r.mean, cell.step_ms.get(r.system, np.nan)]).all()]
     if not rows:
         return []
@@ -71,11 +74,11 @@ def _panel(ax, cell: Cell, families: list[str], marks: dict) -> list[str]:
     drawn = [i for i in front if y[i] >= floor]
     ax.step([*x[drawn], x[y >= floor].max()], [*y[drawn], y.max()], where="post", color=SOFT, linewidth=0.9, zorder=0)
     last, room = np.inf, 0.05 * (y.max() - floor)
-    for i in reversed(drawn):  # names that would touch the one above are left to the table
-        if last - y[i] > room:
-            ax.annotate(labels[i], (x[i], y[i]), (-5, 3), textcoords="offset points", ha="right", fontsize=7)
-            last = y[i]
-    for row in table.itertuples():
+    for at in reversed(drawn):  # names that would touch the one above are left to the table
+        if last - y[at] > room:
+            ax.annotate(labels[at], (x[at], y[at]), (-5, 3), textcoords="offset points", ha="right", fontsize=7)
+            last = y[at]
+    for row in rows_of(table):
         if row.baseline and row.mean >= floor:
             ax.axhline(row.mean, color=SOFT, linewidth=0.8, linestyle=":")
             ax.annotate(

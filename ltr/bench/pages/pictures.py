@@ -14,6 +14,7 @@ import numpy as np
 
 from ltr.atomic import whole_file
 from ltr.bench.analysis.leaderboard import per_query_values
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
 
@@ -71,7 +72,7 @@ class Picture:
 def _without_head(svg: str) -> str:
     """The first tag keeps its view box only: the page decides the size, and needs no namespaces."""
     head, rest = svg.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', head)[0]
+    box = re.findall(r'viewBox="[^"]*"', head)[0]
     return f"<svg {box}>{rest}"
 
 
@@ -211,7 +212,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
 def differences_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
     """How the best system's lead is made up: its difference to others, query by query."""
     values = per_query_values(results, board.dataset, board.measure)
-    ranked = [r for r in board.table.itertuples() if r.system in values and not r.best_possible]
+    ranked = [r for r in rows_of(board.table) if r.system in values and not r.best_possible]
     if len(ranked) < 2:
         return None
     best = ranked[0]
@@ -223,11 +224,11 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
     baselines = [r for r in ranked[1:] if r.baseline]
     if baselines:
         against["best baseline"] = baselines[0]
-    against = {r.system: what for what, r in reversed(against.items())}  # one panel a system
-    reach = max(0.05, *((values[best.system] - values[other]).abs().max() for other in against))
-    with canvas(7.2, 2.7, 1, len(against), sharey=True) as (figure, axes):
+    panels = {r.system: what for what, r in reversed(against.items())}  # one panel a system
+    reach = max(0.05, *((values[best.system] - values[other]).abs().max() for other in panels))
+    with canvas(7.2, 2.7, 1, len(panels), sharey=True) as (figure, axes):
         lines = []
-        for ax, (other, what) in zip(axes[0], reversed(against.items()), strict=True):
+        for ax, (other, what) in zip(axes[0], reversed(panels.items()), strict=True):
             mine, theirs = values[best.system].align(values[other], join="inner")
             d = (mine - theirs).to_numpy()
             wins, ties, losses = int((d > 1e-9).sum()), int((np.abs(d) <= 1e-9).sum()), int((d < -1e-9).sum())

@@ -19,6 +19,7 @@ from ltr.bench.analysis.front_results import holds_fronts
 from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
 from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_front_results, load_results
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.samples import Sample, collect
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, plain
@@ -78,10 +79,9 @@ def report(
     if draws is not None and draws < 1:
         raise InputError("draws of a bootstrap", expected="1 or more", came=draws)
     folder = _tidy(Path(folder))
-    fronts = holds_fronts(folder)
-    results = load_front_results(folder) if fronts else load_results(folder)
+    results = load_front_results(folder) if holds_fronts(folder) else load_results(folder)
     to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
-    if fronts:
+    if isinstance(results, FrontResults):
         sections = [
             front_section(
                 results,
@@ -93,16 +93,18 @@ def report(
             )
             for d in results.suite.datasets
         ]
-        for section in sections if console is not None else ():
-            print_section(section, console)
+        if console is not None:
+            for section in sections:
+                print_section(section, console)
     else:
         boards = [
             leaderboard(results, dataset, rule=rule, draws=10_000 if draws is None else draws)
             for dataset in results.suite.datasets
         ]
-        for board in boards if console is not None else ():
-            console.print(board.to_rich(console.width))
-            console.print(board.caption(), style="dim")
+        if console is not None:
+            for board in boards:
+                console.print(board.to_rich(console.width))
+                console.print(board.caption(), style="dim")
         sections = [_section(results, board, Path(to)) for board in boards]
     context = _context(results, sections)
     write_page(Path(to) / "report.html", "report.html.j2", context)
@@ -163,7 +165,7 @@ def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]
                 **{k: str(getattr(r, k)) for k in ("dataset", "system", "fold", "seed", "status")},
                 "reason": str(r.reason),
             }
-            for r in results.runs[~results.runs.status.isin(("done", "truth"))].itertuples()
+            for r in rows_of(results.runs[~results.runs.status.isin(("done", "truth"))])
         ],
         "environment": _environment(results.environment),
         "version": __version__,
@@ -182,9 +184,9 @@ def _budget(budget: dict[str, Any] | None) -> str:
     )
 
 
-def _summary(results: Results, done: int, planned: int) -> list[str]:
+def _summary(results: Results | FrontResults, done: int, planned: int) -> list[str]:
     suite = results.suite
-    counts = {d: part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
+    counts = {str(d): part.fold.nunique() for d, part in results.runs.groupby("dataset", sort=False)}
     folds = ", ".join(f"{d}: {count(n, 'fold')}" for d, n in counts.items())
     seeds = ", ".join(map(str, suite.seeds))
     lines = [
@@ -223,8 +225,8 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
         return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
 
     compared = drill(results, board)
-    rows = []
-    for text, facts in zip(board.rows(), board.table.itertuples(), strict=True):
+    rows: list[dict[str, Any]] = []
+    for text, facts in zip(board.rows(), rows_of(board.table), strict=True):
         bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
         rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.best_possible)})
     return {

@@ -10,10 +10,12 @@ import numpy as np
 
 from ltr.bench.analysis.front_cube import points_of_all
 from ltr.bench.analysis.front_leaderboard import front_leaderboard
+from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, markdown_table, number, plain
 from ltr.errors import InputError
-from ltr.fronts import chosen, hypervolume
+from ltr.fronts import chosen
+from ltr.fronts.hypervolume import hypervolume
 
 from .explorer import front, pack
 from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
@@ -111,7 +113,8 @@ def print_section(section: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
     table = Table(title=section["dataset"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    taken, columns = 0, []
+    taken = 0
+    columns: list[str] = []
     for column in section["columns"]:
         width = max(len(column), *(min(30, len(row["text"][column])) for row in section["rows"])) + 3
         if column in ("#", "system", "hypervolume") or taken + width <= console.width:
@@ -147,7 +150,7 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
         return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
 
     rows, place = [], 0
-    for row in table.itertuples():
+    for row in rows_of(table):
         place += bool(np.isfinite(row.normalised))
         gap = row.system != board.baseline and np.isfinite(row.difference)
         text = {
@@ -199,9 +202,9 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
         if system in points:
             sd = volumes[system].std(ddof=1) if len(volumes[system]) > 1 else np.nan
             text["#"] = str(ranked.index(system) + 1)
-            text["hypervolume"], text["seed sd"] = number(volumes[system].mean(), 4), number(sd, 4)
-            text["front"] = number(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]]), 1)
-            text["first objective"] = number(np.mean(first[system]), 4)
+            text["hypervolume"], text["seed sd"] = number(float(volumes[system].mean()), 4), number(sd, 4)
+            text["front"] = number(float(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]])), 1)
+            text["first objective"] = number(float(np.mean(first[system])), 4)
         rows.append({"text": text, "bar": {"mean": None}, "faint": False})
     caption = (
         "Hypervolume at reference point 0 of the points that are not dominated on validation, measured on test; mean "

@@ -130,12 +130,12 @@ def _method_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
             params[key] = {**params.get(key, {}), **getattr(variant, key)}
     if variant.loss:
         params["loss"] = variant.loss
-    return RunConfig(
+    config = RunConfig(
         data=DataConfig(dataset, objectives=suite.objectives),
         method=MethodChoice(variant.method, params),
         preferences=suite.preferences,
-        **({"measures": suite.measures} if suite.measures else {}),
     )
+    return replace(config, measures=suite.measures) if suite.measures else config
 
 
 def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen | None = None) -> list[RunJob]:
@@ -256,13 +256,15 @@ def choose(
     each = suite.tuning.folds == ("each",)
     runs: dict[tuple[str, str, str, int], list[RunJob]] = {}
     for job in jobs:
+        assert job.point is not None  # a candidate
         runs.setdefault((job.dataset, job.system, job.fold if each else SHARED, job.point), []).append(job)
     chosen: Chosen = {}
-    judged, best = [], {}
+    judged: list[Candidate] = []
+    best: dict[tuple[str, str, str], float] = {}
     for (dataset, system, scope, point), group in runs.items():
         found = [vali_of(job) for job in group]
         reasons = [reason or "no value" for value, reason in found if value is None or math.isnan(value)]
-        vali = None if reasons else sum(value for value, _ in found) / len(found)
+        vali = None if reasons else sum(value for value, _ in found if value is not None) / len(found)
         values = dict(group[0].values)
         judged.append(Candidate(system, dataset, point, values, scope, vali, reasons[0] if reasons else ""))
         if vali is not None and vali > best.get((dataset, system, scope), -math.inf):

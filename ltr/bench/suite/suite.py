@@ -233,7 +233,8 @@ def _settings(system: System) -> tuple[dict[str, Any], dict[str, Any], dict[str,
         raise InputError(
             f"system {system.label!r} says its loss twice", expected="in `losses` or in `params.loss`, not in both"
         )
-    return params, *found
+    loss_params, training = found
+    return params, loss_params, training
 
 
 def _takes_training(method: str) -> bool:
@@ -261,7 +262,7 @@ class Variant:
 
     def at(self, point: Mapping[str, Any]) -> Variant:
         """Itself with a point of its grid, `{"training.learning_rate": 0.001}`, put in place."""
-        sections = {section: dict(getattr(self, section)) for section in SECTIONS}
+        sections: dict[str, Any] = {section: dict(getattr(self, section)) for section in SECTIONS}
         for path, value in point.items():
             section, key = path.split(".", 1)
             sections[section][key] = value
