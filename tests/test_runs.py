@@ -19,15 +19,17 @@ from ltr import metrics
 from ltr.atomic import lock
 from ltr.cli import main
 from ltr.datasets import synthetic
+from ltr.datasets.store.convert import convert_folder
 from ltr.errors import InputError, MissingExtra
+from ltr.methods import METHODS
 from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, read_config, read_record, read_scores, seeds, summarise, verify
-from ltr.runs.config import DataConfig, LossChoice, RankerChoice, RunConfig, differences
+from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, differences
 from ltr.runs.estimate import estimate
 from ltr.runs.per_query import join, per_query, read_per_query, to_frame
 from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
-from ltr.runs.sizes import sizes_of_task
+from ltr.runs.sizes import sizes_of, sizes_of_task
 from ltr.schema import read_toml, write_toml
 from ltr.types import Split
 
@@ -599,6 +601,44 @@ def test_an_estimate_opens_no_data(monkeypatch):
         {"data.name": DATA, "data.objectives": ["relevance", "quality"], "method.name": "ls", "preferences": 4},
     )
     assert estimate(method).trainings == 5
+    # A pay-off table trains a net an objective before, a soup one an objective after its base.
+    more = {"chebyshev": 5 + 2, "dpo-ls": 5 + 1, "hyperdpo": 1 + 1, "soup": 2 + 1, "plug-in": 2}
+    for name in (entry.name for entry in METHODS):
+        found = estimate(replace(method, method=MethodChoice(name)))
+        assert found.trainings == more.get(name, found.trainings) and found.parameters > 0, name
+    for name, key, given in (("label-mixing", "lightgbm", {}), ("plug-in", "ranker_params", {"ranker": "lightgbm"})):
+        trees = replace(method, method=MethodChoice(name, {key: {"rounds": 30, "leaves": 15}, **given}))
+        assert estimate(trees).parameters == 30 * 15
+
+
+def _stored(task, folder):
+    """A task as the store of svmlight files."""
+    folder.mkdir()
+    for name in ("train", "vali", "test"):
+        split = task.split(name)
+        queries = np.repeat(np.arange(split.n_queries), split.lengths)
+        rows = [
+            f"{label:g} qid:{q} " + " ".join(f"{k}:{v:.9g}" for k, v in enumerate(row, 1))
+            for label, q, row in zip(split.label(), queries, split.features, strict=True)
+        ]
+        (folder / f"{name}.txt").write_text("\n".join(rows) + "\n")
+    return convert_folder(folder, folder / "store").folder
+
+
+def test_an_estimate_counts_the_columns_of_missing_values(tmp_path, task):
+    """The net of a store with holes is as wide as the run's: an indicator a column that misses values."""
+    x = task.train.features.copy()
+    x[::5, 2], x[3, 4], x[1, 7] = np.nan, np.nan, np.inf
+    holes = replace(task, train=replace(task.train, features=x))
+    store = _stored(holes, tmp_path / "raw")
+    config = read_config(None, {**MLP, "data.name": str(store), "training.epochs": 1})
+    assert (sizes_of(store).missing, sizes_of_task(holes).missing) == (2, 2)
+    found = estimate(config)
+    assert found == replace(found, parameters=execute(config, tmp_path / "run").cost["parameters"])
+    plain = estimate(read_config(None, {**MLP, "data.name": str(store), "training.missing": "mean"}))
+    assert found.parameters == plain.parameters + 2 * 8
+    with pytest.raises(InputError, match="unknown fold 'Fold9'"):
+        sizes_of(store, "Fold9")
 
 
 def test_a_real_run_equals_its_store(real_data, tmp_path, monkeypatch):

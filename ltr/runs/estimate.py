@@ -20,7 +20,7 @@ import torch
 
 from ltr import losses
 from ltr.methods import METHODS
-from ltr.rankers import make_ranker
+from ltr.rankers import RANKERS, make_ranker, resolve_params
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.nets import build
 from ltr.schema import bind
@@ -131,26 +131,24 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
 
 
 def _trainings(system: MethodSystem) -> int:
-    """What can be said before a method has run: a model a preference, or one, and the base it starts from."""
-    claims = METHODS[system.name].claims
+    """What can be said before a method has run: its models, the base it starts from, and those of a pay-off table."""
+    claims, m = METHODS[system.name].claims, len(system.objectives)
+    models = {"preference": len(system.preferences), "objective": m, "one": 1}[claims["models"]]
     own_base = bool(claims["base"]) and system.method.base is None
-    return (len(system.preferences) if claims["preference"] == "fixed" else 1) + own_base
+    return models + own_base + (m if claims.get("payoff") else 0)
 
 
 def _alone(system: MethodSystem) -> RunConfig:
     """One training of a method, with one objective: what its parameters say of net, loss and training."""
-    params = system.method.params
-    if "training" not in params:
-        trees: dict[str, Any] = {key: params[key] for key in ("rounds", "leaves", "depth") if key in params}
-        return RunConfig(system.config.data, RankerChoice("lightgbm", {"rounds": 500, **trees}))
+    data, params = system.config.data, system.method.params
+    if "lightgbm" in params:
+        return RunConfig(data, RankerChoice("lightgbm", resolve_params("lightgbm", params["lightgbm"])))
+    ranker = RankerChoice(params["ranker"], params["ranker_params"])
+    if not RANKERS[ranker.name].claims["needs_loss"]:  # a regressor of the plug-in method may be trees
+        return RunConfig(data, ranker)
     # The parameters of the loss are those of its form in the method; they do not change what a step costs.
-    training = bind(TrainingConfig, params["training"])
-    return RunConfig(
-        system.config.data,
-        RankerChoice(params["ranker"], params["ranker_params"]),
-        LossChoice(params["loss"]),
-        training,
-    )
+    loss = LossChoice(params.get("loss", "mse"))  # squared error where nothing is to be chosen
+    return RunConfig(data, ranker, loss, bind(TrainingConfig, params["training"]))
 
 
 def _epochs(training: TrainingConfig, epoch: float, sizes: Sizes, step: float) -> tuple[float, float]:
@@ -172,8 +170,10 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     with torch.random.fork_rng(devices=[]):
         chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
         members = getattr(chosen, "members", 1)  # of a bag, whose members are trained and kept alike
-        net = build(getattr(chosen, "net", chosen), sizes.features)
-        features = torch.randn(lists, length, sizes.features, generator=generator)
+        # The transform puts a column behind the others for each that misses values.
+        width = sizes.features + (0 if settings.missing == "mean" else sizes.missing)
+        net = build(getattr(chosen, "net", chosen), width)
+        features = torch.randn(lists, length, width, generator=generator)
         labels = torch.randint(0, 5, (lists, length), generator=generator).float()
         where = torch.ones(lists, length, dtype=torch.bool)
         loss = losses.loss(config.loss.name, **config.loss.params)

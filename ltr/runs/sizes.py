@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ltr.datasets import load
+from ltr.datasets import load, transforms
 from ltr.datasets.cards.card import Card, card_file, card_home, load_card
 from ltr.datasets.store.store import Store
 from ltr.datasets.synthetic.generator import MEAN_LENGTH
 from ltr.datasets.synthetic.task import options_of
-from ltr.errors import InputError
+from ltr.errors import InputError, unknown_name
 from ltr.types import Task
 
 __all__ = ["Sizes", "sizes_of", "sizes_of_task"]
@@ -29,6 +28,7 @@ class Sizes:
         features: columns.
         longest: documents of the longest training list, where it is known.
         source: how it is known.
+        missing: columns that miss values in train; of a store those that do anywhere, of a card 0: it does not say.
     """
 
     queries: dict[str, int]
@@ -36,6 +36,7 @@ class Sizes:
     features: int
     longest: int | None = None
     source: str = "counted"
+    missing: int = 0
 
     @property
     def list_length(self) -> int:
@@ -51,6 +52,7 @@ def sizes_of_task(task: Task) -> Sizes:
         {name: split.n_documents for name, split in splits.items()},
         task.train.n_features,
         int(task.train.lengths.max(initial=1)),
+        missing=len(transforms.fit("none", task.train.features).missing),
     )
 
 
@@ -64,7 +66,7 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
         roles: of the columns of data given by path, as `ltr.load` takes them.
 
     Raises:
-        InputError: no such data or fold, or a card that does not say how large its dataset is.
+        InputError: no such data or fold, a damaged store, or a card that does not say how large its dataset is.
     """
     name = str(data)
     if name.partition(":")[0] == "synthetic":
@@ -77,26 +79,29 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
     stores = [home / "store"] if card is not None else []
     for folder in (Path(name), *stores):
         if (folder / "manifest.json").is_file():
-            return _of_manifest(Store.open(folder).manifest, fold, folder)
+            return _of_store(Store.open(folder), fold)
     if card is not None and not (home / "raw").is_dir():
         return _of_card(card, fold)
     return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None, **roles))
 
 
-def _of_manifest(manifest: Mapping[str, Any], fold: str | None, folder: Path) -> Sizes:
+def _of_store(store: Store, fold: str | None) -> Sizes:
+    if fold is not None and fold not in store.folds:
+        raise unknown_name("fold", fold, store.folds, file=store.folder)
+    splits, features = store.manifest["folds"][fold or store.folds[0]], store.manifest["features"]
+    infinite = features.get("infinite", {})  # stores of early versions count both together
     try:
-        folds = manifest["folds"]
-        splits = folds[next(iter(folds)) if fold is None else fold]
         return Sizes(
             {name: int(splits[name]["n_queries"]) for name in _SHARES},
             {name: int(splits[name]["n_documents"]) for name in _SHARES},
-            int(manifest["features"]["count"]),
+            int(features["count"]),
             int(splits["train"]["lengths"]["max"]),
             "of its store",
+            sum(count > infinite.get(name, 0) for name, count in features["non_finite"].items()),
         )
-    except (KeyError, TypeError, ValueError, StopIteration):
+    except (KeyError, TypeError, ValueError):
         raise InputError(
-            "its manifest does not say how large this fold is", file=folder, came=fold, do="Look: ltr data info"
+            "its manifest does not say how large this fold is", file=store.folder, came=fold, do="Look: ltr data info"
         ) from None
 
 
