@@ -78,7 +78,11 @@ class Browser:
             self.ask("Browser.close", wait=10)
         except (OSError, TimeoutError):
             self.process.kill()
-        self.process.wait(20)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
 

@@ -104,15 +104,20 @@ def test_litter_of_the_killed_goes_and_the_work_of_the_living_stays(tmp_path):
         subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(2)
     ]
-    for writer in writers:
-        assert writer.stdout.readline() == b"writing\n"
-    assert len(names(tmp_path)) == 5 and sweep(tmp_path) == 0
-    writers[0].kill()
-    writers[0].communicate()
-    assert len(names(tmp_path)) == 5  # that is the litter
-    assert sweep(tmp_path) == 2 and len(names(tmp_path)) == 3
-    writers[1].communicate()  # its input ends, and so does it
-    assert writers[1].returncode == 0
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == b"writing\n"
+        assert len(names(tmp_path)) == 5 and sweep(tmp_path) == 0
+        writers[0].kill()
+        writers[0].communicate()
+        assert len(names(tmp_path)) == 5  # that is the litter
+        assert sweep(tmp_path) == 2 and len(names(tmp_path)) == 3
+        writers[1].communicate()  # its input ends, and so does it
+        assert writers[1].returncode == 0
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
     assert (tmp_path / "f.json").read_text() == "half" and names(tmp_path / "d") == ["x"]
     assert names(tmp_path) == ["d", "f.json"]
 

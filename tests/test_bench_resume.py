@@ -292,17 +292,21 @@ def test_workers_end_with_their_launcher(tmp_path):
     (tmp_path / "run.py").write_text(SCRIPT)
     command = [sys.executable, "run.py", "long.toml", "out"]
     launcher = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    workers = []
     try:
-        workers = [int(word) for word in launcher.stdout.readline().split()]
+        workers += [int(word) for word in launcher.stdout.readline().split()]
         assert len(workers) == 2
     finally:
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
         launcher.stdout.close()
-    until = time.monotonic() + 30
-    while any(alive(pid) for pid in workers) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not any(alive(pid) for pid in workers)
+        until = time.monotonic() + 30
+        while any(alive(pid) for pid in workers) and time.monotonic() < until:
+            time.sleep(0.1)
+        left = [pid for pid in workers if alive(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert left == []
 
 
 def alive(pid: int) -> bool:

@@ -349,13 +349,18 @@ def test_ctrl_c_tells_what_was_kept(tmp_path, number):
     """A real signal to a real process, which says what it left; SIGTERM ends a run as Ctrl-C does."""
     words = [sys.executable, "-m", "ltr", *TRAIN[:-1], "100000", "--training.patience", "0", "--out", "r"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    checkpoints = tmp_path / "work" / "r" / "checkpoints"
-    while not (checkpoints / "last.ckpt").is_file():
-        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    try:
+        deadline = time.monotonic() + 60
+        checkpoints = tmp_path / "work" / "r" / "checkpoints"
+        while not (checkpoints / "last.ckpt").is_file():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 128 + number, err
     assert "the last finished epoch is kept" in err and "ltr train --config r/config.toml --out r" in err
     assert "Traceback" not in err
