@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr import schema
-from ltr.atomic import read_json, whole_file
+from ltr.atomic import read_json, sha256, whole_file
 from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
@@ -128,19 +128,37 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
 
 
 def write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """suite.toml, chosen.toml where something was tuned, environment.json."""
+    """suite.toml, chosen.toml where something was tuned, environment.json, which holds the hashes of the other two."""
     schema.write_toml(folder / "suite.toml", suite)
     if chosen:
         schema.write_toml(folder / "chosen.toml", chosen)
+    else:
+        (folder / "chosen.toml").unlink(missing_ok=True)  # of an earlier suite
+    facts = dict(environment) | {"sha256": {path.name: sha256(path) for path in _told(folder)}}
     with whole_file(folder / "environment.json") as path:
-        path.write_text(json.dumps(environment, indent=1, sort_keys=True) + "\n")
+        path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+
+
+def _told(folder: Path) -> list[Path]:
+    """The files of a suite's facts that are there."""
+    return [folder / name for name in ("suite.toml", "chosen.toml") if (folder / name).is_file()]
 
 
 def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
-    """What `write_facts` wrote: suite, chosen, environment."""
+    """What `write_facts` wrote: suite, chosen, environment.
+
+    Raises:
+        InputError: a file that is broken, or that is not the one the results were written with.
+    """
+    environment = read_json(folder / "environment.json", do=_AGAIN)
+    hashes = environment.pop("sha256", None)
+    if hashes is not None:  # results of 0.1 have none
+        for path in _told(folder):
+            if not isinstance(hashes, dict) or hashes.get(path.name) != sha256(path):
+                raise InputError("the file is not the one these results were written with", file=path, do=_AGAIN)
     suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
-    return suite, chosen, read_json(folder / "environment.json", do=_AGAIN)
+    return suite, chosen, environment
 
 
 def write_frame(frame: pd.DataFrame, path: Path, **encoding) -> None:
