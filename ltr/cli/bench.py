@@ -6,13 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.bench import quickstart as run_quickstart
-from ltr.bench import report as write_report
-from ltr.bench import run_suite
-from ltr.bench.analysis.reference_points import make_all
-from ltr.bench.pages.front_page import fronts_page
-from ltr.bench.pages.losses_page import losses_page
-from ltr.bench.suite import load_suite, suite_names
 from ltr.errors import InputError
 
 from . import show
@@ -166,6 +159,8 @@ class List:
 
 
 def run(options: Run) -> int:
+    from ltr.bench import run_suite
+
     data = _places(options.data)
     out = options.out or Path("runs") / Path(options.suite).stem
     if options.fleet and options.no_fleet:
@@ -186,7 +181,9 @@ def _places(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def quickstart(options: Quickstart) -> int:
-    return _ended(run_quickstart(options.out, **_given(options)))
+    from ltr.bench import quickstart
+
+    return _ended(quickstart(options.out, **_given(options)))
 
 
 def _given(options: Run | Quickstart) -> dict[str, Any]:
@@ -218,23 +215,31 @@ def _ended(results) -> int:
 
 
 def report(options: Report) -> int:
+    from ltr.bench import report
+
     console = None if options.quiet else show.console()
-    page = write_report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
+    page = report(options.folder, options.to, rule=options.rule, draws=options.draws, console=console)
     show.remark(f"wrote {page}")
     return 0
 
 
 def losses(options: Losses) -> int:
+    from ltr.bench.pages.losses_page import losses_page
+
     show.remark(f"wrote {losses_page(options.results, options.to, draws=options.draws)}")
     return 0
 
 
 def fronts(options: Fronts) -> int:
+    from ltr.bench.pages.front_page import fronts_page
+
     show.remark(f"wrote {fronts_page(options.results, options.to, draws=options.draws)}")
     return 0
 
 
 def reference_points(options: ReferencePoints) -> int:
+    from ltr.bench.analysis.reference_points import make_all
+
     said = make_all(options.results, options.file, data=_places(options.data), new_version=options.new_version)
     for task, words in said.items():
         show.remark(f"{task}: {words}")
@@ -242,6 +247,8 @@ def reference_points(options: ReferencePoints) -> int:
 
 
 def names(options: List) -> int:
+    from ltr.bench.suite import load_suite, suite_names
+
     rows = []
     for name in suite_names():
         suite = load_suite(name)

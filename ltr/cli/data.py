@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.datasets.cards.card import card_file, card_home, cards, load_card
-from ltr.datasets.cards.fetch import fetch as fetch_files
-from ltr.datasets.cards.fetch import verify as verify_files
-from ltr.datasets.cards.page import page
-from ltr.datasets.readers.column_roles import role_lines
-from ltr.datasets.store.convert import convert_folder
-from ltr.datasets.store.store import Store
 from ltr.errors import InputError, near_miss, say_once
-from ltr.schema import to_dict
 
 from . import show
 from .options import Command, option
@@ -129,6 +121,8 @@ class Verify:
 
 
 def names(options: List) -> int:
+    from ltr.datasets.cards.card import cards, load_card
+
     rows: list[dict[str, Any]] = []
     for name in cards():
         try:
@@ -161,6 +155,8 @@ def names(options: List) -> int:
 
 def _here(card) -> str:
     """What of the dataset is on this machine."""
+    from ltr.datasets.cards.card import card_home
+
     if card.format == "generated":
         return "made on demand"
     home = card_home(card.name)
@@ -171,6 +167,8 @@ def _here(card) -> str:
 
 def _store_folder(name: str) -> Path | None:
     """The store a name or path stands for, where there is one."""
+    from ltr.datasets.cards.card import card_home
+
     for folder in (Path(name), card_home(name) / "store"):
         if (folder / "manifest.json").is_file():
             return folder
@@ -178,6 +176,11 @@ def _store_folder(name: str) -> Path | None:
 
 
 def info(options: Info) -> int:
+    from ltr.datasets.cards.card import card_file, load_card
+    from ltr.datasets.cards.page import page
+    from ltr.datasets.store.store import Store
+    from ltr.schema import to_dict
+
     name, found = options.name, _store_folder(options.name)
     if found is None and card_file(name) is None and Path(name).exists():
         raise InputError(
@@ -205,6 +208,8 @@ def info(options: Info) -> int:
 
 def _show_store(store, roles: bool = False) -> None:
     """The manifest as a table: a row a split; and the roles of a table's columns."""
+    from ltr.datasets.readers.column_roles import role_lines
+
     rows = []
     for fold, splits in store.manifest["folds"].items():
         for split, facts in splits.items():
@@ -244,14 +249,20 @@ def _show_columns(what: str, counts: dict[str, int], most: int = 8) -> None:
 
 
 def fetch(options: Fetch) -> int:
+    from ltr.datasets.cards.card import card_home, load_card
+    from ltr.datasets.cards.fetch import fetch
+
     card, root = load_card(options.name), card_home(options.name).parent
-    raw = fetch_files(card, root, options.source, progress=not options.quiet, accept=options.accept_licence)
+    raw = fetch(card, root, options.source, progress=not options.quiet, accept=options.accept_licence)
     if not options.quiet:
         show.remark(f"{card.name}: raw files in {raw}. Next: ltr data convert {options.name}")
     return 0
 
 
 def convert(options: Convert) -> int:
+    from ltr.datasets.cards.card import card_file, card_home, cards, load_card
+    from ltr.datasets.store.convert import convert_folder
+
     name, target = options.source, options.to
     columns = {role: value for role in ("query", "document", "labels", "features") if (value := getattr(options, role))}
     card, path = None, Path(name)
@@ -305,6 +316,10 @@ def _bytes_progress(quiet: bool):
 
 
 def verify(options: Verify) -> int:
+    from ltr.datasets.cards.card import card_home, load_card
+    from ltr.datasets.cards.fetch import verify
+    from ltr.datasets.store.store import Store
+
     name, found = options.name, _store_folder(options.name)
     rows: list[dict] = []
     if found is None or found != Path(name):
@@ -313,7 +328,7 @@ def verify(options: Verify) -> int:
             show.remark(f"{name} is generated: nothing to verify")
             return 0
         if (home / "raw").is_dir() or found is None:
-            checks = verify_files(card, home.parent)
+            checks = verify(card, home.parent)
             rows += [{"file": c.path, "status": c.status, "sha256": c.sha256, "expected": c.expected} for c in checks]
     if found is not None:
         store, raw = Store.open(found), found.parent / "raw"

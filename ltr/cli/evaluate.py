@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.datasets import load
 from ltr.errors import InputError, unknown_name
-from ltr.metrics.presets import spelled
-from ltr.runs import open_run
-from ltr.runs.config import MEASURES, DataConfig
-from ltr.runs.labels import relabelled, stored_labelling
-from ltr.schema import bind
 
 from . import show
 from .options import Command, option
@@ -66,6 +60,8 @@ class Evaluate:
 
 def evaluate(options: Evaluate) -> int:
     """Joins scores and labels, and prints the means."""
+    from ltr.metrics.presets import spelled
+    from ltr.runs.config import MEASURES
     from ltr.runs.per_query import per_query, summarise
 
     config: dict[str, Any] = {}
@@ -92,7 +88,7 @@ def evaluate(options: Evaluate) -> int:
 
 
 def _of_run(options: Evaluate):
-    from ltr.runs import read_scores
+    from ltr.runs import open_run, read_scores
 
     if options.split == "train":
         raise InputError("a run keeps no scores of its training lists", expected="--split vali or test")
@@ -126,6 +122,9 @@ def open_task(
     columns: dict[str, Any] | None = None,
 ):
     """The data named on the command line, or the run's own; with the labels as those of the folder `run` were made."""
+    from ltr.datasets import load
+    from ltr.runs.labels import relabelled, stored_labelling
+
     own = config.get("data", {})
     name = data or own.get("name")
     if name is None:
@@ -141,6 +140,9 @@ def open_task(
 
 def roles(data: dict[str, Any]) -> dict[str, Any]:
     """What the config of a run said of the columns of its data, as `ltr.load` takes it."""
+    from ltr.runs.config import DataConfig
+    from ltr.schema import bind
+
     return bind(DataConfig, {"name": "", **data}, where="data").roles
 
 

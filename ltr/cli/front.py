@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ltr.atomic import whole_file
 from ltr.errors import InputError
-from ltr.fronts.pictures import front_picture
-from ltr.runs.labels import labelling_of_run, relabelled
-from ltr.runs.record import open_run
 
 from . import show
 from .evaluate import roles
@@ -93,6 +89,8 @@ def front(options: Front) -> int:
 def _points(options: Front):
     from ltr.runs.front import front_of_run
     from ltr.runs.front_pipeline import chain_on
+    from ltr.runs.labels import labelling_of_run, relabelled
+    from ltr.runs.record import open_run
     from ltr.runs.systems import is_method
 
     folder, config = options.run, None
@@ -122,6 +120,9 @@ def _points(options: Front):
 
 def _draw(found, split: str, path: Path) -> None:
     """The points that make the front, on the split that is reported."""
+    from ltr.atomic import whole_file
+    from ltr.fronts.pictures import front_picture
+
     points = found.points[split][found.member]
     measured = f", {found.measures[0]}" if len(set(found.measures)) == 1 else ""
     title = f"{split}{measured}: {len(points)} of {len(found.preferences)} preferences"

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from ltr.errors import InputError
-from ltr.runs.input_columns import read_lists
-from ltr.runs.record import open_run
 
 from . import show
 from .evaluate import open_task
@@ -48,7 +44,11 @@ class Predict:
 
 def predict(options: Predict) -> int:
     """Writes one score a row."""
+    import numpy as np
+
     from ltr.runs import systems
+    from ltr.runs.input_columns import read_lists
+    from ltr.runs.record import open_run
     from ltr.runs.scores import scores_table
     from ltr.runs.trec import write_run
 
@@ -114,7 +114,7 @@ class Export:
 
 def export(options: Export) -> int:
     """Writes one file."""
-    from ltr.runs import read_scores, write_qrels, write_run
+    from ltr.runs import open_run, read_scores, write_qrels, write_run
     from ltr.runs.per_query import join
 
     record = open_run(options.run, f"scores/{options.split}.parquet")
@@ -137,6 +137,8 @@ def export(options: Export) -> int:
 
 def _ranking(options: Export, config: dict, rankings: list):
     """The scores that were asked for: the only ones, or those of a preference of the run's lattice."""
+    import numpy as np
+
     from ltr.objectives import check_preference
 
     if "method" not in config:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ltr.atomic import whole_file
 from ltr.errors import InputError
 
 __all__ = [
@@ -116,6 +115,8 @@ def front(found, most: int | None = None) -> None:
 def write_table(path: Path, table, suffix: str | None = None) -> None:
     """An Arrow table as .parquet, .csv or .tsv, whole or not at all."""
     import pyarrow.parquet as pq
+
+    from ltr.atomic import whole_file
 
     suffix = suffix or path.suffix
     if suffix not in (".parquet", ".csv", ".tsv"):

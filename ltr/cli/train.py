@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.datasets.cards.card import cards
 from ltr.errors import InputError, say_once, unknown_name
-from ltr.rankers import RANKERS
-from ltr.rankers.config import TrainingConfig
-from ltr.runs import config_hash, read_record
-from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
-from ltr.schema import to_dict
 
 from . import show
 from .options import Command, Device, option
@@ -60,7 +54,7 @@ class Train:
 
 def train(options: Train, keys: dict[str, Any]) -> int:
     """Runs the config that the file and the keys make."""
-    from ltr.runs import execute, load_task, read_config
+    from ltr.runs import execute, load_task, read_config, read_record
 
     _check_given(options.config, keys)
     config = read_config(options.config, keys)
@@ -104,6 +98,7 @@ def _check_given(file: Path | None, keys: dict[str, Any]) -> None:
     if {"ranker.name", "loss.name", "method.name"} & set(keys) and file is None:
         from ltr.losses import LOSSES
         from ltr.methods import METHODS
+        from ltr.rankers import RANKERS
 
         for key, known in (("ranker.name", RANKERS), ("loss.name", LOSSES), ("method.name", METHODS)):
             if key in keys:
@@ -121,6 +116,8 @@ def _check_given(file: Path | None, keys: dict[str, Any]) -> None:
 
 def _check_data(name: str) -> None:
     """Refuses data that cannot be: neither generated, nor a card, nor there."""
+    from ltr.datasets.cards.card import cards
+
     path = Path(name)
     if name.partition(":")[0] == "synthetic" or path.exists() or name in cards():
         return
@@ -131,6 +128,8 @@ def _check_data(name: str) -> None:
 
 def default_folder(config: RunConfig) -> Path:
     """runs/DATA/FOLD/RANKER-LOSS-HASH or METHOD-HASH: equal configs meet in one folder, others never."""
+    from ltr.runs import config_hash
+
     choices = (config.ranker, config.method, config.loss)
     parts = [*(choice.name for choice in choices if choice is not None), config_hash(config)[:8]]
     data = Path(config.data.name).stem.replace(":", "-")
@@ -191,6 +190,7 @@ def _dry_run(config: RunConfig, json: bool) -> int:
     import tomli_w
 
     from ltr.runs.estimate import estimate
+    from ltr.schema import to_dict
 
     found = estimate(config)
     if json:
@@ -204,6 +204,9 @@ def _dry_run(config: RunConfig, json: bool) -> int:
 
 def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     """The parts of a run's config, group by group."""
+    from ltr.rankers.config import TrainingConfig
+    from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
+
     return {
         "data (short: --data, --fold, --objective, --labels, --features, --drop, --query, --document)": (
             "data.",
