@@ -30,6 +30,7 @@ Normalise = Literal["pairs", "none"]
 def choose_pairs(labels: Tensor, where: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Labels and mask `[..., list]` whose ordered pairs are the chosen ones: a pair loss needs nothing else.
 
+    >>> import torch
     >>> choose_pairs(torch.tensor([1.0, 3.0, 0.0, 2.0]), torch.ones(4, dtype=torch.bool), "best_with_worst")
     (tensor([0., 1., 0., 0.]), tensor([False,  True,  True, False]))
     """
