@@ -268,7 +268,8 @@ def test_poisoned_test_labels_change_no_choice(suite, finished, tmp_path, monkey
         task = whole(name, fold, objectives)
         return replace(task, test=replace(task.test, labels=4 - task.test.labels))
 
-    monkeypatch.setattr(datasets, "load", poisoned)
+    for room in ("bench.execution.workers", "runs.systems.ranker"):
+        monkeypatch.setattr(f"ltr.{room}.load", poisoned)
     other = run_suite(suite, tmp_path, workers=1, progress=False)
     out, results = finished
     assert (tmp_path / "chosen.toml").read_bytes() == (out / "chosen.toml").read_bytes()
@@ -443,7 +444,8 @@ def test_data_from_elsewhere_leaves_no_path_behind(tmp_path, monkeypatch):
 
 
 def test_dry_run_counts_and_trains_nothing(suite, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ltr.datasets.load", None)  # nor opens it any data
+    for room in ("bench.execution.workers", "bench.analysis.oracle", "runs.sizes", "runs.systems.ranker"):
+        monkeypatch.setattr(f"ltr.{room}.load", None)  # nor opens it any data
     assert run_suite(suite, tmp_path / "out", dry_run=True, workers=2) is None
     shown = " ".join(capsys.readouterr().out.split())
     assert "9 runs" in shown and "estimate" in shown and "Linear ranknet" in shown and " to " in shown

@@ -232,7 +232,8 @@ def test_debug_shows_where_it_happened():
 
 
 def test_a_mistake_of_ours_is_told_and_shown_on_demand(monkeypatch, capsys):
-    monkeypatch.setattr("ltr.runs.resolving.resolve", lambda *_: 1 / 0)
+    for room in ("resolving", "execution"):
+        monkeypatch.setattr(f"ltr.runs.{room}.resolve", lambda *_: 1 / 0)
     code, err = told(capsys, *TRAIN)
     assert code == 1 and "a mistake of ltr (ZeroDivisionError" in err and "--debug" in err and err.count("\n") == 1
     with pytest.raises(ZeroDivisionError):

@@ -23,7 +23,8 @@ def scratch(tmp_path_factory):
     """A copy of the project with every example in it."""
     root = tmp_path_factory.mktemp("scratch")
     for folder in ("ltr", "tests", "data", "benchmarks"):
-        skip = shutil.ignore_patterns("__pycache__", "raw", "store", "stores", "*.parquet", "*.png", "*.html")
+        data = ("raw", "store", "stores") if folder == "data" else ()
+        skip = shutil.ignore_patterns("__pycache__", *data, "*.parquet", "*.png", "*.html")
         shutil.copytree(house.ROOT / folder, root / folder, ignore=skip)
     for file in ("pyproject.toml", "README.md", "CONTRIBUTING.md"):
         shutil.copy(house.ROOT / file, root / file)
