@@ -131,6 +131,10 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
     """The suite with its defaults filled in, or an error for what binding alone cannot see."""
     if not suite.datasets or not suite.systems or not suite.seeds:
         raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
+    labels = [system.label for system in suite.systems]
+    for what, texts in (("datasets", suite.datasets), ("objectives", suite.objectives), ("labels", labels)):
+        if any(not text.strip() or "\0" in text for text in texts):
+            raise InputError(f"{what} of a suite", file=file, expected="names that can be read", came=list(texts))
     for system in suite.systems:
         if bool(system.ranker) == bool(system.method):
             came = [name for name in (system.ranker, system.method) if name]
