@@ -124,7 +124,8 @@ def test_ctrl_c_in_a_fleet(suite, alone, tmp_path, monkeypatch, workers):
 
     def stop(display, event):
         shown(display, event)
-        if event.kind == "progress" and event.stage == "fit" and "3 nets together" in event.note and event.job.point is None:
+        together = event.kind == "progress" and event.stage == "fit" and "3 nets together" in event.note
+        if together and event.job.point is None:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Display, "__call__", stop)
