@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import get_args
 
 import numpy as np
@@ -65,7 +66,8 @@ def declare(monkeypatch, name, objective, **changes):
     card = load_card(name)
     objectives = tuple(dataclasses.replace(o, **changes) if o.name == objective else o for o in card.objectives)
     changed = dataclasses.replace(card, objectives=objectives)
-    monkeypatch.setattr(cards, "load_card", lambda asked: changed if asked == name else load_card(asked))
+    for module in [m for n, m in sys.modules.items() if n.startswith("ltr.") and "load_card" in vars(m)]:
+        monkeypatch.setattr(module, "load_card", lambda asked: changed if asked == name else load_card(asked))
 
 
 # ---------------------------------------------------------------------------------------------- what a card declares
