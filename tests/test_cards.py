@@ -39,7 +39,7 @@ PROMISED = [
 
 
 def test_every_promised_dataset_has_a_card():
-    assert cards() == sorted(PROMISED)
+    assert set(PROMISED) <= set(cards())
 
 
 @pytest.mark.parametrize("name", cards())
