@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 import house
+import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -17,10 +19,11 @@ ROOMS = sorted({name.split(".")[1] for name in house.modules() if "." in name})
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_docstring_examples(room):
+    """As the documentation of numpy and torch does, examples take `np` and `torch` as imported."""
     for name in house.modules():
         if house.room_of(name) == room and not name.endswith("__main__"):
             module, options = importlib.import_module(name), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            assert doctest.testmod(module, optionflags=options).failed == 0, name
+            assert doctest.testmod(module, extraglobs={"np": np, "torch": torch}, optionflags=options).failed == 0, name
 
 
 def blocks(language: str) -> list[str]:
