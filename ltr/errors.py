@@ -85,7 +85,7 @@ def unknown_name(
     kind: str, name: str, known: Iterable[str], *, file: str | os.PathLike[str] | None = None
 ) -> InputError:
     """The error for a name nobody registered; it names the near miss and the choices."""
-    known = sorted(known)
+    known = sorted(set(known))
     hit = near_miss(name, known)
     return InputError(
         f"unknown {kind} {name!r}",
