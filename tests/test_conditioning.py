@@ -25,11 +25,12 @@ NETS = {
     "transformer": TransformerConfig(width=8, heads=2, d_ff=12, dropout=0.0),
     "transformer-fc": TransformerConfig(layers=(7,), width=8, heads=1, blocks=1, d_ff=12, dropout=0.0),
 }
+STEERED, LISTWISE = ("prefix", "prefix/last", "readout"), ("prompt", "prefix", "readout")
 POSSIBLE = [
     (net, kind)
     for net in NETS
-    for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", "head", "mixture")
-    if not (kind.startswith("prompt") and not net.startswith("transformer"))
+    for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", *STEERED, "head", "mixture")
+    if not (kind.startswith(LISTWISE) and not net.startswith("transformer"))
     and not (kind == "concat" and net == "linear")
 ]
 PREFERENCES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0], [0.1, 0.1, 0.8]])
@@ -137,13 +138,14 @@ def test_augmented_starts_at_the_reference_exactly(case, batch, device, take):
 
 
 def test_from_a_reference_all_preferences_start_at_its_body(batch, device):
-    """Concat, film and head say nothing about w at first: scratch nets given weights score as the plain net does."""
+    """All but prompts among documents say nothing of w at first: scratch nets given weights score as the plain net."""
     features, where = batch
     for name in ("mlp", "mlp-batch", "transformer"):
         torch.manual_seed(5)
         plain = build(NETS[name], FEATURES).to(device).eval()
         expected = plain(features, where)[:, None].expand(-1, 4, -1)
-        for kind in ("none", "concat", "film", "head", "mixture"):
+        kinds = ("none", "concat", "film", "head", "mixture")
+        for kind in kinds + (STEERED if name == "transformer" else ()):
             net = make((name, kind), device, wake=False)
             net.start_from(plain.state_dict())
             scores = net(features, where, PREFERENCES.to(device))
@@ -184,6 +186,42 @@ def test_prompts_are_documents_in_front(batch, device):
     torch.testing.assert_close(net(features, where, w)[:, 0], expected)
 
 
+@pytest.mark.parametrize("kind", STEERED)
+def test_pairs_and_tokens_are_what_is_written(kind, batch, device):
+    """Document by document, head by head and token by token, from the formula."""
+    features, where = batch
+    net = make(("transformer", kind), device, prompts=2, **({} if kind == "readout" else {"pairs": 3}))
+    u, plain, size = OBJECTIVES * PREFERENCES[1].to(device) - 1, net.net, 4
+    steered = {"prefix": [0, 1], "prefix/last": [1], "readout": []}[kind]
+    if steered:
+        pairs = net.steering.pairs(u).view(2, len(steered), 2, 3, size)
+    tokens = net.steering.tokens(u).view(2, 8)
+
+    def asked(block, x, others, own):
+        """Attention of places `[place, width]` to documents, each perhaps to itself too, and to pairs."""
+        q, k, v = block.attend.qkv(block.norm1(x)).view(len(x), 3, 2, size).unbind(1)
+        seen_k, seen_v = block.attend.qkv(block.norm1(others)).view(len(others), 3, 2, size)[:, 1:].unbind(1)
+        found = torch.empty(len(x), 2, size, device=device)
+        for i, h in ((i, h) for i in range(len(x)) for h in range(2)):
+            keys, values = seen_k[:, h], seen_v[:, h]
+            if own:
+                keys, values = torch.cat([keys, k[i : i + 1, h]]), torch.cat([values, v[i : i + 1, h]])
+            found[i, h] = (keys @ q[i, h] / 2).softmax(0) @ values
+            if own_pairs is not None:
+                found[i, h] += (own_pairs[0, h] @ q[i, h] / 2).softmax(0) @ own_pairs[1, h]
+        return block.feed(x + block.attend.out(found.flatten(1)))
+
+    for b, n in ((0, 6), (1, 4)):
+        x, c = plain.project(features[b, :n]), tokens
+        for i, block in enumerate(plain.blocks):
+            own_pairs = pairs[:, steered.index(i)] if i in steered else None
+            x, c = asked(block, x, x, False), asked(block, c, x, True)
+        r = net.steering.out(plain.norm(c).flatten()) / 16**0.5
+        h = plain.norm(x)
+        expected = plain.head.linear(h).squeeze(-1) + h @ r
+        torch.testing.assert_close(net(features, where, PREFERENCES[1:2].to(device))[b, 0, :n], expected)
+
+
 def test_gradients_reach_every_weight(case, batch, device):
     features, where = batch
     net = make(case, device).train()
@@ -209,9 +247,10 @@ def test_a_silent_start_learns(case, batch, device):
 
 
 def test_a_frozen_net_stays_as_it_was(device):
-    net = make(("transformer", "prompt"), device, start="augmented", frozen=True)
-    learning = {name.split(".")[0] + "." + name.split(".")[1] for name, p in net.named_parameters() if p.requires_grad}
-    assert learning == {"prompt.layers", "net.head"}
+    for kind, ours in (("prompt", {"prompt", "net.head"}), ("prefix", {"steering"}), ("readout", {"steering"})):
+        net = make(("transformer", kind), device, start="augmented", frozen=True)
+        names = (name for name, p in net.named_parameters() if p.requires_grad)
+        assert {"net.head" if name.startswith("net.head.") else name.split(".")[0] for name in names} == ours
 
 
 def test_scale_multiplies_what_the_net_adds(batch, device):
@@ -283,11 +322,14 @@ def test_what_cannot_be_is_said():
     for net, kind in (
         (LinearConfig(), "concat"),
         (MLPConfig(hidden=()), "concat"),
-        (MLPConfig(), "prompt"),
+        *((MLPConfig(), kind) for kind in LISTWISE),
+        (TransformerConfig(blocks=0), "prefix"),
         (DASALCConfig(), "film"),
     ):
         with pytest.raises(InputError):
             Conditioned(net, ConditioningConfig(kind=kind), FEATURES, OBJECTIVES)
+    with pytest.raises(InputError, match="pairs"):
+        ConditioningConfig("readout", pairs=4)
     with pytest.raises(InputError, match="frozen"):
         ConditioningConfig(start="scratch", frozen=True)
     net = Conditioned(MLPConfig(), ConditioningConfig(), FEATURES, OBJECTIVES)
@@ -353,15 +395,16 @@ def test_many_preferences_of_other_nets(name, pieces, device, monkeypatch):
     monkeypatch.setitem(NETS, name, MORE[name])
     kinds = ["none", "film", "film/last", "head", "mixture"]
     kinds += ["concat"] if name != "linear-deep" else []
-    kinds += ["prompt", "prompt/last"] if name.startswith("transformer") else []
+    kinds += ["prompt", "prompt/last", "readout"] if name.startswith("transformer") else []
+    kinds += ["prefix", "prefix/last"] if name in ("transformer-1", "transformer-3") else []
     for kind in kinds:
         fast, slow = both_ways(make((name, kind), device), lattice_of_21(device), device)
         torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4, msg=lambda text, kind=kind: f"{kind}: {text}")
 
 
-@pytest.mark.parametrize("kind", ["concat", "film", "film/last", "prompt/last", "head", "mixture"])
+@pytest.mark.parametrize("kind", ["concat", "film", "film/last", "prompt/last", *STEERED, "head", "mixture"])
 def test_many_preferences_with_a_temperature(kind, device):
-    net = make(("transformer" if kind == "prompt/last" else "mlp", kind), device, temperature=True)
+    net = make(("transformer" if kind.startswith(LISTWISE) else "mlp", kind), device, temperature=True)
     w = lattice_of_21(device)
     fast, slow = both_ways(net, w, device, beta=torch.linspace(0.2, 5.0, len(w), device=device))
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
@@ -406,6 +449,7 @@ def test_a_mixture_of_corners_far_apart(device):
         (("transformer", "film/last"), ["project", "blocks.0", "blocks.1"], []),
         (("transformer", "prompt"), ["project"], []),
         (("transformer", "prompt/last"), ["project", "blocks.0", "blocks.1.norm1"], ["blocks.1"]),
+        (("transformer", "prefix"), ["project"], []),
         (("transformer", "head"), ["project", "blocks.0", "blocks.1"], []),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else None,
@@ -423,6 +467,16 @@ def test_what_no_preference_changes_is_computed_once(case, once, never, device):
     net.score_many(torch.randn(4, 6, FEATURES, device=device), where, w)
     prompts = net.config.prompts * len(w)  # the last block's first norm sees each prompt of each preference once
     assert rows == {name: 24 + (prompts if name == "blocks.1.norm1" else 0) for name in once}
+
+
+def test_tokens_of_all_preferences_read_documents_once(device):
+    net, w = make(("transformer", "readout"), device), lattice_of_21(device)
+    rows = []
+    for block in net.net.blocks:
+        block.attend.qkv.register_forward_hook(lambda module, given, result: rows.append(result.shape[:3].numel()))
+    net.score_many(torch.randn(4, 6, FEATURES, device=device), torch.ones(4, 6, dtype=torch.bool, device=device), w)
+    first, later = len(w) * 4, 4 * len(w) * 4  # tokens are the same for all lists until they have read one
+    assert rows == [24, first, 24, later]
 
 
 def test_film_of_the_last_place_only(batch, device):

@@ -24,6 +24,8 @@ FORMS = {
     "hyperdpo-mixture": ("hyperdpo", {**NET, "conditioning": {"kind": "mixture"}}),
     "hyperdpo-scratch-temperature": ("hyperdpo", {**NET, "start": "scratch", "temperature": (0.5, 2.0)}),
     "hyperdpo-transformer": ("hyperdpo", {"training": TRAINING, **LISTWISE, "conditioning": {"kind": "prompt"}}),
+    "hyperdpo-prefix": ("hyperdpo", {"training": TRAINING, **LISTWISE, "conditioning": {"kind": "prefix"}}),
+    "hyperdpo-readout": ("hyperdpo", {"training": TRAINING, **LISTWISE, "conditioning": {"kind": "readout"}}),
     "spo-scratch": ("spo", {**NET, "start": "scratch"}),
     "spo-three-rounds-ahead": ("spo", {**NET, "alpha": 2.0, "order": ("quality", "relevance")}),
     "soup-transformer": ("soup", {"training": TRAINING, **LISTWISE}),

@@ -14,6 +14,7 @@ from ltr.errors import InputError
 
 __all__ = [
     "HEADLINE",
+    "STEERING",
     "ConditioningConfig",
     "DASALCConfig",
     "LinearConfig",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by by default
+STEERING = ("prefix", "readout")  # kinds of conditioning that leave a transformer as it is and stand beside it
 
 Activation = Literal["relu", "gelu", "elu", "silu", "tanh"]
 
@@ -259,6 +261,9 @@ class OwnNetConfig:
         return type(self).factory(n_features, **{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
 
 
+_PLACES = ("film", "prompt", "prefix")
+
+
 @dataclass(frozen=True)
 class ConditioningConfig:
     """How a net learns of the preference w it scores for (and, if asked, of the temperature beta).
@@ -270,7 +275,12 @@ class ConditioningConfig:
             film: h <- (1 + gamma(w)) h + delta(w) in every hidden layer before its activation, after every block of a
                 transformer, and on the features where there is neither (Perez et al., AAAI 2018; YOTO, ICLR 2020).
             prompt: w becomes `prompts` vectors that stand as documents in front of the list and are dropped from the
-                output; list transformer only (Hyper Prompt Tuning of HyperDPO, 2410.08316; the list form is ours).
+                output; list transformer only (Hyper Prompt Tuning of HyperDPO, 2410.08316; the list form is ours). They
+                barely steer long lists, whose documents leave them little of the attention.
+            prefix: w becomes `pairs` keys and values beside the attention of every block, with a softmax of their own,
+                and `prompts` tokens that read the list and meet the last hidden state of its documents by a product;
+                list transformer only (ours; steering.py has the formula). Starts without any effect.
+            readout: the tokens of prefix without the pairs: documents are computed once for all preferences.
             head: a hypernetwork adds v(w) to the weights of the last layer (PHN, 2010.04104, on the head alone).
             mixture: one output a_k an objective, and log sum_k w_k softmax(a_k) over the list. That is where a list
                 cross entropy with weights w ends when the net can do everything (T1 and T2 of our notes), so w needs no
@@ -279,28 +289,40 @@ class ConditioningConfig:
             scores start at those of the reference exactly; the rest starts from the weights of the reference where that
             is the same kind of net.
         hidden: widths of the map from w to what it changes; "mixture" has none.
-        prompts: documents put in front of the list by "prompt".
-        frozen: keep the net as the reference left it: only what comes from w, and the last layer, learn. For
-            "augmented".
+        prompts: documents put in front of the list by "prompt"; tokens that "prefix" and "readout" read the list with.
+        frozen: keep the net as the reference left it. Only what comes from w learns, and the last layer, which kinds
+            that do not reach the scores without it need: all but "prefix" and "readout". For "augmented".
         temperature: log beta is a further input beside w.
-        only: "last": "film" changes the last hidden layer or block alone, and "prompt" stands before the last block
-            alone, so that all else is computed once for every preference; by default they enter everywhere.
+        only: "last": "film" changes the last hidden layer or block alone, "prompt" stands before the last block
+            alone, and "prefix" has pairs there alone, so that all else is computed once for every preference; by
+            default they enter everywhere.
+        pairs: keys and values a block of "prefix"; default 16.
     """
 
-    kind: Literal["none", "concat", "film", "prompt", "head", "mixture"] = "film"
+    kind: Literal["none", "concat", "film", "prompt", "prefix", "readout", "head", "mixture"] = "film"
     start: Literal["scratch", "augmented"] = "augmented"
     hidden: tuple[int, ...] = (32,)
     prompts: int = 4
     frozen: bool = False
     temperature: bool = False
     only: Literal["last"] | None = None  # None stays out of tables: configs keep the hash they had
+    pairs: int | None = None
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs a block, where the kind has them."""
+        return 16 if self.pairs is None else self.pairs
 
     def __post_init__(self):
         check(
             self,
             hidden=(all(width >= 1 for width in self.hidden), "positive widths"),
+            pairs=(
+                self.pairs is None or (self.kind == "prefix" and self.pairs >= 1),
+                '1 or more, with kind = "prefix"',
+            ),
             prompts=(self.prompts >= 1, "1 or more"),
             frozen=(not self.frozen or self.start == "augmented", 'false, or start = "augmented"'),
             temperature=(not self.temperature or self.kind != "none", "a kind that takes inputs"),
-            only=(self.only is None or self.kind in ("film", "prompt"), "a kind with several places: film or prompt"),
+            only=(self.only is None or self.kind in _PLACES, f"a kind with several places: {', '.join(_PLACES)}"),
         )

@@ -265,7 +265,10 @@ class Block(nn.Module):
         self.activation, self.dropout = _ACTIVATION[config.activation](), Dropout(config.dropout)
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
-        x = x + self.dropout(self.attend(self.norm1(x), keys))
+        return self.feed(x + self.dropout(self.attend(self.norm1(x), keys)))
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The part on single documents, from what attention has left."""
         return x + self.dropout(self.narrow(self.dropout.after(self.activation, self.wide(self.norm2(x)))))
 
 

@@ -11,8 +11,8 @@ costs something once a preference and not once a document. With v, c the weights
     prompts of the last block                    documents attend to documents once; a prompt is one more term of their
                                                  softmax, beside e^lse of the documents
 
-What is left where attention itself depends on w (FiLM or prompts from the first block on, concat) takes whole lists
-through the blocks, in pieces of lists of like length.
+What is left where attention itself depends on w (FiLM, prompts or pairs from the first block on, concat, tokens that
+read a list) takes whole lists through the blocks, in pieces of lists of like length.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltr import ops
+from ltr.rankers.config import STEERING
 from ltr.rankers.nets import Head, Linear, MaskedBatchNorm, attention_mask
 
 __all__ = ["score_many"]
@@ -51,10 +52,8 @@ def score_many(net, shared: Tensor, where: Tensor, w: Tensor) -> Tensor:
     """
     room = _ROOM.get(shared.device.type, _ROOM_ELSEWHERE)
     out = shared.new_empty((len(w), int(where.sum())), dtype=torch.float32)
-    blocks = len(net.net.blocks) if net.listwise else 0
-    if net.listwise and (
-        net.config.kind == "concat" or net.config.kind in ("film", "prompt") and blocks > net.entry + 1
-    ):
+    kind, blocks = net.config.kind, len(net.net.blocks) if net.listwise else 0
+    if net.listwise and (kind in ("concat", *STEERING) or (kind in ("film", "prompt") and blocks > net.entry + 1)):
         return _through_lists(net, shared, where, w, room, out)
     finish, width = _after_lists(net, shared.squeeze(1), where, w, room)
     cells = max(room // width, 1)
@@ -312,11 +311,16 @@ def _through_lists(net, shared: Tensor, where: Tensor, w: Tensor, room: int, out
     block = net.net.blocks[0] if len(net.net.blocks) else None
     width = shared.shape[-1] if block is None else max(block.attend.qkv.out_features, block.wide.out_features)
     start, cells = 0, max(room // width, 1)
-    for lists, longest in _pieces(where, cells // len(w), linear=True):
+    together = cells // len(w)  # documents of a piece, each once a preference
+    if net.config.kind == "readout":  # ... or once, beside the tokens of all preferences and what they look at
+        n, tokens = where.shape[1], len(w) * net.config.prompts
+        together = min(cells * n // (n + tokens), room // (tokens * (1 if block is None else block.attend.heads)))
+    for lists, longest in _pieces(where, together, linear=True):
         real = where[lists, :longest]
         documents = slice(start, start + int(real.sum()))
         start = documents.stop
-        for k in _slices(len(w), max(cells // real.numel(), 1)):
+        at_once = cells // (len(real) * net.config.prompts if net.config.kind == "readout" else real.numel())
+        for k in _slices(len(w), max(at_once, 1)):
             scores = net._score(shared[lists, :, :longest], real, w[None, k])
             out[k, documents] = scores.transpose(0, 1)[:, real]
     return out

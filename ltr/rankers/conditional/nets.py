@@ -13,13 +13,15 @@ Preferences may also differ from list to list, `[batch, preference, objective]`.
     concat    the first product, which is most of an MLP on 136 features
     prompt    the projection of the documents; with only = "last", all blocks but one, and the documents' part of its
               attention
+    readout   everything but K products a document and K x R tokens a list (steering.py)
+    prefix    the documents' part of the first block's attention; with only = "last", of the last one, and all before it
 
 `forward` is for training and for few preferences. `score_many` (many_preferences.py) needs no gradients, and takes
 what comes from w into the weights wherever a product can do its work.
 
 "mixture" has w in its output, by a formula. Into all others w goes as m w - 1, which is 0 in the middle of the simplex.
-What comes from w starts at 0 in "film" and "head" (the net is then the same for every w, and learns where it must
-differ), and in "concat" where the net starts from a reference.
+What comes from w starts at 0 in "film", "head", "prefix" and "readout" (the net is then the same for every w, and
+learns where it must differ), and in "concat" where the net starts from a reference.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ from torch import Tensor, nn
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.rankers.config import ConditioningConfig
+from ltr.rankers.config import STEERING, ConditioningConfig
 from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
 
 from .many_preferences import score_many
+from .steering import PreferenceMap, Steering
 
 __all__ = ["Conditioned", "PreferenceMap", "mixture"]
 
@@ -62,29 +65,6 @@ def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:
     log_w = preferences.log()
     mixed = torch.logsumexp(log_w.unsqueeze(-1) + apart.unsqueeze(1), -2) - torch.logsumexp(log_w, -1).unsqueeze(-1)
     return mixed.masked_fill(~mask, 0.0)
-
-
-class PreferenceMap(nn.Module):
-    """w -> layers with SiLU -> numbers.
-
-    Args:
-        inputs, hidden, outputs: widths.
-        silent: start at 0 for every w.
-    """
-
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, silent: bool):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for a, b in zip((inputs, *hidden), hidden, strict=False):
-            layers += [nn.Linear(a, b), nn.SiLU()]
-        last = nn.Linear((inputs, *hidden)[-1], outputs)
-        if silent:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(*layers, last)
-
-    def forward(self, w: Tensor) -> Tensor:
-        return self.layers(w)
 
 
 class Conditioned(nn.Module):
@@ -133,6 +113,16 @@ class Conditioned(nn.Module):
                     do="Take a transformer, or another conditioning.",
                 )
             self.prompt = make(conditioning.prompts * made.project.out_features, False)
+        elif kind in STEERING:
+            if not isinstance(made, ListTransformer):
+                raise InputError(
+                    f"{kind} steers by attention over a list, and a {name} net sees one document at a time",
+                    do="Take a transformer, or head, which meets the last hidden layer of any net.",
+                )
+            if kind == "prefix" and not len(made.blocks):
+                raise InputError("prefix steers attention blocks, and this transformer has none", do="Take readout.")
+            pairs = conditioning.n_pairs if kind == "prefix" else 0
+            self.steering = Steering(made, inputs, conditioning.hidden, conditioning.prompts, pairs, self.entry)
         elif kind == "head":
             self.head = make(self.net.head.linear.in_features, True)
         elif kind == "mixture":
@@ -213,7 +203,7 @@ class Conditioned(nn.Module):
             nn.init.zeros_(self.net.head.linear.bias)
         if self.config.frozen:
             for name, parameter in self.net.named_parameters():
-                parameter.requires_grad_(name.startswith("head."))
+                parameter.requires_grad_(name.startswith("head.") and self.config.kind not in STEERING)
 
     def _inputs(self, like: Tensor, preferences: Tensor, beta: Tensor | None) -> Tensor:
         """`[batch or 1, preference, input]`."""
@@ -251,7 +241,8 @@ class Conditioned(nn.Module):
         if kind == "concat" and len(net.tower.linears):
             return net.tower.layer(0, x, mask)
         x = net.project(net.tower(x, mask))
-        before = {"film": self.entry + 1, "prompt": self.entry, "concat": 0}.get(kind, len(net.blocks))
+        first = {"film": self.entry + 1, "prompt": self.entry, "concat": 0, **dict.fromkeys(STEERING, 0)}
+        before = first.get(kind, len(net.blocks))
         for block in net.blocks[:before]:
             x = self._through(block, x, mask)
         return net.norm(x) if kind in _LAST else x
@@ -265,6 +256,8 @@ class Conditioned(nn.Module):
                 return net.head.bound(scores).masked_fill(~mask, 0.0)
         if kind == "mixture":
             return self._mixed(x.squeeze(1), where, w)
+        if kind in STEERING:
+            return self.steering(net, x, where, w)
         if kind == "concat":
             x = self._concatenated(x, mask, self.shift(w).unsqueeze(-2))
         elif kind == "film":
