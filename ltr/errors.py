@@ -75,7 +75,7 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
     >>> near_miss("lamdarank", ["listnet", "lambdarank"])
     'lambdarank'
     """
-    known = list(known)
+    known, name = list(known), str(name)
     folded = {k.lower().replace("-", "_"): k for k in known}
     hit = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
     return folded[hit[0]] if hit else None

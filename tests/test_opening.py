@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ltr
+from ltr import errors
 from ltr.cli import main
 from ltr.datasets.cards.card import card_file, card_home, cards, load_card
 from ltr.datasets.opening import is_raw, known_card, load, open_store
@@ -103,6 +104,12 @@ def test_mixed_columns_and_other_trouble_of_tables(home, frame):
         load(pd.concat([frame, frame[["a"]]], axis=1), **asked)
     with pytest.raises(InputError, match="unknown split 'valid'. Did you mean 'vali'"):
         load({"train": frame, "valid": frame})
+    for big in (2**70, -(2**70)):  # beyond 64 bits a number is rounded, an id is text
+        task = load(frame.assign(b=big, session=[big + k // 5 for k in range(60)]), **asked)
+        assert task.train.features[0, -1] == np.float32(big) and str(big) in {*map(str, task.train.query_ids)} | {
+            *map(str, task.vali.query_ids),
+            *map(str, task.test.query_ids),
+        }
     with pytest.raises(InputError, match="what is the data of test.*came 'int'"):
         load({"train": frame, "test": 3})
     with pytest.raises(InputError, match="what is this data.*came 'ndarray'"):
@@ -124,6 +131,17 @@ def test_options_are_refused_where_nothing_is_read(home, frame, tmp_path):
     (tmp_path / "a.txt").write_text("".join(f"{k % 2} qid:{k // 4} 1:{k} 2:1\n" for k in range(40)))
     with pytest.raises(InputError, match="labels: svmlight text has no columns with names"):
         load(tmp_path / "a.txt", labels=["x"])
+    for option, value in (("n_features", 3), ("index_base", 0)):
+        with pytest.raises(InputError, match=f"t.csv: {option} is of svmlight text"):
+            load(tmp_path / "t.csv", query="session", labels=["bought"], **{option: value})
+    for value in (0, -1, "3", 2.0):
+        with pytest.raises(InputError, match="n_features; expected a whole number above 0"):
+            load(tmp_path / "a.txt", n_features=value)
+    for option in ("labels", "features"):
+        with pytest.raises(InputError, match=f"{option} names no column"):
+            load(tmp_path / "t.csv", query="session", **{option: []})
+    with pytest.raises(InputError, match="unknown fold 1"):
+        load(tmp_path / "a.txt", fold=1)
     assert load(tmp_path / "a.txt", drop=["f1"], n_features=3).train.feature_names == ("f2", "f3")
 
 
@@ -141,18 +159,42 @@ def test_outcomes_are_labels_where_they_are_asked_for(home, frame, tmp_path):
         load(tmp_path / "t.csv", objectives=["bought", "margin"], **asked)
 
 
+def test_columns_of_a_frame_may_be_numbers(home):
+    plain = pd.DataFrame([[k // 5, k % 2, k, 1.0] for k in range(40)])
+    task = load(plain, query=0, labels=[1], features=2)
+    assert (task.objectives, task.train.feature_names) == (("1",), ("2",))
+    with pytest.raises(InputError, match="the name of a column; expected text; came True"):
+        load(plain, query=True)
+
+
+def test_a_feature_that_counts_rows_or_repeats_the_label_is_said(home, capsys, monkeypatch):
+    table = pd.DataFrame({"qid": [k // 5 for k in range(40)], "label": [k % 3 for k in range(40)]})
+    load(table.assign(a=1.5, zeile=range(7, 47), truth_of_it=table.label))
+    said = capsys.readouterr().err
+    assert "feature 'zeile' counts the rows, as a row index does: --drop 'zeile'" in said
+    assert "feature 'truth_of_it' equals the label: --drop 'truth_of_it'" in said
+    load(table.assign(a=1.5, zeile=[*range(39), 1], truth_of_it=[*table.label[:39], 1], b=2.5)[::-1])
+    assert "feature" not in capsys.readouterr().err.replace("feature   ", "")
+    monkeypatch.setattr(errors, "_SAID", set())
+    load(table.assign(a=1.5, b=2.5))
+    assert "every feature is constant" in capsys.readouterr().err
+
+
 def test_roles_stand_in_the_manifest_and_are_shown(home, frame, tmp_path, capsys):
     frame.to_csv(tmp_path / "t.csv")
     options = ["--query", "session", "--labels", "bought", "--drop", "mar*"]
     assert main(["data", "convert", str(tmp_path / "t.csv"), "--to", str(tmp_path / "st"), *options]) == 0
     said = capsys.readouterr()
-    assert "left out  '': a row index" in said.err and "margin: dropped, as said" in said.err
+    assert (
+        "left out  '': a column without a name, as a row index is" in said.err
+        and "margin: dropped, as said" in said.err
+    )
     assert "1 with missing values: b (1)" in said.out
     roles = {row["column"]: row for row in Store.open(tmp_path / "st").manifest["roles"]}
     assert roles["bought"] == {"column": "bought", "role": "label", "why": "as said"}
     assert {c for c, row in roles.items() if row["role"] == "left out"} == {"", "clicks", "margin", "title"}
     assert main(["data", "info", str(tmp_path / "st")]) == 0
-    assert re.search(r"feature   a, b\n  left out  '': a row index", capsys.readouterr().out)
+    assert re.search(r"feature   a, b\n  left out  '': a column without", capsys.readouterr().out)
     assert main(["data", "convert", str(tmp_path / "t.csv"), "--to", str(tmp_path / "q"), *options, "-q"]) == 0
     assert "columns of" not in capsys.readouterr().err
     assert main(["data", "info", str(tmp_path / "t.csv")]) == 2
@@ -165,7 +207,7 @@ def test_infinities_and_files_beside_are_said(home, tmp_path, capsys):
     (tmp_path / "a.txt.weight").write_text("1\n" * 5)
     assert main(["data", "convert", str(tmp_path / "a.txt"), "--to", str(tmp_path / "st")]) == 0
     said = capsys.readouterr()
-    assert "a.txt.weight beside a.txt: weights, positions and first scores are not used" in said.err
+    assert "beside a.txt, and not used: a.txt.weight" in said.err
     assert "20 infinite values among the features, the first at a.txt:1, feature 1" in said.err
     assert "20 with infinite values: f1 (1), f2 (1)" in said.out
     again = ["data", "convert", str(tmp_path / "a.txt"), "--to", str(tmp_path / "no"), "--non-finite", "refuse"]

@@ -225,8 +225,31 @@ def test_empty_files(write, text):
 
 
 def test_the_first_line_without_qid_says_what_to_do(write):
-    with pytest.raises(InputError, match=r"data.txt:2: missing qid.*data.txt.query"):
-        read_svmlight(write("# x\n1 1:1\n"))
+    for text, advice in (
+        ("# x\n1 1:1\n", r"data.txt:2: missing qid.*data.txt.query"),
+        ("1 QID:3 1:1\n", r"data.txt:1: missing qid.*as qid:QUERY"),
+        ("qid,label,a\n", "looks like a table: name it .csv"),
+        ('{"qid": 1}\n', "web page, XML or JSON"),
+        ("hello\n", "does not look like svmlight text"),
+    ):
+        with pytest.raises(InputError, match=advice):
+            read_svmlight(write(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 qid:1 1:1\r0 qid:1 1:2\r", "data.txt:1: a carriage return within the line"),
+        ("1 qid:1 1:1 # a\n1 qid:1 1:1 # a\r0 qid:1 1:2\n", "data.txt:2: a carriage return within the line"),
+        ("1 qid:1 1:1\n1 qid:1\u00a01:1 2:1\n", "data.txt:2: white space in the query id"),
+        (b"1 qid:1 1:1\n1 qid:2\xa01:1 2:1\n", "data.txt:2: white space in the query id"),
+        ("1 qid:1 1:1\n1 qid:q#1 1:1 2:1\n", "data.txt:2: a # within the query id begins a comment; .*'q#1 1:1 2:1'"),
+    ],
+)
+def test_what_would_be_lost_in_a_comment_or_an_id_is_refused(write, text, message):
+    with pytest.raises(InputError, match=message):
+        read_svmlight(write(text))
+    assert read_svmlight(write("1 qid:1#d\r\r\n1 qid:\u00e9 1:1#d\r\n".replace("1#d\r\r", "1 #d\r\r"))).n_documents == 2
 
 
 def test_missing_file(tmp_path):
@@ -476,6 +499,8 @@ def test_other_blanks_are_blanks(write):
         (b"1 qid:1 1:1\n" * 500 + b"1 qid:1 1:1 # a\0b\n", r"data.txt:501: a NUL byte in the document id"),
         (b"1 qid:1 1:1\n1 qid:" + b"q" * 4097 + b" 1:1\n", r"data.txt:2: the query id is too long"),
         (b"1 qid:1 1:1\n1 qid:1 1:1 # " + b"d" * 4097 + b"\n", r"data.txt:2: the document id is too long"),
+        ("1 qid:1 1:1\n".encode("utf-32"), "this is UTF-32 text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of a file kept in Git LFS"),
         ("1 qid:1 1:1\n".encode("utf-16"), "this is UTF-16 text.*Save it as UTF-8"),
         ("1 qid:1 1:1\n".encode("utf-16-le"), "this is UTF-16 text without a byte order mark"),
         (b"PAR1" + b"\1" * 50, "this is a Parquet file.*Name it .parquet"),
@@ -595,4 +620,6 @@ def test_files_beside_a_set_that_nobody_reads(write):
     path = write("1 1:1\n")
     for ending in ("weight", "position", "query", "other"):
         write("1\n", f"data.txt.{ending}")
-    assert [p.name for p in svmlight.unused_beside(path)] == ["data.txt.weight", "data.txt.position"]
+    assert [p.name for p in svmlight.beside(path)] == ["data.txt.query", "data.txt.weight", "data.txt.position"]
+    write("1\n", "data.group")  # as the demonstrations of XGBoost name it
+    assert svmlight.beside(path, (".group",)) == [path.with_name("data.group")]

@@ -116,7 +116,12 @@ def test_roles_by_name(csv):
         ("qid,label,x\n1,1,1\n1,nan,1\n", {}, r"t.csv:3: row 2, label column 'label': not a grade.*a missing value"),
         ("qid,label,x\n1,1,1\n,1,1\n", {}, r"t.csv:3: row 2: missing query id"),
         ("qid,label,x\n1,1,1\n1,1\n", {}, r"t.csv:3: a line with another number of cells; expected 3 cells.*2: 1,1"),
-        ("", {}, "not a readable table"),
+        ("", {}, "the file is empty"),
+        ("# made by x\nqid,label,x\n1,1,1\n", {}, "first line must be the names"),
+        ("1,2,0.5\n1,0,0.1\n", {}, "first line looks like data"),
+        ("qid,label,x\n1,1,1\n", {"labels": ["qid"]}, "named as query and as label"),
+        ("qid,label,x\n1,1,1\n", {"query": "x", "document": "x"}, "named as query and as document"),
+        ("qid,label,x\n7.2E+16,1,1\n", {}, "lost their last digits"),
     ],
 )
 def test_errors(csv, text, options, message):
@@ -242,10 +247,10 @@ def test_what_cannot_be_a_feature_is_said_with_its_reason(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0", "__index_level_0__"])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0", "__index_level_0__", "ID", "row_number"])
 def test_a_row_index_is_no_feature(csv, name):
     roles = table.roles(csv(f"{name},qid,label,a\n0,1,1,0.5\n"))
-    assert roles.features == ("a",) and roles.left_out == {name: "a row index"}
+    assert roles.features == ("a",) and "a row index" in roles.left_out[name]
 
 
 def test_the_index_of_pandas_is_no_feature(tmp_path):
@@ -269,13 +274,19 @@ def test_names_of_outcomes_are_no_features_unless_said_so(csv):
         "orders",
         "ctr",
     ]
-    outcomes += ["sales", "position", "score", "rank", "rating", "add_to_cart"]
+    outcomes += ["sales", "position", "score", "rank", "rating", "add_to_cart", "watch_time", "likes", "srp_position"]
+    outcomes += ["y_true", "ground_truth", "model_score", "y_pred", "gain", "helpful_votes", "target"]
     inputs = ["bm25_score", "page_rank", "price", "border", "stock", "review_position_mean", "url_length"]
     path = csv(f"qid,label,{','.join(outcomes + inputs)}\n" + f"1,1{',1' * len(outcomes + inputs)}\n")
     roles = table.roles(path)
     assert roles.features == tuple(inputs)
     assert all("--features" in roles.left_out[c] and "--labels" in roles.left_out[c] for c in outcomes)
-    assert table.roles(path, features=["clicks", "p*"]).features == ("clicks", "position", "page_rank", "price")
+    assert table.roles(path, features=["clicks", "p[oa]*", "price"]).features == (
+        "clicks",
+        "position",
+        "page_rank",
+        "price",
+    )
     assert table.roles(path, labels=["clicks", "price"]).labels == ("clicks", "price")
     assert table.roles(path, drop=["*_*"]).features == ("price", "border", "stock")
     with pytest.raises(InputError, match="unknown column to drop 'pric'. Did you mean 'price'"):
@@ -288,6 +299,36 @@ def test_a_second_judgement_is_a_label_or_left_out(csv):
     roles = table.roles(csv("qid,relevance,grade,trust,a\n1,1,2,3,4\n"))
     assert (roles.labels, roles.features, list(roles.left_out)) == (("relevance", "trust"), ("a",), ["grade"])
     assert table.roles(csv("qid,relevance,trust,a\n1,1,3,4\n"), drop=["trust"]).labels == ("relevance",)
+
+
+def test_a_second_query_document_or_split_is_no_feature(csv):
+    path = csv("qid,session_id,url,docid,fold,label,a\n1,7,3,4,2,1,5\n")
+    roles = table.roles(path)
+    assert (roles.query, roles.document, roles.features) == ("qid", "docid", ("a",))
+    assert {c: roles.left_out[c].split(";")[0] for c in roles.left_out} == {
+        "session_id": "its name speaks of a query",
+        "url": "its name speaks of a document",
+        "fold": "its name speaks of a split",
+    }
+    assert table.roles(path, query="session_id").left_out.keys() == {"qid", "url", "fold"}
+    assert table.roles(path, features=["fold", "a"]).features == ("fold", "a")
+
+
+def test_blanks_around_names_and_ids_are_none_of_them(csv):
+    split = read_table(csv("qid, docid, label, a\n1, x,1,3\n 1,y ,0,4\n2 ,x,1,5\n"))
+    assert (split.query_ids.tolist(), split.doc_ids.tolist()) == (["1", "2"], ["x", "y", "x"])
+    assert split.objectives == (" label",) and split.feature_names == (" a",)
+
+
+def test_ids_that_travelled_as_numbers(csv, tmp_path):
+    """ "101.0" is 101 in text, too; what has lost digits on its way is refused instead of merged."""
+    assert read_table(csv("qid,label,a\n101.0,1,3\n101,0,4\n1.10,1,5\n")).query_ids.tolist() == ["101", "1.10"]
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"qid": [2.0**60, 2.0**60 + 256], "label": [1, 0], "a": [1.0, 2.0]}), path)
+    with pytest.raises(InputError, match="lost their last digits.*1.15.*text"):
+        read_table(path)
+    pq.write_table(pa.table({"qid": [2**60, 2**60 + 1], "label": [1, 0], "a": [1.0, 2.0]}), path)
+    assert read_table(path).query_ids.tolist() == [str(2**60), str(2**60 + 1)]
 
 
 def test_several_files_are_one_source(csv):

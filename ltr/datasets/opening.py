@@ -20,6 +20,7 @@ from ltr.errors import InputError, say_once, unknown_name
 from . import synthetic
 from .cards.card import card_file, card_home, cards, load_card
 from .readers.frames import is_frame, write_frame
+from .readers.svmlight import beside
 from .store.convert import convert, convert_folder
 from .store.store import SCHEMA, Store
 
@@ -55,12 +56,18 @@ class Reading:
 
     def columns(self) -> dict[str, Any]:
         """What is said of a table's columns."""
-        roles = {key: getattr(self, key) for key in ("query", "document", "split", "labels", "features")}
-        return {
-            key: [value] if key in ("labels", "features") and isinstance(value, str) else value
-            for key, value in roles.items()
-            if value
-        }
+        found: dict[str, Any] = {}
+        for key in ("query", "document", "split", "labels", "features"):
+            value = getattr(self, key)
+            if value is None:
+                continue
+            if key in ("query", "document", "split"):
+                found[key] = _column(value)
+                continue
+            found[key] = [_column(name) for name in ([value] if isinstance(value, str | int) else value)]
+            if not found[key]:
+                raise InputError(f"{key} names no column", expected="one or more names", came=value)
+        return found
 
     def said(self) -> dict[str, Any]:
         """Everything that is said."""
@@ -168,6 +175,13 @@ def known_card(dataset: str | Path) -> Card | None:
     return load_card(found) if name and card_file(found) is not None else None
 
 
+def _column(name: Any) -> str:
+    """A column's name; those of a data frame may be whole numbers."""
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise InputError("the name of a column", expected="text", came=name)
+    return str(name)
+
+
 def _reading(options: Mapping[str, Any]) -> Reading:
     for key in options:
         if key not in Reading.__dataclass_fields__:
@@ -240,7 +254,7 @@ def _cached(path: Path, card: Card | None, objectives, how: Reading) -> Store:
     """The store of a file or folder, made when it is not there for these very files and this reading of them."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     if path.is_file():  # list sizes lie beside a file that is given by itself
-        files += [p for ending in (".query", ".group") if (p := path.with_name(path.name + ending)).is_file()]
+        files += beside(path)
     facts = [[str(p.relative_to(path.parent)), *_stamp(p)] for p in files]
     target = _place(str(path.resolve()), card, objectives, how, facts)
     return _opened(

@@ -27,9 +27,15 @@ _PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 _NO_TEXT = {
+    b"\xff\xfe\0\0": ("UTF-32 text", "Save it as UTF-8: iconv -f UTF-32 -t UTF-8 OLD > NEW"),
+    b"\0\0\xfe\xff": ("UTF-32 text", "Save it as UTF-8: iconv -f UTF-32 -t UTF-8 OLD > NEW"),
     b"\xff\xfe": ("UTF-16 text", "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW"),
     b"\xfe\xff": ("UTF-16 text", "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW"),
-    b"PK\x03\x04": ("a zip archive", "Unpack it"),
+    b"PK\x03\x04": ("a zip archive or a workbook", "Unpack it, or save the workbook as CSV"),
+    b"\xd0\xcf\x11\xe0": ("a workbook", "Save it as CSV"),
+    b"\x04\x22\x4d\x18": ("compressed with lz4", "Unpack it (lz4 -d), or compress it with gzip"),
+    b"\x1f\x9d": ("compressed with compress", "Unpack it (uncompress), or compress it with gzip"),
+    b"version https://git-lfs": ("the pointer of a file kept in Git LFS", "Fetch the file itself: git lfs pull"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "Unpack it (zstd -d), or compress it with gzip"),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "Unpack it"),
     b"Rar!": ("a rar archive", "Unpack it"),

@@ -7,8 +7,8 @@ The caller's word first; else by name (without case, the first of each list that
   (`JUDGEMENTS`), for they must not leak into the inputs;
 - document: doc_id, docid, document_id, document, doc, docno, url;
 - split: split, subset, partition, with values like train, vali/valid/validation/dev, test;
-- left out, and said: a row index; a column whose name speaks of an outcome (clicks, purchases, dwell time, the position
-  it was shown at, a score of another ranker); a second judgement; text, dates and lists;
+- left out, and said: a row index; a second column with a name of the above; a column whose name speaks of an outcome
+  (clicks, purchases, dwell time, the position it was shown at, a score of another ranker); text, dates and lists;
 - features: all other columns of numbers and truth values.
 
 Names may be patterns (`emb_*`) wherever the caller lists columns.
@@ -48,18 +48,24 @@ DOCUMENT = ("doc_id", "docid", "document_id", "document", "doc", "docno", "url")
 SPLIT = ("split", "subset", "partition")
 
 _INDEX = re.compile(
-    r"|unnamed: \d+(\.\d+)*|__index_level_\d+__|level_\d+|index|idx|row|rows|row_?(id|no|nr|num|number|index)|rownum"
+    r"unnamed: \d+(_level_\d+)?(\.\d+)*|__index_level_\d+__|level_\d+|id|_id|uid|guid|uuid|"
+    r"(row|line|record)s?[ _.-]?(id|no|nr|num|number|index|idx)?|(df[ _.-]?)?(index|idx)(_?\d+|_)?|rownum"
 )
 _OUTCOMES = """click clicks clicked clickthrough clickthroughs ctr purchase purchases purchased buy buys bought booking
-bookings booked dwell dwelltime watchtime conversion conversions converted converts cvr revenue revenues gmv sale sales
-sold order orders ordered cart carts basket baskets atc checkout checkouts impression impressions install installs
-reward rewards engagement engagements judgement judgements judgment judgments judged qrel qrels relevant
-relevance""".split()
-_WHOLE = """position positions pos rank ranks ranking score scores rating ratings grade grades label labels
-target targets""".split()
+bookings booked dwell dwelltime watch watched watchtime conversion conversions converted converts cvr revenue revenues
+gmv sale sales sold order orders ordered reorder reordered cart carts basket baskets atc checkout checkouts payment
+payments paid profit profits spend spent impression impressions install installs download downloads downloaded like
+likes liked dislike dislikes disliked vote votes voted upvote upvotes downvote downvotes reply replies replied react
+reaction reactions play plays played listen listens skip skips skipped bounce bounced refund refunds refunded signup
+signups subscribed viewed completed satisfied satisfaction reward rewards engagement engagements judgement judgements
+judgment judgments judged judge annotation annotations annotator annotators annotated qrel qrels relevant relevance
+outcome outcomes propensity propensities""".split()
+_WHOLE = """position positions pos rank ranks ranking score scores rating ratings grade grades label labels target
+targets gain gains truth pred preds prediction predictions predicted helpful helpfulness""".split()
 _FILLING = """n num number no count counts total sum avg mean max min is has was bool flag int float user users final
-old new previous prev displayed display shown original initial logged model predicted pred prediction baseline result
-results serp list item items doc document value""".split()
+old new previous prev displayed display shown original initial logged model ranker baseline result results serp srp
+list item items doc document value y ground expert human""".split()
+_OTHERWISE = ("ytrue", "ypred", "yhat", "ytest", "sampleweight", "instanceweight")
 
 Kind = Literal["number", "text", "other"]
 Role = Literal["query", "document", "split", "label", "feature", "left out"]
@@ -181,7 +187,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         return name
 
     def guess(usual: Iterable[str]) -> str | None:
-        folded = {c.lower(): c for c in reversed(names) if c not in dropped}
+        folded = {c.strip().lower(): c for c in reversed(names) if c not in dropped}
         return next((folded[n] for n in usual if n in folded), None)
 
     dropped = matching(said.drop, names, "column to drop", path)
@@ -194,6 +200,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     labels = _labels(said, names, guess, why, path)
     document = named("document", said.document) if said.document else guess(n for n in DOCUMENT if n != query.lower())
     split = named("split", said.split) if said.split else guess(SPLIT)
+    _check_single({"query": [query], "document": [said.document], "split": [said.split], "label": labels}, path)
     document, split = (None if c in labels or c == query else c for c in (document, split))
     taken = {query, document, split, *labels}
     if said.features is not None:
@@ -244,6 +251,19 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     return chosen, chosen.table(why)
 
 
+def _check_single(roles: Mapping[str, Iterable[str | None]], path) -> None:
+    """Refuses a column with two roles."""
+    found: dict[str, str] = {}
+    for role, columns in roles.items():
+        for column in columns:
+            if column is not None and found.setdefault(column, role) != role:
+                raise InputError(
+                    f"column {column!r} is named as {found[column]} and as {role}",
+                    file=path,
+                    expected="one role a column",
+                )
+
+
 def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path) -> tuple[str, ...]:
     wanted = [c for c in said.wanted if c in names]
     why.update(dict.fromkeys(wanted, "asked for as an objective"))
@@ -262,7 +282,7 @@ def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path)
 def _without(role: str, usual: Sequence[str], names: Sequence[str], path) -> InputError:
     option = "labels" if role == "label" else role
     do = f"Name it: --{option} COLUMN, or {option}= in Python"
-    if names and all(re.fullmatch(r"[+-]?[\d.,eE+-]+|", n) for n in names):
+    if 2 * sum(re.fullmatch(r"[+-]?[\d.,eE+-]+|", n) is not None for n in names) > len(names):
         do = "The first line looks like data: a table needs a line with the names of its columns"
     elif len(names) == 1:
         do = f"There is one column only: columns are separated by comma, semicolon, tab or |. {do}"
@@ -271,11 +291,17 @@ def _without(role: str, usual: Sequence[str], names: Sequence[str], path) -> Inp
 
 def _reason(column: Column) -> str:
     """Why a column without a role is no feature; empty where it is one."""
-    if column.index or _INDEX.fullmatch(column.name.strip().lower()):
-        return "a row index"
+    name = column.name.strip().lower()
+    if not name:
+        return "a column without a name, as a row index is"
+    if column.index or _INDEX.fullmatch(name):
+        return "a row index" if column.index or not name.endswith("id") else "an identifier, as a row index"
     if column.kind != "number":
         return column.type
-    if _is_outcome(column.name):
+    for what, usual in (("query", QUERY), ("document", DOCUMENT), ("split", (*SPLIT, "fold"))):
+        if name in usual:
+            return f"its name speaks of a {what}; --{what} or --features ({what}=, features=) take it"
+    if name in (*RELEVANCE, *JUDGEMENTS) or _is_outcome(column.name):
         return "its name speaks of a judgement or an outcome; --labels or --features (labels=, features=) take it"
     return ""
 
@@ -283,7 +309,7 @@ def _reason(column: Column) -> str:
 def _is_outcome(name: str) -> bool:
     """Whether a name speaks of what happened after the ranking, or of what another ranker made of it.
 
-    >>> [_is_outcome(n) for n in ("clicks", "n_purchases", "dwellTime", "gross_bookings_usd", "position", "score")]
+    >>> [_is_outcome(n) for n in ("clicks", "n_purchases", "dwellTime", "gross_bookings_usd", "srp_position", "y_true")]
     [True, True, True, True, True, True]
     >>> [_is_outcome(n) for n in ("page_rank", "bm25_score", "price", "title_length", "borders", "in_stock")]
     [False, False, False, False, False, False]
@@ -293,7 +319,7 @@ def _is_outcome(name: str) -> bool:
     if any(word in _OUTCOMES for word in words):
         return True
     core = [word for word in words if word not in _FILLING and not word.isdigit()]
-    return len(core) == 1 and core[0] in _WHOLE
+    return "".join(words) in _OTHERWISE or bool(core) and all(word in _WHOLE for word in core)
 
 
 def check_cells(column: Column, path) -> None:

@@ -35,7 +35,7 @@ def write_frame(value: Any, path: Path, what: str) -> None:
             table = _of_pandas(value, what)
         else:
             table = value if isinstance(value, pa.Table) else pa.table(value)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{what} cannot be read: {error}", expected="a column a name, of numbers or text") from None
@@ -53,13 +53,13 @@ def _of_pandas(frame, what: str):
     frame = frame.set_axis(names, axis="columns")
     try:
         return pa.Table.from_pandas(frame)
-    except (pa.ArrowException, TypeError, ValueError):
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
         pass
     # A column of numbers and text is what nobody wants: as text it is looked at cell by cell, as in a CSV file.
     plain = {}
     for name in names:
         try:
             pa.array(frame[name], from_pandas=True)
-        except (pa.ArrowException, TypeError, ValueError):
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
             plain[name] = [None if cell is None or cell != cell else str(cell) for cell in frame[name]]
     return pa.Table.from_pandas(frame.assign(**plain))

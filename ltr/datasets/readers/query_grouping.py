@@ -20,6 +20,8 @@ from .limits import check_room
 
 __all__ = ["Block", "Gathered", "Layout"]
 
+_ENOUGH = 20  # rows from which a pattern is no accident
+
 
 @dataclass(slots=True)
 class Block:
@@ -104,6 +106,21 @@ class _Grown:
         self.values.resize((rows, self.values.shape[1]), refcheck=False)  # no view of it exists before `trim`
 
 
+def _odd_features(block: Block) -> dict[int, str]:
+    """Index of a feature -> what it looks like: a count of the rows, or the label once more."""
+    if len(block.features) < _ENOUGH:
+        return {}
+    step, label = block.features[:_ENOUGH], block.labels[:, :1]
+    found = {}
+    for c in np.flatnonzero((np.diff(step, axis=0) == 1).all(0)).tolist():
+        if (np.diff(block.features[:, c]) == 1).all():
+            found[c + block.base] = "counts the rows, as a row index does"
+    for c in np.flatnonzero((step == label[:_ENOUGH]).all(0)).tolist():
+        if label.min() < label.max() and (block.features[:, c] == label[:, 0]).all():
+            found[c + block.base] = "equals the label"
+    return found
+
+
 class Gathered:
     """Everything read from one source.
 
@@ -118,6 +135,7 @@ class Gathered:
         query_parts: what the source says each query belongs to; empty when it says nothing.
         labels: float32 `[documents, label]` in source order, after `close`.
         infinite: how many features are infinite, and where the first stands.
+        odd: index of a feature -> what its values in the first block look like, where that is no feature.
     """
 
     def __init__(self, spool: Path | None = None, header: int = 0, path: Path | None = None):
@@ -128,6 +146,7 @@ class Gathered:
         self.labels = np.zeros((0, 1), np.float32)
         self.documents = 0
         self.infinite: tuple[int, str] = (0, "")
+        self.odd: dict[int, str] = {}
         self._index: dict[str, int] = {}
         self._grown: list[_Grown] = []  # one a segment
         self._labels: list[np.ndarray] = []
@@ -166,6 +185,8 @@ class Gathered:
             # What all of it will take, as far as this block knows.
             rows_in_all = int((self.documents + rows) / block.done) if block.done else self.documents + rows
             check_room(rows_in_all, columns, self.path, disk=None if self.spool is None else self.spool.parent)
+        if not self.documents:
+            self.odd = _odd_features(block)
         if self.segments and self.segments[-1][1:] == (columns, block.base):
             self.segments[-1] = (self.segments[-1][0] + rows, columns, block.base)
         else:

@@ -17,6 +17,7 @@ Rules, all of them:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,11 @@ __all__ = [
     "blocks",
     "group",
     "has_qid",
+    "beside",
     "needed_sizes_file",
     "read_sizes",
     "read_svmlight",
     "sizes_file",
-    "unused_beside",
 ]
 
 CHUNK = 4 << 20  # bytes of text a worker holds
@@ -103,21 +104,16 @@ def check_width(gathered: Gathered, n_features: int | None, base: int, path) -> 
 # --- sizes in a second file, as lightgbm and xgboost keep them -------------------------------------------------
 
 
+def beside(path: Path, endings: Sequence[str] = (".query", ".group", ".weight", ".position", ".init")) -> list[Path]:
+    """Files beside `path` that boosters would read with it: TRAIN.txt.query, TRAIN.query, and so on."""
+    bare = path.with_suffix("") if path.suffix in (".gz", ".bz2", ".xz") else path
+    names = [f"{one.name}{ending}" for one in (path, bare, bare.with_suffix("")) for ending in endings]
+    return [found for name in dict.fromkeys(names) if (found := path.with_name(name)) != path and found.is_file()]
+
+
 def sizes_file(path: Path) -> Path | None:
     """The file of list sizes beside `path`, or None."""
-    bare = path.with_suffix("") if path.suffix == ".gz" else path
-    for one in (path, bare):
-        for ending in (".query", ".group"):
-            if (beside := one.with_name(one.name + ending)).is_file():
-                return beside
-    return None
-
-
-def unused_beside(path: Path) -> list[Path]:
-    """Files beside `path` that boosters would read and nobody reads here: weights, positions, first scores."""
-    bare = path.with_suffix("") if path.suffix == ".gz" else path
-    names = [f"{one.name}{ending}" for one in (path, bare) for ending in (".weight", ".position", ".init")]
-    return [beside for name in dict.fromkeys(names) if (beside := path.with_name(name)).is_file()]
+    return next(iter(beside(path, (".query", ".group"))), None)
 
 
 def needed_sizes_file(path: Path) -> Path:
@@ -132,8 +128,22 @@ def needed_sizes_file(path: Path) -> Path:
         line=number,
         expected="label qid:QUERY index:value ...",
         came=line.decode("utf-8", "replace"),
-        do=f"Add qid: to every line, or write the number of documents of each query, a line each, to {path.name}.query",
+        do=_advice(line, path.name),
     )
+
+
+def _advice(line: bytes, name: str) -> str:
+    """What to do about a first line without qid, by what it looks like."""
+    words = line.split(b"#", 1)[0].split()
+    if any(re.match(rb"(?i)(qid|query|query_id|group):", word) for word in words):
+        return "Write the query of each line as qid:QUERY"
+    if not any(re.match(rb"\d+:", word) for word in words):
+        if line.startswith((b"<", b"{", b"[")):
+            return "This looks like a web page, XML or JSON: save the data as svmlight text, CSV or Parquet"
+        if re.search(rb"[,;\t|]", line):
+            return "This looks like a table: name it .csv or .tsv, with the names of its columns in the first line"
+        return "This does not look like svmlight text"
+    return f"Add qid: to every line, or write the number of documents of each query, a line each, to {name}.query"
 
 
 def read_sizes(path: Path) -> list[int]:
@@ -235,6 +245,8 @@ def blocks(
         raise InputError("non_finite", expected="'keep' or 'refuse'", came=non_finite)
     path = Path(path)
     if n_features is not None:
+        if not isinstance(n_features, int) or n_features < 1:
+            raise InputError("n_features", expected="a whole number above 0", came=n_features)
         check_room(1, n_features, path)
     shape = _Shape(n_features or 0, 1 if index_base is None else index_base)
 
@@ -270,6 +282,9 @@ def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base:
     from . import svmlight_kernel as kernel
 
     start, end, documents, cells = pos, len(text), 0, 0
+    if pos == 0 and (at := _lone_return(text)) is not None:
+        do = "Give every line a line feed: tr '\\r' '\\n' < OLD > NEW"
+        return [], 0, _Wrong(line_feeds(text[:at]) + 1, "a carriage return within the line", "line feeds", "\\r", do)
     if not shape.line:
         shape.line = end / (line_feeds(text) + 1)
     found: list[Block] = []
@@ -348,9 +363,29 @@ def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base:
     return found, pos, None
 
 
+def _lone_return(text: np.ndarray) -> int | None:
+    """The first carriage return that does not stand at the end of a line: what follows would be lost in a comment."""
+    returns = np.flatnonzero(text == 13)
+    after = text[np.minimum(returns + 1, len(text) - 1)]
+    lone = returns[(after != 10) & (after != 13)]
+    return int(lone[0]) if len(lone) else None
+
+
 def _odd_id(text, block: Block, query_at, query_length, doc_at, doc_length) -> _Wrong | None:
-    """An id that is too long or holds a NUL byte, with its line."""
+    """An id that is too long, holds a NUL byte, or cannot be where a blank or a comment was meant, with its line."""
     rows = len(block.labels)
+    for k, name in zip(block.run_rows.tolist(), block.run_ids, strict=True):
+        if "\\xa0" in name or not name.isprintable() and any(c.isspace() for c in name):
+            line = line_feeds(text[: query_at[k]]) + 1
+            return _Wrong(line, "white space in the query id", "blanks or tabs between words", name, "Use plain blanks")
+    if block.run_ids != [""]:
+        ends = query_at[:rows] + query_length[:rows]
+        hashed = np.flatnonzero((ends < len(text)) & (text[np.minimum(ends, len(text) - 1)] == ord("#")))
+        if len(hashed):
+            at = int(query_at[hashed[0]])
+            came = text[at : at + 40].tobytes().split(b"\n", 1)[0].decode("utf-8", "replace")
+            do = "Rename the query, or put a blank before the comment"
+            return _Wrong(line_feeds(text[:at]) + 1, "a # within the query id begins a comment", "qid:QUERY", came, do)
     for what, at, length, nul in (
         ("query", query_at[:rows], query_length[:rows], any("\0" in name for name in block.run_ids)),
         ("document", doc_at[:rows], doc_length[:rows], block.docs is not None and (block.docs[1] == 0).any()),

@@ -67,7 +67,8 @@ class _Csv:
         types = {} if columns is None else dict.fromkeys(columns, pa.binary())
         with opened(self.path) as (file, raw):
             reader = csv.open_csv(
-                str(self.path) if file is raw else pa.PythonFile(file, "r"),
+                # Arrow unpacks by the name, the file says itself what it is.
+                str(self.path) if file is raw and self.path.suffix in (".csv", ".tsv") else pa.PythonFile(file, "r"),
                 parse_options=csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
                 convert_options=csv.ConvertOptions(
                     column_types=types, include_columns=columns, null_values=[], strings_can_be_null=False
@@ -175,6 +176,8 @@ def arrow_errors(source):
                 file=source.path,
                 expected=f"at most {source.block >> 20} MB a line",
             ) from None
+        if text.startswith(("Empty CSV", "CSV parse error: Empty CSV")):
+            raise InputError("the file is empty", file=source.path, expected="CSV with a header line") from None
         row = re.search(r"Row #(\d+)", text)
         line = None
         if row and source.csv:
@@ -190,6 +193,9 @@ def arrow_errors(source):
             if source.csv
             else "a whole Parquet or Arrow file",
             came=f"{counts[2]}: {counts[3]}" if counts else text or type(error).__name__,
+            do="Its first line must be the names of the columns, with nothing before it"
+            if counts and int(counts[1]) < min(3, int(counts[2]))
+            else "",
         ) from None
 
 

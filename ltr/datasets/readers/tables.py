@@ -326,10 +326,31 @@ def _ids(column, source) -> tuple[np.ndarray, list[str]]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     values = encoded.dictionary.to_pylist()
-    missing = [k for k, v in enumerate(values) if v is None or v == "" or v != v]
-    codes[np.isin(codes, missing)] = -1
-    # Whole numbers that travelled as floats ("101.0") are ids without the ".0".
-    return codes, [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
+    names = ["" if v is None or v != v else _id(v) for v in values]
+    if lost := next((str(v) for v, name in zip(values, names, strict=True) if _has_lost_digits(v, name)), None):
+        raise InputError(
+            "ids that were numbers have lost their last digits",
+            file=source.path,
+            expected="text or whole numbers",
+            came=lost,
+            do="Write the ids again as text: beyond 2^53 a floating-point number is several ids",
+        )
+    known: dict[str, int] = {}
+    same = np.array([known.setdefault(name, k) if name else -1 for k, name in enumerate(names)] + [-1], np.int64)
+    return same[codes], names
+
+
+def _id(value: Any) -> str:
+    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())
+
+
+def _has_lost_digits(value: Any, name: str) -> bool:
+    if isinstance(value, float):
+        return abs(value) > 2**53
+    return re.fullmatch(r"[+-]?\d(\.\d+)?[eE]\+\d+", name) is not None
 
 
 def _check_ids(what: str, codes: np.ndarray, names: list[str], source, first: int, needed: bool) -> None:
@@ -351,10 +372,12 @@ def _strings(column, source, first: int) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not is_text(column.type):
+    if is_text(column.type):
+        column = pc.utf8_trim_whitespace(as_text(column).cast(pa.large_string()))
+    else:
         codes, names = _ids(column, source)
         column = pa.array(["" if code < 0 else names[code] for code in codes.tolist()], pa.large_string())
-    column = pc.fill_null(as_text(column).cast(pa.large_string()), "")
+    column = pc.fill_null(column, "")
     _, offsets, data = column.buffers()
     offsets = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     data = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.zeros(0, np.uint8)

@@ -106,7 +106,9 @@ def convert(
     """
     folder = Path(folder)
     _check_target(folder, overwrite)
-    _check_sources(sources)
+    _check_sources(sources, root)
+    if n_features is not None and (not isinstance(n_features, int) or n_features < 1):
+        raise InputError("n_features", expected="a whole number above 0", came=n_features)
     wanted = _Wanted(objectives, drop, card, n_features, index_base, columns or {}, non_finite, progress, say)
     # Not durable: a store is made again from its raw files, and a block that a power cut lost is noticed by its hash.
     with whole_folder(folder, "manifest.json", durable=False) as work:
@@ -178,10 +180,10 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     if not (folder / "manifest.json").is_file():
         raise InputError("the target is there and is no store", file=folder, do="Name a folder that does not exist")
     if not overwrite:
-        raise InputError("the store is there already", file=folder, do="Remove it, or ask for overwriting")
+        raise InputError("the store is there already", file=folder, do="Overwrite it: --overwrite, or overwrite=True")
 
 
-def _check_sources(sources) -> None:
+def _check_sources(sources, root: Path | None) -> None:
     if not sources:
         raise InputError("no folds to convert", expected="fold -> split -> file")
     for fold, given in sources.items():
@@ -189,6 +191,7 @@ def _check_sources(sources) -> None:
         if known != {"all"} and not {"train", "test"} <= known <= set(SPLITS):
             raise InputError(
                 f"splits of {fold or 'the source'}",
+                file=root,
                 expected="train and test, with or without vali; or only all",
                 came=sorted(known),
                 do="Name the missing file; one file that holds everything is divided when it stands alone",
@@ -223,6 +226,12 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
         return part.sealed.features
 
     seen = shard.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
+    if len(seen.constant()) == len(keep):
+        wanted.say("every feature is constant: to a ranker all documents look the same")
+    for index, what in found[0].gathered.odd.items():
+        if index - matrix.base in keep:
+            name_of = matrix.names[index - matrix.base]
+            wanted.say(f"feature {name_of!r} {what}: --drop {name_of!r} (drop= in Python) leaves it out")
     facts = manifest.of(name, wanted.card, objectives, matrix, keep, where, by_path, seen, root, roles)
     return checks.seal(facts)
 
@@ -259,6 +268,8 @@ def _read(
     for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.__getitem__), strict=True):
         part = _open(path, digest, work, columns.get(path))
         by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
+        if unused := [p.name for p in svmlight.beside(path) if p != part.sizes]:
+            wanted.say(f"beside {path.name}, and not used: {', '.join(unused)}")
         same.setdefault(part.id, []).append(path)
     where = {fold: {split: by_path[Path(p)] for split, p in given.items()} for fold, given in sources.items()}
     divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
@@ -271,7 +282,7 @@ def _read(
 
 
 def _roles(paths: Sequence[Path], wanted: _Wanted) -> tuple[dict[Path, table.Columns], list[dict]]:
-    """What the columns of the tables are, and what lies beside the texts and is not used."""
+    """What the columns of the tables are."""
     tables = [p for p in paths if table.is_table(p)]
     for path in (p for p in paths if p not in tables):
         if asked := [role for role, value in wanted.columns.items() if value]:
@@ -281,10 +292,11 @@ def _roles(paths: Sequence[Path], wanted: _Wanted) -> tuple[dict[Path, table.Col
                 expected="a table (CSV, Parquet or Arrow) where columns are named",
                 do="Its label stands at the head of each line; objectives and drop name features by index (f7)",
             )
-        if beside := [p.name for p in svmlight.unused_beside(path)]:
-            wanted.say(f"{', '.join(beside)} beside {path.name}: weights, positions and first scores are not used")
     if not tables:
         return {}, []
+    for option, value in (("n_features", wanted.n_features), ("index_base", wanted.index_base)):
+        if value is not None:
+            raise InputError(f"{option} is of svmlight text; a table has columns with names", file=tables[0])
     columns, roles = table.agreed(tables, wanted.roles())
     wanted.say("\n     ".join(["columns of " + ", ".join(dict.fromkeys(p.name for p in tables)), *role_lines(roles)]))
     return columns, roles

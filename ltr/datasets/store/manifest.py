@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,17 @@ def _cut(splits: dict[str, dict]) -> list[str]:
     return [f"no validation split was given: {n:,} of the {n + rest:,} queries of train serve as one and leave train"]
 
 
-def said(notes: dict[str, list[str]], most: int = 6) -> list[str]:
-    """The notes of all folds for the terminal: a line each, at most so many."""
-    lines = [f"{fold}: {text}" if len(notes) > 1 else text for fold, texts in notes.items() for text in texts]
-    more = len(lines) - most
-    return lines[:most] + ([f"{more} more of such remarks stand in the store's manifest"] if more > 0 else [])
+def said(notes: dict[str, list[str]]) -> list[str]:
+    """The notes of all folds for the terminal: the first of each kind, with how many more stand in the manifest."""
+    kinds: dict[str, list[str]] = {}
+    for fold, texts in notes.items():
+        for text in texts:
+            kind = re.sub(r".* by query id, .*", "id", re.sub(r".* with the same documents .*", "documents", text))
+            kinds.setdefault(re.sub(r"\d", "", kind), []).append(f"{fold}: {text}" if len(notes) > 1 else text)
+    return [
+        found[0] + (f" (and {len(found) - 1} more such remarks, in the store's manifest)" if found[1:] else "")
+        for found in kinds.values()
+    ]
 
 
 def _card_facts(card: Card | None) -> dict | None:
