@@ -95,10 +95,18 @@ class Catalogue:
         self._filled = not families
 
     def register(self, name: str, *, formula: str = "", source: str = "", **claims: Any) -> Callable[[T], T]:
-        """Decorator: stores the entry under `name` and returns what it decorates unchanged."""
+        """Decorator: stores the entry under `name` and returns what it decorates unchanged.
+
+        An entry with the claim `own` is a user's: it replaces one of that name, but none of the suite's.
+        """
+        if claims.get("own"):
+            self._fill()
 
         def keep(function: T) -> T:
-            if name in self._entries:
+            held = self._entries.get(name)
+            if held is not None and not (claims.get("own") and held.claims.get("own")):
+                if claims.get("own"):
+                    raise InputError(f"{name!r} is a {self.kind} of the suite", do="Give yours another name")
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             self._entries[name] = Entry(name, function, formula, source, claims, self.kind, self.shared)
             return function

@@ -21,7 +21,7 @@ from ltr.errors import InputError
 from .backends import Array, Backend, Lists, NumpyBackend
 from .copies import Copies
 from .judgements import Judgements, device_of, shaped
-from .measure import Measure, measure
+from .measure import Asked, Measure, measure
 from .measures import MEASURES
 from .ranked_lists import RankedLists, checked_scores
 
@@ -33,7 +33,7 @@ _DOCUMENTS, _DOCUMENTS_ON_DEVICE = 1 << 17, 1 << 23
 
 
 def evaluate(
-    measures: str | Measure | Iterable[str | Measure],
+    measures: Asked | Iterable[Asked],
     scores: Any,
     labels: Any,
     offsets: Any = None,
@@ -44,7 +44,7 @@ def evaluate(
     """Values of measures, one a list.
 
     Args:
-        measures: names or measures, or one of them.
+        measures: names, measures or functions (see `measure`), or one of them.
         scores: `[..., documents]`, higher is better; array or tensor, finite. Leading axes: rankings of the same lists.
         labels: `[documents]`, finite and not negative; or `Judgements`, which keep what no score changes.
         offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`. Not with `Judgements`.
@@ -73,7 +73,7 @@ def evaluate(
         if offsets is None:
             raise InputError("labels need offsets", expected="evaluate(measures, scores, labels, offsets)")
         judged = Judgements(labels, offsets, doc_ids, device=device_of(scores, labels) if device is None else device)
-    asked = [measure(m) for m in ([measures] if isinstance(measures, str | Measure) else measures)]
+    asked = [measure(m) for m in ([measures] if isinstance(measures, str | Measure) or callable(measures) else measures)]
     scores = shaped("scores", scores, leading=True)
     if scores.ndim == 1:
         ranking = RankedLists(judged, checked_scores(judged, scores))
@@ -95,7 +95,7 @@ def evaluate(
 
 
 def evaluate_rankings(
-    measures: Sequence[str | Measure], scores: Any, judged: Sequence[Judgements], *, documents: int | None = None
+    measures: Sequence[Asked], scores: Any, judged: Sequence[Judgements], *, documents: int | None = None
 ) -> Array:
     """Value of every ranking, list and objective, float64 `[ranking, list, objective]`: the points of a front.
 
@@ -172,6 +172,9 @@ def _rankings_at_once(lists: Lists, documents: int) -> int:
 def value_of(m: Measure, ranking: RankedLists) -> Array:
     """One measure of a ranking under its rules for ties, blank and short lists, float64 `[lists]` on its device."""
     entry, judged = MEASURES[m.name], ranking.judged
+    if entry.claims.get("own"):  # a function of a user says itself which lists count
+        own: Array = entry.function(ranking, m)
+        return own
     value = entry.function(ranking.under(m.ties), m)
     if m.short == "0":
         value = judged.xp.where(judged.lists.lengths < m.cutoff, 0.0, value)

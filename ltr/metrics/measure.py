@@ -26,15 +26,24 @@ default. Arguments, in the order of the name:
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from ltr.errors import InputError, near_miss, unknown_name
 
+from .backends import Array
+from .judgements import to_numpy
 from .measures import MEASURES
 
-__all__ = ["Measure", "measure"]
+if TYPE_CHECKING:
+    from .ranked_lists import RankedLists
+
+__all__ = ["Asked", "Measure", "measure"]
 
 _CHOICES = {
     "gain": ("exp2", "linear"),
@@ -54,7 +63,8 @@ _DEFAULTS = {
     "max_grade": 4,
 }
 _ALWAYS_SHOWN = ("gain", "empty")
-_OTHER_NAMES = {"map": "AP", "mrr": "RR", "precision": "P", "recall": "R", "prec": "P", "ap_cut": "AP"}
+_ALIASES = {"map": "AP", "mrr": "RR", "precision": "P", "prec": "P", "recall": "R", "ap_cut": "AP", "recip_rank": "RR"}
+_ALIASES |= {"ndcg_cut": "nDCG", "mean_ndcg": "MeanNDCG"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,11 +89,7 @@ class Measure:
     max_grade: Any = None
 
     def __post_init__(self) -> None:
-        if self.name not in MEASURES:
-            meant = _OTHER_NAMES.get(self.name.lower())
-            if meant:
-                raise InputError(f"unknown measure {self.name!r}", do=f"It is called {meant} here")
-            raise unknown_name("measure", self.name, MEASURES.names())
+        object.__setattr__(self, "name", _ours(self.name))
         claims = MEASURES[self.name].claims
         for key in _DEFAULTS:
             value = getattr(self, key)
@@ -128,14 +134,39 @@ class Measure:
     __str__ = __repr__
 
 
+Asked: TypeAlias = str | Measure | Callable[..., float]  # what names a measure
+
+
+def _ours(name: str) -> str:
+    """The measure of a name, which may be in other letters or the one other libraries use."""
+    if name in MEASURES:
+        return name
+    folded = {known.lower(): known for known in MEASURES.names()} | _ALIASES
+    if name.lower() not in folded:
+        raise unknown_name("measure", name, MEASURES.names())
+    return folded[name.lower()]
+
+
 _SHAPE = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*")
 
 
-def measure(text: str | Measure) -> Measure:
+def measure(text: Asked) -> Measure:
     """The measure a text names, `NAME(argument=value,...)@cutoff`; what is left out takes its default.
+
+    Args:
+        text: a name of ours in any case, or a usual one of others (MAP, MRR, Recall, Precision); the measure's repr is
+            ours. Or a function of yours `f(scores, labels) -> float` of one list, arrays `[documents]` in the order of
+            the rows; NaN leaves the list out. Its name is a measure from then on, everywhere a name is taken; a second
+            function of that name replaces the first.
 
     >>> measure("nDCG(gain=linear)@5").empty
     'skip'
+    >>> measure("map@5")
+    AP(empty=skip)@5
+    >>> def top_label(scores, labels):
+    ...     return labels[scores.argmax()]
+    >>> measure(top_label)
+    top_label
     >>> measure(repr(measure("RBP(p=0.95)"))) == measure("RBP(p=0.95)")
     True
 
@@ -145,6 +176,8 @@ def measure(text: str | Measure) -> Measure:
     """
     if isinstance(text, Measure):
         return text
+    if callable(text):
+        return _own(text)
     shape = _SHAPE.fullmatch(text) if isinstance(text, str) else None
     if shape is None:
         raise InputError("not a measure", expected="NAME(argument=value,...)@cutoff, as in nDCG@10", came=text)
@@ -158,12 +191,30 @@ def measure(text: str | Measure) -> Measure:
         if not equals or not value:
             raise InputError(f"argument in {text!r}", expected="name=value", came=part.strip())
         if key not in _DEFAULTS:
-            known = MEASURES[shape["name"]].claims["arguments"] if shape["name"] in MEASURES else _DEFAULTS
-            raise unknown_name(f"argument of {shape['name']}", key, known)
+            name = _ours(shape["name"])
+            raise unknown_name(f"argument of {name}", key, MEASURES[name].claims["arguments"])
         if key in chosen:
             raise InputError(f"argument {key} stands twice in {text!r}")
         chosen[key] = value
     return Measure(shape["name"], **chosen)
+
+
+def _own(function: Callable[..., float]) -> Measure:
+    """A function of a user under its own name."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if not _SHAPE.fullmatch(name):
+        raise InputError("a measure needs a name", expected="a function made with def", came=name)
+
+    def each_list(ranked: RankedLists, measure: Measure) -> Array:
+        xp, bounds = ranked.xp, to_numpy(ranked.lists.offsets)
+        scores, labels = to_numpy(ranked.scores), to_numpy(ranked.judged.labels)
+        lists = zip(bounds[:-1], bounds[1:], strict=True)
+        values = [float(function(scores[a:b], labels[a:b])) if b > a else float("nan") for a, b in lists]
+        return xp.floats(np.array(values, dtype=np.float64))
+
+    words = (inspect.getdoc(function) or "a function of one's own").split("\n", 1)[0]
+    MEASURES.register(name, formula=words, own=True, arguments=(), cutoff="none", blank="own")(each_list)
+    return Measure(name)
 
 
 def _parts(arguments: str) -> list[str]:

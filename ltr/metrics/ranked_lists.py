@@ -20,6 +20,7 @@ class RankedLists:
     """Every list's documents by falling score, under one tie rule.
 
     Attributes:
+        scores: `[documents]`, in the order of the rows.
         row: int64 `[documents]`, the document at each slot.
         tied: bool `[documents]`, True where a slot's score equals that of the slot before it.
         groups: tie groups as `Lists` where measures take the expectation over their orders; None where the order of
@@ -28,7 +29,7 @@ class RankedLists:
 
     def __init__(self, judged: Judgements, scores: Array, rule: str = "order") -> None:
         self.judged, self.xp, self.lists = judged, judged.xp, judged.lists
-        self._scores = scores
+        self.scores = scores
         self._rules: dict[str, RankedLists] = {}
         self.groups: Lists | None = None
         if rule == "order":
@@ -57,7 +58,7 @@ class RankedLists:
                     self._ties.append(self.lists.groups(self.tied))
                 other = self._with(groups=self._ties[0])
             else:
-                other = RankedLists(self.judged, self._scores, rule)
+                other = RankedLists(self.judged, self.scores, rule)
             self._rules[rule] = other
         return self._rules[rule]
 
