@@ -25,14 +25,14 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from .atomic import whole_file
 from .errors import InputError, near_miss, renamed
 
-__all__ = ["bind", "override", "parse_value", "read_toml", "to_dict", "write_toml"]
+__all__ = ["bind", "changed", "override", "parse_value", "read_toml", "to_dict", "unknown_keys", "write_toml"]
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = [key for key in mapping if key not in fields]
     if unknown:
-        raise _unknown_keys(unknown, fields, file, where)
+        raise unknown_keys(unknown, fields, file, where)
     missing = [
         name
         for name, f in fields.items()
@@ -198,13 +198,15 @@ def _keys(names: Sequence[str]) -> str:
     return ("key " if len(names) == 1 else "keys ") + ", ".join(repr(n) for n in names)
 
 
-def _unknown_keys(unknown, known, file, where):
+def unknown_keys(unknown: Sequence[str], known: Iterable[str], file: Path | str | None, where: str) -> InputError:
+    """The error for keys that a table has not, with their near misses."""
+    known = sorted(known)
     hits = [(key, near_miss(str(key), known)) for key in unknown]
     meant = ", ".join(f"{key!r} -> {hit!r}" if len(unknown) > 1 else repr(hit) for key, hit in hits if hit)
     return InputError(
         f"unknown {_keys(unknown)}{_in(where)}",
         file=file,
-        do=(f"Did you mean {meant}? " if meant else "") + f"Known: {', '.join(sorted(known)) or 'no key at all'}",
+        do=(f"Did you mean {meant}? " if meant else "") + f"Known: {', '.join(known) or 'no key at all'}",
     )
 
 
@@ -282,6 +284,17 @@ def to_dict(instance: Any) -> dict[str, Any]:
     if isinstance(instance, Mapping):
         return {str(k): _plain(v) for k, v in instance.items() if v is not None}
     raise TypeError(f"to_dict needs a dataclass instance or a mapping, not {type(instance).__name__}")
+
+
+def changed(instance: Any) -> str:
+    """The fields of a dataclass that are not at their default, as `name=value, ...`: what a short repr shows."""
+    shown = []
+    for each in dataclasses.fields(instance):
+        value = getattr(instance, each.name)
+        made = each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
+        if value != made:
+            shown.append(f"{each.name}={value!r}")
+    return ", ".join(shown)
 
 
 def _plain(value):

@@ -17,10 +17,10 @@ PAGE = ROOT / "CONTRIBUTING.md"
 
 # Ground floor first; a room imports only from its own floor or below.
 FLOORS = [
-    ["errors", "catalogue", "lazy", "seeds", "paths", "atomic", "schema", "types", "plot_style"],
+    ["errors", "catalogue", "lazy", "seeds", "paths", "atomic", "schema", "types", "plot_style", "progress"],
     ["ops", "datasets"],
-    ["metrics", "fronts"],
-    ["losses", "objectives", "rankers"],
+    ["metrics", "fronts", "losses"],
+    ["objectives", "rankers"],
     ["methods"],
     ["runs"],
     ["bench"],
@@ -36,6 +36,7 @@ WORDS = {
     "schema": "TOML to typed values",
     "types": "Task, Split, Batch",
     "plot_style": "the look of pictures",
+    "progress": "a bar while something trains",
     "ops": "masked list primitives",
     "datasets": "cards, readers, store, batches, synthetic task",
     "metrics": "measures and their significance",

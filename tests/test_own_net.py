@@ -119,8 +119,9 @@ def test_a_function_will_do_and_what_will_not_is_said():
         return Squeezed(*layers, nn.Linear(n_features, 1))
 
     assert fit(make_ranker("by-a-function", depth=2, epochs=1, loss=SoftmaxCE())).best["epoch"] == 1
-    with pytest.raises(ValueError, match="registered twice"):
-        register_net("by-a-function")(build)
+    assert register_net("by-a-function")(build) is build  # a cell is run again
+    with pytest.raises(InputError, match="'mlp' is a ranker of the suite"):
+        register_net("mlp")(build)
     with pytest.raises(InputError, match="parameter 'depth' of net 'bare' needs an annotation and a default"):
         register_net("bare")(lambda n_features, depth: None)
 

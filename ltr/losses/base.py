@@ -52,6 +52,8 @@ from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
 
+from .own import adapted, fingerprint, name_of
+
 __all__ = [
     "LOSSES",
     "Loss",
@@ -273,19 +275,48 @@ class Loss:
         """Mean over the lists that count for this loss."""
         return reduce(values, labels, where, self.needs)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the source of a loss of a user's; empty for those of the suite."""
+        return str(self.entry.claims.get("own", ""))
+
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
-def loss(name: str, **params: Any) -> Loss:
+def loss(
+    name: str | Loss | Callable[..., Tensor], function: Callable[..., Tensor] | None = None, **params: Any
+) -> Loss:
     """The loss of that name with these parameters, as a callable that also carries `name`, `needs` and `reduce`.
+
+    Args:
+        name: in the catalogue; or a function or module of yours, which goes by its own name from then on, wherever a
+            loss is named. It gets `(scores, labels)`, `[batch, list]` with pads 0, and of where (also as a third
+            argument without default), weights and generator what it asks for; it returns one value a list, `[batch]`.
+        function: yours, under `name`. Again replaces it; a name of the suite's own is refused.
+        params: its keyword arguments; for a function of yours also `needs`, the lists that count: those with a
+            "document" (default), a "gain", a "pair" or a "contrast".
 
     Raises:
         InputError: unknown loss, unknown parameter (the near miss is named), or a value the loss refuses.
 
     >>> loss("ranknet", normalise="none")(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(8.3854)
+    >>> def squares(scores, labels, where, power=2):
+    ...     return ((scores - labels).abs() ** power).sum(-1) / where.sum(-1)
+    >>> loss(squares, power=1)(torch.tensor([[1.0, 0.0], [4.0, 2.0]]), torch.tensor([[2, 0], [2, 0]]))
+    tensor([0.5000, 2.0000])
     """
+    if isinstance(name, Loss):
+        name, params = name.name, {**name.params, **params}
+    elif not isinstance(name, str):
+        name, function = name_of(name), name
+    if function is not None:
+        needs = params.pop("needs", "document")
+        choice("needs", needs, typing.get_args(Needs))
+        words = (inspect.getdoc(function) or "a loss of one's own").split("\n", 1)[0]
+        register = LOSSES.register(name, formula=words, needs=needs, own=fingerprint(function))
+        register(adapted(function, name))
     bound = Loss(name, LOSSES[name].bind(params))
     # A list of two documents goes through once, so that a wrong value fails here and not an hour later.
     try:

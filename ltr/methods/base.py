@@ -38,11 +38,13 @@ from ltr.errors import InputError
 from ltr.losses import loss
 from ltr.losses.preference.base import preference_loss
 from ltr.objectives import check_preference, lattice
+from ltr.progress import listener
 from ltr.rankers import make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig
+from ltr.rankers.devices import asked_device
 from ltr.rankers.neural import NeuralRanker
-from ltr.schema import bind, to_dict
+from ltr.schema import bind, changed, to_dict
 from ltr.types import Ranker, Split, Task
 
 from .criteria import ObjectiveLoss, by_gain
@@ -113,7 +115,7 @@ class FitContext:
     accelerator: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Method(ABC):
     """Base of the methods. A child writes `_fit(context)`, `terms(w)`, and what else it must remember.
 
@@ -166,8 +168,9 @@ class Method(ABC):
         preferences=None,
         seed: int | None = None,
         folder: Path | str | None = None,
-        progress: Callable[..., Any] | None = None,
+        progress: Callable[..., Any] | bool | None = None,
         accelerator: str = "auto",
+        device: Any = None,
     ) -> Method:
         """Trains on `task.train`, chooses on `task.vali`, and returns itself.
 
@@ -178,13 +181,14 @@ class Method(ABC):
                 lattice of the front protocol by default); others choose their epoch by them.
             seed: the one given to the constructor by default.
             folder: where checkpoints lie; a second call with the same folder continues.
-            progress: called with a `Progress` after each epoch of each training.
-            accelerator: auto, cpu, gpu or mps.
+            progress: called with a `Progress` after each epoch of each training; by default a bar, see
+                `FittedRanker.fit`.
+            accelerator, device: auto, cpu, gpu or mps, see `FittedRanker.fit`.
 
         Raises:
             InputError: one objective only, an invalid preference, a base for a method that takes none.
         """
-        start = time.perf_counter()
+        start, accelerator = time.perf_counter(), asked_device(accelerator, device)
         self.seed = self.seed if seed is None else seed
         names, m = task.objectives, len(task.objectives)
         if m < 2:
@@ -200,34 +204,39 @@ class Method(ABC):
         asked = self._asked(m) if preferences is None else np.atleast_2d(check_preference(preferences, names))
         vali = task.vali if task.vali is not None and task.vali.n_documents else None
         folder = None if folder is None else Path(folder)
-        self.models, self.memory, own = [], {}, 0
-        if base is None and self.claims["base"]:
-            base, own = self._train_base(task.train, vali, measures[0], folder, progress, accelerator), 1
-        self.base, self.objectives, self.preferences = base, names, asked
-        references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        if base is not None:
-            references = (base.score(task.train), None if vali is None else base.score(vali))
-        context = FitContext(
-            task.train,
-            vali,
-            names,
-            asked,
-            base,
-            references,
-            self._weights(base),
-            measures,
-            self.seed,
-            folder,
-            progress,
-            accelerator,
-        )
-        trained = self._fit(context)
+        with listener(progress, self.name) as progress:
+            self.models, self.memory, own = [], {}, 0
+            if base is None and self.claims["base"]:
+                base, own = self._train_base(task.train, vali, measures[0], folder, progress, accelerator), 1
+            self.base, self.objectives, self.preferences = base, names, asked
+            references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+            if base is not None:
+                references = (base.score(task.train), None if vali is None else base.score(vali))
+            context = FitContext(
+                task.train,
+                vali,
+                names,
+                asked,
+                base,
+                references,
+                self._weights(base),
+                measures,
+                self.seed,
+                folder,
+                progress,
+                accelerator,
+            )
+            trained = self._fit(context)
         self.cost = {
             "seconds": time.perf_counter() - start,
             "models_trained": trained + own,
             "n_parameters": sum(model.n_parameters for model in self.models),
         }
         return self
+
+    def __repr__(self) -> str:
+        own = f"{self.name}({changed(self.config)})"
+        return f"{own}, fitted to {', '.join(self.objectives)}" if self.models else f"{own}, not fitted"
 
     def score(self, split: Split, preferences, **options) -> np.ndarray:
         """float32 `[preference, documents]` in the split's order, higher is better; labels are not looked at.

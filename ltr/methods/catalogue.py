@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ltr.atomic import read_facts
+from ltr.losses import loss
 from ltr.rankers.base import load_ranker
+from ltr.rankers.own import own_ranker
 from ltr.schema import bind
 
 from .base import FORMAT, MARK, METHODS, Method
@@ -17,6 +19,12 @@ __all__ = ["METHODS", "load_method", "make_method"]
 
 def make_method(name: str, *, seed: int = 0, **params) -> Method:
     """A method that is not fitted yet.
+
+    Args:
+        name: in the catalogue of methods.
+        seed: default of `fit(seed=...)`.
+        params: its parameters. `loss` may be a loss or a function of one's own (see `ltr.loss`), `ranker` a module
+            (see `make_ranker`).
 
     Raises:
         InputError: an unknown method or parameter (with its near miss), or a value of the wrong type or range.
@@ -29,6 +37,11 @@ def make_method(name: str, *, seed: int = 0, **params) -> Method:
     ltr.errors.InputError: unknown key 'alfa' in [hyperdpo]. Did you mean 'alpha'? Known: ...
     """
     entry = METHODS[name]
+    if callable(params.get("loss")):
+        bound = loss(params["loss"])
+        params |= {"loss": bound.name, "loss_params": {**bound.params, **params.get("loss_params", {})}}
+    if callable(params.get("ranker")):
+        params["ranker"] = own_ranker(params["ranker"])
     return entry.function(entry.name, bind(entry.claims["config"], params, where=entry.name), seed=seed)
 
 

@@ -73,7 +73,9 @@ def evaluate(
         if offsets is None:
             raise InputError("labels need offsets", expected="evaluate(measures, scores, labels, offsets)")
         judged = Judgements(labels, offsets, doc_ids, device=device_of(scores, labels) if device is None else device)
-    asked = [measure(m) for m in ([measures] if isinstance(measures, str | Measure) or callable(measures) else measures)]
+    asked = [
+        measure(m) for m in ([measures] if isinstance(measures, str | Measure) or callable(measures) else measures)
+    ]
     scores = shaped("scores", scores, leading=True)
     if scores.ndim == 1:
         ranking = RankedLists(judged, checked_scores(judged, scores))

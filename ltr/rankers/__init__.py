@@ -15,16 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from inspect import signature
 from typing import Any
 
-from ltr.errors import renamed
+from ltr.errors import InputError, renamed
 from ltr.lazy import lazily
-from ltr.schema import bind, to_dict
+from ltr.schema import bind, to_dict, unknown_keys
 
-from .base import RANKERS, FittedRanker, Progress, load_ranker
+from .base import RANKERS, FittedRanker, Progress, load_ranker, named_loss
 from .config import HEADLINE, TrainingConfig
 from .ensembles.bagged import BaggedRanker
 from .neural import register_net
+from .own import own_ranker
 
 __all__ = [
     "HEADLINE",
@@ -52,9 +54,9 @@ def __getattr__(name: str) -> Any:
 
 
 def make_ranker(
-    name: str,
+    name: str | Callable,
     *,
-    loss: Callable | None = None,
+    loss: Callable | str | None = None,
     seed: int = 0,
     training: TrainingConfig | Mapping[str, Any] | None = None,
     **params,
@@ -63,7 +65,8 @@ def make_ranker(
 
     Args:
         name: linear, mlp, transformer, dasalc or bagged (neural, need a loss); lightgbm, xgboost or catboost; feature,
-            random or constant.
+            random or constant. Or yours: an `nn.Module` (a copy is trained), a class of modules, or a function that
+            scores `(features [batch, list, feature], where [batch, list])`; see `ltr.rankers.own.own_ranker`.
         loss: default of `fit(loss=...)`, for rankers that need one.
         seed: default of `fit(seed=...)`.
         training: settings of the training; rankers that have none leave them alone.
@@ -74,22 +77,35 @@ def make_ranker(
 
     >>> make_ranker("mlp", hidden=(8,), epochs=3).training.epochs
     3
-    >>> make_ranker("mlp", hiden=(8,))
+    >>> make_ranker("mlp", hiden=(8,), epocs=3)
     Traceback (most recent call last):
     ...
-    ltr.errors.InputError: unknown key 'hiden' in [mlp]. Did you mean 'hidden'? Known: ...
+    ltr.errors.InputError: unknown keys 'hiden', 'epocs' in [mlp]. Did you mean 'hiden' -> 'hidden', 'epocs' -> ...
     """
+    if not isinstance(name, str):
+        name = own_ranker(name)
     entry = RANKERS[name]
     schema = entry.claims.get("training")
+    own = {f.name for f in fields(entry.claims["config"])}
+    settings = {f.name for f in fields(schema)} if schema else set()
+    former = set(getattr(entry.claims["config"], "RENAMED", ()))
+    unknown = [key for key in params if key not in own | settings | former]
+    if unknown:
+        later = [key for key in unknown if key in signature(FittedRanker.fit).parameters]
+        if later:
+            raise InputError(
+                f"{', '.join(later)} belongs to fit, not to the ranker", do=f"Call fit(..., {later[0]}=...)"
+            )
+        raise unknown_keys(unknown, own | settings, None, name)
+    if isinstance(loss, str):
+        loss = named_loss(loss)
     if schema is None:
         return entry.function(bind(entry.claims["config"], params, where=name), loss=loss, seed=seed)
-    own = {f.name for f in fields(entry.claims["config"])}
-    flat = {k: params.pop(k) for k in list(params) if k not in own and k in {f.name for f in fields(schema)}}
-    given: Any = training or {}
-    settings = bind(schema, given, where="training")
+    flat = {k: params.pop(k) for k in list(params) if k not in own | former}
+    bound = bind(schema, training or {}, where="training")
     if flat:
-        settings = bind(schema, {**to_dict(settings), **flat}, where="training")
-    return entry.function(bind(entry.claims["config"], params, where=name), training=settings, loss=loss, seed=seed)
+        bound = bind(schema, {**to_dict(bound), **flat}, where="training")
+    return entry.function(bind(entry.claims["config"], params, where=name), training=bound, loss=loss, seed=seed)
 
 
 def resolve_params(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

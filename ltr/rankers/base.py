@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from ltr import __version__
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError
-from ltr.schema import bind, to_dict
+from ltr.metrics import measure
+from ltr.progress import listener
+from ltr.schema import bind, changed, to_dict
 from ltr.types import Split
 
 from .config import HEADLINE
-from .devices import peak_memory, thread_count
+from .devices import asked_device, peak_memory, thread_count
 from .notes import blank_lists, tied_scores
 from .sealed import broken_facts, read_sealed, seal
 from .training.job import ObjectiveJob, Progress, check_splits, nothing
@@ -59,7 +61,7 @@ def register(name: str, config: type, *, kind: str, formula: str = "", source: s
     return keep
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FittedRanker:
     """Base of the rankers. A child writes `_fit(job)`, `_score(split)`, `_write(folder)`, `_read(folder, facts)`.
 
@@ -83,7 +85,7 @@ class FittedRanker:
     name: str
     config: Any
     training: Any = None
-    loss: Callable | None = None
+    loss: Callable | str | None = None
     seed: int = 0
     n_features: int | None = field(default=None, init=False)
     objective: str = field(default="", init=False)
@@ -97,43 +99,46 @@ class FittedRanker:
         train: Split,
         vali: Split | None = None,
         *,
-        loss: Callable | None = None,
+        loss: Callable | str | None = None,
         objective: str | None = None,
-        select: str = HEADLINE,
+        select: Any = HEADLINE,
         seed: int | None = None,
         folder: Path | str | None = None,
-        progress: Callable[[Progress], Any] | None = None,
+        progress: Callable[[Progress], Any] | bool | None = None,
         threads: int | None = None,
         accelerator: str = "auto",
+        device: Any = None,
     ) -> FittedRanker:
         """Trains on `train`, stops and selects on `vali`, and returns itself.
 
         Args:
             train: labelled lists.
             vali: labelled lists that choose the epoch, the number of trees or the column; None chooses nothing.
-            loss: `loss(scores, labels, where, generator=...)` -> one value a list, with an attribute
+            loss: a name in the catalogue of losses, a function of one's own (see `ltr.loss`), or what either makes:
+                `loss(scores, labels, where, generator=...)` -> one value a list, with an attribute
                 `reduce(values, labels, where)` -> scalar. Neural rankers need one, the others bring their own.
             objective: name of the label column to learn; the main one by default.
-            select: measure of the selection.
+            select: measure of the selection: a name or a function, see `ltr.measure`.
             seed: the one given to the constructor by default.
             folder: neural rankers leave a checkpoint there after each epoch and continue from it, bit for bit as if
                 nothing had happened.
-            progress: hears a `Progress` after each epoch.
+            progress: hears a `Progress` after each epoch. By default a bar, in a notebook and on a terminal; False
+                shows none.
             threads: of the boosters; see `thread_count`.
-            accelerator: of the neural rankers: auto, cpu, gpu or mps.
+            accelerator, device: of the neural rankers, one or the other: auto, cpu, gpu, cuda:1, mps, a torch device.
 
         Raises:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
         column = check_splits(train, vali, objective)
+        select = select if isinstance(select, str) else repr(measure(select))
         job = ObjectiveJob(
             train=train,
             vali=vali,
             select=nothing if vali is None else ValidationMeasure(select, vali, column),
             seed=self.seed if seed is None else seed,
             folder=None if folder is None else Path(folder),
-            on_progress=progress,
-            accelerator=accelerator,
+            accelerator=asked_device(accelerator, device),
             threads=thread_count() if threads is None else threads,
             objective=column,
             measure=select,
@@ -143,7 +148,8 @@ class FittedRanker:
         self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
         self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column])
         start = time.perf_counter()
-        documents = self._fit(job)
+        with listener(progress, self.name) as heard:
+            documents = self._fit(replace(job, on_progress=heard))
         # Those who know more than this call (a resumed training was stopped before) have said so.
         seconds = self.cost.get("seconds", time.perf_counter() - start)
         known = {"documents_per_second": documents / seconds if seconds > 0 else 0.0, "peak_memory": peak_memory()}
@@ -151,6 +157,23 @@ class FittedRanker:
         if RANKERS[self.name].claims["learns"]:
             self.notes += tied_scores(self._score, train, self.name + self._why_tied())
         return self
+
+    def __repr__(self) -> str:
+        own = f"{self.name}({changed(self.config)})"
+        if self.n_features is None:
+            return f"{own}, not fitted"
+        chosen = [f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in self.best.items()]
+        return ", ".join([f"{own}, fitted to {self.objective} on {self.n_features} features", *chosen])
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Training loss and selection measure by epoch; returns the matplotlib axes, `ax` if given.
+
+        Raises:
+            InputError: there is no history: nothing was fitted, or not by epochs.
+        """
+        from .pictures import history_picture
+
+        return history_picture(self.history, self.best, ax)
 
     def score(self, split: Split, preference=None) -> np.ndarray:
         """float32 `[documents]` in the split's order, higher is better; labels are not looked at.
@@ -239,13 +262,23 @@ class FittedRanker:
         """What is said after the name where all scores of a list are equal, e.g. " found no split"."""
         return ""
 
-    def _check_loss(self, loss: Callable | None) -> Callable | None:
+    def _check_loss(self, loss: Callable | str | None) -> Callable | None:
         if RANKERS[self.name].claims["needs_loss"]:
             if loss is None:
                 raise InputError(f"ranker {self.name!r} is trained with a loss, and none is given", do="Pass loss=")
+            return named_loss(loss)
         elif loss is not None:
             raise InputError(f"ranker {self.name!r} brings its own objective and takes no loss")
+        return None
+
+
+def named_loss(loss: Callable | str) -> Callable:
+    """A loss by its name or from a user's function; one that knows how to reduce stays what it is."""
+    if hasattr(loss, "reduce"):
         return loss
+    from ltr.losses import loss as find
+
+    return find(loss)
 
 
 def load_ranker(folder: Path | str) -> FittedRanker:

@@ -14,6 +14,7 @@ would tie.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -27,7 +28,18 @@ from ltr.types import Batch
 from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TransformerConfig
 from .layers import Dropout, Keys, attend, attention_mask
 
-__all__ = ["DASALC", "MLP", "NETS", "Linear", "ListTransformer", "MaskedBatchNorm", "build", "check_net", "score_batch"]
+__all__ = [
+    "DASALC",
+    "MLP",
+    "NETS",
+    "Linear",
+    "ListTransformer",
+    "MaskedBatchNorm",
+    "OwnNet",
+    "build",
+    "check_net",
+    "score_batch",
+]
 
 _ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 _OUTPUT: dict[str, type[nn.Module]] = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -45,13 +57,32 @@ def check_net(net: nn.Module, n_features: int, name: str) -> None:
         InputError: it does not.
     """
     where = torch.tensor([[True, True, False], [True, True, True]])
-    with torch.no_grad():
-        scores = net.eval()(torch.zeros(2, 3, n_features), where)
+    try:
+        with torch.no_grad():
+            scores = net.eval()(torch.zeros(2, 3, n_features), where)
+    except (RuntimeError, TypeError) as error:
+        what = f"net {name!r} does not take features [batch, list, {n_features}] and where [batch, list]"
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from error
     came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
     if came != (2, 3):
         raise InputError(
             f"net {name!r} must give one score a document", expected="[batch, list], here (2, 3)", came=came
         )
+
+
+class OwnNet(nn.Module):
+    """A module of a user's, which may take features alone and may end in `[..., 1]`, as a net."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+        places = [p for p in inspect.signature(net.forward).parameters.values() if p.default is p.empty]
+        # nn.Sequential and its like call what they are given `input`, and take nothing else.
+        self.takes_where = len([p for p in places if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]) > 1
+
+    def forward(self, features: Tensor, where: Tensor) -> Tensor:
+        scores = self.net(features, where) if self.takes_where else self.net(features)
+        return scores.squeeze(-1) if scores.shape == (*where.shape, 1) else scores
 
 
 class Linear(nn.Module):

@@ -26,7 +26,7 @@ from .training.job import ObjectiveJob
 __all__ = ["NeuralRanker", "pick_device", "register_net"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class NeuralRanker(FittedRanker):
     """A net trained with a list loss.
 
@@ -88,8 +88,11 @@ class NeuralRanker(FittedRanker):
             "select": job.measure,
             "seed": job.seed,
         }
+        own: tuple[Any, ...] = ()
+        if isinstance(self.config, OwnNetConfig):  # its name does not say what it is
+            facts["net"], own = repr(self.net), tuple(self.net.state_dict().values())
         module = ListModule(self.net, job, self.training)
-        before, notes = train(module, data, data.identity(facts))
+        before, notes = train(module, data, data.identity(facts, own))
         self.net.to(data.device)
         state = module.state
         self.history, self.notes = state.history, self.notes + notes
@@ -158,7 +161,8 @@ def register_net(name: str, *, formula: str = "", source: str = "", independent:
     """
 
     def keep(factory: Callable[..., Any]) -> Callable[..., Any]:
-        _register(name, _config_of(name, factory), formula, source, independent)
+        own = {} if factory.__module__.startswith("ltr.") else {"own": True}  # a cell may be run again
+        _register(name, _config_of(name, factory), formula, source, independent, **own)
         return factory
 
     return keep
@@ -183,8 +187,8 @@ def _config_of(name: str, factory: Callable[..., Any]) -> type[OwnNetConfig]:
     return config
 
 
-def _register(name: str, config: type, formula: str, source: str, independent: bool) -> None:
-    common = {"training": TrainingConfig, "needs_loss": True, "stochastic": True, "independent": independent}
+def _register(name: str, config: type, formula: str, source: str, independent: bool, **own: Any) -> None:
+    common = {"training": TrainingConfig, "needs_loss": True, "stochastic": True, "independent": independent, **own}
     register(name, config, kind="neural", formula=formula, source=source, **common)(NeuralRanker)
 
 

@@ -186,18 +186,19 @@ def preference_losses() -> list[str]:
     return [*PREFERENCE_LOSSES.names(), *(n + _SUFFIX for n in LOSSES.names() if n + _SUFFIX not in PREFERENCE_LOSSES)]
 
 
-@functools.cache
 def preference_entry(name: str) -> Entry:
     if name in PREFERENCE_LOSSES:
         return PREFERENCE_LOSSES[name]
     base = name.removesuffix(_SUFFIX)
     if base == name or base not in LOSSES:
         raise unknown_name("preference loss", name, preference_losses())
-    return _on_rewards(LOSSES[base])
+    return _on_rewards(base, LOSSES[base].function)
 
 
-def _on_rewards(base: Entry) -> Entry:
-    """A loss of scores as a loss of implicit rewards."""
+@functools.cache
+def _on_rewards(name: str, _: ListLoss) -> Entry:
+    """A loss of scores as a loss of implicit rewards; made anew where a user's function has taken over the name."""
+    base = LOSSES[name]
 
     def function(
         scores: Tensor,

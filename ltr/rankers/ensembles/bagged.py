@@ -86,7 +86,7 @@ def drawn(queries: int, seed: int) -> np.ndarray:
     needs_loss=True,
     stochastic=True,
 )
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BaggedRanker(FittedRanker):
     """The mean of the members' scores.
 

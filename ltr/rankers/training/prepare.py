@@ -100,7 +100,8 @@ def seeded(seed: int) -> Iterator[None]:
 def loss_name(loss: Callable) -> str:
     """What a loss calls itself, with its parameters: its repr where its class writes one, else its name."""
     plain = type(loss).__repr__ in (object.__repr__, type(lambda: 0).__repr__)
-    return getattr(loss, "__qualname__", type(loss).__qualname__) if plain else repr(loss)
+    name = getattr(loss, "__qualname__", type(loss).__qualname__) if plain else repr(loss)
+    return name + getattr(loss, "fingerprint", "")  # of a user's loss, whose name does not say what it is
 
 
 def _fingerprint(split: Split) -> str:
