@@ -72,7 +72,7 @@ def evaluate(options: Evaluate) -> int:
     else:
         raise InputError("no such run", file=options.run, expected="a run folder or a TREC run file")
     objectives = wanted(options.objective, config) or split.objectives[:1]
-    own = dict(zip(config["data"]["objectives"], config["measures"], strict=True)) if "method" in config else {}
+    own = dict(zip(wanted(None, config), config["measures"], strict=True)) if "method" in config else {}
     # Each objective of a method has a measure of its own, unless some are asked for.
     asked = spelled(options.measures) or config.get("measures", MEASURES)
     measures = {name: (own[name],) if own and not options.measures else asked for name in objectives}
@@ -149,7 +149,7 @@ def roles(data: dict[str, Any]) -> dict[str, Any]:
 def wanted(objective: str | None, config: dict[str, Any]) -> tuple[str, ...]:
     """The label columns to measure: the one asked for, or the run's own; none for the main one."""
     own = config.get("data", {})
-    every = (own.get("objective"), *own.get("objectives", []))
+    every = (own.get("objective"), *own.get("objectives", []), own.get("main"))
     return (objective,) if objective else tuple(dict.fromkeys(filter(None, every)))
 
 

@@ -108,7 +108,8 @@ def _points(options: Front):
     of_run = {} if config is None else config["data"]
     own_roles = {} if config is None or options.data else roles(of_run)
     task = relabelled(options.data or of_run["name"], options.fold or of_run.get("fold"), labelling, **own_roles)
-    measures = [o.measure() for o in labelling.objectives] if config is None else config["measures"]
+    each = [o.measure() for o in labelling.objectives] if config is None else config["measures"]
+    measures = dict(zip(labelling.names, each, strict=True))
     splits = {name: task.split(name) for name in dict.fromkeys(["vali", str(options.split)])}
     partition = options.preferences if config is None else options.preferences or config["preferences"]
     found = chain_on(folder, splits, measures, partition=partition, device=options.device)

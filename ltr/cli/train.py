@@ -21,6 +21,7 @@ examples:
   ltr train --config run.toml --training.epochs 5 --ranker.params.hidden '[64, 32]' --out runs/small
   ltr train --data synthetic --ranker lightgbm --dry-run > run.toml
   ltr train --data mq2008 --data.objectives relevance page-rank --method hyperdpo --training.epochs 30
+  ltr train --data mslr-head --data.objectives quality url-clicks --main relevance --method hyperdpo
   ltr train --data shop.csv --query session --labels bought --drop price --ranker lightgbm
   ltr train --data shop.csv --data.objectives relevance clicks:grade5 --method hyperdpo
 
@@ -173,11 +174,13 @@ def _show(record, again: bool) -> None:
 
 def _show_front(record, title: str) -> None:
     """Validation and test side by side, of the preferences that make the front where there are many."""
-    from ltr.runs.front import front_of_run
+    from ltr.runs.front import front_of_run, main_lines
 
     front = front_of_run(record)
     print(title)
     show.front(front, most=20)
+    for line in main_lines(record):
+        print(line)
     cost = record.cost
     print(
         f"{cost['models_trained']} trainings in {cost['fit_seconds']:.1f} s, {cost['seconds_a_point']:.2f} s a "
@@ -208,7 +211,7 @@ def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 
     return {
-        "data (short: --data, --fold, --objective, --labels, --features, --drop, --query, --document)": (
+        "data (short: --data, --fold, --objective, --main, --labels, --features, --drop, --query, --document)": (
             "data.",
             DataConfig,
             (),
@@ -233,6 +236,7 @@ COMMANDS = [
             "--data": "--data.name",
             "--fold": "--data.fold",
             "--objective": "--data.objective",
+            "--main": "--data.main",
             "--labels": "--data.labels",
             "--features": "--data.features",
             "--drop": "--data.drop",

@@ -10,7 +10,8 @@ are made of, `terms(w)`; scoring and export follow from that. An entry of the ca
     preference  what one does: "continuous": every preference has its ranking; "fixed": those that `fit` was given;
                 "ignored": one ranking, the same for all
     means       what w asks for: "importance", "balance" (losses along 1/w) or "direction" (along w); see objectives/
-    base        whether the method starts from a reference ranker; without one it trains its own, on the first objective
+    base        whether the method starts from a reference ranker; without one it trains its own, on the main label
+                (`fit(main=...)`) or else the first objective
     models      what `fit` trains: "one", one "preference" or "objective"
     payoff      one net an objective is trained before, for the pay-off table of the losses
     corners     what share of the way from the net of another objective to that of its own a corner may stay short
@@ -24,7 +25,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ import torch
 
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
-from ltr.errors import InputError
+from ltr.errors import InputError, unknown_name
 from ltr.losses import loss
 from ltr.losses.preference.base import preference_loss
 from ltr.objectives import check_preference, lattice
@@ -165,6 +166,7 @@ class Method(ABC):
         task: Task,
         base: Ranker | None = None,
         *,
+        main: str | None = None,
         preferences=None,
         seed: int | None = None,
         folder: Path | str | None = None,
@@ -176,7 +178,9 @@ class Method(ABC):
 
         Args:
             task: with at least two objectives.
-            base: a fitted ranker as s_ref, for methods that start from one; None trains one on the first objective.
+            base: a fitted ranker as s_ref, for methods that start from one; None trains one on the main label.
+            main: label column of the task that is kept apart: the reference ranker learns it, and it is no objective.
+                None: no label is, and the first objective plays its part.
             preferences: `[preference, objective]`; with the claim "fixed" it trains one model for each (the
                 lattice of the front protocol by default); others choose their epoch by them.
             seed: the one given to the constructor by default.
@@ -186,41 +190,45 @@ class Method(ABC):
             accelerator, device: auto, cpu, gpu or mps, see `FittedRanker.fit`.
 
         Raises:
-            InputError: one objective only, an invalid preference, a base for a method that takes none.
+            InputError: one objective only, no such main label, an invalid preference, a base for a method that takes
+                none.
         """
         start, accelerator = time.perf_counter(), asked_device(accelerator, device)
         self.seed = self.seed if seed is None else seed
-        names, m = task.objectives, len(task.objectives)
+        if main is not None and main not in task.objectives:
+            raise unknown_name("label of the task", main, task.objectives)
+        names = tuple(name for name in task.objectives if name != main)
+        m = len(names)
         if m < 2:
             raise InputError(f"method {self.name!r} trades objectives off", expected="at least 2", came=list(names))
         if base is not None and not self.claims["base"]:
             raise InputError(f"method {self.name!r} starts from no reference ranker", do="Leave base out.")
-        self.gains = tuple(task.facts.get("gains") or ("exp2",) * m)
-        if len(self.gains) != m:
-            raise InputError("one gain an objective", expected=f"{m}: {', '.join(names)}", came=list(self.gains))
-        measures = tuple(self.config.measures) or tuple(f"nDCG(gain={g},empty=skip)@10" for g in self.gains)
-        if len(measures) != m:
-            raise InputError("one measure an objective", expected=f"{m}: {', '.join(names)}", came=list(measures))
+        gains = _by_label("gain", task, task.facts.get("gains") or ("exp2",) * len(task.objectives))
+        self.gains = tuple(gains[name] for name in names)
+        own = (f"nDCG(gain={g},empty=skip)@10" for g in gains.values())
+        measures = _by_label("measure", task, self.config.measures or tuple(own))
         asked = self._asked(m) if preferences is None else np.atleast_2d(check_preference(preferences, names))
         vali = task.vali if task.vali is not None and task.vali.n_documents else None
         folder = None if folder is None else Path(folder)
         with listener(progress, self.name) as progress:
-            self.models, self.memory, own = [], {}, 0
+            self.models, self.memory, extra = [], {}, 0
             if base is None and self.claims["base"]:
-                base, own = self._train_base(task.train, vali, measures[0], folder, progress, accelerator), 1
+                first = main or names[0]
+                how = {"select": measures[first], "folder": folder and folder / "base", "accelerator": accelerator}
+                base, extra = self._base(gains[first]).fit(task.train, vali, objective=main, **how), 1
             self.base, self.objectives, self.preferences = base, names, asked
             references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
             if base is not None:
                 references = (base.score(task.train), None if vali is None else base.score(vali))
             context = FitContext(
-                task.train,
-                vali,
+                task.train if main is None else _only(task.train, names),
+                vali if main is None or vali is None else _only(vali, names),
                 names,
                 asked,
                 base,
                 references,
                 self._weights(base),
-                measures,
+                tuple(measures[name] for name in names),
                 self.seed,
                 folder,
                 progress,
@@ -229,7 +237,7 @@ class Method(ABC):
             trained = self._fit(context)
         self.cost = {
             "seconds": time.perf_counter() - start,
-            "models_trained": trained + own,
+            "models_trained": trained + extra,
             "n_parameters": sum(model.n_parameters for model in self.models),
         }
         return self
@@ -302,15 +310,13 @@ class Method(ABC):
     def _load_model(self, folder: Path):
         return ConditionedRanker.load(folder)
 
-    def _train_base(self, train, vali, measure, folder, progress, accelerator):
-        """The ranker of the first objective: the method's own net and loss."""
+    def _base(self, gain: str):
+        """A reference ranker before its training: the method's own net and loss, for a label of this gain."""
         c = self.config
-        bound = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
-        own = {"gain": bound.gains[0]} if isinstance(bound, ObjectiveLoss) else {}
-        first = loss(c.loss, **{**c.loss_params, **own})
-        ranker = make_ranker(c.ranker, loss=first, seed=self.seed, training=c.training, **c.ranker_params)
-        below = None if folder is None else folder / "base"
-        return ranker.fit(train, vali, select=measure, folder=below, accelerator=accelerator)
+        bound = by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params), (gain,))
+        own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
+        its_loss = loss(c.loss, **{**c.loss_params, **own})
+        return make_ranker(c.ranker, loss=its_loss, seed=self.seed, training=c.training, **c.ranker_params)
 
     def _by_gain(self, loss):
         """A list loss as the objectives of this fit need it, each with its own gain."""
@@ -338,6 +344,20 @@ class Method(ABC):
         if isinstance(scores, np.ndarray):  # copied: a column of a memory map is read-only, which torch warns of
             return torch.tensor(scores, dtype=torch.float32, device=self.models[0].device)
         return scores.to(self.models[0].device, torch.float32)
+
+
+def _by_label(what: str, task: Task, values: Sequence[str]) -> dict[str, str]:
+    """Label column of a task -> what was given for it."""
+    names = task.objectives
+    if len(values) != len(names):
+        raise InputError(f"one {what} an objective", expected=f"{len(names)}: {', '.join(names)}", came=list(values))
+    return dict(zip(names, values, strict=True))
+
+
+def _only(split: Split, names: Sequence[str]) -> Split:
+    """A split with some of its label columns."""
+    assert split.labels is not None
+    return split.having(labels=split.labels[:, [split.objectives.index(n) for n in names]], objectives=tuple(names))
 
 
 def on_host(scores) -> np.ndarray:

@@ -49,6 +49,8 @@ class DataConfig:
             minmax, log-minmax). The first of `objectives` by default, else the dataset's main one.
         objectives: label columns that are measured; features among them leave the inputs. The trained one by default.
             With a method: what it trades off, in the order of every preference.
+        main: with a method: label column kept apart. Its reference ranker is trained on it, it is measured beside
+            `objectives`, and no preference weighs it. None: the reference ranker is trained on the first objective.
         labels: label columns of a table or folder that is named by its path, as `ltr.load` takes them.
         features: its feature columns; all other numbers by default.
         drop: columns of it that are left out.
@@ -60,7 +62,8 @@ class DataConfig:
     fold: str | None = None
     objective: str | None = None
     objectives: tuple[str, ...] = ()
-    # What only data given by path have is None for others and so stays out of tables: configs keep the hash they had.
+    # What only some runs have is None for others and so stays out of tables: configs keep the hash they had.
+    main: str | None = None
     labels: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     drop: tuple[str, ...] | None = None
@@ -115,7 +118,7 @@ class MethodChoice:
         params: its parameters: ranker, ranker_params, loss, loss_params, training and its own; what is not given keeps
             the method's default.
         base: reference scorer s_ref: a finished run of a ranker, or a saved ranker (net or trees), trained on the same
-            inputs. By default the method trains its own, on the first objective.
+            inputs. By default the method trains its own, on `data.main` or the first objective.
     """
 
     name: str
@@ -134,8 +137,8 @@ class RunConfig:
         training: how neural rankers are trained; the defaults of TrainingConfig where it is left out.
         seed: seed of the experiment.
         repetition: which repetition of it; all methods of one repetition see the same data order.
-        measures: what is reported, e.g. nDCG@10 AP, or a preset such as letor4. With a method: one an objective, each
-            objective's own nDCG@10 by default.
+        measures: what is reported, e.g. nDCG@10 AP, or a preset such as letor4. With a method: one an objective and,
+            last, one of `data.main`; each one's own nDCG@10 by default.
         select: measure that picks the epoch or iteration, on the validation split only. With a method: the hypervolume
             of its validation points, which is what tuning compares.
         method: which method for several objectives; `data.objectives` names at least two.

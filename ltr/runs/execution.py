@@ -214,6 +214,7 @@ def _measured(
         cost=cost,
         selection=selection,
         measures=measures,
+        reference=system.reference(model, task),
         notes=list(log.get("notes", [])),
         artefacts=fingerprints(folder, skip=LOOSE),
     )

@@ -18,7 +18,7 @@ from ltr.objectives import lattice
 
 from .record import Record
 
-__all__ = ["Front", "front_of_run"]
+__all__ = ["Front", "front_of_run", "main_lines"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,4 +86,18 @@ def front_of_run(record: Record, split: str = "test") -> Front:
     names = tuple(record.config["data"]["objectives"])
     preferences = lattice(len(names), record.config["preferences"])
     points = {name: record.points(name) for name in dict.fromkeys(("vali", split))}
-    return Front(names, tuple(record.config["measures"]), preferences, points, "vali")
+    return Front(names, tuple(record.config["measures"])[: len(names)], preferences, points, "vali")
+
+
+def main_lines(record: Record, split: str = "test") -> list[str]:
+    """What a finished run says of a main label that was kept apart: one sentence, or none."""
+    main = record.config["data"].get("main")
+    if main is None:
+        return []
+    means = [r["mean"] for r in record.measures if (r["split"], r["objective"]) == (split, main)]
+    counted = [value for value in means if value is not None]
+    line = f"main label, kept apart: {main} by {record.config['measures'][-1]} on {split}"
+    line += f": {np.mean(counted):.4f}, mean over preferences" if counted else ": no query counts"
+    if (own := record.reference.get(split)) is not None:
+        line += f"; the reference ranker {own:.4f}"
+    return [line]

@@ -196,7 +196,9 @@ def _finite(points):
     return np.isfinite(points) if isinstance(points, np.ndarray) else points.isfinite()
 
 
-def front_on(folder: Path | str, splits: Mapping[str, Split], measures: Sequence[str], **options) -> Front:
+def front_on(
+    folder: Path | str, splits: Mapping[str, Split], measures: Sequence[str] | Mapping[str, str], **options
+) -> Front:
     """The points of a kept method on labelled lists, all preferences scored in one pass; arguments as `chain_on`."""
     return chain_on(folder, splits, measures, **options).front
 
@@ -204,7 +206,7 @@ def front_on(folder: Path | str, splits: Mapping[str, Split], measures: Sequence
 def chain_on(
     folder: Path | str,
     splits: Mapping[str, Split],
-    measures: Sequence[str],
+    measures: Sequence[str] | Mapping[str, str],
     *,
     partition: int | None = None,
     device: str = "auto",
@@ -215,7 +217,7 @@ def chain_on(
     Args:
         folder: of the method, as a run keeps it.
         splits: name -> lists with the method's labels; "vali" says which points make the front where it is there.
-        measures: one an objective.
+        measures: one an objective, or label column -> its measure.
         partition: H of the lattice; by default the protocol's, or the preferences it has models for.
         device: where it is computed.
         options: of `chain`: reference, draws, seed, tensors.
@@ -224,6 +226,7 @@ def chain_on(
 
     method = load(folder, device)
     names = tuple(method.objectives)
+    measures = [measures[name] for name in names] if isinstance(measures, Mapping) else measures
     if partition is None and method.claims["preference"] == "fixed":
         preferences = np.asarray(method.preferences, np.float64)
     else:

@@ -64,6 +64,8 @@ class Record:
         selection: `measure`, `value`, `epoch` or `iteration`, `split` (always "vali").
         measures: rows of `split`, `objective`, `preference`, `measure`, `mean`, `queries` (counted in the mean),
             `blank` (left out of it); `mean` is None where no query counts. Preferences in the order of the lattice.
+        reference: of a method's run with a main label: how its reference ranker does on it: `objective`, `measure`, and
+            the means `vali` and `test`; {} otherwise.
         notes: what a reader should know before believing the numbers, e.g. lists without a relevant document.
         artefacts: relative path -> sha256 of every file the run left.
         command: the shell command that repeats the run.
@@ -82,6 +84,7 @@ class Record:
     cost: dict[str, Any] = field(default_factory=dict)
     selection: dict[str, Any] = field(default_factory=dict)
     measures: list[dict[str, Any]] = field(default_factory=list)
+    reference: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     artefacts: dict[str, str] = field(default_factory=dict)
     command: str = ""
@@ -107,9 +110,10 @@ class Record:
     def points(self, split: str = "test") -> np.ndarray:
         """The front of a method's run: means, float64 `[preference, objective]`, rows in the order of the lattice.
 
-        NaN where no query counts.
+        NaN where no query counts; a main label that is kept apart is no part of it.
         """
-        rows = [r for r in self.measures if r["split"] == split]
+        main = self.config.get("data", {}).get("main")
+        rows = [r for r in self.measures if r["split"] == split and r["objective"] != main]
         names = list(dict.fromkeys(r["objective"] for r in rows))
         means = [math.nan if r["mean"] is None else r["mean"] for r in rows]
         if "method" not in self.config or not rows:

@@ -23,6 +23,7 @@ _ALWAYS = {
     "data.fold": "--fold",
     "data.objective": "--objective",
     "data.objectives": "--data.objectives",
+    "data.main": "--main",
     "data.labels": "--labels",
     "data.features": "--features",
     "data.drop": "--drop",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltr.bench.text import short_measure
 from ltr.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from .results import FrontResults
 
-__all__ = ["Cube", "cube", "measures_of", "over_queries", "points_of_all"]
+__all__ = ["Cube", "cube", "main_head", "main_of", "measures_of", "over_queries", "points_of_all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +53,33 @@ def measures_of(results: FrontResults, dataset: str) -> tuple[str, ...]:
     return tuple(table[o] for o in results.suite.objectives)
 
 
-def points_of_all(results: FrontResults, dataset: str) -> Cube:
-    """The points of every system and seed, of parts of their folds too where some are not there; no values a query."""
-    suite, objectives = results.suite, tuple(results.suite.objectives)
-    fronts = results.fronts[results.fronts.dataset == dataset]
+def main_head(results: FrontResults, dataset: str) -> str:
+    """The main label that is kept apart, with its measure, as the head of a column; "" without one.
+
+    >>> from types import SimpleNamespace as Made; import pandas as pd
+    >>> row = {"dataset": ["d"], "objective": ["relevance"], "measure": ["nDCG(gain=exp2,empty=skip)@10"]}
+    >>> main_head(Made(suite=Made(main="relevance"), fronts=pd.DataFrame(row)), "d")
+    'main: relevance nDCG@10'
+    """
+    mine = results.fronts[(results.fronts.dataset == dataset) & (results.fronts.objective == results.suite.main)]
+    return f"main: {results.suite.main} {short_measure(mine.measure.iloc[0])}" if len(mine) else ""
+
+
+def main_of(results: FrontResults, dataset: str) -> np.ndarray:
+    """What every system has on the main label that is kept apart, test, `[system, seed, point]`; NaN without one."""
+    labels = (results.suite.main,) if results.suite.main else tuple(results.suite.objectives)
+    found = points_of_all(results, dataset, labels).test[..., 0]
+    return found if results.suite.main else np.full_like(found, np.nan)
+
+
+def points_of_all(results: FrontResults, dataset: str, labels: Sequence[str] = ()) -> Cube:
+    """The points of every system and seed, of parts of their folds too where some are not there; no values a query.
+
+    Args:
+        labels: the label columns; the suite's objectives by default.
+    """
+    suite, objectives = results.suite, tuple(labels or results.suite.objectives)
+    fronts = results.fronts[(results.fronts.dataset == dataset) & results.fronts.objective.isin(objectives)]
     runs = results.runs[results.runs.dataset == dataset]
     systems = tuple(dict.fromkeys([*(v.label for v in suite.variants()), *fronts.system]))
     seeds = tuple(dict.fromkeys([*(seed for v in suite.variants() for seed in v.seeds), *fronts.seed]))

@@ -44,7 +44,7 @@ from ltr.fronts import (
 )
 from ltr.seeds import seed_of
 
-from .front_cube import Cube, cube, measures_of
+from .front_cube import Cube, cube, main_head, main_of, measures_of
 from .reference_points import TaskPoints, points_of
 from .results_io import note
 
@@ -99,6 +99,7 @@ class FrontLeaderboard:
         seed_weights: `[draw, seed]`, how often a draw took a seed.
         queries: test queries; unjudged: objective -> those without a relevant document.
         truth: kind of reference point -> hypervolume of the true front, where it is known.
+        main: head of the column of the main label that is kept apart; "" where none is.
     """
 
     dataset: str
@@ -118,6 +119,7 @@ class FrontLeaderboard:
     unjudged: dict[str, int]
     level: float = 0.95
     truth: dict[str, float] = field(default_factory=dict)
+    main: str = ""
 
     def has(self, system: str) -> bool:
         """Whether there is a whole front of it."""
@@ -229,6 +231,7 @@ def front_leaderboard(
         _unjudged(data),
         level,
         _true_volumes(points, partition),
+        main_head(results, dataset),
     )
     table = _table(results, board, found, scaled)
     return replace(board, table=table, baseline=baseline if board.has(baseline) else "")
@@ -306,7 +309,7 @@ def _table(
     import pandas as pd
 
     data, suite = board.cube, results.suite
-    near = _nearness(board, scaled)
+    near, main = _nearness(board, scaled), main_of(results, board.dataset)
     rows = []
     for s, variant in enumerate(suite.variants()):
         mine = results.runs[(results.runs.dataset == board.dataset) & (results.runs.system == variant.label)]
@@ -321,10 +324,11 @@ def _table(
         row |= {name: _mean(values[s]) for name, values in near.items()}
         row |= {"weighted": _mean(board.values["weighted"][s]), "worst": _mean(board.values["worst"][s])}
         row |= _correlation(board, s, scaled, row["asks"])
-        row["main"] = float(data.test[s, complete, 0, 0].mean()) if complete.any() else np.nan
+        # Of a main label the mean over all preferences; else what the first objective has where it alone is asked for.
+        row["main"] = _mean((main[s, complete] if board.main else data.test[s, complete, 0, 0]).ravel())
         row |= {
             name: done[name].mean() if name in done and len(done) else np.nan
-            for name in ("models_trained", "fit_seconds", "seconds_a_point", "parameters")
+            for name in ("models_trained", "fit_seconds", "seconds_a_point", "parameters", "reference")
         }
         row |= {"done": len(done), "planned": len(mine), "note": note(mine)}
         rows.append(row)

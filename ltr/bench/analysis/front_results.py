@@ -2,6 +2,7 @@
 
     fronts.parquet             a row a run x split x preference x objective: measure, mean, queries, skipped (blank)
     per_query_fronts.parquet   a row a run x test query x preference: a float32 column an objective, NaN where skipped
+                               (a main label that is kept apart has its rows and its column in both under its own name)
     runs.parquet               a row a run: status and reason, cost, selection, hashes; failed and missing runs too
     suite.toml, chosen.toml, environment.json     as of any suite, see results.py
 
@@ -57,7 +58,7 @@ class FrontResults:
         per_query: columns dataset, system, fold, seed, query, preference and a float32 column an objective; test only.
         runs: columns dataset, system, fold, seed, status, reason, test_queries, the cost columns with models_trained
             and seconds_a_point, selected (hypervolume on validation, seen from the origin), config_hash, store_hash,
-            command.
+            command; of a suite with a main label also reference, what the reference ranker has on it (test).
         chosen: the table of chosen.toml; empty where nothing was tuned.
         environment: machine, versions, wall time, command.
     """
@@ -98,7 +99,7 @@ class FrontResults:
         folder = Path(folder)
         write_frame(self.fronts, folder / "fronts.parquet")
         # Values do not repeat: split into bytes they compress, as a dictionary they do not.
-        values = list(self.suite.objectives)
+        values = _labels(self.suite)
         names = [c for c in self.per_query.columns if c not in values]
         encoding = {"use_dictionary": names, "column_encoding": dict.fromkeys(values, "BYTE_STREAM_SPLIT")}
         write_frame(self.per_query, folder / "per_query_fronts.parquet", **encoding)
@@ -155,8 +156,8 @@ def collect_fronts(
 
     from ltr.objectives import lattice as lattice_of
 
-    out, names = Path(out), list(suite.objectives)
-    lattice = lattice_of(len(names), suite.preferences)
+    out, names = Path(out), _labels(suite)
+    lattice = lattice_of(len(suite.objectives), suite.preferences)
     fronts, runs, tables = [], [], []
     for found in find_runs(out, jobs, FRONT_COST, ended or {}):
         if found.record is not None:
@@ -167,18 +168,26 @@ def collect_fronts(
             else:
                 fronts += points
                 tables.append(table)
+                found.row["reference"] = found.record.reference.get("test")
         runs.append(found.row)
     columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
-    columns += ["selected", "config_hash", "store_hash", "command"]
+    columns += ["selected", "config_hash", "store_hash", "command", *(["reference"] if suite.main else [])]
     wide = [*KEYS, "query", "preference", *names]
     return FrontResults(
         suite,
         pd.DataFrame(fronts, columns=[*KEYS, *_POINT]).astype({"preference": "int16", "mean": "float64"}),
         pd.concat(tables, ignore_index=True)[wide] if tables else pd.DataFrame(columns=wide),
-        pd.DataFrame(runs, columns=columns).astype(dict.fromkeys(FRONT_COST, "float64")),
+        pd.DataFrame(runs, columns=columns).astype(
+            dict.fromkeys([*FRONT_COST, *columns[columns.index("command") + 1 :]], "float64")
+        ),
         chosen or {},
         environment or {},
     )
+
+
+def _labels(suite: Suite) -> list[str]:
+    """The label columns that were measured: objectives, and behind them the main label that is kept apart."""
+    return [*suite.objectives, *filter(None, [suite.main])]
 
 
 def _read(found: FoundRun, folder: Path, names: list[str], lattice: np.ndarray) -> tuple[list[dict], pd.DataFrame]:
@@ -203,7 +212,7 @@ def _wide(table: pa.Table, measures: Mapping[str, str], names: list[str], lattic
 
     parts = {name: table.filter(pc.equal(table["objective"], name)) for name in names}
     first = parts[names[0]]
-    weights = first["preference"].combine_chunks().flatten().to_numpy().reshape(-1, len(names))
+    weights = first["preference"].combine_chunks().flatten().to_numpy().reshape(-1, lattice.shape[1])
     columns = {"query": first["query"].to_pandas(), "preference": lattice_rows(weights, lattice)}
     for name, part in parts.items():
         # Rows of an objective stand in the same order, preference by preference and query by query.

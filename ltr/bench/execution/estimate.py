@@ -113,7 +113,7 @@ def plan(
         folds = {dataset: _folds(dataset, source)}
         only = replace(suite, datasets=(dataset,))
         tuning, runs = tuning_jobs(only, folds), main_jobs(only, folds)
-        sizes = sizes_of(source, runs[0].fold, suite.objectives)
+        sizes = sizes_of(source, runs[0].fold, [*suite.objectives, *filter(None, [suite.main])])
         sources[dataset] = sizes.source
         for variant in suite.variants():
             tell(f"{variant.label} on {dataset}")

@@ -192,7 +192,7 @@ class _Runner:
         from ltr.runs import load_task
 
         data = job.config.data
-        key = (job.dataset, job.fold, data.objectives)
+        key = (job.dataset, job.fold, data.objectives, data.main)
         if key not in self.tasks:
             source = self.setting.data.get(job.dataset, job.dataset)
             # All rankers share one task with every label column of the store; a method's labels are its own.

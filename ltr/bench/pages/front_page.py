@@ -237,7 +237,8 @@ def _preferences_table(board: FrontLeaderboard) -> str:
         text = {
             "system": row.system,
             "w asks for": row.asks,
-            board.objectives[0]: number(row.main, 4),
+            board.main or board.objectives[0]: number(row.main, 4),
+            **({"of its reference ranker": number(row.reference, 4)} if board.main else {}),
             "weighted sum": number(row.weighted, 4),
             "worst of list": number(row.worst, 4),
             "preference correlation": number(row.spearman, 2),
@@ -268,6 +269,11 @@ def _caption(board: FrontLeaderboard) -> str:
         lines.append(
             f"The best possible ranker's front on the same queries and preferences has {board.truth['normalised']:.4f} "
             f"normalised, {board.truth['zero']:.4f} above 0."
+        )
+    if board.main:
+        lines.append(
+            f"{board.main.removeprefix('main: ')} is no objective: reference rankers learn it; the column is its mean "
+            "over all preferences."
         )
     flipped = [row.system for row in rows_of(board.table) if row.flips]
     total = int(board.table.flips.sum()) // 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.bench.analysis.front_cube import points_of_all
+from ltr.bench.analysis.front_cube import main_head, main_of, points_of_all
 from ltr.bench.analysis.front_leaderboard import front_leaderboard
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADS", "front_section"]
 
+_REFERENCE = "of its reference ranker"
 # What a head means; the table's columns stay short.
 HEADS = {
     "hypervolume": "of the points chosen on validation, measured on test; mean over seeds",
@@ -39,6 +40,7 @@ HEADS = {
     "beyond the reference point": "of those, how many are not above the reference point in every objective",
     "preference correlation": "rank correlation of weights with the measures they ask for, mean over objectives",
     "first objective": "the first objective's measure where the preference asks for nothing else",
+    _REFERENCE: "the main label's measure of the ranker that a method starts from",
     "models": "trained for the whole front, mean over runs",
     "fit s": "seconds of training, mean over runs",
     "s/point": "seconds of training, a point of the front",
@@ -168,7 +170,8 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
             "front": number(row.front, 1),
             "beyond the reference point": number(row.beyond, 1),
             "preference correlation": number(row.spearman, 2),
-            "first objective": number(row.main, 4),
+            board.main or "first objective": number(row.main, 4),
+            **({_REFERENCE: number(row.reference, 4)} if board.main else {}),
             **_cost(row),
         }
         bar = {name: at(getattr(row, name)) if gap else None for name in ("low", "high")}
@@ -189,7 +192,8 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
     volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
     ranked = sorted(points, key=lambda s: -volumes[s].mean())
     every = results.runs[results.runs.dataset == dataset]
-    rows, seconds = [], {}
+    rows, seconds, head = [], {}, main_head(results, dataset) or "first objective"
+    own = [_REFERENCE] if results.suite.main else []
     for system in [*ranked, *(s for s in dict.fromkeys(every.system) if s not in points)]:
         runs = every[every.system == system]
         done = runs[runs.status == "done"]
@@ -197,14 +201,15 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
         seconds[system] = costs.get("fit_seconds", np.nan)
         reasons = [str(r) for r in runs[runs.status != "done"].reason if r]
         cost = _cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else ""))
-        text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", "first objective"), "") | cost
+        text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", head, *own), "") | cost
         text["system"] = system
         if system in points:
             sd = volumes[system].std(ddof=1) if len(volumes[system]) > 1 else np.nan
             text["#"] = str(ranked.index(system) + 1)
             text["hypervolume"], text["seed sd"] = number(float(volumes[system].mean()), 4), number(sd, 4)
             text["front"] = number(float(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]])), 1)
-            text["first objective"] = number(float(np.mean(first[system])), 4)
+            text[head] = number(float(np.mean(first[system])), 4)
+            text |= {name: number(done.reference.mean(), 4) for name in own}
         rows.append({"text": text, "bar": {"mean": None}, "faint": False})
     caption = (
         "Hypervolume at reference point 0 of the points that are not dominated on validation, measured on test; mean "
@@ -226,17 +231,18 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
 
 
 def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
-    """Chosen test points of each system's seeds, and its first objective where the preference asks for nothing else.
+    """Chosen test points of each system's seeds, and its first objective where the preference asks for nothing else:
+    or the mean over preferences of a main label that is kept apart.
 
     As on the leaderboard: a seed whose folds are not all there is skipped, its queries would be others'.
     """
-    data = points_of_all(results, dataset)
+    data, main = points_of_all(results, dataset), main_of(results, dataset)
     points: dict[str, list[np.ndarray]] = {}
     first: dict[str, list[float]] = {}
     there = data.complete & np.isfinite(data.vali).all((2, 3)) & np.isfinite(data.test).all((2, 3))
     for s, e in np.argwhere(there):
         points.setdefault(data.systems[s], []).append(data.test[s, e][chosen(data.vali[s, e])])
-        first.setdefault(data.systems[s], []).append(data.test[s, e, 0, 0])
+        first.setdefault(data.systems[s], []).append(main[s, e].mean() if results.suite.main else data.test[s, e, 0, 0])
     return points, first
 
 

@@ -131,7 +131,7 @@ def _method_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
     if variant.loss:
         params["loss"] = variant.loss
     config = RunConfig(
-        data=DataConfig(dataset, objectives=suite.objectives),
+        data=DataConfig(dataset, objectives=suite.objectives, main=suite.main),
         method=MethodChoice(variant.method, params),
         preferences=suite.preferences,
     )

@@ -179,9 +179,11 @@ def _with_measures(suite: Suite, file: Path | None) -> Suite:
     """A suite of rankers with its measures spelled out."""
     if not suite.measures:
         raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
-    if suite.objectives or suite.preferences:
+    if suite.objectives or suite.preferences or suite.main is not None:
         raise InputError(
-            "objectives and preferences are for systems with `method`", file=file, do="A ranker learns one: `objective`"
+            "objectives, main and preferences are for systems with `method`",
+            file=file,
+            do="A ranker learns one: `objective`",
         )
     headline = repr(measure(suite.headline or suite.measures[0]))
     return replace(
@@ -203,8 +205,10 @@ def _with_objectives(suite: Suite, file: Path | None) -> Suite:
     if m < 2 or len(set(suite.objectives)) < m or suite.objective:
         came = list(suite.objectives) or suite.objective
         raise InputError("methods trade `objectives` off", file=file, expected="at least two, none twice", came=came)
+    if suite.main is not None and (suite.main in suite.objectives or not suite.main.strip()):
+        raise InputError("the main label is kept apart", file=file, expected="none of `objectives`", came=suite.main)
     measures = () if suite.measures == Suite.measures else suite.measures
-    if len(measures) not in (0, m):
+    if len(measures) not in (0, m, m + (suite.main is not None)):
         raise InputError("one measure an objective", file=file, expected=f"{m}", came=list(measures))
     for key in ("headline", "select"):
         if getattr(suite, key) not in ("", HYPERVOLUME):

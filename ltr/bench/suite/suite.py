@@ -39,6 +39,7 @@ A suite of methods for several objectives has `objectives`, and `method` in plac
 
     objectives = ["relevance", "page-rank"]
     preferences = 10                         # H of the lattice every method is scored on
+    main = "clicks"                          # or none: a label kept apart, see `Suite`
 
     [[systems]]
     label = "HyperDPO"
@@ -155,6 +156,8 @@ class Suite:
         loss_params: loss -> its parameters in every system that is trained with it.
         tuning, limits: see there.
         objectives: what methods trade off, in the order of every preference; empty for a suite of rankers.
+        main: label column kept apart from `objectives`: methods with a reference ranker train it on this one, and
+            it is measured beside the front. None: the first objective is what the reference ranker learns.
         preferences: H of the lattice methods are scored on; 0 in a file is the protocol's for so many objectives.
     """
 
@@ -177,6 +180,7 @@ class Suite:
     limits: Limits = Limits()
     objectives: tuple[str, ...] = ()
     preferences: int = 0
+    main: str | None = None  # None stays out of tables: suites keep the hash they had
 
     @property
     def of_methods(self) -> bool:

@@ -95,6 +95,10 @@ class System(ABC):
         """
         return {}
 
+    def reference(self, model: Any, task: Task) -> dict[str, Any]:
+        """How the reference ranker of what was trained ranks by the main label, for the record; {} without the two."""
+        return {}
+
     def file_hashes(self) -> dict[str, str]:
         """Hashes of the files the config names, for the record; one that is not there is refused."""
         return {}

@@ -18,7 +18,7 @@ from ltr.fronts import hypervolumes
 from ltr.fronts.hypervolume import hypervolume
 from ltr.losses import LOSSES
 from ltr.methods import METHODS, Method, load_method, make_method
-from ltr.metrics import measure
+from ltr.metrics import evaluate, mean, measure
 from ltr.objectives import Labelling, lattice
 from ltr.objectives.preferences import PARTITIONS
 from ltr.objectives.tasks import load_multi, task_objectives
@@ -53,6 +53,12 @@ class MethodSystem(System):
     def objectives(self) -> tuple[str, ...]:
         return self.config.data.objectives
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns that are measured: the objectives, and behind them the main label that is kept apart."""
+        main = self.config.data.main
+        return self.objectives if main is None else (*self.objectives, main)
+
     def resolved(self) -> RunConfig:
         config, data, names = self.config, self.config.data, self.objectives
         entry = METHODS[self.name]
@@ -68,11 +74,16 @@ class MethodSystem(System):
             raise InputError(
                 f"{what} trades objectives off", expected="data.objectives: at least two, none twice", came=list(names)
             )
-        own = tuple(o.measure() for o in task_objectives(data.name, names))  # an unknown objective is named there
+        if data.main in names:
+            raise InputError(
+                "the main label is kept apart", expected="data.main: none of data.objectives", came=data.main
+            )
+        own = tuple(o.measure() for o in task_objectives(data.name, self.labels))  # an unknown one is named there
         if "measures" in self.method.params:
             raise InputError(f"the measures of {what} are those of the run", expected="measures: one an objective")
         asked = own if config.measures == MEASURES else config.measures
-        if len(asked) != len(names):
+        asked = (*asked, *own[len(names) :]) if len(asked) == len(names) else asked
+        if len(asked) != len(own):
             raise InputError("one measure an objective", expected=f"{len(names)}: {', '.join(names)}", came=list(asked))
         if config.select not in (HEADLINE, HYPERVOLUME):
             raise InputError(
@@ -101,7 +112,7 @@ class MethodSystem(System):
     def load_task(self, source: str | Path | None = None) -> Task:
         data = self.config.data
         roles = {} if source else data.roles
-        task, labelling = load_multi(source or data.name, data.objectives, data.fold, **roles)
+        task, labelling = load_multi(source or data.name, self.labels, data.fold, **roles)
         return replace(task, facts={**task.facts, "labelling": labelling})
 
     def measures(self, task: Task) -> dict[str, tuple[str, ...]]:
@@ -117,11 +128,11 @@ class MethodSystem(System):
             method.config = replace(method.config, measures=self.config.measures)
         base = None if self.method.base is None else reference_of(self.method.base, task, device)
         # One model a preference: those that will be asked for. The others choose by the few of their own default.
-        asked = self.preferences if method.claims["preference"] == "fixed" else None
+        asked, main = self.preferences if method.claims["preference"] == "fixed" else None, self.config.data.main
         clock = _Clock(folder / "seconds.json")
         with clock:
             told = _Trainings(folder, progress, clock)
-            method.fit(task, base, preferences=asked, folder=folder, progress=told, accelerator=device)
+            method.fit(task, base, main=main, preferences=asked, folder=folder, progress=told, accelerator=device)
         log = {
             "seconds": clock.seconds,
             "models_trained": method.models_trained,
@@ -147,11 +158,24 @@ class MethodSystem(System):
 
     def selection(self, points: Any) -> dict[str, Any]:
         """Hypervolume of the points, seen from the origin; None without a judged list: nothing to compare by."""
+        points = points[:, : len(self.objectives)]  # the main label chooses nothing
         if isinstance(points, np.ndarray):
             value = hypervolume(points, np.zeros(points.shape[1])) if np.isfinite(points).all() else None
         else:
             value = float(hypervolumes(points, 0.0)) if bool(points.isfinite().all()) else None
         return {"measure": "hypervolume(reference=0)", "value": value}
+
+    def reference(self, model: Method, task: Task) -> dict[str, Any]:
+        main = self.config.data.main
+        if main is None or model.base is None:
+            return {}
+        name = self.config.measures[-1]
+        found = {}
+        for place in ("vali", "test"):
+            split = task.split(place)
+            values = evaluate([name], model.base.score(split), split.label(main), split.offsets)[name]
+            found[place] = mean(values) if np.isfinite(values).any() else float("nan")
+        return {"objective": main, "measure": name, **found}
 
     def file_hashes(self) -> dict[str, str]:
         return {} if self.method.base is None else {"base": reference_hash(self.method.base)}

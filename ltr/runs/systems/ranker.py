@@ -46,6 +46,10 @@ class RankerSystem(System):
     def resolved(self) -> RunConfig:
         config, name = self.config, self.name
         ranker = RankerChoice(name, resolve_params(name, self.ranker.params))
+        if config.data.main is not None:
+            raise InputError(
+                f"ranker {name!r} learns one label", expected="data.objective", came=f"data.main = {config.data.main!r}"
+            )
         if config.preferences is not None:
             raise InputError(f"ranker {name!r} is asked with no preference", do="preferences belong to a method")
         if takes_loss(name) and config.loss is None:
