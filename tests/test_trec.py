@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import defaultdict
 
 import ir_measures
@@ -11,6 +12,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ltr import errors
 from ltr.errors import InputError
 from ltr.runs import read_qrels, read_run, write_qrels, write_run
 from ltr.runs.per_query import join, per_query
@@ -105,7 +107,7 @@ def test_marks_tabs_and_line_ends_of_other_systems(worked, tmp_path):
     path.write_bytes(b"\xef\xbb\xbf7 0 a 1\r\n7 0 b -2\r\n")
     assert read_qrels(path)["grade"].to_pylist() == [1, -2]
     path.write_text("7 Q0 a 1 1.0 m\n", encoding="utf-16")
-    with pytest.raises(InputError, match="not a text file|not a line of the format"):
+    with pytest.raises(InputError, match="this is UTF-16 text"):
         read_run(path)
     path.write_bytes(b"7 " * (1 << 20))
     with pytest.raises(InputError, match="x.run:1: a line without end"):
@@ -211,7 +213,7 @@ def test_the_fields_own_tools_give_the_same_numbers(tmp_path):
         ("7 Q0 a 1 1_0 mlp\n", r"x.run:1: the score is not a finite number"),
         ("7 Q0 a 1² 1.0 mlp\n", r"x.run:1: the rank is not a whole number; .*came '1²'"),
         ("7 Q0 a 9223372036854775808 1.0 mlp\n", r"x.run:1: the rank is not a whole number"),
-        ("7 Q0 a\0b 1 1.0 mlp\n", r"x.run:1: not a line of the format"),
+        ("7 Q0 a\0b 1 1.0 mlp\n", r"x.run:1: this is a binary file"),
         ("7 Q0 a first 1.0 mlp\n", r"x.run:1: the rank is not a whole number"),
         ("7 Q0 a 1 1.9 mlp\n7 Q0 a 2 1.8 mlp\n", r"x.run:2: document 'a' is ranked twice for query '7'"),
         ("", "the file is empty"),
@@ -242,9 +244,33 @@ def test_bad_qrels_name_their_line(tmp_path, text, says):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_run(tmp_path / "nothing.run")
-    (tmp_path / "x.run").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="not a text file"):
-        read_run(tmp_path / "x.run")
+    for content, message in (
+        (b"\xff\xfe\x00", "UTF-16 text"),
+        (b"7 Q0 a 1 1 m\n7 Q0 \xe9 2 0 m\n", "x.run:2: not UTF-8"),
+    ):
+        (tmp_path / "x.run").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_run(tmp_path / "x.run")
+
+
+def test_what_a_run_says_twice_and_differently_is_said(tmp_path, capsys, monkeypatch):
+    """Ranks that contradict the scores, ranks of equal scores, and differences a double cannot hold."""
+    path = tmp_path / "x.run.gz"  # packed, as large runs are
+    cases = {
+        "the ranks of 1 queries, first 8, are not those of the scores": (("7", "3 2 1"), ("8", "1 2 3")),
+        "the ranks of 2 queries, first 7, are not those": (("7", "1 1 1"), ("8", "2 2 2")),
+        "x.run.gz:2: the scores 72048431380967002 and 72048431380967001 of query 7 are one double": (
+            ("7", "72048431380967002 72048431380967001 1"),
+        ),
+        "": (("7", "3 3 1"), ("8", "1.00000000000000000000 1.0 -4e5")),
+    }
+    for message, lists in cases.items():
+        monkeypatch.setattr(errors, "_SAID", set())
+        lines = [f"{q} Q0 {'abc'[k]} {k + 1} {s} m\n" for q, scores in lists for k, s in enumerate(scores.split())]
+        path.write_bytes(gzip.compress("".join(lines).encode()))
+        assert read_run(path)["score"].to_pylist() == [float(s) for _, scores in lists for s in scores.split()]
+        said = capsys.readouterr().err
+        assert message in said if message else not said
 
 
 def test_what_the_format_cannot_carry_is_refused_and_nothing_is_written(worked, tmp_path):

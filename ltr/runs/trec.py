@@ -5,7 +5,8 @@
 
 Documents the data does not name are called `row<i>`, after their row in the source file. Lines of a run stand in the
 order trec_eval would rank them: by score, equal scores by document name, the later name first. Fields are parted by
-blanks and tabs, and a score is a double: what differs in the file differs in the ranking.
+blanks and tabs, and a score is a double: what differs in the file differs in the ranking, unless it is said. A file that
+is read may be packed (gzip, bzip2, xz); the scores count, and where its ranks say something else, that is said.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from ltr.atomic import whole_file
-from ltr.errors import InputError
+from ltr.datasets.readers.chunks import opened, told
+from ltr.errors import InputError, say_once
 from ltr.types import Split
 
 from .scores import check_scores, scores_table, source_rows
@@ -114,37 +118,34 @@ def looks_like_run(path: Path | str) -> bool:
     """Whether the first line that is not empty has the six fields of a run."""
     try:
         _, first = next(_lines(Path(path), 6, ""))
-    except (InputError, OSError, StopIteration):
+    except (InputError, StopIteration):
         return False
     return _double(first[4]) is not None
 
 
 def _lines(path: Path, fields: int, form: str) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of every line that is not blank."""
-    try:
-        with open(path, "rb") as file:
-            number = 0
-            while line := file.readline(_LONGEST + 1):
-                number += 1
-                if len(line) > _LONGEST:
-                    raise InputError("a line without end", file=path, line=number, expected=form)
-                if number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)
-                parts = line.split()  # at blanks and tabs only: other white space of Unicode may stand in a name
-                if not parts:
-                    continue
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise InputError(what, file=path, expected=f"lines of {form}")
+    number = 0
+    with opened(path) as (file, _), told(path):
+        while line := file.readline(_LONGEST + 1):
+            number += 1
+            if len(line) > _LONGEST:
+                raise InputError("a line without end", file=path, line=number, expected=form)
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            parts = line.split()  # at blanks and tabs only: other white space of Unicode may stand in a name
+            if not parts:
+                continue
+            try:
                 text = line.decode("utf-8")
-                if len(parts) != fields or "\0" in text:
-                    raise InputError(
-                        "not a line of the format", file=path, line=number, expected=form, came=text.strip()
-                    )
-                yield number, [part.decode("utf-8") for part in parts]
-    except FileNotFoundError:
-        raise InputError("no such file", file=path, expected=f"lines of {form}") from None
-    except IsADirectoryError:
-        raise InputError("is a folder", file=path, expected=f"lines of {form}") from None
-    except UnicodeDecodeError:
-        raise InputError("not a text file", file=path, expected=f"UTF-8, lines of {form}") from None
+            except UnicodeDecodeError:
+                raise InputError("not UTF-8 text", file=path, line=number, expected=f"UTF-8, lines of {form}") from None
+            if len(parts) != fields or "\0" in text:
+                raise InputError("not a line of the format", file=path, line=number, expected=form, came=text.strip())
+            yield number, [part.decode("utf-8") for part in parts]
 
 
 def _double(text: str) -> float | None:
@@ -172,8 +173,14 @@ def read_run(path: Path | str) -> pa.Table:
     path = Path(path)
     rows: list[tuple[str, str, int, float, str]] = []
     seen = set()
+    long: dict[tuple[str, float], str] = {}  # scores with more digits than a double keeps
     for number, (q, _, d, r, s, t) in _lines(path, 6, "qid Q0 docid rank score tag"):
         value = _double(s)
+        if value is not None and len(s) > 15 and Decimal(long.setdefault((q, value), s)) != Decimal(s):
+            say_once(
+                f"{path}:{number}: the scores {long[q, value]} and {s} of query {q} are one double: they tie. "
+                f"Make the differences larger where the order matters"
+            )
         if value is None:
             raise InputError("the score is not a finite number", file=path, line=number, expected="a number", came=s)
         place = _whole(r, "rank", 0, path, number)
@@ -183,10 +190,29 @@ def read_run(path: Path | str) -> pa.Table:
         rows.append((q, d, place, value, t))
     if not rows:
         raise InputError("the file is empty", file=path, expected="lines of qid Q0 docid rank score tag")
+    if odd := _odd_queries(rows):
+        say_once(
+            f"{path}: the ranks of {len(odd)} queries, first {odd[0]}, are not those of the scores; the scores count"
+        )
     kinds = {"query": pa.string(), "doc": pa.string(), "rank": pa.int64(), "score": pa.float64(), "tag": pa.string()}
     return pa.table(
         [pa.array(v, k) for v, k in zip(zip(*rows, strict=True), kinds.values(), strict=True)], names=list(kinds)
     )
+
+
+def _odd_queries(rows: Sequence[tuple[str, str, int, float, str]]) -> list[str]:
+    """Queries whose ranks contradict the scores, or order documents that are all scored alike."""
+    lists: dict[str, list[tuple[int, float]]] = {}
+    for query, _, rank, score, _ in rows:
+        lists.setdefault(query, []).append((rank, score))
+    odd = []
+    for query, ranked in lists.items():
+        ranked.sort(key=lambda pair: (pair[0], -pair[1]))
+        ranks, scores = zip(*ranked, strict=True)
+        against = any(a > b and p < q for (p, b), (q, a) in pairwise(ranked))
+        if against or (len(ranked) > 1 and ranks[0] < ranks[-1] and min(scores) == max(scores)):
+            odd.append(query)
+    return odd
 
 
 def read_qrels(path: Path | str) -> pa.Table:
