@@ -226,7 +226,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
                 f"label column {c!r} holds no numbers", file=path, expected="a column of numbers", came=there[c].type
             )
     for c in (*labels, *features):
-        check_cells(there[c], path)
+        check_cells(there[c], path, needed=c in labels)
     if not features:
         raise InputError(
             "no feature columns", file=path, expected="columns of numbers beside query and labels", came=names
@@ -322,8 +322,8 @@ def _is_outcome(name: str) -> bool:
     return "".join(words) in _OTHERWISE or bool(core) and all(word in _WHOLE for word in core)
 
 
-def check_cells(column: Column, path) -> None:
-    """Refuses a column with a cell that is no number, with its place."""
+def check_cells(column: Column, path, *, needed: bool = False) -> None:
+    """Refuses a column with a cell that is no number, with its place; `needed` columns cannot be left out."""
     if column.wrong is None:
         return
     place, line, cell, what = column.wrong
@@ -336,7 +336,8 @@ def check_cells(column: Column, path) -> None:
         if comma
         else "a number; empty, NA, NULL, None or ? where missing",
         came=cell,
-        do=f"Correct the {'column' if comma else 'cell'}, or leave it out: --drop {column.name!r} (drop= in Python)",
+        do=f"Correct the {'column' if comma else 'cell'}"
+        + ("" if needed else f", or leave it out: --drop {column.name!r} (drop= in Python)"),
     )
 
 

@@ -136,7 +136,7 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
                     do=f"Correct the file, or leave the column out everywhere: --drop {name!r} (drop= in Python)",
                 )
             if name in used:
-                check_cells(column, path)
+                check_cells(column, path, needed=name in chosen.labels)
         new = [c for c in there if c not in (*used, *chosen.left_out, chosen.query, chosen.document, chosen.split)]
         table += [{"column": c, "role": "left out", "why": f"only in {path.name}, not in {first.name}"} for c in new]
         found[path] = replace(
@@ -180,7 +180,7 @@ def inputs(path, features: Sequence[str], *, query: str | None = None, document:
         (folded[n] for n in DOCUMENT if n in folded and folded[n] not in (query, *features)), None
     )
     for name in features:
-        check_cells(there[name], path)
+        check_cells(there[name], path, needed=True)
         if there[name].kind == "other":
             raise InputError(
                 f"column {name!r} cannot be a feature", file=path, expected="a column of numbers", came=there[name].type
