@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ltr.datasets.readers.column_roles import is_outcome
 from ltr.errors import InputError, unknown_name
 from ltr.losses import loss as make_loss
 from ltr.metrics import evaluate, mean
@@ -23,7 +24,7 @@ __all__ = ["RankingEstimator"]
 
 _OWN = ("ranker", "loss", "seed", "select", "single_list")
 _TRAINING = tuple(f.name for f in fields(TrainingConfig))
-_QUERY = ("qid", "query_id")  # columns of a data frame that say the query, and are no features
+_QUERY = ("qid", "query_id", "queryid")  # columns of a data frame, in any case, that say the query and are no features
 _SAID: set[str] = set()
 
 
@@ -118,6 +119,11 @@ class RankingEstimator(BaseEstimator):
         X = _frame(X)
         lists, _ = _lists(X, y, group, qid, "train", groups=groups, single=single)
         named = bool(_names(X))
+        if len(infinite := np.argwhere(np.isinf(lists.features))):
+            row, column = int(lists.row[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]
+            _say(f"{len(infinite):,} infinite values among the features, the first in row {row}, column {column}")
+        if outcomes := [repr(n) for n in lists.feature_names if named and is_outcome(n)]:
+            _say(f"features whose names speak of a judgement or an outcome: {', '.join(outcomes)}")
         known = lists.feature_names if named else None
         vali = None
         if eval_set is not None:
@@ -234,6 +240,12 @@ def _lists(
         raise InputError(f"{role}: there is no argument groups", do="Did you mean qid, the query of each row?")
     matrix, names, column = _features(X, role, known)
     rows = len(matrix)
+    for what, values in (("y", y), ("qid", qid)):
+        if _is_shuffled(X, values):
+            raise InputError(
+                f"{role}: the rows of {what} stand in another order than those of X",
+                do=f"Rows go by their place, not by their index: pass {what}.loc[X.index]",
+            )
     y = None if y is None else _grades(y, rows, role)
     if group is not None and qid is not None:
         raise InputError(f"{role}: group and qid say the same thing twice", expected="one of them")
@@ -263,26 +275,34 @@ def _lists(
     return split if ids is None else replace(split, query_ids=np.array([_text(i) for i in ids])), order
 
 
+def _is_shuffled(X, values) -> bool:
+    """Whether a data frame and a series have the same index in another order."""
+    index, other = getattr(X, "index", None), getattr(values, "index", None)
+    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
+        return False
+    return bool(index.is_unique and other.is_unique and index.isin(other).all())
+
+
 def _frame(X):
-    """Tables of other libraries (polars, Arrow) as a pandas data frame; what is none stays as it is."""
-    return X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X
+    """Tables of other libraries (polars, Arrow) as a pandas data frame, names as text; what is none stays as it is."""
+    X = X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X
+    names = _names(X)
+    return X if all(isinstance(name, str) for name in names) else X.set_axis([str(name) for name in names], axis=1)
 
 
 def _names(X) -> list[Any]:
-    """Names of the columns of a data frame, where all are text; none otherwise."""
+    """Names of the columns of a data frame; none where they are only counted, as of an array."""
     columns = list(getattr(X, "columns", ()))
-    return columns if hasattr(X, "iloc") and all(isinstance(name, str) for name in columns) else []
+    return columns if hasattr(X, "iloc") and columns != list(range(len(columns))) else []
 
 
 def _features(X, role: str, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...], Any]:
     """float32 `[documents, feature]`, the names of its columns (empty: they have none), and the column of queries."""
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise InputError(f"{role}: X is a sparse matrix", expected="a dense one", do="Pass X.toarray()")
     if not hasattr(X, "iloc"):
         matrix = _numbers(X, f"{role}: X")
-        if matrix.ndim != 2 or len(matrix) == 0:
+        if matrix.ndim != 2 or matrix.size == 0:
             raise InputError(
-                f"{role}: X must be a matrix with rows", expected="[documents, feature]", came=matrix.shape
+                f"{role}: X must be a matrix with rows and columns", expected="[documents, feature]", came=matrix.shape
             )
         return matrix, known or (), None
     if getattr(X, "ndim", 2) != 2 or len(X) == 0:
@@ -291,10 +311,14 @@ def _features(X, role: str, known: tuple[str, ...] | None) -> tuple[np.ndarray, 
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{role}: two columns of X have one name", came=twice)
-    query = next((name for name in _QUERY if name in names and name not in (known or ())), None)
-    if query is not None:
+    said = [name for name in names if str(name).lower() in _QUERY and name not in (known or ())]
+    if len(said) > 1:
+        raise InputError(f"{role}: two columns of X say the query", came=said, do="Leave one of them out")
+    for query in said:
         column = X[query]
         names.remove(query)
+        if not names:
+            raise InputError(f"{role}: X has no features beside {query!r}")
     if known is not None and names:
         missing, extra = [n for n in known if n not in names], [n for n in names if n not in known]
         if missing or extra:
@@ -317,13 +341,19 @@ def _numbers(values, what: str) -> np.ndarray:
         InputError: text, dates, complex numbers, ragged rows, or a number that float32 cannot hold.
     """
     expected = "numbers (a missing one as NaN)"
+    if hasattr(values, "toarray"):
+        raise InputError(f"{what} is a sparse matrix", expected="a dense one", do="Call its toarray()")
     try:
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.astype(np.float64).filled(np.nan)
         if hasattr(values, "iloc"):  # a series, whose own missing value may be pandas.NA
             if getattr(values.dtype, "kind", "O") not in "biufO":
                 raise InputError(f"{what} holds no numbers", expected=expected, came=str(values.dtype))
             kind = object if getattr(values.dtype, "kind", "O") == "O" else np.float64
             values = values.to_numpy(dtype=kind, na_value=np.nan)
         array = np.asarray(values)
+        if array.ndim == 0:
+            raise InputError(f"{what} is no array", expected=expected, came=type(values).__name__)
         if array.dtype == object:
             text = next((v for v in array.ravel() if isinstance(v, str | bytes)), None)
             if text is not None:
@@ -351,8 +381,13 @@ def _missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
 
 
+def _no_id(value: Any) -> bool:
+    """Whether this can be no query id: missing, empty, or a float beyond 2^53, which is several whole numbers."""
+    return _missing(value) or value == "" or isinstance(value, float) and not abs(value) <= 2**53
+
+
 def _grades(y, rows: int, role: str) -> np.ndarray:
-    y = _numbers(y if getattr(y, "ndim", 1) == 1 else np.asarray(y), f"{role}: y")
+    y = _numbers(y if getattr(y, "ndim", 1) == 1 or hasattr(y, "toarray") else np.asarray(y), f"{role}: y")
     if y.shape != (rows,):
         raise InputError(f"{role}: one label a row", expected=f"[documents={rows}]", came=y.shape)
     if not np.isfinite(y).all():
@@ -377,15 +412,20 @@ def _sizes(group, rows: int, role: str) -> np.ndarray:
 def _queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
     """The number of each row's query, in the order of their first rows, and the ids of these queries."""
     # A list keeps the types of its ids: numpy would make text of a number beside a text.
+    if not hasattr(qid, "__iter__") or isinstance(qid, str):
+        raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=qid)
     ids = np.asarray(qid) if hasattr(qid, "dtype") else np.array(list(qid), dtype=object)
     if ids.shape != (rows,):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=ids.shape)
-    if ids.dtype.kind in "fcO":
-        missing = np.frompyfunc(_missing, 1, 1)(ids).astype(bool)
+    if ids.dtype.kind in "fcOUS":
+        missing = np.frompyfunc(_no_id, 1, 1)(ids).astype(bool)
         if missing.any():
             row = int(np.argmax(missing))
             raise InputError(
-                f"{role}: a row without a query id", came=f"{ids[row]} in row {row}", do="Leave such rows out"
+                f"{role}: a row without a query id",
+                expected="text or a whole number that is exact",
+                came=f"{ids[row]} in row {row}",
+                do="Leave such rows out",
             )
     if ids.dtype == object and len({isinstance(i, str) for i in ids}) > 1:
         raise InputError(f"{role}: query ids are text and numbers", expected="one kind")

@@ -162,6 +162,11 @@ def test_a_wrong_parameter_is_named_when_it_is_fitted(lists, params, says):
         (lambda X, y, g: (X, y, np.repeat(np.arange(len(g)), g)), "Did you mean qid"),
         (lambda X, y, g: (X, y, g + 0.5), "group sizes do not cover the rows"),
         (lambda X, y, g: (X[:0], y[:0], []), "matrix with rows"),
+        (lambda X, y, g: (X[:, :0], y, g), "matrix with rows and columns"),
+        (lambda X, y, g: ({"a": [1]}, y, g), "X is no array.*came 'dict'"),
+        (lambda X, y, g: (None, y, g), "X is no array.*came 'NoneType'"),
+        (lambda X, y, g: (X, scipy.sparse.csr_matrix(y[:, None]), g), "y is a sparse matrix"),
+        (lambda X, y, g: (X, y, len(y)), "group is no array"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(lists, harm, says):
@@ -171,6 +176,11 @@ def test_arrays_that_do_not_fit_are_refused(lists, harm, says):
 
 def test_calls_that_do_not_fit_are_refused(lists):
     X, y, group = lists
+    frame = pd.DataFrame(X).assign(qid=1, query_id=1)
+    with pytest.raises(InputError, match="two columns of X say the query.*qid.*query_id"):
+        model().fit(frame, y)
+    with pytest.raises(InputError, match="X has no features beside 'QID'"):
+        model().fit(frame[["qid"]].rename(columns=str.upper), y)
     with pytest.raises(InputError, match="same thing twice"):
         model().fit(X, y, group, qid=np.zeros(len(X)))
     with pytest.raises(InputError, match="eval_set is a triple"):
@@ -185,6 +195,51 @@ def test_calls_that_do_not_fit_are_refused(lists):
 
 
 # ------------------------------------------------------------------------------------------------------- data frames
+
+
+@pytest.mark.parametrize(
+    "qid, says",
+    [
+        (lambda n: 2.0**60 + np.arange(n), "came '1.15.* in row 0'"),  # one id for many queries
+        (lambda n: [*["q"] * (n - 1), ""], "a row without a query id.*came ' in row"),
+        (lambda n: [np.inf] * n, "came 'inf in row 0'"),
+        (lambda n: 7, "one query a row.*came 7"),
+        (lambda n: "q" * n, "one query a row"),
+    ],
+)
+def test_ids_that_are_none_are_refused(lists, qid, says):
+    X, y, _ = lists
+    with pytest.raises(InputError, match=says):
+        model().fit(X, y, qid=qid(len(X)))
+
+
+def test_rows_of_frames_go_by_place_and_say_so(lists):
+    X, y, group = lists
+    frame, back = pd.DataFrame(X), np.arange(len(X))[::-1]
+    series = pd.Series(y)
+    assert model(epochs=1).fit(frame, series, group).n_features_in_ == X.shape[1]
+    for values in ({"y": series.iloc[back]}, {"qid": pd.Series(np.repeat(range(len(group)), group)).iloc[back]}):
+        with pytest.raises(InputError, match="rows of .* stand in another order than those of X.*loc"):
+            model().fit(frame, **{"y": y, **values})
+
+
+def test_columns_that_are_numbered_go_by_their_numbers(lists):
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=[10 * k for k in range(X.shape[1])])
+    fitted = model(epochs=1).fit(frame, y, group)
+    assert fitted.feature_names_in_.tolist() == [str(10 * k) for k in range(X.shape[1])]
+    np.testing.assert_array_equal(fitted.predict(frame[frame.columns[::-1]]), fitted.predict(frame))
+
+
+def test_odd_features_are_said(lists, caplog):
+    X, y, group = lists
+    frame = pd.DataFrame(X, columns=[f"x{k}" for k in range(X.shape[1])])
+    model(epochs=1).fit(frame.assign(n_clicks=np.where(np.arange(len(X)) == 3, np.inf, 1.0)), y, group)
+    assert "speak of a judgement or an outcome: 'n_clicks'" in caplog.text
+    assert "1 infinite values among the features, the first in row 3, column n_clicks" in caplog.text
+    masked = np.ma.masked_greater(X, 0.5)
+    other = model(epochs=1).fit(masked, y, group)
+    np.testing.assert_array_equal(other.predict(masked), other.predict(masked.filled(np.nan)))
 
 
 def test_columns_go_by_their_names(lists):

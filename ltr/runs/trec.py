@@ -5,8 +5,8 @@
 
 Documents the data does not name are called `row<i>`, after their row in the source file. Lines of a run stand in the
 order trec_eval would rank them: by score, equal scores by document name, the later name first. Fields are parted by
-blanks and tabs, and a score is a double: what differs in the file differs in the ranking, unless it is said. A file that
-is read may be packed (gzip, bzip2, xz); the scores count, and where its ranks say something else, that is said.
+blanks and tabs, and a score is a double: what differs in the file differs in the ranking, unless it is said. A file
+that is read may be packed (gzip, bzip2, xz); the scores count, and where its ranks say something else, that is said.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ __all__ = [
     "Roles",
     "decide",
     "check_cells",
+    "is_outcome",
     "matching",
     "role_lines",
 ]
@@ -301,22 +302,22 @@ def _reason(column: Column) -> str:
     for what, usual in (("query", QUERY), ("document", DOCUMENT), ("split", (*SPLIT, "fold"))):
         if name in usual:
             return f"its name speaks of a {what}; --{what} or --features ({what}=, features=) take it"
-    if name in (*RELEVANCE, *JUDGEMENTS) or _is_outcome(column.name):
+    if is_outcome(column.name):
         return "its name speaks of a judgement or an outcome; --labels or --features (labels=, features=) take it"
     return ""
 
 
-def _is_outcome(name: str) -> bool:
+def is_outcome(name: str) -> bool:
     """Whether a name speaks of what happened after the ranking, or of what another ranker made of it.
 
-    >>> [_is_outcome(n) for n in ("clicks", "n_purchases", "dwellTime", "gross_bookings_usd", "srp_position", "y_true")]
+    >>> [is_outcome(n) for n in ("clicks", "n_purchases", "dwellTime", "gross_bookings_usd", "srp_position", "y_true")]
     [True, True, True, True, True, True]
-    >>> [_is_outcome(n) for n in ("page_rank", "bm25_score", "price", "title_length", "borders", "in_stock")]
+    >>> [is_outcome(n) for n in ("page_rank", "bm25_score", "price", "title_length", "borders", "in_stock")]
     [False, False, False, False, False, False]
     """
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     words = re.findall(r"[a-z]+|\d+", spaced.lower())
-    if any(word in _OUTCOMES for word in words):
+    if any(word in _OUTCOMES for word in words) or name.strip().lower() in (*RELEVANCE, *JUDGEMENTS):
         return True
     core = [word for word in words if word not in _FILLING and not word.isdigit()]
     return "".join(words) in _OTHERWISE or bool(core) and all(word in _WHOLE for word in core)
