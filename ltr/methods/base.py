@@ -26,7 +26,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.devices import asked_device
 from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.operations import counted
 from ltr.schema import bind, changed, to_dict
 from ltr.types import Ranker, Split, Task
 
@@ -129,7 +130,8 @@ class Method(ABC):
         base: the reference ranker, where there is one.
         models: what was trained, in the order it was trained; rankers with `score`, `save`, `cost`.
         preferences: float64 `[preference, objective]` that `fit` was given.
-        cost: seconds (of the whole fit), models_trained, n_parameters (of all that scoring needs, without the base).
+        cost: seconds (of the whole fit) and cpu_seconds (processor time of all threads), operations (of all trainings,
+            see rankers/operations.py), models_trained, n_parameters (of all that scoring needs, without the base).
         memory: plain values a child wants back after `load`.
     """
 
@@ -193,7 +195,8 @@ class Method(ABC):
             InputError: one objective only, no such main label, an invalid preference, a base for a method that takes
                 none.
         """
-        start, accelerator = time.perf_counter(), asked_device(accelerator, device)
+        start, busy = time.perf_counter(), time.process_time()
+        accelerator = asked_device(accelerator, device)
         self.seed = self.seed if seed is None else seed
         if main is not None and main not in task.objectives:
             raise unknown_name("label of the task", main, task.objectives)
@@ -210,7 +213,7 @@ class Method(ABC):
         asked = self._asked(m) if preferences is None else np.atleast_2d(check_preference(preferences, names))
         vali = task.vali if task.vali is not None and task.vali.n_documents else None
         folder = None if folder is None else Path(folder)
-        with listener(progress, self.name) as progress:
+        with listener(progress, self.name) as progress, counted() as counter:
             self.models, self.memory, extra = [], {}, 0
             if base is None and self.claims["base"]:
                 first = main or names[0]
@@ -237,6 +240,8 @@ class Method(ABC):
             trained = self._fit(context)
         self.cost = {
             "seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - busy,
+            "operations": counter.operations,
             "models_trained": trained + extra,
             "n_parameters": sum(model.n_parameters for model in self.models),
         }
@@ -316,7 +321,9 @@ class Method(ABC):
         bound = by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params), (gain,))
         own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
         its_loss = loss(c.loss, **{**c.loss_params, **own})
-        return make_ranker(c.ranker, loss=its_loss, seed=self.seed, training=c.training, **c.ranker_params)
+        epochs = getattr(c, "reference_epochs", None)
+        training = c.training if epochs is None else replace(c.training, epochs=epochs)
+        return make_ranker(c.ranker, loss=its_loss, seed=self.seed, training=training, **c.ranker_params)
 
     def _by_gain(self, loss):
         """A list loss as the objectives of this fit need it, each with its own gain."""

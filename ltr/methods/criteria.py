@@ -179,6 +179,11 @@ class Criterion(nn.Module):
         self.loss: Any = loss
         self.source, self.betas = source, betas
 
+    @property
+    def passes(self) -> float:
+        """How often a step sends the documents through the net, forward and backward, per preference it draws."""
+        return 4 / 3 if self.looks_back else 1.0  # the look back is another way forward, a third of a pass
+
     def draw(self, labels: Tensor, where: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Preferences of a step, and beta; what they are drawn from may look at the lists, but for RiC nothing does."""
         w = self.source.draw(len(where), generator)
@@ -302,6 +307,11 @@ class Aggregated(Scalarised):
             w = preferences.reshape(-1).clamp(min=self.floor)
             w = w / w.sum()
         backward(losses, scores, parameters, self.function, w, space=self.space, generator=generator)
+
+    @property
+    def passes(self) -> float:
+        m = self.function.objectives
+        return super().passes + (2 * (m - 1) / 3 if self.space == "parameters" else 0.0)  # m ways back
 
     def update(self, after: Tensor | None) -> None:
         """Aggregators remember by themselves."""

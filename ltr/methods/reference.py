@@ -37,11 +37,13 @@ class ReferenceConfig(MethodConfig):
         beta: how dear it is to leave the reference.
         start: "augmented": s = s_ref + a net that starts at 0; "scratch": a net that knows s_ref from its loss only.
         controls: lambda after training, s_ref + lambda (s - s_ref); the one with the best validation measure is kept.
+        reference_epochs: of the reference ranker, where the method trains its own; None: those of `training`.
     """
 
     beta: float = 1.0
     start: Literal["augmented", "scratch"] = "augmented"
     controls: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
+    reference_epochs: int | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
         check(

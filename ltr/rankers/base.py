@@ -76,8 +76,9 @@ class FittedRanker:
         best: what validation chose, e.g. `{"epoch": 12, "vali": 0.51}`; the last epoch without validation.
         history: one dict an epoch: epoch, loss, vali.
         cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
-            else the high-water mark of the process), and of nets step_seconds (a step of training, its batch included;
-            median over epochs; processor time of all threads on a CPU, wall time on an accelerator).
+            else the high-water mark of the process), operations (of what learns, see operations.py), and of nets
+            step_seconds (a step of training, its batch included; median over epochs; processor time of all threads on a
+            CPU, wall time on an accelerator).
         notes: sentences a user should read before believing the ranker: training lists that teach nothing, scores that
             are all equal, a checkpoint that was damaged. Whoever called `fit` says them.
     """

@@ -99,6 +99,7 @@ class NeuralRanker(FittedRanker):
         self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
         documents = data.batches.n_documents * len(state.history)
         self.cost = data.cost(state, before, documents)
+        self.cost["operations"] = data.operations(self.net, self.config, documents)
         return documents
 
     def _score(self, split: Split) -> np.ndarray:

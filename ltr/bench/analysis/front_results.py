@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRONT_COST", "FrontResults", "collect_fronts", "holds_fronts", "lattice_rows", "load_front_results"]
 
-FRONT_COST = (*COST, "models_trained", "seconds_a_point")
+FRONT_COST = (*COST, "models_trained", "seconds_a_point", "operations", "cpu_seconds")
 _FILES = ("fronts.parquet", "per_query_fronts.parquet", "runs.parquet", "suite.toml", "environment.json")
 _POINT = ("split", "preference", "objective", "measure", "mean", "queries", "blank")
 
@@ -56,9 +56,10 @@ class FrontResults:
         fronts: columns dataset, system, fold, seed, split ("vali" or "test"), preference (int16), objective, measure,
             mean (NaN where no query counts), queries, blank.
         per_query: columns dataset, system, fold, seed, query, preference and a float32 column an objective; test only.
-        runs: columns dataset, system, fold, seed, status, reason, test_queries, the cost columns with models_trained
-            and seconds_a_point, selected (hypervolume on validation, seen from the origin), config_hash, store_hash,
-            command; of a suite with a main label also reference, what the reference ranker has on it (test).
+        runs: columns dataset, system, fold, seed, status, reason, test_queries, the cost columns with models_trained,
+            seconds_a_point, operations and cpu_seconds, selected (hypervolume on validation, seen from the origin),
+            kept (what validation chose inside the run, in words), config_hash, store_hash, command; of a suite with a
+            main label also reference, what the reference ranker has on it (test).
         chosen: the table of chosen.toml; empty where nothing was tuned.
         environment: machine, versions, wall time, command.
     """
@@ -160,6 +161,7 @@ def collect_fronts(
     lattice = lattice_of(len(suite.objectives), suite.preferences)
     fronts, runs, tables = [], [], []
     for found in find_runs(out, jobs, FRONT_COST, ended or {}):
+        found.row["kept"] = "" if found.record is None else kept(found.record.selection)
         if found.record is not None:
             try:
                 points, table = _read(found, out / found.job.folder, names, lattice)
@@ -171,7 +173,7 @@ def collect_fronts(
                 found.row["reference"] = found.record.reference.get("test")
         runs.append(found.row)
     columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
-    columns += ["selected", "config_hash", "store_hash", "command", *(["reference"] if suite.main else [])]
+    columns += ["selected", "kept", "config_hash", "store_hash", "command", *(["reference"] if suite.main else [])]
     wide = [*KEYS, "query", "preference", *names]
     return FrontResults(
         suite,
@@ -188,6 +190,17 @@ def collect_fronts(
 def _labels(suite: Suite) -> list[str]:
     """The label columns that were measured: objectives, and behind them the main label that is kept apart."""
     return [*suite.objectives, *filter(None, [suite.main])]
+
+
+def kept(selection: Mapping[str, Any]) -> str:
+    """What validation chose inside a run, in words: epochs (rounds of trees) of its models, and lambda.
+
+    >>> kept({"epochs": [12, 3, None], "control": 16.0})
+    'epoch 3 to 12, lambda 16'
+    """
+    epochs = sorted({int(e) for e in selection.get("epochs", []) if e is not None})
+    parts = [f"epoch {epochs[0]}" + (f" to {epochs[-1]}" if len(epochs) > 1 else "")] if epochs else []
+    return ", ".join(parts + ([f"lambda {selection['control']:g}"] if "control" in selection else []))
 
 
 def _read(found: FoundRun, folder: Path, names: list[str], lattice: np.ndarray) -> tuple[list[dict], pd.DataFrame]:

@@ -49,14 +49,28 @@ def grid_size(grid: Mapping[str, Sequence]) -> int:
 def grid_points(grid: Mapping[str, Sequence], n: int, seed: int = 0) -> list[dict[str, Any]]:
     """At most `n` points of the product of a grid: all of it, or a seeded sample without repetition.
 
-    The draw depends on the grid and the seed alone, so systems that share a grid (one net, several losses) try the
-    same points and differ in nothing else.
+    The sample is a Latin hypercube: the values of every key are tried equally often, but for remainders, so that few
+    points see the whole range of each. The draw depends on the grid and the seed alone, so systems that share a grid
+    (one net, several losses) try the same points and differ in nothing else.
 
     >>> grid_points({"training.learning_rate": [1, 2], "params.depth": [3]}, 2)
     [{'training.learning_rate': 1, 'params.depth': 3}, {'training.learning_rate': 2, 'params.depth': 3}]
     """
-    size = grid_size(grid)
+    if not grid or n < 1:
+        return []
+    if grid_size(grid) <= n:
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     draw = random.Random(seed_of("tuning", seed, json.dumps(grid, default=str)))
-    chosen = set(draw.sample(range(size), min(n, size)))
-    points = itertools.product(*grid.values()) if grid else ()
-    return [dict(zip(grid, values, strict=True)) for i, values in enumerate(points) if i in chosen]
+    points: dict[tuple[int, ...], None] = {}  # in the order they were drawn
+    while len(points) < n:  # a point that came twice is drawn again, with all that are still missing
+        columns = [_spread(len(values), n - len(points), draw) for values in grid.values()]
+        points |= dict.fromkeys(zip(*columns, strict=True))
+    return [dict(zip(grid, map(list.__getitem__, map(list, grid.values()), at), strict=True)) for at in sorted(points)]
+
+
+def _spread(levels: int, n: int, draw: random.Random) -> list[int]:
+    """`n` of the numbers below `levels`, each as often as the others but for remainders, shuffled."""
+    start = draw.random()
+    found = [int((i + start) * levels / n) % levels for i in range(n)]
+    draw.shuffle(found)
+    return found

@@ -20,6 +20,7 @@ from ltr.errors import unknown_name
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, config_hash
 
+from .budget import with_budget
 from .grids import grid_points
 from .suite import Suite, Variant, dataset_slug, slug
 
@@ -130,6 +131,7 @@ def _method_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
             params[key] = {**params.get(key, {}), **getattr(variant, key)}
     if variant.loss:
         params["loss"] = variant.loss
+    params = with_budget(suite, variant, params)
     config = RunConfig(
         data=DataConfig(dataset, objectives=suite.objectives, main=suite.main),
         method=MethodChoice(variant.method, params),

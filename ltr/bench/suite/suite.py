@@ -57,7 +57,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ltr.errors import InputError
 from ltr.rankers.config import HEADLINE
@@ -83,6 +83,7 @@ class System:
         baseline: something simple to compare with (random, one feature), drawn apart in tables and pictures.
         source: where the values are taken from, for published configurations.
         method: name in the catalogue of methods for several objectives.
+        budget: instead of the suite's.
     """
 
     label: str
@@ -96,6 +97,7 @@ class System:
     baseline: bool = False
     source: str = ""
     method: str = ""
+    budget: Literal["model", "total"] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class Suite:
         main: label column kept apart from `objectives`: methods with a reference ranker train it on this one, and
             it is measured beside the front. None: the first objective is what the reference ranker learns.
         preferences: H of the lattice methods are scored on; 0 in a file is the protocol's for so many objectives.
+        budget: of methods, what equal cost means, "model" or "total" (see budget.py).
     """
 
     title: str
@@ -181,6 +184,7 @@ class Suite:
     objectives: tuple[str, ...] = ()
     preferences: int = 0
     main: str | None = None  # None stays out of tables: suites keep the hash they had
+    budget: Literal["model", "total"] | None = None  # None: "model", and stays out of tables
 
     @property
     def of_methods(self) -> bool:
@@ -213,6 +217,7 @@ class Suite:
                         system.seeds or self.seeds,
                         system.baseline,
                         system.method,
+                        system.budget,
                     )
                 )
         return found
@@ -263,6 +268,7 @@ class Variant:
     seeds: tuple[int, ...]
     baseline: bool
     method: str = ""
+    budget: str | None = None
 
     def at(self, point: Mapping[str, Any]) -> Variant:
         """Itself with a point of its grid, `{"training.learning_rate": 0.001}`, put in place."""

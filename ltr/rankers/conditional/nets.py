@@ -40,9 +40,9 @@ from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
 from .many_preferences import score_many
 from .steering import PreferenceMap, Steering
 
-__all__ = ["Conditioned", "PreferenceMap", "mixture"]
+__all__ = ["AT_THE_END", "Conditioned", "PreferenceMap", "mixture"]
 
-_LAST = ("none", "head", "mixture")  # kinds in which w meets the net after its last hidden layer
+AT_THE_END = ("none", "head", "mixture")  # kinds in which w meets the net after its last hidden layer
 
 
 def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class Conditioned(nn.Module):
         if isinstance(net, Linear):
             return x
         if not self.listwise:
-            if kind in _LAST:
+            if kind in AT_THE_END:
                 return net.tower(x, mask)
             for i in range(self.entry):
                 x = net.tower.leave(net.tower.layer(i, x, mask))
@@ -245,7 +245,7 @@ class Conditioned(nn.Module):
         before = first.get(kind, len(net.blocks))
         for block in net.blocks[:before]:
             x = self._through(block, x, mask)
-        return net.norm(x) if kind in _LAST else x
+        return net.norm(x) if kind in AT_THE_END else x
 
     def _score(self, x: Tensor, where: Tensor, w: Tensor) -> Tensor:
         kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)

@@ -41,7 +41,7 @@ from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.schema import bind, to_dict
 from ltr.types import Split
 
-from .nets import Conditioned
+from .nets import AT_THE_END, Conditioned
 from .tensors import finite, padded
 
 __all__ = ["ConditionedRanker"]
@@ -182,7 +182,12 @@ class ConditionedRanker:
         state = module.state
         self.history = state.history
         self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
-        self.cost = data.cost(state, before, data.batches.n_documents * len(state.history))
+        documents = data.batches.n_documents * len(state.history)
+        self.cost = data.cost(state, before, documents)
+        # Preferences that meet the net at its end share all that lies before.
+        rows = 1 if self.conditioning.kind in AT_THE_END else getattr(getattr(criterion, "source", None), "number", 1)
+        passes = rows * getattr(criterion, "passes", 1.0)
+        self.cost["operations"] = data.operations(self.inner, self.config, documents, passes=passes)
         self.notes = blank_lists(train, range(m)) + notes
         return self
 

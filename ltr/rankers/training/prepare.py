@@ -17,6 +17,7 @@ import ltr.rankers.devices as devices
 from ltr.datasets import transforms
 from ltr.datasets.batching.batches import Batches
 from ltr.rankers.config import TrainingConfig
+from ltr.rankers.operations import net_operations, report
 from ltr.seeds import seed_of
 from ltr.types import Split
 
@@ -70,7 +71,7 @@ class Prepared:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def cost(self, state: State, before: float, documents: int, share: int = 1) -> dict[str, Any]:
-        """What a training took, as `FittedRanker.cost` says it.
+        """What a training took, as `FittedRanker.cost` says it, but for its operations.
 
         Args:
             state: at its end.
@@ -87,6 +88,19 @@ class Prepared:
             # The median epoch: what is compiled is compiled in the first.
             "step_seconds": statistics.median(state.step_seconds) / share,
         }
+
+    def operations(self, net: torch.nn.Module, config: Any, documents: int, *, passes: float = 1.0) -> float:
+        """Operations of training one net on so many documents, told to whoever counts them.
+
+        Args:
+            net: what is trained; weights that stay as they are count too, since documents pass through them.
+            config: of the net.
+            passes: how often a step goes through the net forward and backward, e.g. once a preference.
+        """
+        weights = sum(p.numel() for p in net.parameters())
+        width = getattr(config, "blocks", 0) * (getattr(config, "width", 0) or getattr(config, "head_size", 0))
+        length = self.batches.n_documents / max(1, self.job.train.n_queries)
+        return report(net_operations(weights, passes * documents, width=width, length=length))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers.base import FittedRanker
 from ltr.rankers.config import check
+from ltr.rankers.operations import forest_operations, report
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
@@ -140,7 +141,13 @@ class TreeRanker(FittedRanker):
             rounds = self._boost(job, stopping)
         self.history = stopping.history
         self.best = stopping.best or {"epoch": rounds, "vali": None}
+        self.cost["operations"] = report(self._operations(job, rounds))
         return rounds * job.train.n_documents
+
+    def _operations(self, job: ObjectiveJob, rounds: int) -> float:
+        train, leaves = job.train, getattr(self.config, "leaves", 0) or 2 ** min(getattr(self.config, "depth", 6), 16)
+        length = train.n_documents / max(1, train.n_queries)
+        return forest_operations(rounds, train.n_documents, train.n_features, leaves=leaves, length=length)
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         """Trains `model`, cut to the selected rounds; returns the rounds that were trained."""

@@ -136,7 +136,7 @@ class MethodSystem(System):
         log = {
             "seconds": clock.seconds,
             "models_trained": method.models_trained,
-            "selection": {},
+            "selection": _kept(method),
             "models": [{k: getattr(model, k, None) for k in ("best", "history", "cost")} for model in method.models],
             "labelling": [o.name for o in labelling_of(task).objectives],
         }
@@ -153,6 +153,8 @@ class MethodSystem(System):
         return {
             "parameters": int(model.cost["n_parameters"]),
             "models_trained": log["models_trained"],
+            "operations": model.cost.get("operations"),
+            "cpu_seconds": model.cost.get("cpu_seconds"),
             "seconds_a_point": log["seconds"] / len(self.preferences),
         }
 
@@ -183,6 +185,13 @@ class MethodSystem(System):
     def warm_up(self) -> None:
         import ltr.methods.catalogue
         import ltr.rankers.conditional.training  # noqa: F401
+
+
+def _kept(method: Method) -> dict[str, Any]:
+    """What validation chose inside the method: the epoch (or round) of each model, and lambda where there is one."""
+    epochs = [(getattr(model, "best", None) or {}).get("epoch") for model in method.models]
+    control = method.memory.get("control")
+    return {"epochs": epochs} | ({} if control is None else {"control": control})
 
 
 def _partition(asked: int | None, m: int) -> int:
