@@ -1,7 +1,7 @@
 """Several objectives at once: their labels, preferences between them, and one step direction out of many losses.
 
     objective.py         what an objective is; labels of a task made from raw columns, fitted on train
-    label_transforms.py  identity, grade5, minmax, log-minmax
+    label_transforms.py  identity, grade5, minmax, log-minmax, reciprocal
     tasks.py             tasks of several objectives by the names of a card
     targets.py           list targets z^k, blank objectives, mixes, the oracle ranking
     preferences.py       the lattice, Dirichlet draws, validation of what a user typed

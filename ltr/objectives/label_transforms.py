@@ -6,6 +6,7 @@
                    all        quantiles 50, 75, 90, 97 of all values -> 0 ... 4          (columns that are never 0)
     minmax       (x - min) / (max - min) of the list, in [0, 1]; a constant list becomes 0
     log-minmax   minmax of sign(x) log(1 + |x|)
+    reciprocal   1 / x of a rank x = 1, 2, ... in another ranking; 0 where that ranking left the document out (NaN)
 
 A column that is better when lower is turned round before anything else (x -> -x), so that a higher label is always the
 better one; its zeros are then its best values, and grade5 takes the rule "all".
@@ -26,10 +27,10 @@ from ltr.errors import InputError, unknown_name
 
 __all__ = ["NAMES", "Direction", "LabelTransform", "Name", "Rule", "fit"]
 
-Name = Literal["identity", "grade5", "minmax", "log-minmax"]
+Name = Literal["identity", "grade5", "minmax", "log-minmax", "reciprocal"]
 Direction = Literal["max", "min"]
 Rule = Literal["positives", "all"]
-NAMES: tuple[Name, ...] = ("identity", "grade5", "minmax", "log-minmax")
+NAMES: tuple[Name, ...] = ("identity", "grade5", "minmax", "log-minmax", "reciprocal")
 _QUANTILES = {"positives": (0.25, 0.5, 0.75), "all": (0.5, 0.75, 0.9, 0.97)}
 
 
@@ -60,6 +61,8 @@ class LabelTransform:
                 came="identity, direction min",
                 do="Take grade5, minmax or log-minmax, which turn it round.",
             )
+        if self.name == "reciprocal" and self.direction == "min":
+            raise InputError("the first rank is the best one", came="reciprocal, direction min", do="Leave it out.")
         wanted = len(_QUANTILES.get(self.rule or "", ())) if self.name == "grade5" else 0
         if (self.name == "grade5") != (self.rule is not None) or len(self.thresholds) != wanted:
             expected = f"{wanted} thresholds of a rule for grade5, none for the others"
@@ -70,6 +73,8 @@ class LabelTransform:
         values = np.asarray(values)
         if values.ndim != 1 or offsets[-1] != len(values):
             raise InputError("one raw value a document", expected=f"[{offsets[-1]}]", came=values.shape)
+        if self.name == "reciprocal":
+            return _reciprocal(values.astype(np.float64))
         _finite(values)
         if self.name == "identity":
             return values.astype(np.float32)
@@ -128,6 +133,15 @@ def _finite(values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise InputError("a raw label is not finite", came=f"{values[row]} in row {row}")
+
+
+def _reciprocal(ranks: np.ndarray) -> np.ndarray:
+    out = np.isnan(ranks)
+    bad = ~out & ~(ranks >= 1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError("a rank begins at 1", expected="1, 2, ..., or missing", came=f"{ranks[row]} in row {row}")
+    return np.where(out, 0.0, 1 / np.where(out, 1.0, ranks)).astype(np.float32)
 
 
 def _minmax(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ class Objective:
         if not self.column:
             object.__setattr__(self, "column", self.name)
         if self.gain is None:
-            object.__setattr__(self, "gain", "linear" if "minmax" in self.transform else "exp2")
+            object.__setattr__(self, "gain", "exp2" if self.transform in ("identity", "grade5") else "linear")
         elif self.gain not in ("exp2", "linear"):
             raise unknown_name("gain", str(self.gain), ("exp2", "linear"))
 

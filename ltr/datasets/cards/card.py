@@ -95,8 +95,8 @@ class Objective:
         column: where it stands: 0 is the label at the head of an svmlight row, k the feature of index k in the file
             (counted as the file counts them), a string the column of a table.
         direction: "max" when a higher value is better.
-        transform: how raw values become labels, see `ltr.objectives`: "identity" for grades, else "grade5", "minmax" or
-            "log-minmax". The default of a task; it may take another.
+        transform: how raw values become labels, see `ltr.objectives`: "identity" for grades, else "grade5", "minmax",
+            "log-minmax" or "reciprocal". The default of a task; it may take another.
         labels: value -> meaning, where values have meanings.
         scale: the values in words: "grades 0-4", "counts, heavy tail".
         leaves: feature indices that must leave the inputs of every method when this is an objective: the column itself
@@ -109,7 +109,7 @@ class Objective:
     column: int | str
     certainty: Certainty
     direction: Literal["max", "min"] = "max"
-    transform: Literal["identity", "grade5", "minmax", "log-minmax"] = "identity"
+    transform: Literal["identity", "grade5", "minmax", "log-minmax", "reciprocal"] = "identity"
     labels: dict[str, str] = field(default_factory=dict)
     scale: str = ""
     leaves: tuple[int, ...] = ()
