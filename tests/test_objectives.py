@@ -96,6 +96,14 @@ def test_log_minmax_by_hand():
     np.testing.assert_allclose(turned, [1, 0.75, 0], rtol=1e-6)
 
 
+def test_reciprocal_of_ranks():
+    one = fit("reciprocal", np.array([1.0, 2.0]), direction="min")
+    assert one.apply(np.array([4.0, np.nan, 1.0]), np.array([0, 3])).tolist() == [0.25, 0.0, 1.0]
+    for wrong, direction, said in ((0.0, "min", "begins at 1"), (1.0, "max", "first rank is the best")):
+        with pytest.raises(InputError, match=said):
+            fit("reciprocal", np.ones(1), direction=direction).apply(np.array([wrong]), np.array([0, 1]))
+
+
 def test_minmax_of_no_list():
     assert fit("minmax", np.zeros(0)).apply(np.zeros(0), np.array([0])).shape == (0,)
 
@@ -106,12 +114,13 @@ def test_minmax_of_no_list():
 @given(data=st.data())
 def test_a_better_raw_value_never_gets_a_lower_label(name, direction, data):
     """Within a list labels follow the direction; labels are finite, at least 0 for raw values that are."""
-    if name == "identity" and direction == "min":
+    if (name, direction) in (("identity", "min"), ("reciprocal", "max")):
         return
     lengths = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=5).filter(sum))
     number = st.one_of(st.integers(0, 5), st.floats(0, 1e7, width=32))
     values = np.array(data.draw(st.lists(number, min_size=sum(lengths), max_size=sum(lengths))), np.float32)
     offsets = np.cumsum([0, *lengths])
+    values += name == "reciprocal"  # ranks begin at 1
     try:
         labels = fit(name, values, direction=direction).apply(values, offsets)
     except InputError as error:

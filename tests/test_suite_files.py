@@ -153,3 +153,39 @@ def test_the_words_of_a_part_make_that_part():
 
 def test_every_suite_of_the_package_can_be_read():
     assert {"mq2008", "quickstart", "fronts-mq2008"} <= set(suite_names())
+
+
+def test_systems_share_a_template(tmp_path):
+    path = tmp_path / "mine.toml"
+    head = 'title = "t"\ndatasets = ["mq2008"]\nfolds = "all"\n'
+    head += "[templates.net]\ngrid = { training.learning_rate = [0.1, 0.2] }\nparams = { hidden = [8] }\n"
+    system = '[[systems]]\nlabel = "A"\nranker = "mlp"\nlosses = ["mse"]\ntemplate = "%s"\nparams = { dropout = 0.5 }\n'
+    path.write_text(head + system % "net")
+    (variant,) = load_suite(path).variants()
+    assert variant.params == {"hidden": [8], "dropout": 0.5} and variant.grid == {"training.learning_rate": [0.1, 0.2]}
+    path.write_text(head + system % "nett")
+    with pytest.raises(InputError, match="unknown template of system 'A' 'nett'. Did you mean 'net'"):
+        load_suite(path)
+
+
+def test_budgets_of_methods(tmp_path):
+    """Every front gets the epochs of 11 models: so many times longer trains who trains fewer."""
+    path = tmp_path / "mine.toml"
+    head = 'title = "t"\ndatasets = ["mq2008"]\nobjectives = ["relevance", "page-rank"]\npreferences = 10\n'
+    head += 'budget = "total"\n[training]\nepochs = 4\n'
+    systems = {
+        "LS": ("ls", "", 4),
+        "Soup": ("soup", "", 4 * 5),
+        "Film": ("hyperdpo", "", 4 * 11),
+        "Four": ("hyperdpo", "sampled = 4", 4 * 2),
+        "Head": ("hyperdpo", 'sampled = 4, conditioning = { kind = "head" }', 4 * 11),
+    }
+    for label, (method, params, _) in systems.items():
+        head += f'[[systems]]\nlabel = "{label}"\nmethod = "{method}"\nparams = {{ {params} }}\n'
+    path.write_text(head + '[[systems]]\nlabel = "Short"\nmethod = "hyperdpo"\nbudget = "model"\n')
+    jobs = {job.system: job.config.method.params for job in main_jobs(load_suite(path), {"mq2008": ["Fold1"]})}
+    assert {name: p["training"]["epochs"] for name, p in jobs.items()} == {
+        **{label: epochs for label, (_, _, epochs) in systems.items()},
+        "Short": 4,
+    }
+    assert jobs["Film"]["reference_epochs"] == 4 and "reference_epochs" not in jobs["Short"]

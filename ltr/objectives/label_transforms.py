@@ -61,8 +61,8 @@ class LabelTransform:
                 came="identity, direction min",
                 do="Take grade5, minmax or log-minmax, which turn it round.",
             )
-        if self.name == "reciprocal" and self.direction == "min":
-            raise InputError("the first rank is the best one", came="reciprocal, direction min", do="Leave it out.")
+        if self.name == "reciprocal" and self.direction == "max":
+            raise InputError("the first rank is the best one", came="reciprocal, direction max", expected="min")
         wanted = len(_QUANTILES.get(self.rule or "", ())) if self.name == "grade5" else 0
         if (self.name == "grade5") != (self.rule is not None) or len(self.thresholds) != wanted:
             expected = f"{wanted} thresholds of a rule for grade5, none for the others"

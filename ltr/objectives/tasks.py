@@ -35,7 +35,8 @@ def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objectiv
     Args:
         dataset: as `ltr.datasets.load` takes it. The card of a dataset, or of a store that was made from one, says
             column, direction and transform; without a card a name is a label column as it stands.
-        names: "page-rank", or with another transform "page-rank:minmax" (identity, grade5, minmax, log-minmax, reciprocal).
+        names: "page-rank", or with another transform "page-rank:minmax" (identity, grade5, minmax, log-minmax,
+            reciprocal).
 
     Raises:
         InputError: unknown names, none, or one twice.

@@ -3,10 +3,10 @@
     payoff[j, k]    measure of objective k, on validation, of the model trained on objective j alone: mean over seeds,
                     the validation queries of all folds pooled
     ideal_k         the best of column k
-    nadir_k         the worst of column k
+    nadir_k         the worst of column k, or what random rankings reach where that is more
 
-Single-objective models come from the suites themselves: linear scalarisation at w = e_j trains on objective j alone and
-knows no reference. A task is a dataset, its objectives in their order, and the measure of each. What stands in the file
+Single-objective models are a system of the suite that enters no comparison (method `single-objective`), tuned as the
+others are; suites without one take linear scalarisation at w = e_j, which trains on objective j alone. A task is a dataset, its objectives in their order, and the measure of each. What stands in the file
 stays: numbers that come out differently are refused unless a new version is asked for, because every normalised
 hypervolume changes with them.
 
@@ -43,7 +43,7 @@ __all__ = ["COMMAND", "TaskPoints", "make_all", "make_points", "points_of", "rea
 
 COMMAND = "ltr bench reference-points"
 _DIGITS = 6  # of what stands in the file
-_ALONE = "ls"  # the method whose corners are single-objective models
+_ALONE = ("single-objective", "ls")  # methods whose corners are single-objective models, the first one there is
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,11 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
         InputError: the suite has no linear scalarisation, or its runs are not complete.
     """
     suite = results.suite
-    alone = [v.label for v in suite.variants() if v.method == _ALONE]
+    alone = [v.label for method in _ALONE for v in suite.variants() if v.method == method]
     if not alone:
         raise InputError(
             "reference points come from single-objective models",
-            expected=f"a system with method = {_ALONE!r}",
+            expected=f"a system with method = {_ALONE[0]!r}",
             came=[v.label for v in suite.variants()],
         )
     lattice = results.lattice
@@ -199,7 +199,7 @@ def make_points(results: FrontResults, dataset: str, data: str | None = None) ->
         measures_of(results, dataset),
         1,
         _row(table.ideal),
-        _row(table.nadir),
+        _row(np.maximum(table.nadir, random)),
         tuple(_row(r) for r in table.table),
         random,
         truth,

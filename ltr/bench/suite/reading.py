@@ -53,13 +53,26 @@ def load_suite(name: str | Path) -> Suite:
     for table, key in ((mapping, "folds"), (mapping, "datasets"), (mapping.get("tuning"), "folds")):
         if isinstance(table, dict) and isinstance(table.get(key), str):
             table[key] = [table[key]]
-    mapping["systems"] = [_with_losses(system) for system in mapping.get("systems", [])]
+    templates = mapping.pop("templates", {})
+    systems = [_from_template(system, templates, path) for system in mapping.get("systems", [])]
+    mapping["systems"] = [_with_losses(system) for system in systems]
     suite = schema.bind(Suite, mapping, file=path)
     losses = {loss for system in suite.systems for loss in system.losses}
     for loss in suite.loss_params:
         if loss not in losses:
             raise unknown_name("loss of the suite", loss, sorted(losses), file=path)
     return check(replace(suite, name=suite.name or path.stem), file=path)
+
+
+def _from_template(system: Mapping[str, Any], templates: Any, path: Path) -> Mapping[str, Any]:
+    """The table of a system over the template it names, `template = "net"` for `[templates.net]`."""
+    name = system.get("template")
+    if name is None:
+        return system
+    if not isinstance(templates, Mapping) or not isinstance(templates.get(name), Mapping):
+        known = list(templates) if isinstance(templates, Mapping) else []
+        raise unknown_name(f"template of system {system['label']!r}", str(name), known, file=path)
+    return {key: value for key, value in _over(templates[name], system).items() if key != "template"}
 
 
 def _with_losses(system: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -32,6 +32,11 @@ architecture) and those of its candidates that differ in learning rate, weight d
 Every run ends in its own folder with the numbers it has alone, bit for bit on a CPU; its record says `fleet = N`, and
 its seconds of training are an N-th of the fleet's. Nets only; what no fleet can train is trained one by one.
 
+What several systems share stands once, in a template that they name with `template = "net"`:
+
+    [templates.net]
+    grid = { training.learning_rate = [0.001, 0.01] }
+
 `losses = "all"` is every registered loss; the suite that lies beside results has their names. Where a loss must know
 the grades of a dataset, `[loss_params.NAME]` says so once for all systems.
 
