@@ -6,9 +6,9 @@
     nadir_k         the worst of column k, or what random rankings reach where that is more
 
 Single-objective models are a system of the suite that enters no comparison (method `single-objective`), tuned as the
-others are; suites without one take linear scalarisation at w = e_j, which trains on objective j alone. A task is a dataset, its objectives in their order, and the measure of each. What stands in the file
-stays: numbers that come out differently are refused unless a new version is asked for, because every normalised
-hypervolume changes with them.
+others are; suites without one take linear scalarisation at w = e_j, which trains on objective j alone. A task is a
+dataset, its objectives in their order, and the measure of each. What stands in the file stays: numbers that come out
+differently are refused unless a new version is asked for, because every normalised hypervolume changes with them.
 
 Beside them, for tasks whose law is known: the points of the best possible ranker on the test queries.
 """
