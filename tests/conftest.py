@@ -36,6 +36,17 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def own_entries(monkeypatch):
+    """What a test registers in a catalogue is forgotten after it."""
+    from ltr.losses import LOSSES
+    from ltr.metrics import MEASURES
+    from ltr.rankers import RANKERS
+
+    for catalogue in (LOSSES, RANKERS, MEASURES):
+        monkeypatch.setattr(catalogue, "_entries", {entry.name: entry for entry in catalogue})
+
+
 @pytest.fixture(scope="session")
 def device() -> str:
     """The device tensors of the tests live on; `LTR_TEST_DEVICE=cuda` runs them on a GPU."""

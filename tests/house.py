@@ -24,7 +24,7 @@ FLOORS = [
     ["methods"],
     ["runs"],
     ["bench"],
-    ["cli", "sklearn", "__main__"],
+    ["listing", "cli", "sklearn", "__main__"],
 ]
 WORDS = {
     "errors": "messages a user can act on",
@@ -47,6 +47,7 @@ WORDS = {
     "methods": "rankers for several objectives",
     "runs": "a config in, a folder out",
     "bench": "suites, execution, analysis, pages",
+    "listing": "what there is, by name",
     "cli": "the command line",
     "sklearn": "scikit-learn's verbs",
     "__main__": "python -m ltr",

@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text()
 ROOMS = sorted({name.split(".")[1] for name in house.modules() if "." in name})
 
 
+@pytest.mark.usefixtures("own_entries")
 @pytest.mark.parametrize("room", ROOMS)
 def test_docstring_examples(room):
     """As the documentation of numpy and torch does, examples take `np` and `torch` as imported."""

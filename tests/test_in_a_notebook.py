@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
+import re
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
@@ -12,11 +18,11 @@ from toy_lists import toy
 import ltr
 from ltr import progress
 from ltr.errors import InputError
-from ltr.losses import LOSSES, loss
+from ltr.losses import loss
 from ltr.losses.preference.base import preference_loss
 from ltr.methods import make_method
 from ltr.metrics import MEASURES
-from ltr.rankers import RANKERS, load_ranker, make_ranker
+from ltr.rankers import load_ranker, make_ranker
 from ltr.types import Split, Task
 
 matplotlib.use("Agg")
@@ -24,11 +30,7 @@ TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
 FAST = {"epochs": 2, "lists": 16, "learning_rate": 0.02}
 
 
-@pytest.fixture(autouse=True)
-def catalogues(monkeypatch):
-    """What a test registers is forgotten after it."""
-    for catalogue in (LOSSES, RANKERS, MEASURES):
-        monkeypatch.setattr(catalogue, "_entries", {entry.name: entry for entry in catalogue})
+pytestmark = pytest.mark.usefixtures("own_entries")
 
 
 def squares(scores, labels, where, power=2):
@@ -172,5 +174,39 @@ def tqdm_of(what):
     return tqdm(desc=what, mininterval=0)
 
 
-def test_the_first_lines_of_a_notebook_need_one_import():
-    assert ltr.loss is loss and ltr.make_ranker is make_ranker
+def test_every_public_function_has_an_example():
+    """`tests/test_docs.py` runs them."""
+    public = {name: getattr(ltr, name) for name in dir(ltr)}
+    functions = {name: f for name, f in public.items() if inspect.isfunction(f)}
+    assert {"list", "loss", "make_ranker"} < functions.keys()
+    assert [name for name, f in functions.items() if ">>>" not in (f.__doc__ or "")] == []
+    assert public["metrics"].MEASURES is MEASURES and "list" not in ltr.__all__
+    assert list(ltr.list("rankers").loc["mlp", ["family", "source"]]) == ["neural", ""]
+    with pytest.raises(InputError, match="Did you mean 'losses'"):
+        ltr.list("loses")
+
+
+def test_our_notebooks_use_public_names_only():
+    wrong = []
+    for path in sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb")):
+        source = "".join("".join(c["source"]) + "\n" for c in json.loads(path.read_text())["cells"])
+        for room, names in re.findall(r"^\s*from (ltr[\w.]*) import (.*)$", source, re.MULTILINE):
+            there = dir(importlib.import_module(room))
+            if room.count(".") > 1 or any(n.strip() not in there for n in names.split("#")[0].split(",")):
+                wrong.append(f"{path.name}: from {room} import {names}")
+    assert not wrong
+
+
+def test_rankers_are_compared():
+    bad, good = make_ranker("feature", column=6).fit(TRAIN), make_ranker("feature", column=1).fit(TRAIN)
+    found = ltr.compare({"bad": bad, "good": good, "same": [good, good.score(TEST)]}, TEST, ["NDCG@5", lambda_free])
+    table = found.table.loc["nDCG(gain=exp2,empty=skip)@5"]
+    assert table.index.tolist() == ["good", "same", "bad"]
+    row = table.loc["good"]
+    assert row.low < row["mean"] < row.high and row["mean"] == table.loc["same", "mean"]
+    assert row.differs == table.loc["same", "differs"] != table.loc["bad", "differs"]
+    assert found.p("ndcg@5").loc["bad", "good"] < 0.05 < found.p().loc["same", "good"]
+    assert "lambda_free" in repr(found) and "<table" in found._repr_html_()
+    assert [t.get_text() for t in found.plot().get_yticklabels()] == ["bad  b", "same  a", "good  a"]
+    with pytest.raises(InputError, match="not fitted"):
+        ltr.compare({"new": make_ranker("constant")}, TEST)

@@ -12,10 +12,12 @@ a function is called.
 
 from __future__ import annotations
 
-from .analysis.leaderboard import leaderboard
+from .analysis.leaderboard import leaderboard, per_query_values
+from .analysis.losses import cells_of, family, overview
 from .analysis.results import load_front_results, load_results
 from .pages.report import report
 from .run import quickstart, run_suite
 from .suite.reading import load_suite
 
-__all__ = ["leaderboard", "load_front_results", "load_results", "load_suite", "quickstart", "report", "run_suite"]
+__all__ = ["cells_of", "family", "leaderboard", "load_front_results", "load_results", "load_suite", "overview"]
+__all__ += ["per_query_values", "quickstart", "report", "run_suite"]

@@ -114,6 +114,9 @@ def load(
 
     Raises:
         InputError: nothing of that name, or nothing fetched yet (and what to run).
+
+    >>> load("synthetic:queries=40,features=50", objectives=["relevance"]).train
+    Split(train: 24 queries, ... documents, 50 features, objectives relevance)
     """
     text = str(source) if isinstance(source, str | Path) else ""
     if text == "synthetic" or text.startswith("synthetic:"):
@@ -126,7 +129,13 @@ def load(
 def open_store(
     source: Any, objectives: Sequence[str] | Mapping[str, Any] | None = None, *, exact: bool = False, **reading: Any
 ) -> Store:
-    """The store behind a name, a path or tables, converting them on the first call. Arguments as `load`."""
+    """The store behind a name, a path or tables, converting them on the first call. Arguments as `load`.
+
+    >>> open_store("mslr-web30")
+    Traceback (most recent call last):
+    ...
+    ltr.errors.InputError: unknown dataset 'mslr-web30'. Did you mean ...
+    """
     how = _reading(reading)
     if isinstance(source, Mapping):
         return _of_splits(source, objectives, how)

@@ -308,9 +308,11 @@ def loss(
     tensor([0.5000, 2.0000])
     """
     if isinstance(name, Loss):
-        name, params = name.name, {**name.params, **params}
+        bound = name
+        name, params = bound.name, {**bound.params, **params}
     elif not isinstance(name, str):
-        name, function = name_of(name), name
+        function = name
+        name = name_of(function)
     if function is not None:
         needs = params.pop("needs", "document")
         choice("needs", needs, typing.get_args(Needs))

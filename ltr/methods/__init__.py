@@ -26,6 +26,8 @@ _HOME = {
     "catalogue": ["METHODS", "load_method", "make_method"],
     "base": ["Method"],
     "loss_config": ["loss_params", "takes_loss"],
+    "export": ["fixed", "ship"],
+    "quality": ["measured"],
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)
 

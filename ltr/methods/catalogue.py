@@ -50,6 +50,12 @@ def load_method(folder: Path | str) -> Method:
 
     Raises:
         InputError: no method there, or one of another format.
+
+    >>> import ltr, tempfile
+    >>> task, folder = ltr.load("synthetic:queries=20,features=50"), tempfile.mkdtemp()
+    >>> make_method("soup", ranker="linear", training={"epochs": 1}).fit(task).save(f"{folder}/kept")
+    >>> load_method(f"{folder}/kept").score(task.test, [[0.5, 0.5]]).shape == (1, task.test.n_documents)
+    True
     """
     folder = Path(folder)
     facts = read_facts(folder, MARK, FORMAT)

@@ -67,6 +67,10 @@ def load_multi(
 
     Raises:
         InputError: unknown names, a dataset that is not here, or a column its transform cannot take.
+
+    >>> task, labelling = load_multi("synthetic:queries=20,features=50", ["quality", "relevance"])
+    >>> task.objectives, task.train.labels.shape[1]
+    (('quality', 'relevance'), 2)
     """
     objectives = task_objectives(dataset, names)
     task = open_columns(dataset, objectives, fold, **roles)

@@ -102,7 +102,8 @@ def make_ranker(
     if schema is None:
         return entry.function(bind(entry.claims["config"], params, where=name), loss=loss, seed=seed)
     flat = {k: params.pop(k) for k in list(params) if k not in own | former}
-    bound = bind(schema, training or {}, where="training")
+    given: Any = training or {}
+    bound = bind(schema, given, where="training")
     if flat:
         bound = bind(schema, {**to_dict(bound), **flat}, where="training")
     return entry.function(bind(entry.claims["config"], params, where=name), training=bound, loss=loss, seed=seed)

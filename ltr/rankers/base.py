@@ -275,11 +275,12 @@ class FittedRanker:
 
 def named_loss(loss: Callable | str) -> Callable:
     """A loss by its name or from a user's function; one that knows how to reduce stays what it is."""
-    if hasattr(loss, "reduce"):
+    if not isinstance(loss, str) and hasattr(loss, "reduce"):
         return loss
     from ltr.losses import loss as find
 
-    return find(loss)
+    found: Callable = find(loss)
+    return found
 
 
 def load_ranker(folder: Path | str) -> FittedRanker:
@@ -287,6 +288,12 @@ def load_ranker(folder: Path | str) -> FittedRanker:
 
     Raises:
         InputError: no ranker there, a damaged one, or one of another format.
+
+    >>> import ltr, tempfile
+    >>> task, folder = ltr.load("synthetic:queries=20,features=50"), tempfile.mkdtemp()
+    >>> ltr.make_ranker("feature", column=2).fit(task.train).save(f"{folder}/kept")
+    >>> load_ranker(f"{folder}/kept")
+    feature(column=2), fitted to relevance on 50 features, column 2, ...
     """
     folder = Path(folder)
     path = folder / _MARK

@@ -159,6 +159,17 @@ def register_net(name: str, *, formula: str = "", source: str = "", independent:
         name: of the ranker.
         formula, source: for the page of methods.
         independent: the score of a document does not depend on the rest of its list.
+
+    >>> @register_net("first-of-all")
+    ... class First(torch.nn.Module):
+    ...     def __init__(self, n_features: int, slope: float = 1.0):
+    ...         super().__init__()
+    ...         self.w = torch.nn.Parameter(torch.tensor(slope))
+    ...     def forward(self, features, where):
+    ...         return self.w * features[..., 0]
+    >>> import ltr
+    >>> ltr.make_ranker("first-of-all", slope=2.0)
+    first-of-all(slope=2.0), not fitted
     """
 
     def keep(factory: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,8 +41,10 @@ def own_ranker(thing: Callable[..., Any]) -> str:
         register_net(name)(thing)
     else:
         own = type(f"{name}Ranker", (FunctionRanker,), {"function": staticmethod(thing)})
-        claims = {"own": True, "independent": False, "learns": False}
-        register(name, ConstantConfig, kind="baseline", formula=f"s = {name}(x)", **claims)(own)
+        keep = register(
+            name, ConstantConfig, kind="baseline", formula=f"s = {name}(x)", own=True, independent=False, learns=False
+        )
+        keep(own)
     return name
 
 

@@ -14,6 +14,7 @@ _HOME = {
         "config_hash",
         "seeds",
     ],
+    "choice": ["choose"],
     "resolving": ["read_config", "resolve"],
     "record": ["Check", "Record", "check", "open_run", "read_record", "verify"],
     "execution": ["execute"],

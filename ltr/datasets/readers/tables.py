@@ -395,6 +395,12 @@ def read_table(path, *, name: str = "", **columns) -> Split:
 
     Returns:
         `Split`, an objective a label column.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     print("qid,label,price,stars", "a,1,9.5,4", "a,0,7,2", sep="\\n", file=file, flush=True)
+    ...     read_table(file.name)
+    Split(unnamed: 1 queries, 2 documents, 2 features, objectives label)
     """
     chosen = roles(path, **columns)
     gathered = Gathered(path=Path(path)).read(blocks(path, chosen))

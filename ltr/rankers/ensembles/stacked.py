@@ -97,6 +97,12 @@ def fit_stacked(
 
     Raises:
         InputError: rankers that do not fit together, and what `fit` raises.
+
+    >>> import ltr
+    >>> task, loss = ltr.load("synthetic:queries=20,features=50"), ltr.loss("listnet")
+    >>> seeds = [ltr.make_ranker("linear", loss=loss, seed=seed, epochs=1) for seed in range(3)]
+    >>> score_stacked(fit_stacked(seeds, task.train, task.vali), task.test).shape == (3, task.test.n_documents)
+    True
     """
     rankers = list(rankers)
     first, plain = _alike(rankers)
@@ -198,6 +204,11 @@ def score_stacked(rankers: Sequence[Any], split: Split, *, reference: np.ndarray
             scored one by one.
         split: lists to score.
         reference: s_ref of the split, float32 `[documents]`, for augmented nets.
+
+    >>> score_stacked([], None)
+    Traceback (most recent call last):
+    ...
+    ltr.errors.InputError: a stacked training needs a ranker
     """
     return stacked_scores(rankers, split, reference=reference).cpu().numpy()
 

@@ -1,0 +1,142 @@
+"""Rankers beside each other on one split: means with intervals, and which of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ltr.errors import InputError
+from ltr.metrics import Comparison, Judgements, evaluate, measure
+from ltr.metrics import compare as compare_values
+from ltr.plot_style import PALETTE
+from ltr.types import Split, Task
+
+from .config import HEADLINE
+
+__all__ = ["RankerComparison", "compare"]
+
+
+@dataclass(frozen=True, repr=False)
+class RankerComparison:
+    """What `compare` found; shown as its table.
+
+    Attributes:
+        names: of the rankers, in the order they came.
+        on: what they were measured on.
+        found: the measure's repr -> means, low, high, p, p_adjusted, letters, queries, see `ltr.metrics.Comparison`.
+        level: of the intervals.
+    """
+
+    names: tuple[str, ...]
+    on: str
+    found: dict[str, Comparison]
+    level: float
+
+    @property
+    def table(self) -> Any:
+        """A pandas data frame, a row a ranker and measure: mean, low, high, letters, queries; best mean first."""
+        import pandas as pd
+
+        rows = []
+        for name, c in self.found.items():
+            for i in np.argsort(-c.means, kind="stable"):
+                one = {"measure": name, "ranker": self.names[i], "mean": c.means[i], "low": c.low[i]}
+                rows.append({**one, "high": c.high[i], "differs": c.letters[i], "queries": c.queries})
+        return pd.DataFrame(rows).set_index(["measure", "ranker"])
+
+    def p(self, of: str | None = None) -> Any:
+        """p of every pair of rankers on a measure (the first by default) after Holm, a pandas data frame."""
+        import pandas as pd
+
+        name = next(iter(self.found)) if of is None else repr(measure(of))
+        if name not in self.found:
+            raise InputError("not measured", expected=", ".join(self.found), came=name)
+        return pd.DataFrame(self.found[name].p_adjusted, index=self.names, columns=self.names)
+
+    @property
+    def _said(self) -> str:
+        return (
+            f"On {self.on}; {self.level:.0%} intervals over queries; rankers that share a letter do not differ "
+            "significantly (paired randomisation, Holm)."
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.table.round(4).to_string()}\n{self._said}"
+
+    def _repr_html_(self) -> str:
+        return f"{self.table.round(4).to_html()}<p>{self._said}</p>"
+
+    def plot(self, of: str | None = None, ax: Any = None) -> Any:
+        """Means with their intervals and letters on a measure (the first by default); returns the matplotlib axes."""
+        import matplotlib.pyplot as plt
+
+        name = next(iter(self.found)) if of is None else repr(measure(of))
+        c = self.found[name]
+        order = np.argsort(-c.means, kind="stable")[::-1]  # the best on top
+        if ax is None:
+            ax = plt.subplots(figsize=(6, 0.6 + 0.35 * len(order)), layout="constrained")[1]
+        ax.hlines(range(len(order)), c.low[order], c.high[order], color=PALETTE[0])
+        ax.plot(c.means[order], range(len(order)), "o", color=PALETTE[0])
+        ax.set_yticks(range(len(order)), [f"{self.names[i]}  {c.letters[i]}" for i in order])
+        ax.set_xlabel(name)
+        return ax
+
+
+def compare(
+    rankers: Mapping[str, Any],
+    data: Task | Split,
+    measures: Any = HEADLINE,
+    *,
+    objective: str | None = None,
+    level: float = 0.95,
+    alpha: float = 0.05,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> RankerComparison:
+    """Rankers beside each other: means with bootstrap intervals, and letters that say which of them differ.
+
+    Args:
+        rankers: name -> a fitted ranker, its scores `[documents]`, or a list of either: the same ranker from several
+            seeds, averaged per query before anything else.
+        data: a task, measured on its test split, or a labelled split.
+        measures: names, measures or functions, or one of them; see `ltr.measure`.
+        objective: label column; the main one by default.
+        level: of the intervals.
+        alpha: of the letters.
+        draws, seed: of resamples and signs.
+
+    Raises:
+        InputError: fewer than one ranker, a ranker that is not fitted, scores of other lists.
+
+    >>> import ltr
+    >>> task = ltr.load("synthetic:queries=40,features=50")
+    >>> bm = {"first": ltr.make_ranker("feature", column=1), "none": ltr.make_ranker("constant")}
+    >>> found = compare({name: r.fit(task.train) for name, r in bm.items()}, task, ["NDCG@10", "MAP"])
+    >>> found.table.loc["AP(empty=skip)"].index.tolist(), found.p("map").shape
+    (['first', 'none'], (2, 2))
+    """
+    split = data.test if isinstance(data, Task) else data
+    if not isinstance(rankers, Mapping) or not rankers:
+        raise InputError("rankers to compare", expected='{"name": ranker, ...}', came=rankers)
+    one = isinstance(measures, str) or callable(measures) or not isinstance(measures, Iterable)
+    asked = [measure(m) for m in ([measures] if one else measures)]
+    judged = Judgements(split.label(objective), split.offsets)
+    values = [evaluate(asked, np.stack([_scores(r, split) for r in _each(of)]), judged) for of in rankers.values()]
+    options: dict[str, Any] = {"level": level, "alpha": alpha, "draws": draws, "seed": seed}
+    found = {repr(m): compare_values([v[repr(m)] for v in values], **options) for m in asked}
+    on = f"{data.name}, {data.fold}, test" if isinstance(data, Task) else split.name or "these lists"
+    return RankerComparison(tuple(rankers), on, found, level)
+
+
+def _each(of: Any) -> list[Any]:
+    """The runs of one system."""
+    if isinstance(of, np.ndarray):
+        return list(np.atleast_2d(of))
+    return list(of) if isinstance(of, list | tuple) else [of]
+
+
+def _scores(ranker: Any, split: Split) -> np.ndarray:
+    return np.asarray(ranker.score(split) if hasattr(ranker, "score") else ranker)
