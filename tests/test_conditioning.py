@@ -29,7 +29,7 @@ STEERED, LISTWISE = ("prefix", "prefix/last", "readout"), ("prompt", "prefix", "
 POSSIBLE = [
     (net, kind)
     for net in NETS
-    for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", *STEERED, "head", "mixture")
+    for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", *STEERED, "head", "mixture", "outputs")
     if not (kind.startswith(LISTWISE) and not net.startswith("transformer"))
     and not (kind == "concat" and net == "linear")
 ]
@@ -144,7 +144,7 @@ def test_from_a_reference_all_preferences_start_at_its_body(batch, device):
         torch.manual_seed(5)
         plain = build(NETS[name], FEATURES).to(device).eval()
         expected = plain(features, where)[:, None].expand(-1, 4, -1)
-        kinds = ("none", "concat", "film", "head", "mixture")
+        kinds = ("none", "concat", "film", "head", "mixture", "outputs")
         for kind in kinds + (STEERED if name == "transformer" else ()):
             net = make((name, kind), device, wake=False)
             net.start_from(plain.state_dict())

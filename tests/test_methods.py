@@ -12,10 +12,9 @@ import torch
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import METHODS, load_method, make_method
-from ltr.methods.plug_in import normalised_gains
 from ltr.methods.quality import measured, weighted_mean
 from ltr.methods.terms import MixedWeights
-from ltr.objectives import lattice, oracle_scores
+from ltr.objectives import lattice
 from ltr.rankers import HEADLINE, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.types import Split
@@ -170,7 +169,7 @@ def test_scores_are_the_sum_of_its_terms(fitted, name, task):
     augmented = s_ref is not None and fitted.config.augmented
     for w, scores in zip(W, fitted.score(task.test, W, **options), strict=True):
         total, left = 0.0, 1.0
-        for share, net, told, beta in fitted.terms(w):
+        for share, net, told, beta, *_ in fitted.terms(w):
             net = net.made() if isinstance(net, MixedWeights) else net
             given = {"reference": s_ref if augmented else None, "beta": beta}
             conditioned = isinstance(net, ConditionedRanker)
@@ -488,36 +487,3 @@ def test_a_payoff_table_is_the_mean_loss_of_single_objective_models(task):
                 table[model, k] += loss(s, y).item() / counts.any(1).sum()
     np.testing.assert_allclose(method.memory["ideal"], table.min(0), rtol=1e-4)
     np.testing.assert_allclose(method.memory["spread"], table.max(0) - table.min(0), rtol=1e-3)
-
-
-@pytest.mark.parametrize("gains", [("exp2", "exp2"), ("exp2", "linear")])
-def test_plug_in_on_free_scores_is_the_oracle(task, gains):
-    """Regressors that have reached their targets: at every w the scores are those that maximise sum_k w_k nDCG_k."""
-    test, method = task.test, make_method("plug-in")
-    targets = normalised_gains(test.labels, test.offsets, gains, 10)
-
-    @dataclasses.dataclass(eq=False)
-    class Reached:
-        column: np.ndarray
-
-        def score(self, split):
-            return self.column
-
-    method.models, method.objectives = [Reached(column) for column in targets.T], task.objectives
-    shares = lattice(2, 10)
-    scores = method.score(test, shares)
-    for first, last in zip(test.offsets, test.offsets[1:], strict=False):
-        labels = torch.from_numpy(test.labels[first:last].astype(np.float64))
-        for w, ours in zip(shares, scores, strict=True):
-            best = oracle_scores(labels, torch.from_numpy(w), k=10, gain=gains)
-            np.testing.assert_allclose(ours[first:last], best, atol=1e-6)
-
-
-def test_plug_in_takes_trees(task, tmp_path):
-    pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
-    method = make_method("plug-in", ranker="lightgbm", ranker_params=TREES["lightgbm"]).fit(task)
-    method.save(tmp_path / "m")
-    scores = load_method(tmp_path / "m").score(task.test, W)
-    np.testing.assert_array_equal(scores, method.score(task.test, W))
-    reached = measured(task.train, method.score(task.train, np.eye(2)), MEASURES)
-    assert reached[0, 0] > reached[1, 0] and reached[1, 1] > reached[0, 1]

@@ -609,6 +609,8 @@ def test_an_estimate_opens_no_data(monkeypatch):
     for name, key, given in (("label-mixing", "lightgbm", {}), ("plug-in", "ranker_params", {"ranker": "lightgbm"})):
         trees = replace(method, method=MethodChoice(name, {key: {"rounds": 30, "leaves": 15}, **given}))
         assert estimate(trees).parameters == 30 * 15
+    for params, models in (({"form": "validation"}, 4 * 2), ({"form": ["mixture", "isotonic"], "nets": "one"}, 1)):
+        assert estimate(replace(method, method=MethodChoice("plug-in", params))).trainings == models
 
 
 def _stored(task, folder):

@@ -28,6 +28,8 @@ FORMS = {
     "hyperdpo-readout": ("hyperdpo", {"training": TRAINING, **LISTWISE, "conditioning": {"kind": "readout"}}),
     "spo-scratch": ("spo", {**NET, "start": "scratch"}),
     "spo-three-rounds-ahead": ("spo", {**NET, "alpha": 2.0, "order": ("quality", "relevance")}),
+    "plug-in-one-isotonic": ("plug-in", {**NET, "nets": "one", "form": "isotonic"}),
+    "plug-in-softmax": ("plug-in", {"training": TRAINING, **LISTWISE, "form": "softmax"}),
     "soup-transformer": ("soup", {"training": TRAINING, **LISTWISE}),
 }
 NETS = [entry.name for entry in METHODS if not entry.claims.get("trees")]

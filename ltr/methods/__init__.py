@@ -10,9 +10,11 @@
     soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
-    plug_in.py      one regressor an objective; every preference a dot product
+    plug_in.py      what a document is worth to each objective, in five forms; every preference a dot product
+    plug_in_training.py  the regressors and rankers behind it
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
-    terms.py        what their scores are made of; export.py: as a file; stacked.py: many preferences in one program
+    terms.py        what their scores are made of, and score_maps.py, which maps these go through
+    export.py       as a file; stacked.py: many preferences in one program
     catalogue.py    `METHODS`, `make_method`, `load_method`
 
 Names are imported when they are first used.

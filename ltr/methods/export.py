@@ -32,6 +32,7 @@ from ltr.rankers.neural import NeuralRanker
 
 from .base import Method
 from .reference import ReferenceMethod
+from .score_maps import ScoreMap
 from .terms import MixedWeights, Term, is_net
 
 __all__ = ["FixedRanker", "fixed", "ship"]
@@ -66,6 +67,17 @@ class _AtPreference(nn.Module):
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
         x = self.transform(features)
         return self.net(x, where, self.preference, beta=self.beta, reference=reference).squeeze(1)
+
+
+class _Mapped(nn.Module):
+    """A part whose scores go through a map."""
+
+    def __init__(self, part: nn.Module, map: ScoreMap):
+        super().__init__()
+        self.part, self.map = part, map
+
+    def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
+        return self.map.padded(self.part(features, where, reference), where)
 
 
 class FixedRanker(nn.Module):
@@ -147,7 +159,7 @@ def _method(method: Method, preference: Any) -> FixedRanker:
         "preference": w.tolist(),
         "features": method.models[0].n_features,
     }
-    parts = [(t.share, _Plain(t.net) if isinstance(t.net, NeuralRanker) else _AtPreference(t)) for t in terms]
+    parts = [(term.share, _part(term)) for term in terms]
     if not isinstance(method, ReferenceMethod):
         return FixedRanker(parts, facts).eval()
     if not isinstance(method.base, NeuralRanker):
@@ -157,6 +169,11 @@ def _method(method: Method, preference: Any) -> FixedRanker:
             do="Start from a net, or score with ltr predict.",
         )
     return FixedRanker(parts, facts, _Plain(method.base), method.control, method.config.augmented).eval()
+
+
+def _part(term: Term) -> nn.Module:
+    part = _Plain(term.net) if isinstance(term.net, NeuralRanker) else _AtPreference(term)
+    return part if term.map is None else _Mapped(part, term.map)
 
 
 def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] | None = None) -> Path:

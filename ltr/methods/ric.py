@@ -55,7 +55,7 @@ class RiCConfig(MethodConfig):
         check(
             self,
             conditioning=(
-                kind.kind not in ("none", "mixture") and kind.start == "scratch",
+                kind.kind not in ("none", "mixture", "outputs") and kind.start == "scratch",
                 'a kind that takes inputs, start = "scratch"',
             ),
             loss=(self.loss == "listnet" and not self.loss_params, "left alone, it is a cross entropy of its own"),

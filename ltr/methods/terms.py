@@ -1,6 +1,6 @@
 """What a method's scores are made of: a fixed combination of nets, `terms(w)`, from which scoring and export follow.
 
-s(x; w) = sum_i share_i net_i(x; told_i)                      + (1 - sum_i share_i) s_ref(x), with a reference
+s(x; w) = sum_i share_i map_i(net_i(x; told_i))               + (1 - sum_i share_i) s_ref(x), with a reference
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ltr.rankers.conditional.weight_mix import WeightMixRanker
 from ltr.rankers.ensembles.stacked import stacked_scores
 from ltr.rankers.neural import NeuralRanker
 from ltr.types import Split
+
+from .score_maps import ScoreMap
 
 __all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net"]
 
@@ -47,12 +49,16 @@ class Term(NamedTuple):
         net: a ranker: a conditioned or plain net, mixed weights, or trees.
         told: the preference (or levels) `[objective]` it is conditioned on; a net without conditioning ignores it.
         beta: the temperature it is conditioned on, if it is.
+        map: what its scores go through before they are multiplied, e.g. a softmax over the list; None: nothing.
+        output: which column, of trees that score `[documents, output]`.
     """
 
     share: float
     net: Any
     told: np.ndarray
     beta: float | None = None
+    map: ScoreMap | None = None
+    output: int | None = None
 
 
 def is_net(ranker: Any) -> bool:
@@ -80,11 +86,12 @@ def combined(
     """
     asked: dict[Hashable, Term] = {}
     for term in (term for row in terms for term in row):
-        asked.setdefault(_key(term), term)
+        asked.setdefault(_scored(term), term)
     reference = s_ref if augmented else None
     found: dict[Hashable, Any] = {}
     plain: list[Hashable] = []
     conditioned: dict[Hashable, list[Hashable]] = {}
+    trees: dict[Hashable, list[Hashable]] = {}
     for key, term in asked.items():
         if isinstance(term.net, MixedWeights):
             found[key] = term.net.made().score_tensor(split, term.told[None], reference=reference)[0]
@@ -93,20 +100,38 @@ def combined(
         elif is_net(term.net):
             plain.append(key)
         else:
-            found[key] = term.net.score(split)
+            trees.setdefault(id(term.net), []).append(key)
+    for keys in trees.values():
+        scores = asked[keys[0]].net.score(split)
+        found.update({key: scores if (k := asked[key].output) is None else scores[:, k] for key in keys})
     if plain:
         found.update(zip(plain, stacked_scores([asked[key].net for key in plain], split, reference=reference)))
     for keys in conditioned.values():
         first, told = asked[keys[0]], np.stack([asked[key].told for key in keys])
         scores = first.net.score_tensor(split, told, reference=reference, beta=first.beta)
         found.update(zip(keys, scores, strict=True))
-    return _mixed(terms, {key: found[key] for key in asked}, s_ref)
+    each = {_key(term): term for row in terms for term in row}
+    return _mixed(terms, {key: _mapped(found[_scored(term)], term, split) for key, term in each.items()}, s_ref)
+
+
+def _scored(term: Term) -> Hashable:
+    """Equal for terms of equal scores, before any map."""
+    net = term.net if isinstance(term.net, MixedWeights) else id(term.net)
+    return net, term.told.tobytes() if is_conditioned(term.net) else b"", term.beta, term.output
 
 
 def _key(term: Term) -> Hashable:
-    """Equal for terms of equal scores."""
-    net = term.net if isinstance(term.net, MixedWeights) else id(term.net)
-    return net, term.told.tobytes() if is_conditioned(term.net) else b"", term.beta
+    """Equal for terms that are equal but for their shares."""
+    return _scored(term) if term.map is None else (_scored(term), term.map)
+
+
+def _mapped(scores: Any, term: Term, split: Split) -> Any:
+    """The scores after the map of the term: a tensor where they are one, else an array."""
+    if term.map is None:
+        return scores
+    if isinstance(scores, np.ndarray):
+        return term.map.flat(torch.from_numpy(scores.astype(np.float64)), split.offsets).numpy()
+    return term.map.flat(scores, split.offsets)
 
 
 def _mixed(

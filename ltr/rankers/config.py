@@ -285,10 +285,11 @@ class ConditioningConfig:
             mixture: one output a_k an objective, and log sum_k w_k softmax(a_k) over the list. That is where a list
                 cross entropy with weights w ends when the net can do everything (T1 and T2 of our notes), so w needs no
                 learning; ours. It sees the list through its normaliser. beta, if conditioned on, divides it.
+            outputs: one output a_k an objective, and sum_k w_k a_k.
         start: "scratch": s = net(x, w). "augmented": s = s_ref + net(x, w) with a last layer of zeros, so that the
             scores start at those of the reference exactly; the rest starts from the weights of the reference where that
             is the same kind of net.
-        hidden: widths of the map from w to what it changes; "mixture" has none.
+        hidden: widths of the map from w to what it changes; "mixture" and "outputs" have none.
         prompts: documents put in front of the list by "prompt"; tokens that "prefix" and "readout" read the list with.
         frozen: keep the net as the reference left it. Only what comes from w learns, and the last layer, which kinds
             that do not reach the scores without it need: all but "prefix" and "readout". For "augmented".
@@ -299,7 +300,7 @@ class ConditioningConfig:
         pairs: keys and values a block of "prefix"; default 16.
     """
 
-    kind: Literal["none", "concat", "film", "prompt", "prefix", "readout", "head", "mixture"] = "film"
+    kind: Literal["none", "concat", "film", "prompt", "prefix", "readout", "head", "mixture", "outputs"] = "film"
     start: Literal["scratch", "augmented"] = "augmented"
     hidden: tuple[int, ...] = (32,)
     prompts: int = 4
@@ -323,6 +324,6 @@ class ConditioningConfig:
             ),
             prompts=(self.prompts >= 1, "1 or more"),
             frozen=(not self.frozen or self.start == "augmented", 'false, or start = "augmented"'),
-            temperature=(not self.temperature or self.kind != "none", "a kind that takes inputs"),
+            temperature=(not self.temperature or self.kind not in ("none", "outputs"), "a kind that takes inputs"),
             only=(self.only is None or self.kind in _PLACES, f"a kind with several places: {', '.join(_PLACES)}"),
         )

@@ -20,6 +20,7 @@ import torch
 
 from ltr import losses
 from ltr.methods import METHODS
+from ltr.methods.plug_in import PlugInConfig, trainings
 from ltr.rankers import RANKERS, make_ranker, resolve_params
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.nets import build
@@ -134,6 +135,8 @@ def _trainings(system: MethodSystem) -> int:
     """What can be said before a method has run: its models, the base it starts from, and those of a pay-off table."""
     claims, m = METHODS[system.name].claims, len(system.objectives)
     models = {"preference": len(system.preferences), "objective": m, "one": 1}[claims["models"]]
+    if claims["config"] is PlugInConfig:  # its forms, one net for all
+        models = trainings(bind(PlugInConfig, system.method.params), m)
     own_base = bool(claims["base"]) and system.method.base is None
     return models + own_base + (m if claims.get("payoff") else 0)
 
@@ -147,7 +150,8 @@ def _alone(system: MethodSystem) -> RunConfig:
     if not RANKERS[ranker.name].claims["needs_loss"]:  # a regressor of the plug-in method may be trees
         return RunConfig(data, ranker)
     # The parameters of the loss are those of its form in the method; they do not change what a step costs.
-    loss = LossChoice(params.get("loss", "mse"))  # squared error where nothing is to be chosen
+    # Most forms of the plug-in method cost what squared error does.
+    loss = LossChoice("mse" if "form" in params else params["loss"])
     return RunConfig(data, ranker, loss, bind(TrainingConfig, params["training"]))
 
 

@@ -72,6 +72,9 @@ def _after_lists(net, shared: Tensor, where: Tensor, w: Tensor, room: int) -> tu
     if kind == "prompt" and len(inner.blocks):
         return _prompted(net, shared, where, w, room)
     z = shared[where].float()
+    if kind == "outputs":
+        outputs = inner.head.bound(inner.head.linear(z) + net.corners(z)).mT
+        return lambda k, n: w[k] @ outputs[:, n], 1
     if kind == "none":
         return _linear(net, z)
     if kind == "prompt":  # to a transformer without blocks prompts say nothing

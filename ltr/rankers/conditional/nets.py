@@ -7,7 +7,7 @@ Preferences may also differ from list to list, `[batch, preference, objective]`.
 (`ConditioningConfig`); whatever lies before that place is computed once for all K preferences of a list:
 
     head      everything but K dot products a document
-    mixture   everything but K weighted sums of m numbers a document
+    mixture   everything but K weighted sums of m numbers a document; "outputs" likewise
     film      the first layer, or all up to the end of the first block; with only = "last", all up to the activation of
               the last hidden layer, or all blocks
     concat    the first product, which is most of an MLP on 136 features
@@ -19,7 +19,8 @@ Preferences may also differ from list to list, `[batch, preference, objective]`.
 `forward` is for training and for few preferences. `score_many` (many_preferences.py) needs no gradients, and takes
 what comes from w into the weights wherever a product can do its work.
 
-"mixture" has w in its output, by a formula. Into all others w goes as m w - 1, which is 0 in the middle of the simplex.
+"mixture" and "outputs" have w in their output, by a formula. Into all others w goes as m w - 1, which is 0 in the
+middle of the simplex.
 What comes from w starts at 0 in "film", "head", "prefix" and "readout" (the net is then the same for every w, and
 learns where it must differ), and in "concat" where the net starts from a reference.
 """
@@ -42,7 +43,8 @@ from .steering import PreferenceMap, Steering
 
 __all__ = ["AT_THE_END", "Conditioned", "PreferenceMap", "mixture"]
 
-AT_THE_END = ("none", "head", "mixture")  # kinds in which w meets the net after its last hidden layer
+_FORMULA = ("mixture", "outputs")  # kinds with an output an objective, which w weighs
+AT_THE_END = ("none", "head", *_FORMULA)  # kinds in which w meets the net after its last hidden layer
 
 
 def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ class Conditioned(nn.Module):
             self.steering = Steering(made, inputs, conditioning.hidden, conditioning.prompts, pairs, self.entry)
         elif kind == "head":
             self.head = make(self.net.head.linear.in_features, True)
-        elif kind == "mixture":
+        elif kind in _FORMULA:
             self.corners = nn.Linear(self.net.head.linear.in_features, n_objectives)
             nn.init.zeros_(self.corners.weight)
             nn.init.zeros_(self.corners.bias)
@@ -215,7 +217,7 @@ class Conditioned(nn.Module):
         if self.config.temperature != (beta is not None):
             raise InputError("beta is given to a net that is conditioned on the temperature, and to no other")
         # In a formula w stays what it is.
-        w = w.float() if self.config.kind == "mixture" else m * w.to(like) - 1
+        w = w.float() if self.config.kind in _FORMULA else m * w.to(like) - 1
         if beta is None:
             return w
         beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
@@ -254,7 +256,7 @@ class Conditioned(nn.Module):
                 h = x.squeeze(1).float()
                 scores = net.head.linear(h).mT + self.head(w.float()) @ h.mT
                 return net.head.bound(scores).masked_fill(~mask, 0.0)
-        if kind == "mixture":
+        if kind in _FORMULA:
             return self._mixed(x.squeeze(1), where, w)
         if kind in STEERING:
             return self.steering(net, x, where, w)
@@ -272,6 +274,8 @@ class Conditioned(nn.Module):
         with torch.autocast(h.device.type, enabled=False):
             h, m = h.float(), self.n_objectives
             scores = self.net.head.bound(self.net.head.linear(h) + self.corners(h)).mT
+            if self.config.kind == "outputs":
+                return (w @ scores).masked_fill(~where.unsqueeze(1), 0.0)
             mixed = mixture(scores, where, w[..., :m])
             # Told beta, it knows what to do with it: the scaling law.
             return mixed / w[..., m:].exp() if self.config.temperature else mixed

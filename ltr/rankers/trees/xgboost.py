@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,7 +90,13 @@ class XGBoost(TreeRanker):
         self._check_infinite(split)
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        params = self.native(job.seed, job.threads)
+        return self._rounds(job, stopping)
+
+    def _rounds(
+        self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
+    ) -> int:
+        """The rounds; `own` and `gradients` as of LightGBM's."""
+        params = {**self.native(job.seed, job.threads), **(own or {})}
         labels = job.labels
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
@@ -100,7 +107,7 @@ class XGBoost(TreeRanker):
         booster = self.library.Booster(params, [data])
         done = seen = 0
         for done in range(1, self.config.rounds + 1):
-            booster.update(data, done - 1)
+            booster.update(data, done - 1, fobj=gradients)
             if stopping.due(done):
                 # Each part carries the base score once more: a constant, which does not rank.
                 part = booster.predict(vali, iteration_range=(seen, done), output_margin=True)
