@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults import damage, fuzz, table
+from faults import damage, fuzz, guided, table
 from faults.outcomes import MISTAKES, OUTCOMES, Case, Seen, Tally, alarm, look
 from faults.subjects import Command
 
@@ -101,7 +101,7 @@ def test_a_number_that_changed_is_found(place, monkeypatch):
 def test_the_page_is_made_of_the_last_run():
     facts = json.loads((ROOT / "tests" / "faults" / "last.json").read_text())
     assert (ROOT / "tests" / "faults" / "README.md").read_text() == table.page(facts)
-    assert set(facts) == {"kills", "damage", "fuzz", "signals"} and all(its["counts"] for its in facts.values())
+    assert set(facts) >= {"kills", "damage", "fuzz", "signals"} and all(its["counts"] for its in facts.values())
 
 
 def test_the_table_counts(place):
@@ -111,8 +111,22 @@ def test_the_table_counts(place):
     facts = table.facts(tally, 3, {"fuzz": 1.2})
     table.write(facts, place)
     text = (place / "README.md").read_text()
-    assert "| fuzz | 2 | 0 | 0 | 1 | 0 | **1** | 0 | 1 | 3 | 20" in text and "KeyError \\| x" in text
+    assert "| fuzz | 2 | 0 | 0 | 1 | 0 | **1** | 0 | 1 | 1 | 3 | 20" in text and "KeyError \\| x" in text
     assert json.loads((place / "last.json").read_text()) == facts
+    more = Tally()
+    more.add(Case("fuzz", "CSV", "right"))
+    more.add(Case("fuzz", "TREC run", "refused"))
+    table.write(table.facts(more, 4, {"fuzz": 0.8}), place, add=True)
+    both = json.loads((place / "last.json").read_text())["fuzz"]
+    assert both["counts"] == {"CSV": {"right": 2, "traceback": 1}, "TREC run": {"refused": 1}}
+    assert (both["rounds"], both["seconds"], both["seed"], len(both["mistakes"])) == (2, 2.0, 4, 1)
+
+
+def test_inputs_are_looked_for_by_what_they_reach(place):
+    pytest.importorskip("atheris")
+    tally = Tally()
+    guided.run(tally, 0, until=time.monotonic() + 60, cases=300, root=place, targets=("measure name",))
+    assert tally.mistakes == [] and outcomes(tally, "guided").total() == 300
 
 
 def test_a_command_is_seen_whole(place):
