@@ -318,6 +318,23 @@ def test_temperature_is_a_further_input(batch, device, kind):
     torch.testing.assert_close(by_list, scores)
 
 
+@pytest.mark.parametrize("case", [("mlp", "film"), ("mlp", "head"), ("transformer", "prefix")], ids="-".join)
+def test_a_temperature_an_objective(batch, device, case):
+    features, where = batch
+    net = make(case, device, temperature=True, temperature_by="objective")
+    w, beta = PREFERENCES[:2].to(device), torch.tensor([[0.5, 1.0, 2.0], [2.0, 1.0, 0.5]], device=device)
+    scores = net(features, where, w, beta=beta)
+    torch.testing.assert_close(net(features, where, w, beta=beta.expand(3, -1, -1)), scores)
+    torch.testing.assert_close(net(features, where, w[1:], beta=beta[1:]), scores[:, 1:])
+    assert not torch.allclose(net(features, where, w[:1], beta=beta[1:])[0, 0], scores[0, 0])
+    fast = net.score_many(features, where, w, beta=beta)
+    torch.testing.assert_close(fast, scores.transpose(0, 1)[:, where], rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="one a preference and objective"):
+        net(features, where, w, beta=beta[:, 0])
+    with pytest.raises(InputError, match="temperature_by"):
+        ConditioningConfig("mixture", temperature=True, temperature_by="objective")
+
+
 def test_what_cannot_be_is_said():
     for net, kind in (
         (LinearConfig(), "concat"),

@@ -349,7 +349,7 @@ def test_half_precision_trains_and_scores_in_float32(task, base, kind):
     assert len(np.unique(scores[0])) > 0.95 * task.test.n_documents  # 8 bits of mantissa would tie them
 
 
-def test_hyper_prompt_tuning_of_a_frozen_transformer(task):
+def test_hyper_prompt_tuning_of_a_frozen_transformer(task, base):
     shape = {"width": 8, "heads": 1, "blocks": 1, "d_ff": 8, "dropout": 0.0}
     net = {"ranker": "transformer", "ranker_params": shape, "training": TRAINING}
     method = make_method("hyperdpo", **net, conditioning={"kind": "prompt", "frozen": True, "prompts": 2}).fit(task)
@@ -357,6 +357,13 @@ def test_hyper_prompt_tuning_of_a_frozen_transformer(task):
     assert all(torch.equal(tuned[key], kept[key]) for key in kept if not key.startswith("head."))
     scores = method.score(task.test, W)
     assert not np.allclose(scores[0], scores[2], atol=1e-4)
+    other = make_method("hyperdpo", **net, conditioning={"kind": "prefix", "frozen": True}).fit(task, method.base)
+    tuned = other.models[0].net.net.state_dict()
+    assert all(torch.equal(tuned[key], kept[key]) for key in kept if not key.startswith("head."))
+    assert not tuned["head.linear.weight"].any()  # prompts alone say what is added to the reference
+    assert not np.allclose(*other.score(task.test, W[[0, 2]]), atol=1e-4)
+    with pytest.raises(InputError, match="the reference is no net of this shape"):
+        make_method("hyperdpo", **net, conditioning={"kind": "prefix", "frozen": True}).fit(task, base)
 
 
 @pytest.mark.parametrize("kind", ["film", "mixture"])
@@ -366,6 +373,16 @@ def test_temperature_is_asked_of_the_net(task, base, kind):
     assert np.abs(wide - narrow).max() > 1e-3
     with pytest.raises(InputError, match="not conditioned on the temperature"):
         fit("hyperdpo", task, base).score(task.test, W, beta=1.0)
+
+
+def test_a_temperature_an_objective(task, base):
+    both = fit("hyperdpo", task, base, temperature=(0.25, 4.0), temperature_by="objective", controls=(1.0,))
+    one, other = (both.score(task.test, W, beta=b) for b in ((0.25, 4.0), (4.0, 0.25)))
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(both.score(task.test, W, beta=2.0), both.score(task.test, W, beta=(2.0, 2.0)))
+    for wrong in ((1.0, 2.0, 3.0), 0.0, (1.0, -1.0)):
+        with pytest.raises(InputError, match="beta is out of range"):
+            both.score(task.test, W, beta=wrong)
 
 
 @pytest.mark.parametrize("by", "linear uw dwa rlw famo mgda pcgrad cagrad nash-mtl graddrop".split())

@@ -12,9 +12,11 @@
     ric.py          one net that is told the labels a document should have
     plug_in.py      what a document is worth to each objective, in five forms; every preference a dot product
     plug_in_training.py  the regressors and rankers behind it
+    reference_choice.py  what a reference is trained as, a ranker or a method
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     terms.py        what their scores are made of, and score_maps.py, which maps these go through
     export.py       as a file; stacked.py: many preferences in one program
+    steering.py     how far the scores of a method follow the preference, and attention a prompt made of it
     catalogue.py    `METHODS`, `make_method`, `load_method`
 
 Names are imported when they are first used.
@@ -27,6 +29,7 @@ from ltr.lazy import lazily
 _HOME = {
     "catalogue": ["METHODS", "load_method", "make_method"],
     "base": ["Method"],
+    "steering": ["SteeringReport", "steering"],
     "loss_config": ["loss_params", "takes_loss"],
     "export": ["fixed", "ship"],
     "quality": ["measured"],

@@ -40,7 +40,7 @@ from ltr.losses import loss
 from ltr.losses.preference.base import preference_loss
 from ltr.objectives import check_preference, lattice
 from ltr.progress import listener
-from ltr.rankers import make_ranker
+from ltr.rankers import RANKERS, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.devices import asked_device
@@ -50,6 +50,7 @@ from ltr.schema import bind, changed, to_dict
 from ltr.types import Ranker, Split, Task
 
 from .criteria import ObjectiveLoss, by_gain
+from .reference_choice import MethodAsRanker, ReferenceChoice
 from .terms import Term, combined
 
 __all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
@@ -216,9 +217,7 @@ class Method(ABC):
         with listener(progress, self.name) as progress, counted() as counter:
             self.models, self.memory, extra = [], {}, 0
             if base is None and self.claims["base"]:
-                first = main or names[0]
-                how = {"select": measures[first], "folder": folder and folder / "base", "accelerator": accelerator}
-                base, extra = self._base(gains[first]).fit(task.train, vali, objective=main, **how), 1
+                base, extra = self._train_base(task, main, gains, measures, folder and folder / "base", accelerator)
             self.base, self.objectives, self.preferences = base, names, asked
             references: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
             if base is not None:
@@ -315,15 +314,28 @@ class Method(ABC):
     def _load_model(self, folder: Path):
         return ConditionedRanker.load(folder)
 
-    def _base(self, gain: str):
-        """A reference ranker before its training: the method's own net and loss, for a label of this gain."""
-        c = self.config
-        bound = by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params), (gain,))
-        own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
-        its_loss = loss(c.loss, **{**c.loss_params, **own})
-        epochs = getattr(c, "reference_epochs", None)
-        training = c.training if epochs is None else replace(c.training, epochs=epochs)
-        return make_ranker(c.ranker, loss=its_loss, seed=self.seed, training=training, **c.ranker_params)
+    def _train_base(self, task: Task, main, gains, measures, folder, accelerator) -> tuple[Any, int]:
+        """The reference ranker, and how many trainings it took: by default the method's own net and loss."""
+        c, vali = self.config, task.vali if task.vali is not None and task.vali.n_documents else None
+        epochs, choice = getattr(c, "reference_epochs", None), getattr(c, "reference", None)
+        settings = to_dict(c.training if epochs is None else replace(c.training, epochs=epochs))
+        choice = choice or ReferenceChoice(ranker=c.ranker, params=c.ranker_params)
+        if choice.method is not None:
+            entry, w = METHODS[choice.name], choice.asked(task.objectives, main)
+            config = bind(entry.claims["config"], choice.params, where=f"reference.params of {entry.name}")
+            method = entry.function(entry.name, config, seed=self.seed)
+            asked = {"preferences": w[None]} if entry.claims["preference"] == "fixed" else {}
+            method.fit(task, folder=folder, accelerator=accelerator, **asked)
+            return MethodAsRanker(method, w), method.models_trained
+        learned, params, given = choice.learned(task.objectives, main), {**choice.params}, {}
+        if RANKERS[choice.name].claims["needs_loss"]:
+            bound = by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params), (gains[learned],))
+            own = {"gain": gains[learned]} if isinstance(bound, ObjectiveLoss) else {}
+            training = {**settings, **params.pop("training", {})}
+            given = {"loss": loss(c.loss, **{**c.loss_params, **own}), "training": training}
+        ranker = make_ranker(choice.name, seed=self.seed, **given, **params)
+        how = {"objective": learned, "select": measures[learned], "folder": folder, "accelerator": accelerator}
+        return ranker.fit(task.train, vali, **how), 1
 
     def _by_gain(self, loss):
         """A list loss as the objectives of this fit need it, each with its own gain."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ltr.rankers.own import own_ranker
 from ltr.schema import bind
 
 from .base import FORMAT, MARK, METHODS, Method
+from .reference_choice import MARK as REFERENCE
+from .reference_choice import MethodAsRanker
 
 __all__ = ["METHODS", "load_method", "make_method"]
 
@@ -63,5 +66,9 @@ def load_method(folder: Path | str) -> Method:
     method.objectives, method.cost, method.memory = tuple(facts["objectives"]), facts["cost"], facts["memory"]
     method.preferences = np.array(facts["preferences"])
     method.models = [method._load_model(folder / f"model{i}") for i in range(facts["models"])]
-    method.base = load_ranker(folder / "base") if facts["base"] else None
+    method.base = _load_base(folder / "base") if facts["base"] else None
     return method
+
+
+def _load_base(folder: Path) -> Any:
+    return MethodAsRanker.load(folder, load_method) if (folder / REFERENCE).is_file() else load_ranker(folder)

@@ -139,6 +139,7 @@ def objective_values(
     reference: Tensor | None = None,
     beta: Tensor | None = None,
     generator: torch.Generator | None = None,
+    by_objective: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Losses of every objective `[batch, preference, objective]`, and which lists count for it `[batch, objective]`.
 
@@ -148,15 +149,19 @@ def objective_values(
         labels: `[batch, list, objective]`.
         where: `[batch, list]`.
         reference: s_ref `[batch, list]`.
-        beta: `[preference]` or `[batch, preference]`, in place of the loss's own.
+        beta: in place of the loss's own: `[preference]` or `[batch, preference]`, or with a last axis `[objective]`
+            where `by_objective`.
         generator: of a loss that draws.
+        by_objective: every objective has its own beta.
     """
     seen = where.unsqueeze(1).expand_as(scores)
-    given = {} if beta is None else {"beta": beta.expand(scores.shape[:-1])}
-    if reference is not None:
-        given["reference"] = reference.unsqueeze(1).expand_as(scores)
+    given = {} if reference is None else {"reference": reference.unsqueeze(1).expand_as(scores)}
+    each: list[dict[str, Tensor]] = [{}] * labels.shape[-1]
+    if beta is not None:
+        betas = beta.unbind(-1) if by_objective else [beta] * len(each)
+        each = [{"beta": b.expand(scores.shape[:-1])} for b in betas]
     values = [
-        loss_of(loss, k)(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given)
+        loss_of(loss, k)(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given, **each[k])
         for k, y in enumerate(labels.unbind(-1))
     ]
     counted = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
@@ -170,14 +175,21 @@ class Criterion(nn.Module):
         loss: list loss of every objective.
         source: where preferences come from.
         betas: draw beta log-uniformly between these two, anew with every preference; None: the loss's own.
+        by_objective: draw one an objective.
     """
 
     looks_back = False
 
-    def __init__(self, loss: PreferenceLoss | None, source: Any, betas: tuple[float, float] | None = None):
+    def __init__(
+        self,
+        loss: PreferenceLoss | None,
+        source: Any,
+        betas: tuple[float, float] | None = None,
+        by_objective: bool = False,
+    ):
         super().__init__()
         self.loss: Any = loss
-        self.source, self.betas = source, betas
+        self.source, self.betas, self.by_objective = source, betas, by_objective
 
     @property
     def passes(self) -> float:
@@ -190,11 +202,12 @@ class Criterion(nn.Module):
         if self.betas is None:
             return w, None
         low, high = self.betas
-        x = torch.rand(w.shape[:-1], generator=generator, device=generator.device)
+        size = w.shape if self.by_objective else w.shape[:-1]
+        x = torch.rand(size, generator=generator, device=generator.device)
         return w, low * (high / low) ** x
 
     def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        options = {"reference": reference, "beta": beta, "generator": generator}
+        options = {"reference": reference, "beta": beta, "generator": generator, "by_objective": self.by_objective}
         values, counted = objective_values(self.loss, scores, labels, where, **options)
         return self.combine(values, counted, preferences, generator)
 
@@ -217,7 +230,8 @@ class Criterion(nn.Module):
         """Called when the step was made; `after` are the losses after it, where `looks_back`."""
 
     def extra_repr(self) -> str:
-        return f"{self.loss!r}, {self.source!r}, betas={self.betas}"
+        own = ", one an objective" if self.by_objective else ""
+        return f"{self.loss!r}, {self.source!r}, betas={self.betas}{own}"
 
 
 class Importance(Criterion):

@@ -27,11 +27,13 @@ from torch import Tensor, nn
 from ltr.atomic import whole_file
 from ltr.errors import InputError, MissingExtra
 from ltr.objectives import check_preference
+from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.neural import NeuralRanker
 
 from .base import Method
 from .reference import ReferenceMethod
+from .reference_choice import MethodAsRanker
 from .score_maps import ScoreMap
 from .terms import MixedWeights, Term, is_net
 
@@ -59,6 +61,8 @@ class _AtPreference(nn.Module):
         ranker = term.net.made() if isinstance(term.net, MixedWeights) else term.net
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
         told = torch.as_tensor(np.asarray(term.told), dtype=torch.float32)[None]
+        if isinstance(self.net, Checkpoints):
+            self.net = self.net.of(told[0])
         if isinstance(self.net, WeightMix):
             self.net.fix(told[0])
         self.register_buffer("preference", told)
@@ -162,13 +166,17 @@ def _method(method: Method, preference: Any) -> FixedRanker:
     parts = [(term.share, _part(term)) for term in terms]
     if not isinstance(method, ReferenceMethod):
         return FixedRanker(parts, facts).eval()
-    if not isinstance(method.base, NeuralRanker):
+    if isinstance(method.base, MethodAsRanker):
+        base: nn.Module = _method(method.base.method, method.base.preference)
+    elif isinstance(method.base, NeuralRanker):
+        base = _Plain(method.base)
+    else:
         raise InputError(
             f"the reference ranker is no net, and the scores of {method.name!r} add to its",
             came=method.base.name,
             do="Start from a net, or score with ltr predict.",
         )
-    return FixedRanker(parts, facts, _Plain(method.base), method.control, method.config.augmented).eval()
+    return FixedRanker(parts, facts, base, method.control, method.config.augmented).eval()
 
 
 def _part(term: Term) -> nn.Module:

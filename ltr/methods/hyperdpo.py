@@ -12,14 +12,16 @@ sampling of w, control after training. The loss in this form is from a secondary
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from ltr.errors import InputError
 from ltr.losses.preference.base import dpo
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.config import CheckpointsKept, ConditioningConfig, check
 
 from .base import METHODS, FitContext
 from .criteria import Dirichlet, Importance
@@ -40,6 +42,12 @@ class HyperDPOConfig(ReferenceConfig):
         by_list: draw them for each list, instead of once a step.
         temperature: two betas: beta is drawn log-uniformly between them in training and an input of the net
             (temperature-conditioned); `score(..., beta=...)` then chooses, `beta` otherwise.
+        temperature_by: "objective": every objective has its own beta_k, drawn and told by itself, and
+            `score(..., beta=...)` takes one an objective, too. Multiplied by one number they obey the scaling law
+            like a single beta; apart they steer beside w. Default: one beta for all.
+        checkpoints: "one": the best epoch for all preferences; "per-preference": the epochs that were the best of some
+            preference of `fit` on validation are kept (at most as many), and a preference is scored by the epoch of the
+            nearest of them. Default: one.
     """
 
     conditioning: ConditioningConfig = ConditioningConfig()
@@ -47,6 +55,8 @@ class HyperDPOConfig(ReferenceConfig):
     sampled: int = 1
     by_list: bool = True
     temperature: tuple[float, float] | None = None
+    temperature_by: Literal["objective"] | None = None  # None stays out of tables: configs keep the hash they had
+    checkpoints: CheckpointsKept = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -59,6 +69,7 @@ class HyperDPOConfig(ReferenceConfig):
                 self.temperature is None or 0 < self.temperature[0] < self.temperature[1],
                 "two numbers above 0, the smaller one first",
             ),
+            temperature_by=(self.temperature_by is None or self.temperature is not None, "temperature = [low, high]"),
         )
 
 
@@ -84,7 +95,10 @@ class HyperDPO(ReferenceMethod):
 
     def _train(self, context: FitContext) -> int:
         c = self.config
-        conditioning = replace(c.conditioning, start=c.start, temperature=self.conditioned_on_temperature)
+        asks = self.conditioned_on_temperature
+        conditioning = replace(
+            c.conditioning, start=c.start, temperature=asks, temperature_by=c.temperature_by if asks else None
+        )
         ranker = ConditionedRanker(
             c.ranker,
             c.ranker_params,
@@ -96,7 +110,7 @@ class HyperDPO(ReferenceMethod):
         )
         source = Dirichlet(c.alpha, len(context.objectives), c.sampled, c.by_list)
         loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
-        criterion = Importance(loss, source, c.temperature)
+        criterion = Importance(loss, source, c.temperature, c.temperature_by is not None)
         ranker.fit(
             context.train,
             context.vali,
@@ -105,7 +119,8 @@ class HyperDPO(ReferenceMethod):
             preferences=context.preferences,
             references=context.references,
             weights=context.weights if c.augmented else None,
-            beta=c.beta if self.conditioned_on_temperature else None,
+            beta=self._beta(),
+            checkpoints=c.checkpoints,
             controls=c.controls,
             seed=context.seed,
             folder=context.folder and context.folder / "model0",
@@ -115,10 +130,21 @@ class HyperDPO(ReferenceMethod):
         self.models = [ranker]
         return 1
 
-    def terms(self, w: np.ndarray, *, beta: float | None = None) -> list[Term]:
+    def _beta(self, beta: float | Sequence[float] | None = None) -> float | tuple[float, ...] | None:
+        """What the net is told where `beta` is asked for, by default that of the config."""
+        if not self.conditioned_on_temperature:
+            return None
+        asked, by_objective = np.asarray(self.config.beta if beta is None else beta, float), self.config.temperature_by
+        shapes = [(), (len(self.objectives),)] if by_objective else [()]
+        if asked.shape not in shapes or not (asked > 0).all():
+            expected = f"a number above 0{' or one an objective' if by_objective else ''}"
+            raise InputError("beta is out of range", expected=expected, came=beta)
+        return tuple(np.broadcast_to(asked, shapes[-1]).tolist()) if by_objective else float(asked)
+
+    def terms(self, w: np.ndarray, *, beta: float | Sequence[float] | None = None) -> list[Term]:
         if not self.conditioned_on_temperature:
             if beta is not None:
                 what = "this net is not conditioned on the temperature"
                 raise InputError(what, do="Set temperature before fit, or use control.")
             return [Term(1.0, self.models[0], w)]
-        return [Term(1.0, self.models[0], w, beta or self.config.beta)]
+        return [Term(1.0, self.models[0], w, self._beta(beta))]

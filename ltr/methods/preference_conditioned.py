@@ -20,7 +20,7 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.objectives import aggregator, scalarisation
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.config import CheckpointsKept, ConditioningConfig, check
 from ltr.rankers.training.validation import weighted_mean
 
 from .base import METHODS, FitContext
@@ -38,10 +38,13 @@ class OneShotConfig(EachConfig):
     Attributes:
         conditioning: where w enters; the net starts from scratch.
         sampled: preferences drawn at once.
+        checkpoints: "per-preference" keeps the best epoch of each preference of `fit` on validation, and scores others
+            by that of the nearest; default: one for all.
     """
 
     conditioning: ConditioningConfig = ConditioningConfig("film", "scratch")
     sampled: int = 1
+    checkpoints: CheckpointsKept = None
 
     def __post_init__(self):
         kind = self.conditioning
@@ -135,6 +138,7 @@ class OneShot(OneEach):
             criterion=self._criterion(len(context.objectives)),
             measures=context.measures,
             preferences=context.preferences,
+            checkpoints=c.checkpoints,
             seed=context.seed,
             folder=context.folder and context.folder / "model0",
             progress=context.progress,

@@ -23,6 +23,7 @@ from ltr.types import Split
 
 from .base import FitContext, Method, MethodConfig, on_host
 from .quality import weighted_mean
+from .reference_choice import ReferenceChoice
 from .stacked import StackedCriterion, can_stack
 from .terms import combined
 
@@ -36,6 +37,8 @@ class ReferenceConfig(MethodConfig):
     Attributes:
         beta: how dear it is to leave the reference.
         start: "augmented": s = s_ref + a net that starts at 0; "scratch": a net that knows s_ref from its loss only.
+        reference: what s_ref is, trained before: any ranker or method (reference_choice.py); by default the ranker,
+            loss and training of the method itself, on the first objective. What `fit` is given comes before it.
         controls: lambda after training, s_ref + lambda (s - s_ref); the one with the best validation measure is kept.
         reference_epochs: of the reference ranker, where the method trains its own; None: those of `training`.
     """
@@ -44,6 +47,7 @@ class ReferenceConfig(MethodConfig):
     start: Literal["augmented", "scratch"] = "augmented"
     controls: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     reference_epochs: int | None = None  # None stays out of tables: configs keep the hash they had
+    reference: ReferenceChoice | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
         check(

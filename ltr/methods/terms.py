@@ -48,7 +48,7 @@ class Term(NamedTuple):
         share: what its scores are multiplied with.
         net: a ranker: a conditioned or plain net, mixed weights, or trees.
         told: the preference (or levels) `[objective]` it is conditioned on; a net without conditioning ignores it.
-        beta: the temperature it is conditioned on, if it is.
+        beta: the temperature (or one an objective) it is conditioned on, if it is.
         map: what its scores go through before they are multiplied, e.g. a softmax over the list; None: nothing.
         output: which column, of trees that score `[documents, output]`.
     """
@@ -56,7 +56,7 @@ class Term(NamedTuple):
     share: float
     net: Any
     told: np.ndarray
-    beta: float | None = None
+    beta: float | tuple[float, ...] | None = None
     map: ScoreMap | None = None
     output: int | None = None
 

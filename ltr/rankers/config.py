@@ -15,6 +15,7 @@ from ltr.errors import InputError
 __all__ = [
     "HEADLINE",
     "STEERING",
+    "CheckpointsKept",
     "ConditioningConfig",
     "DASALCConfig",
     "LinearConfig",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 HEADLINE = "nDCG(gain=exp2,empty=skip)@10"  # what selection goes by by default
+CheckpointsKept = Literal["one", "per-preference"] | None  # None, which is one, stays out of tables
 STEERING = ("prefix", "readout")  # kinds of conditioning that leave a transformer as it is and stand beside it
 
 Activation = Literal["relu", "gelu", "elu", "silu", "tanh"]
@@ -294,6 +296,7 @@ class ConditioningConfig:
         frozen: keep the net as the reference left it. Only what comes from w learns, and the last layer, which kinds
             that do not reach the scores without it need: all but "prefix" and "readout". For "augmented".
         temperature: log beta is a further input beside w.
+        temperature_by: "objective": log beta_k of every objective are further inputs; by default one for all.
         only: "last": "film" changes the last hidden layer or block alone, "prompt" stands before the last block
             alone, and "prefix" has pairs there alone, so that all else is computed once for every preference; by
             default they enter everywhere.
@@ -308,6 +311,11 @@ class ConditioningConfig:
     temperature: bool = False
     only: Literal["last"] | None = None  # None stays out of tables: configs keep the hash they had
     pairs: int | None = None
+    temperature_by: Literal["objective"] | None = None
+
+    def n_inputs(self, objectives: int) -> int:
+        """Numbers a net of so many objectives is told: w, and what is said of beta."""
+        return objectives + self.temperature * (1 if self.temperature_by is None else objectives)
 
     @property
     def n_pairs(self) -> int:
@@ -325,5 +333,9 @@ class ConditioningConfig:
             prompts=(self.prompts >= 1, "1 or more"),
             frozen=(not self.frozen or self.start == "augmented", 'false, or start = "augmented"'),
             temperature=(not self.temperature or self.kind not in ("none", "outputs"), "a kind that takes inputs"),
+            temperature_by=(
+                self.temperature_by is None or (self.temperature and self.kind != "mixture"),
+                "temperature, and a kind that learns what to do with it (mixture divides by one beta)",
+            ),
             only=(self.only is None or self.kind in _PLACES, f"a kind with several places: {', '.join(_PLACES)}"),
         )

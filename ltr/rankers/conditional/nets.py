@@ -93,7 +93,7 @@ class Conditioned(nn.Module):
         if not isinstance(made, Linear | MLP | ListTransformer):
             raise InputError(f"a {name} net cannot be conditioned", expected="linear, mlp or transformer")
         self.listwise = isinstance(made, ListTransformer)
-        inputs, kind = n_objectives + conditioning.temperature, conditioning.kind
+        inputs, kind = conditioning.n_inputs(n_objectives), conditioning.kind
         make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
         layers: Any = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
         self.entry = max(len(layers) - 1, 0) if conditioning.only == "last" else 0  # the layer or block w enters first
@@ -150,7 +150,8 @@ class Conditioned(nn.Module):
             features: `[batch, list, feature]`.
             where: `[batch, list]`.
             preferences: `[preference, objective]` or `[batch, preference, objective]`.
-            beta: `[preference]` or `[batch, preference]`, for a net with `temperature`.
+            beta: `[preference]` or `[batch, preference]`, for a net with `temperature`; with one an objective,
+                `[preference, objective]` or `[batch, preference, objective]`.
             reference: `[batch, list]` s_ref, for a net that is augmented.
         """
         shared = self.shared(features, where)
@@ -220,11 +221,13 @@ class Conditioned(nn.Module):
         w = w.float() if self.config.kind in _FORMULA else m * w.to(like) - 1
         if beta is None:
             return w
-        beta = beta if beta.dim() == 2 else beta.unsqueeze(0)
-        if beta.shape[-1] != w.shape[1] or beta.shape[0] not in (1, like.shape[0]):
-            raise InputError("beta is one a preference", expected=tuple(w.shape[:2]), came=tuple(beta.shape))
-        lists = max(len(w), len(beta))
-        return torch.cat([w.expand(lists, -1, -1), beta.to(w).log().unsqueeze(-1).expand(lists, -1, -1)], -1)
+        told, shape = (1, ()) if self.config.temperature_by is None else (m, (m,))
+        given, beta = tuple(beta.shape), beta if beta.dim() == 2 + len(shape) else beta.unsqueeze(0)
+        if beta.shape[1:] != (w.shape[1], *shape) or beta.shape[0] not in (1, like.shape[0]):
+            each = f"beta is one a preference{' and objective' if shape else ''}"
+            raise InputError(each, expected=(*w.shape[:2], *shape), came=given)
+        beta, lists = beta.to(w).log().view(len(beta), -1, told), max(len(w), len(beta))
+        return torch.cat([w.expand(lists, -1, -1), beta.expand(lists, -1, -1)], -1)
 
     # ---------------------------------------------------------------------------------- before and after w has entered
 

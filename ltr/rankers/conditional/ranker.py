@@ -31,7 +31,7 @@ from ltr.datasets.batching.batches import Batches
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
 from ltr.rankers.base import RANKERS
-from ltr.rankers.config import HEADLINE, ConditioningConfig, TrainingConfig
+from ltr.rankers.config import HEADLINE, STEERING, CheckpointsKept, ConditioningConfig, TrainingConfig
 from ltr.rankers.notes import blank_lists
 from ltr.rankers.sealed import broken_facts, read_sealed, seal
 from ltr.rankers.training.checkpoint import load_weights
@@ -41,6 +41,7 @@ from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.schema import bind, to_dict
 from ltr.types import Split
 
+from .checkpoints import Checkpoints
 from .nets import AT_THE_END, Conditioned
 from .tensors import finite, padded
 
@@ -61,7 +62,8 @@ class ConditionedRanker:
         training: settings of the training.
         scale: factor of the net's output, see `Conditioned`.
         objectives: of the label axis and of every preference; known after `fit`.
-        best, history, cost, notes: as in `FittedRanker`.
+        best, history, cost, notes: as in `FittedRanker`; with several checkpoints, best["epochs"] is the epoch of each
+            preference that `fit` was given.
     """
 
     network: ClassVar[type] = Conditioned  # class of the net
@@ -119,7 +121,8 @@ class ConditionedRanker:
         references: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
         controls: Sequence[float] = (1.0,),
         weights: Mapping[str, Any] | None = None,
-        beta: float | None = None,
+        beta: float | Sequence[float] | None = None,
+        checkpoints: CheckpointsKept = None,
         seed: int | None = None,
         folder: Path | str | None = None,
         progress: Callable[[Progress], Any] | None = None,
@@ -137,6 +140,8 @@ class ConditionedRanker:
             controls: an epoch is judged at the best of these lambda, s_ref + lambda (s - s_ref).
             weights: state of a net of the same config to start from.
             beta: temperature the selection looks at, for a net that is conditioned on it.
+            checkpoints: "per-preference" keeps the best epoch of each of the preferences, and scores others by that of
+                the nearest; "one" (also None) keeps one for all.
             seed, folder, progress, accelerator: as in `FittedRanker.fit`.
         """
         from ltr.rankers.training.loop import train as run  # Lightning: seconds, the first time
@@ -144,6 +149,11 @@ class ConditionedRanker:
         from .training import ConditionedModule, Trainee
 
         check_splits(train, vali)
+        if self.conditioning.frozen and weights is None:
+            raise InputError(
+                "frozen keeps the net of the reference, and the reference is no net of this shape on these inputs",
+                do="Leave frozen out, or start from a reference with the same ranker, ranker_params and transform.",
+            )
         self.seed = self.seed if seed is None else seed
         self.n_features, m = train.n_features, len(train.objectives)
         shown = np.asarray(np.full((1, m), 1 / m) if preferences is None else preferences, np.float32)
@@ -175,19 +185,25 @@ class ConditionedRanker:
             "beta": beta,
             "controls": tuple(controls),
         }
+        each = checkpoints == "per-preference" and vali is not None
+        if each:
+            facts["checkpoints"] = checkpoints
         identity = data.identity(facts, (*references, shown, *(() if weights is None else weights.values())))
-        module = ConditionedModule(Trainee(self.net, criterion), job, self.training, shown, beta, references)
+        module = ConditionedModule(Trainee(self.net, criterion), job, self.training, shown, beta, references, each)
         before, notes = run(module, data, identity)
-        self.net.to(data.device)
         state = module.state
         self.history = state.history
-        self.best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
         documents = data.batches.n_documents * len(state.history)
         self.cost = data.cost(state, before, documents)
         # Preferences that meet the net at its end share all that lies before.
-        rows = 1 if self.conditioning.kind in AT_THE_END else getattr(getattr(criterion, "source", None), "number", 1)
+        drawn, kind = getattr(getattr(criterion, "source", None), "number", 1), self.conditioning.kind
+        rows = float(1 if kind in (*AT_THE_END, "readout") else drawn)
+        if kind in (*STEERING, "prompt"):  # a preference's prompts pass the net beside the documents of a list
+            rows += drawn * self.conditioning.prompts * train.n_queries / max(train.n_documents, 1)
         passes = rows * getattr(criterion, "passes", 1.0)
         self.cost["operations"] = data.operations(self.inner, self.config, documents, passes=passes)
+        self.net, self.best = module.chosen()
+        self.net.to(data.device)
         self.notes = blank_lists(train, range(m)) + notes
         return self
 
@@ -197,19 +213,19 @@ class ConditionedRanker:
         preferences: np.ndarray,
         *,
         reference: np.ndarray | None = None,
-        beta: float | None = None,
+        beta: float | Sequence[float] | None = None,
     ) -> np.ndarray:
         """float32 `[preference, documents]` in the split's order; labels are not looked at.
 
         Args:
             preferences: `[preference, objective]`, valid ones.
             reference: s_ref of the split, float32 `[documents]`, for an augmented net.
-            beta: temperature, for a net that is conditioned on it.
+            beta: temperature, or one an objective, for a net that is conditioned on it.
         """
         return self.score_tensor(split, preferences, reference=reference, beta=beta).cpu().numpy()
 
     def score_tensor(
-        self, split: Split, preferences: np.ndarray, *, reference=None, beta: float | None = None
+        self, split: Split, preferences: np.ndarray, *, reference=None, beta: float | Sequence[float] | None = None
     ) -> Tensor:
         """As `score`, a tensor on the net's device; `reference` may be one."""
         if self.net is None:
@@ -219,7 +235,7 @@ class ConditionedRanker:
             raise InputError("fitted on other features", expected=expected, came=split.n_features)
         net = self.net.eval()
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
-        betas = None if beta is None else w.new_full((len(w),), beta)
+        betas = None if beta is None else w.new_tensor(beta).expand(len(w), *np.shape(beta))
         base = None if reference is None else padded(reference, self.device)
 
         scores = w.new_zeros(len(w), split.n_documents)
@@ -264,6 +280,10 @@ class ConditionedRanker:
                 setattr(ranker, key, facts.get(key, []) if key == "notes" else facts[key])
             ranker.transform = Transform.load(folder / "transform.npz")
             ranker.build(ranker.transform.width(facts["n_features"]), 0, facts["objectives"])
+            if "epochs" in ranker.best:
+                epochs = ranker.best["epochs"]
+                none = torch.zeros(len(epochs), len(ranker.objectives))
+                ranker.net = Checkpoints(ranker.net, len(set(epochs)), none, [0] * len(epochs))
         load_weights(ranker.net, folder / "weights.pt")
         ranker.net.to(devices.pick_device()).eval()
         return ranker

@@ -78,7 +78,7 @@ class Steering(nn.Module):
                 last.bias[half:].zero_()
                 last.bias[:half].normal_()
 
-    def forward(self, net: Any, x: Tensor, where: Tensor, w: Tensor, seen: list[dict[str, Tensor]] | None = None):
+    def forward(self, net: Any, x: Tensor, where: Tensor, w: Tensor, seen: list[dict[str, Any]] | None = None):
         """Scores `[batch, preference, list]`, pads 0.
 
         Args:
@@ -86,7 +86,7 @@ class Steering(nn.Module):
             x: documents before its first block, `[batch, 1, list, width]`.
             where: `[batch, list]`.
             w: `[batch or 1, preference, input]`.
-            seen: is given what attention did in each block, see `watch` in `ltr.methods.steering`.
+            seen: is given what attention did in each block (`ltr.methods.steering` makes a report of it).
         """
         c = self.tokens(w).unflatten(-1, (self.n_tokens, -1)).to(x.dtype)
         pairs = self._pairs(net, w)
@@ -120,8 +120,9 @@ class Steering(nn.Module):
         mask = attention_mask(where)
         keys = mask.unsqueeze(1).expand(-1, copies, -1, -1, -1).flatten(0, 1)
         p = attend.p if block.training else 0.0
-        lists = (each.flatten(0, 1) for each in (q, k, v))
-        mixed = F.scaled_dot_product_attention(*lists, attn_mask=keys, dropout_p=p).unflatten(0, q.shape[:2])
+        lists = [each.flatten(0, 1) for each in (q, k, v)]
+        mixed = F.scaled_dot_product_attention(lists[0], lists[1], lists[2], attn_mask=keys, dropout_p=p)
+        mixed = mixed.unflatten(0, q.shape[:2])
 
         asks, own_key, own_value = _heads(attend, block.norm1(c))
         scale = asks.shape[-1] ** -0.5
@@ -134,12 +135,11 @@ class Steering(nn.Module):
         read = weights[..., 1:] @ v + weights[..., :1] * together(own_value)
         if copies != c.shape[1]:
             read = read.squeeze(1).unflatten(2, (c.shape[1], -1)).transpose(1, 2)
-        told = None
-        if pairs is not None:
-            told = _told(q, *pairs)
-            mixed, read = _plus(mixed, told), _plus(read, _told(asks, *pairs))
+        told = None if pairs is None else _told(q, *pairs)
         if seen is not None:
             seen.append({"itself": weights[..., 0], "documents": mixed, "pairs": told})
+        if pairs is not None:
+            mixed, read = mixed + told, read + _told(asks, *pairs)
         return _finish(block, x, mixed), _finish(block, c, read)
 
 
@@ -155,10 +155,6 @@ def _side_by_side(t: Tensor) -> Tensor:
 
 def _told(q: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return ((q * q.shape[-1] ** -0.5) @ key.mT).softmax(-1) @ value
-
-
-def _plus(a: Tensor, b: Tensor) -> Tensor:
-    return a + b.to(a.dtype)
 
 
 def _finish(block: Any, x: Tensor, mixed: Tensor) -> Tensor:

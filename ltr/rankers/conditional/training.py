@@ -6,7 +6,9 @@ Everything else (epochs, seeds, checkpoints, the best epoch) is the loop of `Lis
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,8 +17,10 @@ from torch import Tensor, nn
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.training.job import FitJob
 from ltr.rankers.training.loop import ListModule
+from ltr.rankers.training.validation import PreferenceQuality
 from ltr.types import Batch
 
+from .checkpoints import KeptEpochs
 from .tensors import at, padded
 
 __all__ = ["ConditionedModule", "Trainee"]
@@ -41,6 +45,7 @@ class ConditionedModule(ListModule):
         preferences: float32 `[preference, objective]` the validation lists are scored for.
         beta: temperature they are scored at, for a net that is conditioned on it.
         references: s_ref of train and vali, float32 `[documents]`; None where there is none.
+        each: keep the best epoch of every preference, too.
     """
 
     net: Trainee
@@ -51,18 +56,19 @@ class ConditionedModule(ListModule):
         job: FitJob,
         settings: TrainingConfig,
         preferences: np.ndarray,
-        beta: float | None,
+        beta: float | Sequence[float] | None,
         references: tuple[np.ndarray | None, np.ndarray | None],
+        each: bool = False,
     ):
         super().__init__(net, job, settings)
-        self.shown, self.temperature, self.flat = preferences, beta, references
+        self.shown, self.temperature, self.flat, self.each = preferences, beta, references, each
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
         self.references = [None if flat is None else padded(flat, self.device) for flat in self.flat]
         self.preferences = torch.as_tensor(self.shown, dtype=torch.float32, device=self.device)
-        beta = self.temperature
-        self.beta = None if beta is None else self.preferences.new_full((len(self.preferences),), beta)
+        beta, many = self.temperature, len(self.preferences)
+        self.beta = None if beta is None else self.preferences.new_tensor(beta).expand(many, *np.shape(beta))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         criterion, reference = self.net.criterion, at(self.references[0], batch)
@@ -92,6 +98,43 @@ class ConditionedModule(ListModule):
         criterion.update(after)
         del self.seen
         super().on_train_batch_end(outputs, batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.each:
+            return super().on_validation_epoch_end()
+        quality = cast(PreferenceQuality, self.job.select)
+        values, every = quality.values(self.validation_scores()), range(len(self.shown))
+        whole = quality.judged(values, self.shown)
+        self.measured = None if math.isnan(whole) else whole
+        self.of_each = [quality.judged(values[:, i : i + 1], self.shown[i : i + 1]) for i in every]
+        for i in every:  # what a preference asks for counts on no list: validation cannot judge it
+            if np.isnan(values[:, i, self.shown[i] > 0]).all():
+                self.of_each[i] = math.nan
+        return None
+
+    def on_train_epoch_end(self) -> None:
+        if self.each:
+            self.kept.offer(self.current_epoch + 1, self.of_each, self.net.scorer)
+        super().on_train_epoch_end()
+
+    @property
+    def kept(self) -> KeptEpochs:
+        """The best epochs of the preferences so far."""
+        return KeptEpochs(self.state.kept, len(self.shown))
+
+    def last_gain(self) -> int:
+        return max(super().last_gain(), self.kept.last if self.each else 0)
+
+    def chosen(self) -> tuple[nn.Module, dict[str, Any]]:
+        """The net to score with, and what validation chose: epoch and value of the best, and the epochs of each."""
+        state, scorer = self.state, self.net.scorer
+        best = {k: v for k, v in (state.best or state.history[-1]).items() if k in ("epoch", "vali")}
+        if not (self.each and state.best):
+            return scorer, best
+        otherwise = {"epoch": state.best["epoch"], "net": scorer.state_dict()}
+        shown = torch.as_tensor(self.shown, device=next(scorer.parameters()).device)
+        net, epochs = self.kept.net(scorer, shown, otherwise)
+        return net.eval(), {**best, "epochs": epochs}
 
     def score_validation(self, batch: Batch) -> Tensor:
         reference = at(self.references[1], batch)

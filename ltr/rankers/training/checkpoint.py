@@ -28,6 +28,7 @@ class State:
         epoch: epochs done.
         net, optimiser: state dicts after them.
         best: `{"epoch", "vali", "net"}` of the best epoch on validation; empty before there is one.
+        kept: what else a training keeps of its epochs (conditional/checkpoints.py).
         history: one dict an epoch: epoch, loss, vali.
         seconds: spent so far.
         step_seconds: one number an epoch: the time of its steps over their number, making the batches included;
@@ -40,6 +41,7 @@ class State:
     net: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)

@@ -107,8 +107,12 @@ class ListModule(LightningModule):
         loss = self.finite_loss(self.total.item() / self.trainer.num_training_batches)
         if vali is not None and (not state.best or vali > state.best["vali"]):
             state.best = {"epoch": epoch, "vali": vali, "net": copy.deepcopy(self.net.state_dict())}
-        waited = epoch - state.best["epoch"] if state.best else 0
+        waited = epoch - self.last_gain() if state.best else 0
         self.close_epoch({"epoch": epoch, "loss": loss, "vali": vali}, 0 < self.settings.patience <= waited, loss, vali)
+
+    def last_gain(self) -> int:
+        """The epoch that patience counts from."""
+        return cast(int, self.state.best["epoch"])
 
     # -------------------------------------------------------------------------------------- what all trainings share
 
