@@ -23,7 +23,7 @@ from ltr.bench.pages.report_fronts import _rows, front_section
 def test_drill_holds_each_query_averaged_over_seeds():
     cubes = three_systems()
     results = made_results(cubes)
-    board = leaderboard(results, draws=50)
+    board = leaderboard(results)
     data = drill(results, board)
     assert data["systems"][0] == "Net mse" and set(data["systems"]) == set(cubes)
     assert data["queries"]["of"] == len(data["queries"]["ids"]) == 100, "120 queries of two folds, one in six left out"
@@ -38,7 +38,7 @@ def test_drill_holds_each_query_averaged_over_seeds():
 
 def test_drill_of_many_queries_is_a_sample_that_says_so():
     results = made_results(three_systems())
-    board = leaderboard(results, draws=50)
+    board = leaderboard(results)
     data = drill(results, board, most=90)
     whole = drill(results, board)
     assert len(data["queries"]["ids"]) == 30 and data["queries"]["of"] == 100
@@ -50,7 +50,7 @@ def test_drill_of_many_queries_is_a_sample_that_says_so():
 
 def test_nothing_to_compare_no_drill():
     results = made_results({"Net mse": three_systems()["Net mse"]})
-    assert drill(results, leaderboard(results, draws=50)) is None
+    assert drill(results, leaderboard(results)) is None
 
 
 def test_front_holds_the_points_and_their_queries():

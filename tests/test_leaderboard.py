@@ -23,7 +23,7 @@ def values():
 
 @pytest.fixture(scope="module")
 def board(values):
-    return leaderboard(made_results(values), draws=500)
+    return leaderboard(made_results(values))
 
 
 def row(board, system):
@@ -36,8 +36,8 @@ def test_mean_pools_queries_or_folds():
     cube[0, 0] = 0.0
     cube[1, 0, 0] = 1.0
     results = made_results({"Net mse": cube})
-    assert row(leaderboard(results, draws=50), "Net mse")["mean"] == pytest.approx(1 / 4)
-    assert row(leaderboard(results, draws=50, rule="folds"), "Net mse")["mean"] == pytest.approx(1 / 2)
+    assert row(leaderboard(results), "Net mse")["mean"] == pytest.approx(1 / 4)
+    assert row(leaderboard(results, rule="folds"), "Net mse")["mean"] == pytest.approx(1 / 2)
 
 
 def test_mean_is_that_of_the_values_a_query(values, board):
@@ -58,8 +58,8 @@ def test_counts(board):
 
 def test_interval_holds_the_mean_and_narrows_with_queries(board):
     assert (board.table.low < board.table["mean"]).all() and (board.table["mean"] < board.table.high).all()
-    wide = row(leaderboard(made_results(three_systems(12)), draws=500), "Net mse")
-    narrow = row(leaderboard(made_results(three_systems(600)), draws=500), "Net mse")
+    wide = row(leaderboard(made_results(three_systems(12))), "Net mse")
+    narrow = row(leaderboard(made_results(three_systems(600))), "Net mse")
     assert narrow.high - narrow.low < (wide.high - wide.low) / 3
 
 
@@ -69,19 +69,42 @@ def test_letters_separate_what_differs_and_nothing_else(board):
 
 
 def test_some_of_the_systems(values, board):
-    some = leaderboard(made_results(values), systems=["Random", "Net listnet"], draws=500)
+    some = leaderboard(made_results(values), systems=["Random", "Net listnet"])
     assert set(some.table.system) == set(some.p.index) == {"Random", "Net listnet"}
     assert (some.table.letters == "a").all() and some.queries == board.queries
     assert row(some, "Random")["mean"] == row(board, "Random")["mean"]
 
 
-def test_many_systems_can_still_differ():
-    """With 20 draws no p is small enough for 15 pairs: the test takes as many as Holm's correction asks for."""
+def test_intervals_say_what_they_speak_of():
+    """Of one training a system nothing is known of others."""
     generator = np.random.default_rng(0)
     cubes = {f"S{i}": generator.normal(0.1 * i, 0.02, (1, 1, 80)) for i in range(6)}
-    board = leaderboard(made_results(cubes), draws=20)
-    assert list(board.table.letters) == list("abcdef")
-    assert board.patterns == 2 * 15 / 0.05 and f"paired randomisation, {board.patterns:,} draws" in board.caption()
+    board = leaderboard(made_results(cubes))
+    assert (
+        list(board.table.letters) == list("abcdef")
+        and "for these nets: each system was trained once" in board.caption()
+    )
+    assert board.difference("S1", "S0").scope == "nets" and board.difference("S1", "nobody") is None
+    assert board.margin == pytest.approx(0.5 / 50, rel=0.1)
+    twice = leaderboard(made_results({s: np.repeat(v, 2, 1) for s, v in cubes.items()}))
+    assert "other queries and other trainings" in twice.caption() and twice.difference("S1", "S0").scope == "methods"
+
+
+def test_trainings_that_differ_widen_what_queries_say():
+    """The same queries, apart by what two seeds are apart: a training more would decide otherwise."""
+    generator = np.random.default_rng(0)
+    base = generator.uniform(0.2, 0.6, (1, 1, 400))
+    cubes = {
+        label: base + level + np.array([-0.03, 0.03])[None, :, None] + generator.normal(0, 0.01, (1, 2, 400))
+        for label, level in (("Net mse", 0.03), ("Net listnet", 0.0))
+    }
+    cubes["Net listnet"] = cubes["Net listnet"][:, ::-1]
+    board = leaderboard(made_results(cubes))
+    assert (
+        list(board.table.letters) == ["a", "a"] and board.difference("Net mse", "Net listnet").verdict == "cannot tell"
+    )
+    one = leaderboard(made_results({label: cube[:, :1] for label, cube in cubes.items()}))
+    assert list(one.table.letters) == ["a", "b"]
 
 
 def test_letters_that_are_runs_say_so(monkeypatch):
@@ -91,19 +114,18 @@ def test_letters_that_are_runs_say_so(monkeypatch):
     )  # whose name in its package is that of its function
     monkeypatch.setattr(module, "_MOST_LETTERS", 2)
     apart = np.array([[1, 1, 0.01, 1], [1, 1, 1, 0.01], [0.01, 1, 1, 1], [1, 0.01, 1, 1]])
-    monkeypatch.setattr(module, "paired_randomisation", lambda *_, **__: apart)
-    monkeypatch.setattr(module, "holm", lambda p: p)
+    monkeypatch.setattr(module, "holm", lambda p: apart)
     cubes = {f"S{i}": np.full((1, 1, 20), 1 - 0.1 * i) for i in range(4)}
-    board = leaderboard(made_results(cubes), draws=50)
+    board = leaderboard(made_results(cubes))
     assert list(board.table.letters) == ["a", "ab", "bc", "c"] and not board.exact, "S0 and S3 share none, yet p = 1"
     assert "systems that share none need not differ" in board.caption()
     monkeypatch.undo()
-    assert "share none" not in leaderboard(made_results(three_systems()), draws=50).caption()
+    assert "share none" not in leaderboard(made_results(three_systems())).caption()
 
 
 def test_a_system_that_lost_a_fold_is_shown_without_letters(values):
     lost = {("Net mse", 1, s): ("failed", "out of memory") for s in (0, 1)}
-    board = leaderboard(made_results(values, lost=lost), draws=200)
+    board = leaderboard(made_results(values, lost=lost))
     mine = row(board, "Net mse")
     assert mine.letters == "" and mine.done == 2 and mine.planned == 4
     assert "2 failed: out of memory" in mine.note and mine.note in board.to_markdown()
@@ -112,24 +134,24 @@ def test_a_system_that_lost_a_fold_is_shown_without_letters(values):
 
 def test_a_system_without_any_number_stands_last(values):
     lost = {("Net mse", f, s): ("skipped", "needs a library") for f in (0, 1) for s in (0, 1)}
-    board = leaderboard(made_results(values, lost=lost), draws=200)
+    board = leaderboard(made_results(values, lost=lost))
     assert board.table.system.iloc[-1] == "Net mse" and np.isnan(board.table["mean"].iloc[-1])
     assert board.rows()[-1]["mean"] == "" and board.rows()[-1]["#"] == ""
 
 
 def test_regret_to_the_best_possible(values):
     cube = {**values, BEST_POSSIBLE: values["Net mse"][:, :1] + 0.05}
-    board = leaderboard(made_results(cube), draws=200)
+    board = leaderboard(made_results(cube))
     best = np.nanmean(cube[BEST_POSSIBLE])
     assert row(board, "Random").regret == pytest.approx(best - np.nanmean(values["Random"]), abs=1e-9)
     assert row(board, BEST_POSSIBLE).regret == 0
     assert board.rows()[0]["#"] == "" and board.rows()[1]["#"] == "1", "the best possible ranker takes no rank"
-    assert "regret" not in leaderboard(made_results(values), draws=50).rows()[0]
+    assert "regret" not in leaderboard(made_results(values)).rows()[0]
 
 
 def test_tables_from_files_are_equal(values, board, tmp_path):
     made_results(values).save(tmp_path)
-    again = leaderboard(load_results(tmp_path), draws=500)
+    again = leaderboard(load_results(tmp_path))
     pd.testing.assert_frame_equal(again.table, board.table, check_dtype=False)
     pd.testing.assert_frame_equal(again.p, board.p)
     assert again.to_markdown() == board.to_markdown()
@@ -149,7 +171,7 @@ def test_results_take_little_room(tmp_path):
 
 def test_other_measures_and_unknown_ones(values):
     results = made_results(values)
-    board = leaderboard(results, measure="AP", draws=50)
+    board = leaderboard(results, measure="AP")
     assert board.measure == AP and np.isnan(board.table.low).all() and (board.table.letters == "").all()
     with pytest.raises(InputError, match="RR"):
         leaderboard(results, measure="RR")
@@ -176,7 +198,7 @@ def test_terminal_table_fits(values):
     from rich.console import Console
 
     lost = {("Net listnet", 0, 0): ("skipped", "pip install 'ltr-suite[trees]'")}
-    board = leaderboard(made_results(values, made_suite(), lost), draws=50)
+    board = leaderboard(made_results(values, made_suite(), lost))
     for width in (60, 80, 200):
         console = Console(width=width, record=True, file=io.StringIO())
         console.print(board.to_rich(width))

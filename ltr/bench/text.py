@@ -20,6 +20,7 @@ __all__ = [
     "settings",
     "short_measure",
     "thousands",
+    "told",
     "unmath",
 ]
 
@@ -59,6 +60,17 @@ def bold(text: str) -> Markdown:
     '**0.5**'
     """
     return Markdown(f"**{_inline(text)}**")
+
+
+def told(text: str, verdict: str) -> str:
+    """A number with what is known of it: bold where it is the best, above what it is compared with or equal to it.
+
+    >>> told("0.5", "above"), told("0.4", "equal within the margin"), told("0.3", "below"), told("0.4", "cannot tell")
+    ('**0.5** above', '**0.4** equal', '0.3 below', '0.4')
+    """
+    word = verdict.split()[0] if text and verdict in ("above", "below", "equal within the margin") else ""
+    shown = bold(text) if text and verdict == "best" or word in ("above", "equal") else text
+    return Markdown(f"{shown} {word}") if word else shown
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> Markdown:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 
 from . import show
 from .options import Command, Device, option
@@ -82,7 +82,7 @@ class Report:
         folder: a suite's folder, or a folder of its tidy results.
         to: where the pages go (default: beside the results).
         rule: mean over all queries, or over folds.
-        draws: draws of bootstrap and randomisation test (default: 10,000; of hypervolumes 1,000).
+        draws: resamples of hypervolumes (default: 1,000); means need none.
         quiet: print no leaderboard.
     """
 
@@ -102,12 +102,12 @@ class Losses:
     Attributes:
         results: folders of results (default: benchmarks/results/losses-* of the checkout).
         to: folder of the page (default: benchmarks of the checkout).
-        draws: draws of bootstrap and randomisation test, at least.
+        draws: without effect, since nothing is drawn any more; it goes with the next version.
     """
 
     results: tuple[str, ...] = option((), metavar="FOLDER")
     to: Path | None = option(None, metavar="FOLDER")
-    draws: int = 10_000
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,9 @@ def report(options: Report) -> int:
 def losses(options: Losses) -> int:
     from ltr.bench.pages.losses_page import losses_page
 
-    show.remark(f"wrote {losses_page(options.results, options.to, draws=options.draws)}")
+    if options.draws is not None:
+        say_once("--draws of ltr bench losses has no effect: nothing is drawn any more; it goes with the next version")
+    show.remark(f"wrote {losses_page(options.results, options.to)}")
     return 0
 
 

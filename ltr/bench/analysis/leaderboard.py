@@ -5,9 +5,12 @@ What the numbers are, for one dataset and one measure:
     mean        rule "queries": over all test queries of all folds (with official folds every query is tested once),
                 each query's value averaged over seeds first; queries the measure skips do not count.
                 rule "folds": the mean of the folds' means, as the LETOR scripts and most papers report it.
-    interval    percentile bootstrap over queries of the seed-averaged values
-    letters     systems that share a letter do not differ: paired sign-flip randomisation test of every pair on the
-                same queries, Holm-corrected over all pairs
+    interval    of the mean, over other queries and other trainings (`ltr.metrics.inference`); where every system was
+                trained once, over other queries for these nets
+    letters     systems that share a letter do not differ: every pair on the same queries by the same inference,
+                Holm-corrected over all pairs
+    margin      a fiftieth of the way from a random ranking, or the last system where none was run, to the best one:
+                what is less does not matter
     seed sd     standard deviation, over seeds, of the mean
     regret      difference of the best possible ranker's mean to that of the system, where the truth of the task is
                 known
@@ -15,7 +18,6 @@ What the numbers are, for one dataset and one measure:
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,8 +28,8 @@ import numpy as np
 from ltr.bench.text import markdown_table, number, thousands
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure as parse
-from ltr.metrics.significance import bootstrap_interval, group_letters, holm, paired_randomisation
-from ltr.seeds import seed_of
+from ltr.metrics.inference import Difference, Errors, errors_of_values
+from ltr.metrics.significance import group_letters, holm
 
 from .oracle import BEST_POSSIBLE
 from .results_io import note, rows_of
@@ -55,7 +57,8 @@ class Leaderboard:
         all_measures: a row a system, a column a measure, by the same rule.
         p: Holm-corrected p value of every pair of complete systems.
         queries: test queries; counted: those in the mean; unjudged: those without relevant documents.
-        draws: of the bootstrap; patterns: draws of the randomisation test.
+        errors: of the means of the complete systems, in the order of `p`; None where values a query were not kept.
+        margin: see the module.
         exact: systems that share no letter do differ; with many systems letters are runs of neighbours, see
             `ltr.metrics.group_letters`.
     """
@@ -69,12 +72,26 @@ class Leaderboard:
     queries: int
     counted: int
     unjudged: int
-    draws: int
-    patterns: int
+    errors: Errors | None = None
+    margin: float = 0.0
     level: float = 0.95
     alpha: float = 0.05
     exact: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def difference(self, a: str, b: str) -> Difference | None:
+        """Of system a to system b over all test queries; None where one of them is not complete."""
+        there = list(self.p.index)
+        if self.errors is None or a not in there or b not in there:
+            return None
+        return self.errors.difference(there.index(a), there.index(b), self.level, self.margin)
+
+    @property
+    def speaks_of(self) -> str:
+        """What intervals and letters speak of."""
+        if self.errors is not None and self.errors.scope == "nets":
+            return "over other queries, for these nets: each system was trained once"
+        return "over other queries and other trainings"
 
     def caption(self) -> str:
         """What stands in the table, in a sentence or three."""
@@ -86,10 +103,8 @@ class Leaderboard:
         return (
             f"Mean {over}, seeds averaged first; {self.queries} test queries, {self.unjudged} of them without relevant "
             f"documents, {self.queries - self.counted or 'none'} skipped by the measure. "
-            f"Interval: {self.level:.0%} bootstrap over queries, {self.draws:,} draws. "
-            "Systems that share a letter do not differ "
-            f"significantly (paired randomisation, {self.patterns:,} draws, Holm over all pairs, alpha = "
-            f"{self.alpha:g})."
+            f"Interval: {self.level:.0%}, {self.speaks_of}. Systems that share a letter do not differ significantly "
+            f"(the same for differences, Holm over all pairs, alpha = {self.alpha:g})."
         ) + ("" if self.exact else runs)
 
     def rows(self) -> list[dict[str, str]]:
@@ -178,7 +193,6 @@ def leaderboard(
     *,
     systems: Sequence[str] | None = None,
     rule: Rule = "queries",
-    draws: int = 10_000,
     level: float = 0.95,
     alpha: float = 0.05,
 ) -> Leaderboard:
@@ -191,8 +205,6 @@ def leaderboard(
             a query were kept (the headline and the suite's `per_query`).
         systems: labels to compare, all by default. Holm's correction is for the pairs of these.
         rule: "queries" or "folds"; see the module. The interval and the tests are over queries either way.
-        draws: of the bootstrap and the randomisation test. The test takes more where the smallest p there can be would
-            not survive Holm's correction for that many pairs.
         level: of the interval.
         alpha: family-wise error rate of the letters.
 
@@ -217,7 +229,10 @@ def leaderboard(
 
     means = _means(values, rule)
     labels = [s for s in results.systems if s in set(runs.system)]
-    matrix = per_query_values(results, dataset, measure, wanted)
+    trained = _trainings(results, dataset, measure, wanted)
+    complete = [s for s in labels if _complete(runs[runs.system == s]) and s in trained and s != BEST_POSSIBLE]
+    complete = [s for s in complete if trained[s].columns.equals(trained[complete[0]].columns)]
+    errors = _errors([trained[s] for s in complete])
     variants = {v.label: v for v in results.suite.variants()}
     rows = []
     for label in labels:
@@ -229,7 +244,8 @@ def leaderboard(
             "best_possible": label == BEST_POSSIBLE,
         }
         row["mean"] = means.get((label, measure), np.nan)
-        row["low"], row["high"] = _interval(matrix.get(label), draws, level, dataset)
+        own, at = (errors, complete.index(label)) if label in complete else (_errors([trained.get(label)]), 0)
+        row["low"], row["high"] = (np.nan, np.nan) if own is None else own.interval(at, level)
         row["seed_sd"] = _seed_sd(values[(values.system == label) & (values.measure == measure)], rule)
         row["regret"] = means.get((BEST_POSSIBLE, measure), np.nan) - row["mean"]
         row |= {
@@ -243,10 +259,7 @@ def leaderboard(
             "note": note(mine),
         }
         rows.append(row)
-    complete = [s for s in labels if _complete(runs[runs.system == s]) and s in matrix and s != BEST_POSSIBLE]
-    pairs = len(complete) * (len(complete) - 1) // 2
-    patterns = max(draws, math.ceil(2 * pairs / alpha))
-    p, letters = _groups(matrix, complete, patterns, alpha, dataset)
+    p, letters = _groups(errors, complete, alpha)
     exact = all(bool(set(letters[a]) & set(letters[b])) == (p.loc[a, b] >= alpha) for a in letters for b in letters)
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
@@ -267,8 +280,8 @@ def leaderboard(
         int(counts.test_queries.sum()),
         int(counted),
         int(counts.test_blank.sum()),
-        draws,
-        patterns,
+        errors,
+        _margin(means, measure, complete, [s for s in complete if s in variants and variants[s].ranker == "random"]),
         level,
         alpha,
         exact,
@@ -317,25 +330,44 @@ def per_query_values(
     return found
 
 
-def _interval(series, draws: int, level: float, dataset: str) -> tuple[float, float]:
-    if series is None or len(series) < 2:
-        return float("nan"), float("nan")
-    # One seed for all systems: they are resampled alike, so intervals differ for what the systems do.
-    low, high = bootstrap_interval(series.to_numpy(), level=level, draws=draws, seed=seed_of("bootstrap", dataset))
-    return float(low), float(high)
+def _trainings(results: Results, dataset: str, measure: str, systems: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """System -> values, a row a seed and a column a (fold, query) that counts; NaN where a training is not there."""
+    table = results.per_query
+    if measure not in table.columns:
+        return {}
+    table = table[(table.dataset == dataset) & table.system.isin(systems)].astype({measure: "float64"})
+    found = {}
+    for label, mine in table.groupby("system", sort=False, observed=True):
+        wide = mine.pivot_table(index="seed", columns=["fold", "query"], values=measure, observed=True)
+        if wide.shape[1]:
+            found[str(label)] = wide
+    return found
 
 
-def _groups(matrix, complete: list[str], draws: int, alpha: float, dataset: str):
+def _errors(systems: Sequence[pd.DataFrame | None]) -> Errors | None:
+    """Rows of all systems are the same seeds."""
+    tables = [each for each in systems if each is not None]
+    if not tables:
+        return None
+    seeds = sorted({seed for each in tables for seed in each.index})
+    values = [each.reindex(seeds).to_numpy() for each in tables]
+    return errors_of_values(values, tables[0].columns.get_level_values(0).to_numpy())
+
+
+def _groups(errors: Errors | None, complete: list[str], alpha: float) -> tuple[pd.DataFrame, dict[str, str]]:
     """Holm-corrected p values and the letters of the systems that were measured on the same queries."""
     import pandas as pd
 
-    common = [s for s in complete if matrix[s].index.equals(matrix[complete[0]].index)]
-    if len(common) < 2:
-        return pd.DataFrame(np.ones((len(common),) * 2), index=common, columns=common), {}
-    values = np.stack([matrix[s].to_numpy() for s in common])
-    adjusted = holm(paired_randomisation(values, draws=draws, seed=seed_of("randomisation", dataset)))
-    letters = group_letters(values.mean(1), adjusted, alpha=alpha, most=_MOST_LETTERS)
-    return pd.DataFrame(adjusted, index=common, columns=common), dict(zip(common, letters, strict=True))
+    if errors is None or len(complete) < 2:
+        return pd.DataFrame(np.ones((len(complete),) * 2), index=complete, columns=complete), {}
+    adjusted = holm(errors.p())
+    letters = group_letters(errors.means, adjusted, alpha=alpha, most=_MOST_LETTERS)
+    return pd.DataFrame(adjusted, index=complete, columns=complete), dict(zip(complete, letters, strict=True))
+
+
+def _margin(means: dict[tuple[str, str], float], measure: str, complete: list[str], random: list[str]) -> float:
+    values = [means[s, measure] for s in complete]
+    return (max(values) - (means[random[0], measure] if random else min(values))) / 50 if values else 0.0
 
 
 def _complete(runs: pd.DataFrame) -> bool:

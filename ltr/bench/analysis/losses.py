@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ltr.bench.suite.plan import dataset_slug
+from ltr.metrics.significance import holm
 
 from .leaderboard import Leaderboard, leaderboard
 from .results import Results
@@ -14,7 +15,7 @@ from .results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cell", "cells_of", "family", "overview", "unbeaten"]
+__all__ = ["Cell", "beside_best", "cells_of", "family", "overview"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Cell:
         return f"{dataset_slug(self.dataset)}, {self.net}"
 
 
-def cells_of(results: Results, draws: int = 10_000) -> list[Cell]:
+def cells_of(results: Results) -> list[Cell]:
     """A cell for every dataset and every system that is trained with losses, in the order of the suite."""
     suite, cells = results.suite, []
     for dataset in suite.datasets:
@@ -52,7 +53,7 @@ def cells_of(results: Results, draws: int = 10_000) -> list[Cell]:
         beside = [label for label in results.systems if label not in trained]
         for system in (s for s in suite.systems if s.losses):
             losses = {f"{system.label} {loss}": loss for loss in system.losses}
-            board = leaderboard(results, dataset, systems=[*losses, *beside], draws=draws)
+            board = leaderboard(results, dataset, systems=[*losses, *beside])
             step = {str(s): ms for s, ms in (1e3 * cost.train_step_seconds).to_dict().items()}
             peak = {str(s): mib for s, mib in (cost.peak_memory_bytes / 2**20).to_dict().items()}
             cells.append(Cell(dataset, system.label, losses, board, step, peak))
@@ -86,8 +87,20 @@ def overview(cells: Sequence[Cell]) -> pd.DataFrame:
     return means.sort_values("rank", kind="stable", na_position="last")
 
 
-def unbeaten(cell: Cell) -> list[str]:
-    """The losses of a cell that are not shown to differ from its best one, the best first."""
-    p = cell.board.p
-    there = [label for label in cell.board.table.system if label in cell.losses and label in p.index]
-    return [cell.losses[label] for label in there if p.loc[there[0], label] >= cell.board.alpha]
+def beside_best(cell: Cell) -> dict[str, str]:
+    """Loss -> what is known of it beside the best loss of the cell: "best", "below", "equal within the margin" or
+    "cannot tell". Losses without a mean over all queries are not there.
+
+    "below" is corrected for all pairs of the cell, because the best one is found by looking; "equal" for its losses.
+    """
+    board = cell.board
+    there = [label for label in board.table.system if label in cell.losses and label in board.p.index]
+    found = [board.difference(label, there[0]) for label in there[1:]]
+    equal = holm([each.p_equal for each in found if each is not None])
+    words = {cell.losses[there[0]]: "best"} if there else {}
+    for label, p in zip(there[1:], equal, strict=True):
+        below = board.p.loc[there[0], label] < board.alpha
+        words[cell.losses[label]] = (
+            "below" if below else ("equal within the margin" if p < board.alpha else "cannot tell")
+        )
+    return words

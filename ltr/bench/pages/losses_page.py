@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ltr import paths
-from ltr.bench.analysis.losses import Cell, cells_of, family, overview, unbeaten
+from ltr.bench.analysis.losses import Cell, beside_best, cells_of, family, overview
 from ltr.bench.analysis.results import Results, load_results
 from ltr.bench.analysis.results_io import rows_of
-from ltr.bench.text import bold, count, machine, markdown_table, number, plain, settings, short_measure
+from ltr.bench.text import count, machine, markdown_table, number, plain, settings, short_measure, told
 from ltr.errors import InputError
 
 from .facts import was_run, who_chose
@@ -25,13 +25,12 @@ from .report import write_page
 __all__ = ["cells_of", "family", "losses_page", "overview"]
 
 
-def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None, *, draws: int = 10_000) -> Path:
+def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None) -> Path:
     """Writes LOSSES.md and losses.png, and returns the path of the page.
 
     Args:
         folders: results of suites; those that were committed as `benchmarks/results/losses-*` by default.
         to: folder of the page; `benchmarks` of the checkout by default.
-        draws: as in `leaderboard`.
 
     Raises:
         InputError: no results, or results in which nothing is trained with a loss.
@@ -45,7 +44,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
             do="Run the suites (ltr bench run losses-mq2008, ...) and name their folders",
         )
     found = [load_results(folder) for folder in folders]
-    cells = [cell for results in found for cell in cells_of(results, draws)]
+    cells = [cell for results in found for cell in cells_of(results)]
     if not cells:
         raise InputError("nothing was trained with a loss in these results", came=[str(f) for f in folders])
     to = paths.suites() if to is None else Path(to)
@@ -57,6 +56,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
         "overview": _overview_table(cells),
         "picture": {"file": picture.save_png(to).name, "text": picture.text},
         "cells": [{"title": c.title, "table": _table(c), "caption": c.board.caption()} for c in cells],
+        "margins": [f"{c.board.margin:.4f} in {c.title}" for c in cells],
         "measures": list(dict.fromkeys(m for c in cells for m in c.board.all_measures.columns)),
         "machines": list(dict.fromkeys(machine(results.environment) for results in found)),
         "command": "ltr bench losses",
@@ -93,16 +93,15 @@ def _table(cell: Cell) -> str:
 
 
 def _overview_table(cells: Sequence[Cell]) -> str:
-    """Bold: not shown to be worse than the best loss of the column."""
+    """Bold: the best loss of the column, and who equals it within the margin; "below" is said."""
     means = overview(cells)
-    best = [unbeaten(cell) for cell in cells]
+    words = [beside_best(cell) for cell in cells]
     rows = []
     for label, values in means.iterrows():
         loss = str(label)
         row = {"loss": loss, "family": family(loss), "mean rank": number(values["rank"], 1)}
         for i, cell in enumerate(cells):
-            text = number(values[i], 4)
-            row[cell.title] = bold(text) if text and loss in best[i] else text
+            row[cell.title] = told(number(values[i], 4), words[i].get(loss, ""))
         rows.append(row)
     return markdown_table(rows, left=("loss", "family"))
 

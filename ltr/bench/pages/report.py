@@ -43,7 +43,7 @@ _NAMED = 5  # folders of runs that a page cannot show; more are counted
 HEADS = {
     "#": "rank",
     "mean": "mean of the measure",
-    "interval": "bootstrap interval over queries",
+    "interval": "of the mean, over other queries and trainings",
     "group": "systems that share a letter do not differ significantly",
     "seed sd": "standard deviation of the mean over seeds",
     "regret": "difference of the best possible ranker's mean to this one",
@@ -70,7 +70,7 @@ def report(
         folder: a suite's folder or a folder of tidy results.
         to: where the pages and a copy of the tidy files go; beside the tidy files by default.
         rule: "queries" or "folds"; see `ltr.bench.analysis.leaderboard`.
-        draws: of the bootstrap and the randomisation test; by default 10,000, or 1,000 of hypervolumes.
+        draws: of the bootstrap of hypervolumes, 1,000 by default; means need none.
         console: prints the leaderboards on it.
 
     Raises:
@@ -97,10 +97,7 @@ def report(
             for section in sections:
                 print_section(section, console)
     else:
-        boards = [
-            leaderboard(results, dataset, rule=rule, draws=10_000 if draws is None else draws)
-            for dataset in results.suite.datasets
-        ]
+        boards = [leaderboard(results, dataset, rule=rule) for dataset in results.suite.datasets]
         if console is not None:
             for board in boards:
                 console.print(board.to_rich(console.width))
