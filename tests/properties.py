@@ -254,7 +254,7 @@ def needs(f, claim, device):
     assert (values[~expected] == 0).all() and (gradient[~expected] == 0).all(), "a list that does not count has a value"
     close(reduce(values, labels, where, claim), values[expected].mean(), 1e-12, "mean over the lists that count")
     # No more lists than need be: some of those that count, and would not under the next stricter word, have a value.
-    stricter = {"document": "gain", "gain": "pair", "pair": "contrast"}.get(claim)
+    stricter = {"document": "pair", "pair": "contrast"}.get(claim)
     if stricter:
         between = expected & ~counts(labels, where, stricter)
         assert (values[between] != 0).any(), f"needs {stricter!r}, not only {claim!r}"

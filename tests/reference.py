@@ -42,7 +42,7 @@ def pairs(y):
 
 def counts(y, needs):
     contrast = any(v > 0 for v in y) and not all(v > 0 for v in y)
-    return {"document": len(y) > 0, "gain": any(v > 0 for v in y), "pair": len(set(y)) > 1, "contrast": contrast}[needs]
+    return {"document": len(y) > 0, "pair": len(set(y)) > 1, "contrast": contrast}[needs]
 
 
 # ------------------------------------------------------------------------------------------------------------ losses

@@ -20,7 +20,7 @@ import torch
 from ltr import ops
 from ltr.catalogue import Entry
 from ltr.errors import InputError
-from ltr.losses import LOSSES, counts, describe, loss, reduce
+from ltr.losses import LOSSES, PREFERENCE_LOSSES, counts, describe, loss, reduce
 from ltr.losses.plackett import _SampledReward
 from ltr.losses.smooth import ranks as smooth
 from ltr.losses.sortnet import _sort_gains
@@ -697,6 +697,31 @@ def test_grades_as_classes():
 # ------------------------------------------------------------------------------------------------------- means
 
 
+REGRESSIONS = {"mse", "mae", "huber", "bce", "ordinal", "gradedce", "pairwisemse"}
+
+
+def test_lists_whose_labels_are_all_equal_teach_nothing(device):
+    """No ranking of such a list is better than another: value 0 and gradient 0, whatever the grade, for every loss of
+    both catalogues but regressions, which estimate labels or their differences; and it leaves the mean."""
+    scores = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0.0, 1.0, 3.0]).repeat_interleave(6).view(3, 6)
+    where = torch.arange(6) < torch.tensor([6, 4, 5])[:, None]
+    other = torch.arange(6.0).expand(2, 6) % 4
+    y, w = torch.cat([labels, other]).double().to(device), torch.cat([where, where[:1], where[:1]]).to(device)
+    y[:3] += 0.5 * ~w[:3]  # what stands in a pad is no label
+    for entry in (*LOSSES, *PREFERENCE_LOSSES):
+        s = scores.to(device).requires_grad_()
+        extra = {"auxiliary": y.flip(-1) * w} if entry.name == "hpo" else {}
+        values = entry.function(s, y, w, generator=properties.seeded(device), **extra)
+        gradient = torch.autograd.grad(values.sum(), s)[0]
+        learns = (values[:3] != 0).any() or (gradient[:3] != 0).any()
+        assert bool(learns) == (entry.name in REGRESSIONS), entry.name
+        assert (entry.claims["needs"] == "document") == (entry.name in REGRESSIONS), entry.name
+        assert (gradient[3:] != 0).any(), entry.name
+        mean = reduce(values, y, w, entry.claims["needs"])
+        torch.testing.assert_close(mean, (values if entry.name in REGRESSIONS else values[3:]).mean())
+
+
 def test_reduce_is_the_mean_over_lists_that_count():
     scores, labels, where = battery.pad([battery.WORKED, (np.ones(3), np.zeros(3)), battery.random_list(1, 6)])
     f = loss("ranknet", normalise="none")
@@ -704,7 +729,7 @@ def test_reduce_is_the_mean_over_lists_that_count():
     assert values[1] == 0
     assert f.reduce(values, labels, where).item() == pytest.approx((values[0] + values[2]).item() / 2)
     assert reduce(values, labels, where).item() == pytest.approx(values.sum().item() / 3)
-    assert counts(labels, where, "gain").tolist() == [True, False, True]
+    assert counts(labels, where, "pair").tolist() == [True, False, True]
     with pytest.raises(InputError, match="Did you mean 'pair'"):
         counts(labels, where, "pairs")
 

@@ -79,7 +79,7 @@ def test_what_a_method_is_called_in_a_config_and_how_it_trains(page):
 
 def test_a_block_says_what_is_claimed_and_who_vouches(page):
     block = page.split("\n#### listnet\n")[1].split("\n####")[0]
-    assert "- claims: needs gain, shift invariant, convex\n" in block
+    assert "- claims: needs pair, shift invariant, convex\n" in block
     assert "- parameters: `target = 'gain'`, `eps = 0.0`, `temperature = 1.0`, `gain = None`\n" in block
     golden = json.loads((ROOT / "tests" / "golden" / "losses.json").read_text())["values"]
     (soft,) = (v for v in golden if v["loss"] == "listnet" and v["params"] == {"target": "soft"})

@@ -20,8 +20,9 @@ passes what only some losses need to those that name it:
 
 Claims every entry makes are proven by `tests/battery.py`; the words it knows:
 
-    needs            which lists count: those with a "document", a "gain" (label above 0), a "pair" (of unequal labels),
-                     a "contrast" (one label above 0 and one not)
+    needs            which lists count: those with a "document", a "pair" (of unequal labels), or a "contrast" (one
+                     label above 0 and one not). Where all labels are equal there is nothing to rank: only regressions,
+                     which estimate labels or their differences, learn from a "document"
     shift_invariant  adding a constant to all scores of a list changes nothing
     convex           in the scores of a list
     ordinal          only the order of the labels matters
@@ -75,7 +76,7 @@ _FAMILIES = (
     *("pointwise", "smooth.measures", "smooth.gumbel", "sortnet"),
 )
 _ONLY_IF_NAMED = ("generator", "padded")
-Needs = Literal["document", "gain", "pair", "contrast"]
+Needs = Literal["document", "pair", "contrast"]
 ListLoss = Callable[..., Tensor]
 
 
@@ -151,21 +152,14 @@ def counts(labels: Tensor, where: Tensor | None = None, needs: Needs = "document
     >>> counts(torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), needs="pair")
     tensor([False, False,  True])
     """
-    if needs == "gain":
-        return ops.some(labels > 0 if where is None else (labels > 0) & where)
+    if needs == "pair":
+        return ops.differ(labels, where)
     where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
     if needs == "document":
         return ops.some(where)
     if needs == "contrast":
         return ops.some((labels > 0) & where) & ops.some((labels <= 0) & where)
-    if needs == "pair":
-        if labels.shape[-1] == 0:
-            return where.any(-1)
-        labels = ops.exact(labels)
-        high = labels.masked_fill(~where, -torch.inf).amax(-1)
-        low = labels.masked_fill(~where, torch.inf).amin(-1)
-        return high > low
-    raise unknown_name("needs", str(needs), ("document", "gain", "pair", "contrast"))
+    raise unknown_name("needs", str(needs), typing.get_args(Needs))
 
 
 def reduce(values: Tensor, labels: Tensor, where: Tensor | None = None, needs: Needs = "document") -> Tensor:
@@ -251,7 +245,7 @@ class Loss:
 
     @property
     def needs(self) -> Needs:
-        """Which lists count: "document", "gain", "pair" or "contrast"."""
+        """Which lists count: "document", "pair" or "contrast"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
             return needs_of(LOSSES[self.params[wraps]])

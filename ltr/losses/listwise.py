@@ -10,7 +10,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, counts, require_gains
+from .base import LOSSES, choice, require_gains
 
 __all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 
@@ -31,7 +31,7 @@ def _target(
     "listnet",
     formula="- sum_i z_i log softmax(s)_i",
     source="Cao et al., ICML 2007 (top-one form; their target is soft, T = 1); gain target: Bruch, 2021",
-    needs="gain",
+    needs="pair",
     shift_invariant=True,
     convex=True,
 )
@@ -60,7 +60,7 @@ def listnet(
         gain: "gain" only: g is 2^y - 1 ("exp2", the default) or y ("linear").
 
     Returns:
-        `[...]`, one value a list, in nats; never below the entropy of the target; 0 for a blank list.
+        `[...]`, one value a list, in nats; never below the entropy of the target; 0 where all labels are equal.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> [round(listnet(s, y, target=t).item(), 5) for t in ("gain", "lin", "soft")]
@@ -77,7 +77,7 @@ def listnet(
     "polysoftmax",
     formula="- sum_i z_i log softmax(s)_i + eps (1 - sum_i z_i softmax(s)_i)",
     source="Leng et al., ICLR 2022 (PolyLoss), as in rax and TF-Ranking (poly1 softmax)",
-    needs="gain",
+    needs="pair",
     shift_invariant=True,
 )
 def polysoftmax(
@@ -100,7 +100,7 @@ def polysoftmax(
         eps: how much more of the first term, >= -1; 1 as in rax and TF-Ranking; 0 is ListNet.
 
     Returns:
-        `[...]`, one value a list; 0 for a blank list.
+        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> polysoftmax(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(3.1040)
@@ -169,7 +169,7 @@ def uniquesoftmax(
     "xendcg",
     formula="- sum_i phi_i log softmax(s)_i, phi_i ~ 2^{y_i} - c_i, c_i uniform in [0, 1] anew at each call",
     source="Bruch, WWW 2021 (XE_NDCG); LightGBM's rank_xendcg",
-    needs="gain",
+    needs="pair",
     gains="exp2",
     shift_invariant=True,
     convex=True,
@@ -186,7 +186,7 @@ def xendcg(
         generator: draws c, one number a document; None: c = 1/2, its mean.
 
     Returns:
-        `[...]`, one value a list, in nats; 0 for a blank list.
+        `[...]`, one value a list, in nats; 0 where all labels are equal (LightGBM pulls scores together there).
 
     >>> xendcg(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.1431)
@@ -195,8 +195,7 @@ def xendcg(
     if generator is not None:
         c = torch.rand(scores.shape, generator=generator, device=generator.device).to(scores.device, scores.dtype)
     phi = (torch.exp2(labels) - c).masked_fill(~where, 0.0)
-    # Never 0 where a label is above 0; blank lists leave through the mask.
-    phi = phi / phi.sum(-1, keepdim=True).clamp(min=0.5) * counts(labels, where, "gain").unsqueeze(-1)
+    phi = phi / phi.sum(-1, keepdim=True).clamp(min=0.5) * ops.differ(labels, where, keepdim=True)
     if weights is not None:
         phi = phi * weights
     return -(phi * ops.log_softmax(scores, where)).sum(-1)

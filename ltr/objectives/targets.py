@@ -3,10 +3,12 @@
 Shapes: labels and targets `[..., list, objective]`, values of losses `[..., objective]`, a preference `[objective]` or
 one a list, `[..., objective]`. Pads are excluded by `where` `[..., list]`, never by a label.
 
-**Blank objectives.** An objective without a label above 0 on a list has nothing to say there. It drops out of that
-list's sum and the remaining weights are *not* renormalised: else w would mean something else from list to list. Its
-target is all zeros, so that a cross entropy against it is 0 with gradient 0 by itself. Soft targets would be defined
-there (uniform) and pull scores together; they follow the same rule. Our choice; the papers do not say.
+**Blank objectives.** An objective whose labels are all equal on a list (all 0, or any other grade) has nothing to say
+there: every ranking is worth the same to it (`ops.differ`). It drops out of that list's sum and the remaining weights
+are *not* renormalised: else w would mean something else from list to list. Its target is all zeros, so that a cross
+entropy against it is 0 with gradient 0 by itself; a uniform target would pull scores together. The best order of a
+weighted sum is the same either way, since a uniform share adds a constant. Public code leaves out lists of zeros only
+(rax, TF-Ranking) or none (allRank); the papers do not say.
 """
 
 from __future__ import annotations
@@ -31,13 +33,12 @@ __all__ = [
 
 
 def counting(labels: Tensor, where: Tensor | None = None) -> Tensor:
-    """Which objectives say something about which list, bool `[..., objective]`: those with a label above 0.
+    """Which objectives say something about which list, bool `[..., objective]`: those whose labels differ.
 
     >>> counting(torch.tensor([[[1.0, 0.0], [2.0, 0.0]]]))
     tensor([[ True, False]])
     """
-    positive = labels > 0
-    return (positive if where is None else positive & where.unsqueeze(-1)).any(-2)
+    return ops.differ(labels.mT, None if where is None else where.unsqueeze(-2))
 
 
 def list_targets(

@@ -20,6 +20,7 @@ from ltr.errors import InputError, unknown_name
 
 __all__ = [
     "count_lower",
+    "differ",
     "discounts",
     "exact",
     "gains",
@@ -61,6 +62,24 @@ def _real(x: Tensor, where: Tensor | None) -> Tensor:
 def some(mask: Tensor, keepdim: bool = False) -> Tensor:
     """Whether anything along the list axis is True, bool `[...]`: `any`, by a reduction that a CPU vectorises."""
     return mask.amax(-1, keepdim) if mask.shape[-1] else mask.any(-1, keepdim)
+
+
+def differ(labels: Tensor, where: Tensor | None = None, keepdim: bool = False) -> Tensor:
+    """Which lists have something to teach a ranking, bool `[...]`: those whose labels are not all equal.
+
+    Where they are, every ranking is as good as any other (its nDCG is 1), so that no list loss and no list target may
+    pull there. This is the only place that says so.
+
+    >>> differ(torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]))
+    tensor([False, False,  True])
+    """
+    if labels.shape[-1] == 0:
+        return labels.new_zeros((*labels.shape[:-1], *[1] * keepdim), dtype=torch.bool)
+    labels = exact(labels)
+    low = high = labels
+    if where is not None:
+        high, low = torch.where(where, labels, -math.inf), torch.where(where, labels, math.inf)
+    return high.amax(-1, keepdim) > low.amin(-1, keepdim)
 
 
 def lists(
@@ -262,8 +281,8 @@ def list_target(
 ) -> Tensor:
     """What softmax(scores) should become, `[..., list]`: at least 0, summing to 1 over the real documents.
 
-    All 0 where no label is above 0: lin and gain are undefined there, and soft, uniform, would only pull scores
-    together.
+    All 0 where the labels are all equal (`differ`): with only zeros lin and gain are undefined, and a uniform target
+    would pull scores together for nothing.
 
     Args:
         labels: `[..., list]`.
@@ -287,7 +306,7 @@ def list_target(
         came = {"target": kind, "temperature": temperature}
         raise InputError("temperature belongs to the soft target and is above 0", came=came)
     labels = _real(exact(labels), where)
-    counted = some(labels > 0, keepdim=True)
+    counted = differ(labels, where, keepdim=True)
     if kind == "soft":
         tempered = labels if temperature == 1 else labels / temperature
         return torch.softmax(_before_softmax(tempered, where), -1) * counted

@@ -26,6 +26,7 @@ Truncation = Literal["either", "both", "rescale"]
 
 def _sum_over_first(lists: Ranked, first: Tensor, sigma: float, base: float) -> Tensor:
     """sum over all i != j of first_i log_b(1 + e^{-sigma (s_i - s_j)}), `[...]`; `first` is 0 at pads."""
+    first = first * ops.differ(lists.labels, lists.where, keepdim=True)
     first = first if lists.weights is None else first * lists.weights
     real = lists.where.to(lists.scores.dtype)
 
@@ -45,7 +46,7 @@ def _sum_over_first(lists: Ranked, first: Tensor, sigma: float, base: float) -> 
     "ndcgloss1",
     formula="sum_{i != j} G_i / D(r_i) log_b(1 + e^{-sigma (s_i - s_j)})",
     source="Wang et al., CIKM 2018, eq. 15",
-    needs="gain",
+    needs="pair",
     gains=True,
     shift_invariant=True,
     convex=False,
@@ -76,7 +77,7 @@ def ndcgloss1(
         generator, gain, sigma, base, at: as in `frame.py`.
 
     Returns:
-        `[...]`, one value a list; 0 for a blank list and for one document.
+        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> ndcgloss1(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.9374)
@@ -209,7 +210,7 @@ def ndcgloss2pp(
     "arploss1",
     formula="sum_{i != j} y_i log_b(1 + e^{-sigma (s_i - s_j)})",
     source="Wang et al., CIKM 2018, section 5.2; ARP is the average relevance position sum y_i r_i / sum y_i",
-    needs="gain",
+    needs="pair",
     gains="linear",
     shift_invariant=True,
     convex=True,
@@ -228,7 +229,7 @@ def arploss1(
         sigma, base: as in `frame.py`.
 
     Returns:
-        `[...]`, one value a list; 0 for a blank list and for one document.
+        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> arploss1(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(31.3385)

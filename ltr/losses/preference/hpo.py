@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice, counts
+from ltr.losses.base import choice
 from ltr.losses.listwise import listnet
 
 from .base import PREFERENCE_LOSSES, constant
@@ -21,7 +21,7 @@ __all__ = ["hpo"]
     "hpo",
     formula="CE(z, softmax(u)) + gamma CE(softmax(A / a), softmax(s)), A the standardised auxiliary label",
     source="2405.17956, list form [recalled]; the optimum checked",
-    needs="gain",
+    needs="pair",
     shift_invariant=True,
     convex=True,
 )
@@ -59,7 +59,7 @@ def hpo(
         target, eps, temperature, gain: of the first term, as in `listnet`.
 
     Returns:
-        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
+        `[...]`, one value a list, in nats; 0 where all main labels are equal.
     """
     choice("on", on, ("scores", "rewards"))
     if not gamma >= 0 or not spread > 0:
@@ -71,7 +71,7 @@ def hpo(
     s = u if on == "rewards" else scores
     advantage = standardise(constant(auxiliary, s, where, "auxiliary"), where)
     q = ops.softmax(advantage / spread, where)
-    heard = counts(labels, where, "gain") & (advantage != 0).any(-1)
+    heard = ops.differ(labels, where) & (advantage != 0).any(-1)
     terms = q * ops.log_softmax(s, where)
     terms = terms if weights is None else terms * weights
     return value - gamma * terms.sum(-1) * heard

@@ -158,7 +158,7 @@ def modpo(
     "modpo-list",
     formula="CE(z^k, softmax((beta Delta - sum_{l != k} w_l R^l) / w_k))",
     source="list form of 2310.03708, ours",
-    needs="gain",
+    needs="pair",
     shift_invariant=True,
     convex=True,
 )
@@ -185,7 +185,7 @@ def modpo_list(
         target, eps, temperature, gain: as in `listnet`; "lin" takes labels that are a target already as they are.
 
     Returns:
-        `[...]`, one value a list, in nats; 0 for a list blank in the main label.
+        `[...]`, one value a list, in nats; 0 where all main labels are equal.
     """
     v = _shared_out(u, share, floor, "modpo-list")
     of: dict[str, Any] = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}

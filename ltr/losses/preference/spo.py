@@ -113,7 +113,7 @@ def spo(
     "spo-list",
     formula="CE(z^t, softmax(beta Delta^t - sum_{i<t} a_i beta_i Delta^i))",
     source="list form of 2405.12739, ours",
-    needs="gain",
+    needs="pair",
     shift_invariant=True,
     convex=True,
 )
@@ -148,7 +148,7 @@ def spo_list(
         target, eps, temperature, gain: as in `listnet`.
 
     Returns:
-        `[...]`, one value a list, in nats; 0 for a list blank in this label.
+        `[...]`, one value a list, in nats; 0 where all labels of this objective are equal.
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
