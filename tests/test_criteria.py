@@ -144,6 +144,37 @@ def test_margins_are_modpo(lists):
     torch.testing.assert_close(ops.softmax((s - reference).detach(), where), wanted, atol=1e-3, rtol=0)
 
 
+def test_modpo_in_pairs_is_its_formula(lists):
+    """-log sg([beta (Delta_i - Delta_j) - sum_l w_l (R^l_i - R^l_j)] / w_k), pair by pair, for rewards of all kinds."""
+    scores, labels, where, reference = lists
+    w, beta, z = torch.tensor([[0.3, 0.7]]), 0.8, list_targets(labels, where)
+    told = torch.randn(labels.shape, generator=torch.Generator().manual_seed(5))
+    for rewards, main in (("models", None), ("models", 0), ("targets", None), ("labels", None)):
+        loss = preference_loss("modpo", beta=beta)
+        criterion = Margins(loss, Fixed((0.3, 0.7)), rewards, 0.01, main)
+        given = torch.cat([labels, told], -1) if rewards == "models" else labels
+        k, values = (1 if main is None else main), []
+        other = 1 - k
+        for b in range(4):
+            n = int(where[b].sum())
+            s, ref, y = scores[b, 0, :n].tolist(), reference[b, :n].tolist(), labels[b, :n, k].tolist()
+            R = {
+                "models": told[b, :n, other],
+                "targets": (z[b, :n, other] + 0.01).log() if z[b].any(0)[other] else torch.zeros(n),
+                "labels": labels[b, :n, other] / labels[b, :n, other].std(correction=0).clamp(min=1e-9),
+            }[rewards].tolist()
+            brackets = [
+                (beta * ((s[i] - ref[i]) - (s[j] - ref[j])) - w[0, other].item() * (R[i] - R[j])) / w[0, k].item()
+                for i in range(n)
+                for j in range(n)
+                if y[i] > y[j]
+            ]
+            if brackets:
+                values.append(sum(math.log(1 + math.exp(-x)) for x in brackets) / len(brackets))
+        value = criterion(scores[:, :1], given, where, w, reference=reference)
+        assert value.item() == pytest.approx(sum(values) / len(values), rel=1e-5), rewards
+
+
 def test_sources_draw_preferences():
     draw = torch.Generator().manual_seed(0)
     for source, shape in (

@@ -543,6 +543,27 @@ def test_entropies():
     )
 
 
+def test_a_dispersion_by_query_is_that_of_the_reference_or_the_labels():
+    """The words "reference" and "labels" are the numbers one would hand over; the reference still counts."""
+    scores, labels, where = battery.pad([battery.random_list(k, n) for k, n in ((1, 6), (2, 9), (3, 4))])
+    reference = torch.sin(3 * labels) * where
+    by_hand = {
+        "reference": dispersion_index(reference_entropy(reference, where, temperature=0.3), scale=1.7),
+        "labels": dispersion_index(label_entropy(labels, where, grades=5), scale=1.7),
+    }
+    options = {"entropy_temperature": 0.3, "dispersion_scale": 1.7}
+    for name in ("mallowspo", "mallowspo-phi", "mallows"):
+        for word, number in by_hand.items():
+            told = preference_loss(name, beta=0.7, dispersion=word, **options)(
+                scores, labels, where, reference=reference
+            )
+            f = preference_loss(name, beta=0.7)
+            torch.testing.assert_close(told, f(scores, labels, where, reference=reference, dispersion=number))
+            assert (told != f(scores, labels, where, reference=reference)).any()
+    with pytest.raises(InputError, match="Did you mean 'labels'"):
+        preference_loss("mallowspo", dispersion="label")
+
+
 def test_long_lists_need_the_temperature():
     """At T = 1 a thousand documents with ordinary scores leave an index of nothing."""
     scores = torch.as_tensor(np.random.default_rng(0).normal(size=1000))

@@ -32,7 +32,7 @@ FORMS = {
     "plug-in-softmax": ("plug-in", {"training": TRAINING, **LISTWISE, "form": "softmax"}),
     "soup-transformer": ("soup", {"training": TRAINING, **LISTWISE}),
 }
-NETS = [entry.name for entry in METHODS if not entry.claims.get("trees")]
+NETS = [entry.name for entry in METHODS if not entry.claims.get("trees") and entry.claims.get("learns", True)]
 ALL = {**{name: (name, NET) for name in NETS}, **FORMS}
 W = np.array([[1.0, 0.0], [0.7, 0.3], [0.0, 1.0]])
 

@@ -3,13 +3,14 @@
     hyperdpo.py     one net for every preference, from a reference ranker
     preference_conditioned.py  one net for every preference, without one: COSMOS, PHN, YOTO, Pareto set learning
     scalarised.py   one model a preference: LS, DPO-LS, SLA, Chebyshev, epsilon-constraint
-    modpo.py        MODPO, the others as margins
+    modpo.py        MODPO, the others as margins: in pairs, as published, or lists
     spo.py          SPO, one objective after another
     gradient_methods.py  EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
     boosted_trees.py  LightGBM on mixed lambdas, on one label a list and round, or on mixed labels
     soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
+    yardsticks.py   a random ranking, and one model an objective
     plug_in.py      what a document is worth to each objective, in five forms; every preference a dot product
     plug_in_training.py  the regressors and rankers behind it
     reference_choice.py  what a reference is trained as, a ranker or a method

@@ -18,6 +18,7 @@ are made of, `terms(w)`; scoring and export follow from that. An entry of the ca
     scaling     False: the scaling law (reference.py) does not hold of the method as a whole
     trees       its models are boosted trees, not nets
     draws       False: without randomness of its own, any seed gives the same scores
+    learns      False: nothing is learned, there are no parameters
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ import torch
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
 from ltr.errors import InputError, unknown_name
-from ltr.losses import loss
+from ltr.losses import LOSSES, loss
+from ltr.losses.base import Loss
 from ltr.losses.preference.base import preference_loss
 from ltr.objectives import check_preference, lattice
 from ltr.progress import listener
@@ -56,7 +58,8 @@ from .terms import Term, combined
 __all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
 
 _FAMILIES = (
-    "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in"
+    "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
+    "yardsticks"
 )
 METHODS = Catalogue(
     "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}
@@ -72,7 +75,9 @@ class MethodConfig:
         ranker: net that is trained: linear, mlp or transformer.
         ranker_params: its parameters.
         training: settings of each training.
-        loss: list loss of every objective, a name of the catalogue of losses (with a reference: on beta (s - s_ref)).
+        loss: list loss of every objective, a name of the catalogue of losses. Of a method with a reference: its value
+            on beta (s - s_ref), or a loss with a reference of its own (lipo, mallowspo, dpo, ipo ...), where the method
+            trains its own base with listnet.
         loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet. The `gain` of losses that have
             one is that of each objective (`task.facts["gains"]`, see objectives/objective.py) unless given here.
         measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
@@ -329,13 +334,18 @@ class Method(ABC):
             return MethodAsRanker(method, w), method.models_trained
         learned, params, given = choice.learned(task.objectives, main), {**choice.params}, {}
         if RANKERS[choice.name].claims["needs_loss"]:
-            bound = by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params), (gains[learned],))
-            own = {"gain": gains[learned]} if isinstance(bound, ObjectiveLoss) else {}
             training = {**settings, **params.pop("training", {})}
-            given = {"loss": loss(c.loss, **{**c.loss_params, **own}), "training": training}
+            given = {"loss": self._plain_loss(gains[learned]), "training": training}
         ranker = make_ranker(choice.name, seed=self.seed, **given, **params)
         how = {"objective": learned, "select": measures[learned], "folder": folder, "accelerator": accelerator}
         return ranker.fit(task.train, vali, **how), 1
+
+    def _plain_loss(self, gain: str) -> Loss:
+        """The loss of the config for a ranker that learns one label of this gain, without a reference."""
+        name, params = (self.config.loss, self.config.loss_params) if self.config.loss in LOSSES else ("listnet", {})
+        bound = by_gain(preference_loss(f"{name}-dpo", **params), (gain,))
+        own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
+        return loss(name, **{**params, **own})
 
     def _by_gain(self, loss):
         """A list loss as the objectives of this fit need it, each with its own gain."""

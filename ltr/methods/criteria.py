@@ -335,26 +335,34 @@ class Aggregated(Scalarised):
 
 
 class Margins(Criterion):
-    """MODPO (2310.03708): the objective with the largest weight is learned, the others speak as margins.
+    """MODPO (2310.03708): one objective is learned, the others speak as margins.
 
     Args:
-        rewards: what the others say: "targets" log z^l of the loss's own target, or "labels", standardised per list.
+        loss: modpo (pairs) or modpo-list.
+        rewards: what the others say: "targets" log z^l of the loss's own target, "labels", standardised per list, or
+            "models": what stands in further columns of the labels, behind those of the objectives, one for each.
         eps: added to targets that hold zeros.
+        main: index of the objective that is learned; None: the one with the largest weight, so that the loss, divided
+            by that weight, never explodes.
+        gains: of targets, one an objective; None: those of the loss.
     """
 
-    def __init__(self, loss: PreferenceLoss, source: Fixed, rewards: str = "targets", eps: float = 1e-3):
+    def __init__(self, loss, source: Fixed, rewards="targets", eps: float = 1e-3, main: int | None = None, gains=None):
         super().__init__(loss, source)
-        self.rewards, self.eps = rewards, eps
+        self.rewards, self.eps, self.main, self.gains = rewards, eps, main, gains
 
     def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
         w = preferences.reshape(-1)
-        main = int(w.argmax())  # dividing by the largest weight, the loss never explodes
-        if self.rewards == "labels":
+        main = int(w.argmax()) if self.main is None else self.main
+        labels, told = labels[..., : len(w)], labels[..., len(w) :]
+        if self.rewards == "models":
+            rewards = told
+        elif self.rewards == "labels":
             rewards = standardise(labels.mT, where.unsqueeze(-2)).mT
         else:
             kind, eps = (self.loss.params.get(key, default) for key, default in (("target", "gain"), ("eps", 0.0)))
             temperature = self.loss.params.get("temperature", 1.0)
-            gains = getattr(self.loss, "gains", self.loss.params.get("gain") or "exp2")
+            gains = self.gains or getattr(self.loss, "gains", self.loss.params.get("gain") or "exp2")
             z = list_targets(labels, where, kind, gain=gains, eps=eps, temperature=temperature)
             zeros = kind == "lin" or (kind == "gain" and eps == 0)
             rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if zeros else 0.0).mT
@@ -364,4 +372,4 @@ class Margins(Criterion):
         return loss.reduce(loss(s, y, where, share=w[main], **options), y, where)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, rewards={self.rewards}, eps={self.eps}"
+        return f"{super().extra_repr()}, rewards={self.rewards}, eps={self.eps}, main={self.main}"

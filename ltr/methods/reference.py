@@ -10,12 +10,16 @@ preferences. (APO, 2410.06293, extrapolates the same way: lambda = 1 + a.)
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
+from ltr.losses.preference.base import PreferenceLoss
+from ltr.losses.preference.mallows import dispersion_index, label_entropy, reference_entropy
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import ConditioningConfig, check
 from ltr.rankers.ensembles.stacked import fit_stacked
@@ -68,10 +72,37 @@ class ReferenceMethod(Method):
     """
 
     config: ReferenceConfig
+    _dispersion: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def _train(self, context: FitContext) -> int:
         """Fills `models`; returns how many trainings it ran."""
+
+    def _by_gain(self, loss: PreferenceLoss) -> PreferenceLoss:
+        """With the scale of a dispersion by query, too, where the loss has one and was not told it."""
+        return replace(super()._by_gain(loss), params={**self._dispersion, **loss.params})
+
+    def _agreement(self, context: FitContext) -> dict[str, float]:
+        """`dispersion_scale` of MallowsPO with a dispersion by query: 1 / mean(-log entropy) over the training lists
+        (of labels: and objectives), so that beta keeps its meaning."""
+        params, train = self.config.loss_params, context.train
+        of, grades = params.get("dispersion"), params.get("grades", 5)
+        if of == "reference":
+            columns = [context.references[0]]
+        elif of == "labels":
+            columns = list(np.asarray(train.labels).T)
+        else:
+            return {}
+        where = torch.arange(int(train.lengths.max())) < torch.as_tensor(np.asarray(train.lengths))[:, None]
+        found = []
+        for column in columns:
+            lists = torch.zeros(where.shape).masked_scatter_(where, torch.tensor(column, dtype=torch.float32))
+            if of == "labels":
+                entropy = label_entropy(lists, where, grades=grades)
+            else:
+                entropy = reference_entropy(lists, where, temperature=params.get("entropy_temperature", 1.0))
+            found.append(dispersion_index(entropy))
+        return {"dispersion_scale": 1 / torch.stack(found).mean().item()}
 
     @property
     def control(self) -> float:
@@ -84,6 +115,7 @@ class ReferenceMethod(Method):
         return combined(terms, split, s_ref=self._here(s_ref), augmented=self.config.augmented)
 
     def _fit(self, context: FitContext) -> int:
+        self._dispersion = self._agreement(context)
         trained = self._train(context)
         controls = self.config.controls
         control = controls[0]

@@ -146,12 +146,15 @@ def _alone(system: MethodSystem) -> RunConfig:
     data, params = system.config.data, system.method.params
     if "lightgbm" in params:
         return RunConfig(data, RankerChoice("lightgbm", resolve_params("lightgbm", params["lightgbm"])))
+    if "ranker" not in params:  # a random ranking
+        return RunConfig(data, RankerChoice("constant"))
     ranker = RankerChoice(params["ranker"], params["ranker_params"])
     if not RANKERS[ranker.name].claims["needs_loss"]:  # a regressor of the plug-in method may be trees
         return RunConfig(data, ranker)
     # The parameters of the loss are those of its form in the method; they do not change what a step costs.
-    # Most forms of the plug-in method cost what squared error does.
-    loss = LossChoice("mse" if "form" in params else params["loss"])
+    # Most forms of the plug-in method cost what squared error does; losses with a reference are on pairs.
+    name = params.get("loss", "mse")
+    loss = LossChoice(name if name in losses.LOSSES else "ranknet")
     return RunConfig(data, ranker, loss, bind(TrainingConfig, params["training"]))
 
 

@@ -150,7 +150,7 @@ class PreferenceLoss:
 
     @property
     def needs(self) -> Needs:
-        """Which lists count: "document", "gain" or "pair"."""
+        """Which lists count: "document", "pair" or "contrast"."""
         wraps = self.entry.claims.get("wraps")
         if wraps in self.params:
             return needs_of(LOSSES[self.params[wraps]])
@@ -284,7 +284,7 @@ def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params: Any) -> Preferen
     """Turns a loss of the catalogue into its form with a reference: the same function of beta (s - s_ref) - margins.
 
     Args:
-        loss: a name in `LOSSES`, or a loss with its parameters.
+        loss: a name in `LOSSES`, or a loss with its parameters; a name in `PREFERENCE_LOSSES` is that loss itself.
         beta: > 0; a number or `[...]`, one a list.
         params: of the loss; they come before those it carries.
 
@@ -292,6 +292,7 @@ def dpo(loss: str | Loss, beta: float | Tensor = 1.0, **params: Any) -> Preferen
     listnet-dpo(beta=2.0, target='lin')
     """
     name, bound = (loss.name, loss.params) if isinstance(loss, Loss) else (loss, {})
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES.names())
-    return preference_loss(name + _SUFFIX, **{"beta": beta, **bound, **params})
+    own = name in PREFERENCE_LOSSES
+    if not own and name not in LOSSES:
+        raise unknown_name("loss", name, [*LOSSES.names(), *PREFERENCE_LOSSES.names()])
+    return preference_loss(name if own else name + _SUFFIX, **{"beta": beta, **bound, **params})

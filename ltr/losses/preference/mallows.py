@@ -3,8 +3,13 @@
     P(mu) ~ phi^d(mu, mu_0)        phi in (0, 1) the dispersion of a query, 1: no consensus        MallowsPO, 2405.14953
 
 Every loss here takes `dispersion` D = -2 log phi, a number or one `[...]` a list: 1 is DPO (phi = e^{-1/2}), more means
-more agreement; `dispersion_index` makes one for each query. The model, its two forms and their link are recalled from
-the paper; what the public code has of them was read.
+more agreement. Two words make it of the query itself, by `dispersion_index`:
+
+    dispersion="reference"   of the entropy of softmax(s_ref / entropy_temperature) over the list
+    dispersion="labels"      of the entropy of the list's grades, of which the data set has `grades`
+
+`dispersion_scale` is 1 / mean(-log entropy) over the training queries, for D around 1; methods find it themselves. The
+model, its two forms and their link are recalled from the paper; what the public code has of them was read.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ __all__ = [
 ]
 
 Acts = Literal["temperature", "weight"]
+Dispersion = float | Tensor | Literal["reference", "labels"]
 
 
 # ------------------------------------------------------------------------------------------- the dispersion of a query
@@ -100,6 +106,32 @@ def dispersion_index(entropy: Tensor, *, scale: float | Tensor = 1.0, low: float
     return -scale * entropy.clamp(low, high).log()
 
 
+def _of_query(
+    dispersion: Dispersion,
+    labels: Tensor,
+    where: Tensor,
+    reference: Tensor | None,
+    entropy_temperature: float,
+    grades: int,
+    dispersion_scale: float,
+) -> float | Tensor:
+    """D as a number or `[...]`, one a list; without a reference all its scores are equal."""
+    if not isinstance(dispersion, str):
+        return dispersion
+    choice("dispersion", dispersion, ("reference", "labels"))
+    if dispersion == "labels":
+        entropy = label_entropy(labels, where, grades=grades)
+    else:
+        flat = torch.zeros_like(labels) if reference is None else reference
+        entropy = reference_entropy(flat, where, temperature=entropy_temperature)
+    return dispersion_index(entropy, scale=dispersion_scale)
+
+
+def _moved(u: Tensor, reference: Tensor | None, beta: float | Tensor) -> Tensor:
+    """u of an entry that was asked for the reference, which it then leaves out."""
+    return u if reference is None else u - per_list(beta, u, "beta") * reference
+
+
 # --------------------------------------------------------------------------------------------------------- on pairs
 
 
@@ -119,11 +151,15 @@ def mallowspo(
     weights: Tensor | None,
     *,
     beta: float | Tensor,
-    dispersion: float | Tensor = 1.0,
+    reference: Tensor | None,
+    dispersion: Dispersion = 1.0,
     form: Literal["theta", "ipo"] = "theta",
     acts: Acts = "temperature",
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
+    entropy_temperature: float = 1.0,
+    grades: int = 5,
+    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """MallowsPO-theta (Spearman distance): DPO, or IPO, whose steepness is the query's dispersion.
 
@@ -132,12 +168,13 @@ def mallowspo(
         reference, margins, beta: as in base.py; the public code has beta 10 with length-normalised scores.
         weights: multiply the pairs in which their document is the better one.
         dispersion: D > 0, a number or `[...]`; 1 is DPO, -2 log(phi) the paper's, `dispersion_index(H, scale=.29)` the
-            code's.
+            code's. "reference" or "labels": of each query, as above.
         form: "theta" logistic, "ipo" squared.
         acts: "temperature" multiplies u, as published: the best scores are s_ref + u*/(beta D), so that a query of
             small D moves further although it pulls less. "weight" multiplies the loss: the best scores stay, the mix
             of queries changes.
         pairs, normalise: as in pairs.py.
+        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
 
     Returns:
         `[...]`, one value a list; 0 without an ordered pair.
@@ -148,6 +185,8 @@ def mallowspo(
     """
     choice("form", form, ("theta", "ipo"))
     choice("acts", acts, ("temperature", "weight"))
+    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
+    u = _moved(u, reference, beta)
     if acts == "temperature":
         u = per_list(dispersion, u, "dispersion") * u
     phi = logistic if form == "theta" else ipo_phi
@@ -221,10 +260,15 @@ def mallowspo_phi(
     where: Tensor,
     weights: Tensor | None,
     *,
-    dispersion: float | Tensor = 1.0,
+    beta: float | Tensor,
+    reference: Tensor | None,
+    dispersion: Dispersion = 1.0,
     acts: Acts = "temperature",
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
+    entropy_temperature: float = 1.0,
+    grades: int = 5,
+    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """MallowsPO-phi (Kendall's distance): u counts places in the centre ranking; see `kendall_link`.
 
@@ -232,9 +276,10 @@ def mallowspo_phi(
         scores, labels, where: `[..., list]`.
         reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
-        dispersion: D = -2 log phi > 0, a number or `[...]`.
+        dispersion: D = -2 log phi > 0, a number or `[...]`; "reference" or "labels": of each query, as above.
         acts: "temperature": phi = e^{-D/2}; "weight": phi = e^{-1/2} and the loss times D.
         pairs, normalise: as in pairs.py.
+        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
 
     Returns:
         `[...]`, one value a list; log 2 at s = s_ref; 0 without an ordered pair.
@@ -243,6 +288,8 @@ def mallowspo_phi(
     tensor(0.3600)
     """
     choice("acts", acts, ("temperature", "weight"))
+    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
+    u = _moved(u, reference, beta)
     given: float | Tensor = 1.0
     if acts == "temperature":
         given = per_list(dispersion, u, "dispersion")
@@ -288,9 +335,14 @@ def mallows(
     where: Tensor,
     weights: Tensor | None,
     *,
-    dispersion: float | Tensor = 1.0,
+    beta: float | Tensor,
+    reference: Tensor | None,
+    dispersion: Dispersion = 1.0,
     tau: float = 1.0,
     normalise: Normalise = "pairs",
+    entropy_temperature: float = 1.0,
+    grades: int = 5,
+    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """Listwise Mallows: minus the log-likelihood of the labels' order, with the order of u as the centre.
 
@@ -301,9 +353,11 @@ def mallows(
         scores, labels, where: `[..., list]`.
         reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one; log Z is multiplied by their mean.
-        dispersion: D = -2 log phi > 0, a number or `[...]`; the gradient flows into it.
+        dispersion: D = -2 log phi > 0, a number or `[...]`; the gradient flows into it. "reference" or "labels": of
+            each query, as above.
         tau: > 0, width of the smoothing.
         normalise: "pairs" divides by the number of ordered pairs, "none" is the likelihood of the list.
+        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
 
     Returns:
         `[...]`, one value a list, in nats; 0 without an ordered pair.
@@ -314,7 +368,8 @@ def mallows(
     choice("normalise", normalise, ("pairs", "none"))
     if not tau > 0:
         raise InputError("mallows needs tau > 0", came=tau)
-    u = u / tau
+    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
+    u = _moved(u, reference, beta) / tau
     per_list(dispersion, u, "dispersion")  # looked at; used below with its gradient
     decay = 0.5 * torch.as_tensor(dispersion, dtype=u.dtype, device=u.device)
 

@@ -170,7 +170,8 @@ class ConditionedRanker:
         )
         data = Prepared(job, self.training)
         self.transform = data.transform
-        self.build(data.width, self.seed, train.objectives)
+        # Label columns behind those the measures speak of are for the criterion.
+        self.build(data.width, self.seed, train.objectives[: len(measures)])
         if weights is not None:
             self.net.start_from(weights)
         facts = {
@@ -204,7 +205,7 @@ class ConditionedRanker:
         self.cost["operations"] = data.operations(self.inner, self.config, documents, passes=passes)
         self.net, self.best = module.chosen()
         self.net.to(data.device)
-        self.notes = blank_lists(train, range(m)) + notes
+        self.notes = blank_lists(train, range(len(measures))) + notes
         return self
 
     def score(

@@ -121,8 +121,8 @@ def fit_stacked(
     else:
         if times is not None:
             raise InputError("times are of plain rankers", do="Leave them out")
-        shown = _preferences(preferences, len(rankers), m)
-        measures = tuple(measures or (HEADLINE,) * m)
+        measures = tuple(measures or (HEADLINE,) * m)  # columns behind those they speak of are for the criterion
+        shown = _preferences(preferences, len(rankers), len(measures))
         if vali is not None:
             chosen = PreferenceQuality(measures, vali, quality, shown, references[1], controls).of_members
         facts = {
@@ -143,14 +143,14 @@ def fit_stacked(
         accelerator=accelerator,
     )
     data = Prepared(job, first.training)
-    columns = [column] if plain else list(range(m))
+    columns = [column] if plain else list(range(len(measures or ())))
     for ranker in rankers:
         ranker.transform, ranker.n_features = data.transform, train.n_features
         if plain:
             ranker.objective = train.objectives[column]
             ranker.build(data.width, ranker.seed)
         else:
-            ranker.build(data.width, ranker.seed, train.objectives)
+            ranker.build(data.width, ranker.seed, train.objectives[: len(measures)])
             if weights is not None:
                 ranker.net.start_from(weights)
     own_orders = plain and (order == "own" or not has_stacked_form(first.inner))

@@ -16,7 +16,7 @@ from ltr.atomic import whole_file
 from ltr.errors import InputError
 from ltr.fronts import hypervolumes
 from ltr.fronts.hypervolume import hypervolume
-from ltr.losses import LOSSES
+from ltr.losses import LOSSES, PREFERENCE_LOSSES
 from ltr.methods import METHODS, Method, load_method, make_method
 from ltr.metrics import evaluate, mean, measure
 from ltr.objectives import Labelling, lattice
@@ -103,7 +103,7 @@ class MethodSystem(System):
         """The method's parameters, checked and filled in."""
         params = to_dict(bind(schema, self.method.params, where="method.params"))
         params.pop("measures", None)  # the run's own
-        if "loss" in params:
+        if "loss" in params and not (METHODS[self.name].claims["base"] and params["loss"] in PREFERENCE_LOSSES):
             LOSSES[params["loss"]]  # an unknown one is named here; its parameters are the method's to judge
         if "ranker" in params:
             params["ranker_params"] = resolve_params(params["ranker"], params.get("ranker_params", {}))
