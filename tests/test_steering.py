@@ -12,7 +12,7 @@ import torch
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.losses.preference.base import dpo
-from ltr.methods import load_method, make_method, steering
+from ltr.methods import load_method, make_method, steering_report
 from ltr.methods.criteria import objective_values
 from ltr.methods.export import fixed
 from ltr.methods.reference_choice import ReferenceChoice
@@ -159,7 +159,7 @@ def test_numbers_of_the_report():
 @pytest.mark.parametrize("kind", ["prompt", "prefix", "readout"])
 def test_the_report_sees_what_attention_does(task, kind):
     method = make_method("hyperdpo", **LISTWISE, conditioning={"kind": kind}).fit(task, accelerator="cpu")
-    report = steering(method, task.test)
+    report = steering_report(method, task.test)
     assert report.moved > 0 and 0 < report.swapped < 1
     assert [sorted(block) for block in report.attention] == 2 * [
         {"prompt": ["prompts"], "prefix": ["list", "pairs"], "readout": ["list"]}[kind]
@@ -174,7 +174,7 @@ def test_the_report_sees_what_attention_does(task, kind):
             for each in (net.steering.out, *([net.steering.pairs.layers[-1]] if kind == "prefix" else [])):
                 for parameter in each.parameters():
                     parameter.zero_()
-    silent = steering(method, task.test)
+    silent = steering_report(method, task.test)
     assert silent.moved < 1e-6 and silent.swapped == 0
     if kind == "prefix":
         assert all(block["pairs"] == 0 for block in silent.attention)
@@ -189,7 +189,7 @@ def test_a_share_of_attention_is_that_of_the_prompts(task):
             block.attend.qkv.bias[:8].zero_()
     lengths = task.test.lengths
     expected = np.average(4 / (lengths + 4), weights=lengths)
-    for block in steering(method, task.test).attention:
+    for block in steering_report(method, task.test).attention:
         assert block["prompts"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -30,7 +30,7 @@ from ltr.lazy import lazily
 _HOME = {
     "catalogue": ["METHODS", "load_method", "make_method"],
     "base": ["Method"],
-    "steering": ["SteeringReport", "steering"],
+    "steering": ["SteeringReport", "steering_report"],
     "loss_config": ["loss_params", "takes_loss"],
     "export": ["fixed", "ship"],
     "quality": ["measured"],

@@ -1,6 +1,6 @@
 """Does a preference steer? How far scores and rankings move with w, and what attention gives to a prompt made of it.
 
-    report = steering(method, task.test)
+    report = ltr.steering_report(method, task.test)
     print(report)
 
 A net that is told w may ignore it, and nothing in its training loss says so. A prompt among documents, for one, holds a
@@ -27,7 +27,7 @@ from ltr.types import Split
 
 from .base import Method
 
-__all__ = ["SteeringReport", "moved", "steering", "swapped"]
+__all__ = ["SteeringReport", "moved", "steering_report", "swapped"]
 
 
 def moved(scores: np.ndarray, offsets: np.ndarray) -> float:
@@ -74,7 +74,7 @@ def swapped(scores: np.ndarray, offsets: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class SteeringReport:
-    """What `steering` found.
+    """What `steering_report` found.
 
     Attributes:
         moved: of the scores over all preferences, see `moved`.
@@ -99,7 +99,7 @@ class SteeringReport:
         return "\n".join(lines)
 
 
-def steering(method: Method, split: Split, preferences: np.ndarray | None = None) -> SteeringReport:
+def steering_report(method: Method, split: Split, preferences: np.ndarray | None = None) -> SteeringReport:
     """How far a fitted method follows the preference.
 
     Args:
