@@ -177,6 +177,9 @@ def test_budgets_of_methods(tmp_path):
         "LS": ("ls", "", 4),
         "Soup": ("soup", "", 4 * 5),
         "Film": ("hyperdpo", "", 4 * 11),
+        "Plug-in": ("plug-in", "", 4 * 5),
+        "Plug-in, one net": ("plug-in", 'nets = "one"', 4 * 11),
+        "Plug-in, two forms": ("plug-in", 'form = ["softmax", "mixture"]', 4 * 2),
         "Four": ("hyperdpo", "sampled = 4", 4 * 2),
         "Head": ("hyperdpo", 'sampled = 4, conditioning = { kind = "head" }', 4 * 11),
     }

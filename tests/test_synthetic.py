@@ -209,7 +209,7 @@ class TestBest:
             [np.nanmean(ndcg(split, scores, labels, 10)) for scores in rivals.values()]
             for labels in (truth.draw(split, generator)[:, 0] for _ in range(80))
         ]
-        expected = [truth.expected(split, scores)[0] for scores in rivals.values()]
+        expected = truth.expected(split, np.stack(list(rivals.values())))[:, 0].tolist()
         assert (np.abs(np.mean(draws, 0) - expected) < 4 * np.std(draws, 0) / np.sqrt(len(draws))).all()
 
     def test_best_order_by_brute_force(self, truth, task):

@@ -153,7 +153,7 @@ def _alone(system: MethodSystem) -> RunConfig:
         return RunConfig(data, ranker)
     # The parameters of the loss are those of its form in the method; they do not change what a step costs.
     # Most forms of the plug-in method cost what squared error does; losses with a reference are on pairs.
-    name = params.get("loss", "mse")
+    name = "mse" if METHODS[system.name].claims["config"] is PlugInConfig else params.get("loss", "mse")
     loss = LossChoice(name if name in losses.LOSSES else "ranknet")
     return RunConfig(data, ranker, loss, bind(TrainingConfig, params["training"]))
 

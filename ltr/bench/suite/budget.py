@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltr.rankers.config import TrainingConfig
+from ltr.schema import bind
 
 from .suite import Suite, Variant
 
@@ -29,6 +30,7 @@ def budget_of(suite: Suite, variant: Variant) -> str:
 def with_budget(suite: Suite, variant: Variant, params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a method with the epochs that its budget gives each of its models."""
     from ltr.methods import METHODS
+    from ltr.methods.plug_in import PlugInConfig, trainings
     from ltr.objectives import lattice
 
     found, claims = dict(params), METHODS[variant.method].claims
@@ -37,8 +39,8 @@ def with_budget(suite: Suite, variant: Variant, params: Mapping[str, Any]) -> di
     m = len(suite.objectives)
     preferences = len(lattice(m, suite.preferences))
     models = {"one": 1, "objective": m, "preference": preferences}[claims["models"]]
-    if found.get("nets") == "one":  # one net with an output an objective
-        models = 1
+    if claims["config"] is PlugInConfig:  # every form that is tried, and one net for all objectives
+        models = trainings(bind(PlugInConfig, found), m)
     training = dict(found.get("training", {}))
     epochs = training.get("epochs", TrainingConfig().epochs)
     longer = max(1, preferences // (models * _passes(found)))

@@ -126,9 +126,12 @@ class Truth:
     ) -> np.ndarray:
         """Expected mean nDCG@k (blank lists skipped) or DCG@k of a ranking, without label noise: `[objective]`.
 
-        Ties of the scores keep the order of the split.
+        Of several rankings at once, scores `[ranking, documents]`: `[ranking, objective]`. Ties of the scores keep the
+        order of the split.
         """
         value = self._value(split, measure, k, draws)
+        if np.ndim(scores) == 2:
+            return np.stack([self._mean(split, value, _discount(each, split, k), measure) for each in scores])
         return self._mean(split, value, _discount(scores, split, k), measure)
 
     def regret(
