@@ -25,6 +25,7 @@ from ltr.bench.text import Markdown, bold, count, machine, markdown_table, numbe
 from ltr.errors import InputError
 
 from .facts import was_run, who_chose
+from .front_costs import choices_table, costs_table, edges_table
 from .front_pictures import cost_picture, fronts_picture, of_board
 from .report import write_page
 
@@ -65,7 +66,8 @@ def fronts_page(
         )
     to = places.suites() if to is None else Path(to)
     suites, tasks, boards = [], [], []
-    for results in (load_front_results(folder) for folder in folders):
+    found = [load_front_results(folder) for folder in folders]
+    for results in found:
         mine = []
         for dataset in results.suite.datasets:
             task = points_of(dataset, results.suite.objectives, measures_of(results, dataset), points)
@@ -83,6 +85,7 @@ def fronts_page(
         "targets": _targets(boards),
         "questions": [_question(question, boards) for question in QUESTIONS],
         "tasks": tasks,
+        "edges": edges_table(found),
         "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
         "draws": f"{draws:,}",
         "level": f"{boards[0].level:.0%}",
@@ -189,6 +192,8 @@ def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str,
         "measures": measures,
         "quality": _quality(board),
         "preferences": _preferences_table(board),
+        "costs": costs_table(results, board.dataset, board.baseline),
+        "choices": choices_table(results, board.dataset),
         "caption": _caption(board),
         "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures if p is not None],
     }
@@ -245,10 +250,6 @@ def _preferences_table(board: FrontLeaderboard) -> str:
             "switching": number(row.switching, 3),
             "regret": number(row.regret, 3),
             "nonuniformity": number(row.nonuniformity, 3),
-            "models": number(row.models_trained, 0),
-            "train s": number(row.fit_seconds, 1),
-            "s/point": number(row.seconds_a_point, 2),
-            "parameters": f"{row.parameters:,.0f}" if np.isfinite(row.parameters) else "",
             "runs": f"{row.done}/{row.planned}",
         }
         rows.append(text)
