@@ -45,7 +45,7 @@ from ltr.fronts import (
 from ltr.seeds import seed_of
 
 from .front_cube import Cube, cube, main_head, main_of, measures_of
-from .reference_points import TaskPoints, points_of
+from .reference_points import TaskPoints, points_for
 from .results_io import note
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def front_leaderboard(
     if dataset not in suite.datasets:
         raise unknown_name("dataset of the results", dataset, suite.datasets)
     measures = measures_of(results, dataset)
-    points = points or points_of(dataset, suite.objectives, measures)
+    points = points or points_for(results, dataset)
     partition = suite.preferences
     lattice = results.lattice
     data = cube(results, dataset)

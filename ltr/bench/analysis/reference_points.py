@@ -39,7 +39,16 @@ if TYPE_CHECKING:
 
     from .results import FrontResults
 
-__all__ = ["COMMAND", "TaskPoints", "make_all", "make_points", "points_of", "read_points", "update_points"]
+__all__ = [
+    "COMMAND",
+    "TaskPoints",
+    "make_all",
+    "make_points",
+    "points_for",
+    "points_of",
+    "read_points",
+    "update_points",
+]
 
 COMMAND = "ltr bench reference-points"
 _DIGITS = 6  # of what stands in the file
@@ -158,6 +167,25 @@ def points_of(
         expected=f"a task with measures {', '.join(measures)}",
         do=f"Make them: {COMMAND} --results FOLDER",
     )
+
+
+def points_for(results: FrontResults, dataset: str, file: Path | str | None = None) -> TaskPoints:
+    """The reference points of a dataset's task: those of the file, or what the suite's own single-objective models say.
+
+    Raises:
+        InputError: the file has none for it, and none can be made of these results.
+    """
+    measures = measures_of(results, dataset)
+    try:
+        return points_of(dataset, results.suite.objectives, measures, file)
+    except InputError as missing:
+        if not any(v.method == _ALONE[0] for v in results.suite.variants()):
+            raise
+        try:
+            made = make_points(results, dataset)
+        except InputError as error:
+            raise InputError(f"{missing.what}, and none come from its own results: {error}", do=missing.do) from error
+    return replace(made, source=f"{made.source} (made with these results, no committed version)")
 
 
 def make_points(results: FrontResults, dataset: str, data: str | None = None) -> TaskPoints:
