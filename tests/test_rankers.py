@@ -379,6 +379,31 @@ def test_resumed_training_ends_where_the_uninterrupted_one_does(after, optimiser
     assert np.array_equal(again.score(TEST), straight.score(TEST))
 
 
+def test_a_signal_within_a_finaliser_is_not_lost(recwarn):
+    """Python prints and forgets what is raised there; it waits until the next batch, or the end."""
+    from ltr.rankers.training.loop import _held_signals
+
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            len("the handler runs here")
+
+    reached = []
+    with pytest.raises(KeyboardInterrupt), _held_signals() as look:
+        Dying()
+        reached.append("batch")
+        look()
+        reached.append("more")
+    with pytest.raises(KeyboardInterrupt), _held_signals():
+        Dying()
+        reached.append("last batch")
+    with pytest.raises(KeyboardInterrupt), _held_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # whoever presses twice does not wait
+        reached.append("more")
+    assert reached == ["batch", "last batch"] and not recwarn.list
+
+
 def test_ctrl_c_reaches_the_caller_and_leaves_a_checkpoint(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
 

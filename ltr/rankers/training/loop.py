@@ -21,8 +21,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -234,8 +235,12 @@ def _none_for_nan(value: float) -> float | None:
 
 def _run(module: ListModule, data: Prepared) -> None:
     device, settings = data.device, data.settings
-    interrupts = _Interrupts()
-    with _quiet(), _signals(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        _quiet(),
+        _held_signals() as look,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
+        interrupts = _Interrupts(look)
         trainer = Trainer(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=1 if device.index is None or device.type == "cpu" else [device.index],
@@ -263,9 +268,17 @@ def _run(module: ListModule, data: Prepared) -> None:
 
 
 class _Interrupts(Callback):
-    """Remembers a KeyboardInterrupt that the trainer handles."""
+    """Looks for signals between batches, and remembers a KeyboardInterrupt that the trainer handles."""
 
-    caught: KeyboardInterrupt | None = None
+    def __init__(self, look: Callable[[], None]):
+        self.look = look
+        self.caught: KeyboardInterrupt | None = None
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.look()
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
+        self.look()
 
     def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt):
@@ -273,16 +286,36 @@ class _Interrupts(Callback):
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Gives Ctrl-C back to the caller: Lightning leaves it ignored after an interrupt."""
+def _held_signals() -> Iterator[Callable[[], None]]:
+    """While it lasts, Ctrl-C, SIGTERM and SIGHUP wait until somebody looks; a second one is not held.
+
+    Python prints and forgets what a handler raises within a finaliser, of which a training runs many. Afterwards the
+    handlers are the caller's again: Lightning leaves Ctrl-C ignored after an interrupt.
+    """
+    waiting: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
+        yield lambda: None
         return
-    before = signal.getsignal(signal.SIGINT)
+    numbers = [n for name in ("SIGINT", "SIGTERM", "SIGHUP") if (n := getattr(signal, name, None)) is not None]
+    before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            before[number](number, frame)
+        waiting.append(number)
+
+    def look() -> None:
+        if waiting:
+            before[waiting[0]](waiting[0], None)
+
+    for number in before:
+        signal.signal(number, hold)
     try:
-        yield
+        yield look
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    look()  # it came after the last batch
 
 
 @contextmanager
