@@ -19,7 +19,7 @@ from ltr.bench.analysis.oracle import BEST_POSSIBLE
 from ltr.bench.analysis.results import collect
 from ltr.bench.execution.display import Display
 from ltr.bench.execution.estimate import plan
-from ltr.bench.execution.workers import Setting, WorkerPool
+from ltr.bench.execution.workers import Setting, WorkerPool, _Runner
 from ltr.bench.suite import Limits, Suite, System, Tuning, check, suite_names
 from ltr.bench.suite.grids import grid_points
 from ltr.bench.suite.plan import (
@@ -333,6 +333,23 @@ def test_an_edited_suite_takes_no_number_of_the_old_one(suite, finished):
         run_suite(edited, out, workers=1, progress=False)
     status = collect(edited, out, main_jobs(edited, {DATA: ("Fold1",)})).runs.set_index("system").status
     assert (status[["Linear listnet", "Linear ranknet"]] == "stale").all() and status["Feature"] == "done"
+
+
+def test_own_labels_with_a_transform_are_what_a_suite_ranks_by(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LTR_DATA", str(tmp_path / "data"))
+    n = 60
+    rows = {"qid": [k // 5 for k in range(n)], "relevance": [k % 2 for k in range(n)], "a": np.arange(n) % 7}
+    pd.DataFrame({**rows, "clicks": (np.arange(n) * 37) % 101}).to_csv("shop.csv", index=False)
+    feature = (System("Feature", "feature", baseline=True),)
+    suite = check(Suite("Own", ("shop.csv",), feature, name="own", folds=("Fold1",), objective="clicks:grade5"))
+    (job,) = main_jobs(suite, {"shop.csv": ["Fold1"]})
+    runner = _Runner(Setting(tmp_path, device="cpu"))
+    told = runner.one(job, lambda *_: None)
+    assert told["status"] == "done", told["reason"]
+    record = read_record(tmp_path / job.folder)
+    assert record.config["data"]["objective"] == "clicks:grade5" and 0 < record.mean("nDCG@10") < 1
+    assert set(np.unique(runner.task(job).train.labels)) == {0, 1, 2, 3, 4}
 
 
 def test_a_failing_and_a_missing_system_are_records(tmp_path, monkeypatch, capsys):

@@ -93,6 +93,10 @@ def test_another_transform_belongs_to_the_name():
     page_rank = task_objectives("clueweb09", ["page-rank:log-minmax"])[0]
     assert page_rank == Objective("page-rank:log-minmax", "page-rank", transform="log-minmax")
     assert page_rank.measure(5) == "nDCG(gain=linear,empty=skip)@5"
+    for words in ("grade5:linear", "linear:grade5"):  # the gain behind a name goes over that of its transform
+        (made,) = task_objectives("clueweb09", [f"page-rank:{words}"])
+        assert (made.transform, made.gain, made.column) == ("grade5", "linear", page_rank.column)
+    assert task_objectives("shop.csv", ["stars:linear"])[0].gain == "linear"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,7 @@ def test_another_transform_belongs_to_the_name():
     [
         (["relevance", "page-rnk"], "unknown objective of mq2008 'page-rnk'. Did you mean 'page-rank'"),
         (["page-rank:minmx"], "unknown transform of the objective 'page-rank' 'minmx'. Did you mean 'minmax'"),
+        (["page-rank:linear:exp2"], "objective 'page-rank:linear:exp2'; expected at most one transform and one gain"),
         (["relevance", "relevance"], "none twice"),
         ([], "at least one"),
         ("relevance", "none twice"),

@@ -28,8 +28,10 @@ from ltr.types import Split, Task
 from . import label_transforms
 from .label_transforms import Direction, LabelTransform, Name
 
-__all__ = ["Labelling", "Objective", "label_objectives"]
+__all__ = ["GAINS", "Gain", "Labelling", "Objective", "label_objectives"]
 
+Gain = Literal["exp2", "linear"]
+GAINS: tuple[Gain, ...] = ("exp2", "linear")
 _LARGEST_GRADE = 31  # 2^31: the last power of two whose sums over a list are harmless in float32
 
 
@@ -52,7 +54,7 @@ class Objective:
     direction: Direction = "max"
     transform: Name = "identity"
     rule: Literal["auto", "positives", "all"] = "auto"
-    gain: Literal["exp2", "linear"] | None = None
+    gain: Gain | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -66,8 +68,8 @@ class Objective:
             object.__setattr__(self, "column", self.name)
         if self.gain is None:
             object.__setattr__(self, "gain", "exp2" if self.transform in ("identity", "grade5") else "linear")
-        elif self.gain not in ("exp2", "linear"):
-            raise unknown_name("gain", str(self.gain), ("exp2", "linear"))
+        elif self.gain not in GAINS:
+            raise unknown_name("gain", str(self.gain), GAINS)
 
     def measure(self, k: int = 10) -> str:
         """The measure it is reported by; blank lists are skipped, objective by objective.
@@ -95,7 +97,7 @@ class Labelling:
         return tuple(o.name for o in self.objectives)
 
     @property
-    def gains(self) -> tuple[Literal["exp2", "linear"], ...]:
+    def gains(self) -> tuple[Gain, ...]:
         """What a label is worth, one an objective."""
         return tuple(o.gain or "exp2" for o in self.objectives)
 

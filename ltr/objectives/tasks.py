@@ -4,9 +4,10 @@
     task, labelling = load_multi("mslr-head", ["relevance", "url-clicks:minmax"])       # the same column otherwise
     task, labelling = load_multi("synthetic:objectives=3", ["relevance", "trust"])
 
-An objective is named by the card of its dataset, or, where there is none, by its label column; ":TRANSFORM" behind the
-name takes another label transform and belongs to the name, so that tables say what was measured. From the inputs of
-every task go the columns that the card says leave with any of its objectives, whatever store lies on the machine.
+An objective is named by the card of its dataset, or, where there is none, by its label column. ":TRANSFORM" behind the
+name takes another label transform, ":GAIN" (exp2 or linear) another gain, "stars:grade5:linear" both; they belong to
+the name, so that tables say what was measured. From the inputs of every task go the columns that the card says leave
+with any of its objectives, whatever store lies on the machine.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from ltr.errors import InputError, unknown_name
 from ltr.types import Split, Task
 
 from .label_transforms import NAMES, Name
-from .objective import Labelling, Objective, label_objectives
+from .objective import GAINS, Gain, Labelling, Objective, label_objectives
 
-__all__ = ["blank_lists", "load_multi", "open_columns", "task_objectives"]
+__all__ = ["blank_lists", "is_made", "load_multi", "open_columns", "task_objectives"]
 
 
 def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objective, ...]:
@@ -36,7 +37,7 @@ def task_objectives(dataset: str | Path, names: Sequence[str]) -> tuple[Objectiv
         dataset: as `ltr.datasets.load` takes it. The card of a dataset, or of a store that was made from one, says
             column, direction and transform; without a card a name is a label column as it stands.
         names: "page-rank", or with another transform "page-rank:minmax" (identity, grade5, minmax, log-minmax,
-            reciprocal).
+            reciprocal) or gain "page-rank:linear".
 
     Raises:
         InputError: unknown names, none, or one twice.
@@ -99,12 +100,29 @@ def blank_lists(split: Split) -> dict[str, int]:
     return found
 
 
+def is_made(name: str) -> bool:
+    """Whether a name asks for a transform or gain of its own.
+
+    >>> is_made("clicks:grade5"), is_made("clicks"), is_made("a:b")
+    (True, False, False)
+    """
+    words = name.split(":")[1:]
+    return bool(words) and all(word in (*NAMES, *GAINS) for word in words)
+
+
 def _objective(given: str, card: Card | None) -> Objective:
-    name, colon, transform = given.partition(":")
-    if colon and transform not in NAMES:
-        raise unknown_name(f"transform of the objective {name!r}", transform, NAMES)
-    asked: Name | None = next((known for known in NAMES if known == transform), None)
+    name, *words = given.split(":")
+    asked: Name | None = None
+    gain: Gain | None = None
+    for word in words:
+        transform = next((known for known in NAMES if known == word), None)
+        worth = next((known for known in GAINS if known == word), None)
+        if transform is None and worth is None:
+            raise unknown_name(f"transform of the objective {name!r}", word, (*NAMES, *GAINS))
+        if (transform and asked) or (worth and gain):
+            raise InputError(f"objective {given!r}", expected="at most one transform and one gain", came=words)
+        asked, gain = transform or asked, worth or gain
     if card is None:
-        return Objective(given, name, transform=asked or "identity")
+        return Objective(given, name, transform=asked or "identity", gain=gain)
     own = card.objective(name)
-    return Objective(given, name, own.direction, asked or own.transform)
+    return Objective(given, name, own.direction, asked or own.transform, gain=gain)

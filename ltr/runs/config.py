@@ -46,7 +46,8 @@ class DataConfig:
         name: dataset: a card's name, "synthetic", or a folder or file of query lists.
         fold: fold of the dataset, e.g. "Fold1"; the first one by default.
         objective: label column that is trained on; ":TRANSFORM" behind it makes labels of what it holds (grade5,
-            minmax, log-minmax). The first of `objectives` by default, else the dataset's main one.
+            minmax, log-minmax), ":GAIN" (exp2, linear) says what they are worth. The first of `objectives` by default,
+            else the dataset's main one.
         objectives: label columns that are measured; features among them leave the inputs. The trained one by default.
             With a method: what it trades off, in the order of every preference.
         main: with a method: label column kept apart. Its reference ranker is trained on it, it is measured beside

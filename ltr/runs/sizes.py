@@ -12,6 +12,7 @@ from ltr.datasets.store.store import Store
 from ltr.datasets.synthetic.generator import MEAN_LENGTH
 from ltr.datasets.synthetic.task import options_of
 from ltr.errors import InputError, unknown_name
+from ltr.objectives.tasks import is_made, open_columns, task_objectives
 from ltr.types import Task
 
 __all__ = ["Sizes", "sizes_of", "sizes_of_task"]
@@ -82,6 +83,8 @@ def sizes_of(data: str | Path, fold: str | None = None, objectives: Sequence[str
             return _of_store(Store.open(folder), fold)
     if card is not None and not (home / "raw").is_dir():
         return _of_card(card, fold)
+    if any(is_made(objective) for objective in objectives):
+        return sizes_of_task(open_columns(name, task_objectives(name, objectives), fold, **roles))
     return sizes_of_task(load(data, fold=fold, objectives=list(objectives) or None, **roles))
 
 

@@ -192,11 +192,11 @@ class _Runner:
         from ltr.runs import load_task
 
         data = job.config.data
-        key = (job.dataset, job.fold, data.objectives, data.main)
+        key = (job.dataset, job.fold, data.objective, data.objectives, data.main)
         if key not in self.tasks:
             source = self.setting.data.get(job.dataset, job.dataset)
-            # All rankers share one task with every label column of the store; a method's labels are its own.
-            self.tasks[key] = load_task(job.config, source) if data.objectives else load(source, fold=job.fold)
+            # Without a word about labels, all rankers share one task with every label column of the store.
+            self.tasks[key] = load_task(job.config, source) if data.columns else load(source, fold=job.fold)
             while len(self.tasks) > _TASKS_KEPT:
                 self.tasks.popitem(last=False)
         self.tasks.move_to_end(key)

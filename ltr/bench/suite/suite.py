@@ -153,7 +153,7 @@ class Suite:
         extends: file whose keys are taken over, relative to this one.
         folds: "all", or names of folds.
         seeds: repetitions; each seeds initialisation and data order of every system alike.
-        objective: label column to rank by; empty for the dataset's main one.
+        objective: label column to rank by, as "clicks" or with a transform "clicks:grade5"; empty for the main one.
         measures: what is reported; the repr of a measure says its conventions. Of methods: one an objective; empty for
             each objective's own.
         headline: measure the table is sorted by; the first of `measures` when empty. Of methods: the hypervolume.

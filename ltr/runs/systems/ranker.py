@@ -16,8 +16,7 @@ from ltr.methods.loss_config import loss_params, takes_loss
 from ltr.metrics import measure
 from ltr.metrics.presets import spelled
 from ltr.objectives import Labelling
-from ltr.objectives.label_transforms import NAMES
-from ltr.objectives.tasks import load_multi
+from ltr.objectives.tasks import is_made, load_multi
 from ltr.rankers import RANKERS, FittedRanker, TrainingConfig, fit_stacked, load_ranker, make_ranker, resolve_params
 from ltr.runs.config import LossChoice, RankerChoice, RunConfig
 from ltr.schema import to_dict
@@ -67,7 +66,7 @@ class RankerSystem(System):
     def load_task(self, source: str | Path | None = None) -> Task:
         data = self.config.data
         roles = {} if source else data.roles  # another place holds a store, whose columns have their roles
-        if any(name.rpartition(":")[2] in NAMES and ":" in name for name in data.columns):
+        if any(is_made(name) for name in data.columns):
             task, labelling = load_multi(source or data.name, data.columns, data.fold, **roles)
             return replace(task, facts={**task.facts, "labelling": labelling})
         return load(source or data.name, fold=data.fold, objectives=data.columns or None, **roles)
