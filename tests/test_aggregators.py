@@ -108,6 +108,34 @@ def test_gradients_that_agree_wholly_are_followed(name):
     assert (d @ g / d.norm() / g.norm()).item() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", GRAM)
+def test_an_objective_without_a_gradient_is_left_out(name):
+    """One that is blank on the whole batch: the step is that of the task without it, alone and in a batch of steps; a
+    preference that gives it weight loses that weight only where the rule is the weighted sum."""
+    J, losses, f = jacobians()["conflicting"], losses_of(), aggregator(name, 3)
+    J, w = torch.stack([J[0], 0 * J[1], J[2]]), torch.tensor([0.2, 0.5, 0.3]).double()
+    rest = torch.tensor([0, 2])
+    steers = f.entry.claims["preference"] == "steers"
+    given = [w] if steers else [None, w]
+    for preference in given:
+        alone = None if preference is None else w[rest] / w[rest].sum()
+        scale = 1.0
+        if f.entry.claims["preference"] == "scales" and preference is not None:
+            alone = w[rest]  # factors of the losses
+        if name == "linear":
+            scale = 0.5 if preference is not None else 2 / 3
+        a = solve(f, J, losses, preference)[0] if preference is not None or not steers else None
+        expected = solve(aggregator(name, 2), J[rest], losses[rest], alone)[0]
+        torch.testing.assert_close(a[rest], scale * expected, rtol=1e-6, atol=1e-9)
+        assert name == "linear" or a[1] == 0
+    if not f.entry.claims.get("stateful") and name not in ("epo", "pcgrad"):
+        whole = jacobians()["conflicting"]
+        both = torch.stack([J @ J.mT, whole @ whole.mT])
+        batch = f(both, losses=losses.expand(2, 3), preference=w if steers else None)
+        for row, M in zip(batch, both, strict=True):
+            torch.testing.assert_close(row, f(M, losses=losses, preference=w if steers else None))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_order_of_objectives_is_nothing(name):
     """The step stays when objectives change places (the coefficients may differ between duplicates)."""

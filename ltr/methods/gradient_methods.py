@@ -3,8 +3,10 @@
     epo, wc-mgda     one model a preference, w_k l~_k made equal
     unconditioned    one model in all: MGDA, PCGrad, CAGrad, Nash-MTL, UW, DWA, FAMO ... (`rule`)
 
-Gradients are compared in the space of the scores, which costs 1.05 plain steps at m = 3, or in that of the parameters
-(`space`), which is what the papers mean and costs 2.4.
+All of them come in two spaces (`space`), and a result should say which. "parameters": g_k is the gradient of l_k by the
+weights of the net, which is what the papers mean; a step costs 2.4 plain ones at m = 3. "scores", the default: by the
+scores of the batch, at 1.05 plain steps; where the Jacobian of the net is orthogonal both are the same step, but not of
+GradDrop, which decides by coordinates and is another algorithm there.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class AdaptiveConfig(EachConfig):
     """Settings of one training, repeated for every preference.
 
     Attributes:
-        space: "scores" or "parameters".
+        space: what gradients are taken by, "scores" or, as in the papers, "parameters"; the name of a result should say
+            which.
     """
 
     space: Literal["scores", "parameters"] = "scores"
@@ -91,8 +94,16 @@ class Unconditioned(OneEach):
 
 
 for _name, _formula, _source in (
-    ("epo", "sum_k a_k g_k, a towards equal w_k l~_k", "Mahapatra and Rajan, ICML 2020 and 2108.00597"),
-    ("wc-mgda", "sum_k a_k g_k, a of weighted Chebyshev and MGDA", "Momma et al., ICML 2022"),
+    (
+        "epo",
+        "sum_k a_k g_k, a towards equal w_k l~_k; g_k by the scores, or by the parameters",
+        "Mahapatra and Rajan, ICML 2020 and 2108.00597",
+    ),
+    (
+        "wc-mgda",
+        "sum_k a_k g_k, a of weighted Chebyshev and MGDA; g_k by the scores, or by the parameters",
+        "Momma et al., ICML 2022",
+    ),
 ):
     METHODS.register(
         _name,
@@ -107,7 +118,8 @@ for _name, _formula, _source in (
     )(Aggregating)
 METHODS.register(
     "unconditioned",
-    formula="a rule that no preference steers: mgda, pcgrad, cagrad, uw, dwa, famo ...",
+    formula="a rule that no preference steers: mgda, pcgrad, cagrad ... of gradients by the scores, or by the "
+    "parameters; uw, dwa, famo ... of losses",
     source="see objectives/",
     config=UnconditionedConfig,
     preference="ignored",

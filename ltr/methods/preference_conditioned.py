@@ -69,7 +69,8 @@ class COSMOSConfig(OneShotConfig):
 
 @dataclass(frozen=True)
 class PHNConfig(OneShotConfig):
-    """PHN on the last layer.
+    """PHN on the last layer. The paper generates all weights of its nets and trains for 150 epochs; here the
+    hypernetwork makes the head alone, since all weights of an MLP would take a map of a hundred times their number.
 
     Attributes:
         alpha: of the Dirichlet; .2.

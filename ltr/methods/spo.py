@@ -9,7 +9,11 @@ With one a and one beta for all rounds the sum telescopes, and the bracket is be
 so that a round is DPO from an extrapolated reference; a = 0 is plain fine-tuning of the last model. The net of a round
 starts at r_t, where the bracket is 0. On free scores d_t = beta (s_t - s_{t-1}) ends at log z^t + sum_{i<t} a d_i.
 
-The idea is from a secondary source, the formula [recalled], the sign of its second term after MODPO. w has no place in
+a is the multiplier lambda of the constraint: maximising E[R^t + lambda R^{t-1}] - beta KL(p || p_{t-1}), with
+the reward R^{t-1} = beta (s_{t-1} - s_{t-2}) of the round before, ends at R^t = beta (s_t - s_{t-1}) - lambda R^{t-1},
+which is the bracket, sign included. It is free; 1 is our default.
+
+The idea is from a secondary source, the formula [recalled], the sign of its second term derived. w has no place in
 it: one chain gives one point, and the order of the objectives is a setting. Show all orders for m = 2 and 3.
 """
 
@@ -38,7 +42,7 @@ class SPOConfig(ReferenceConfig):
 
     Attributes:
         order: names of the objectives in the order of the rounds; empty: that of the task.
-        alpha: a, how much of what earlier rounds have learned stays spoken for.
+        alpha: a, the multiplier lambda: how much of what earlier rounds have learned stays spoken for.
     """
 
     order: tuple[str, ...] = ()

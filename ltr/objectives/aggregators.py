@@ -21,8 +21,10 @@ Claims (proven in tests/test_aggregators.py):
     stochastic     draws from the generator
     stateful       remembers earlier steps (and continues from a checkpoint)
 
-Universal: the order of the objectives means nothing, a common factor of all gradients changes no coefficient, zero and
-duplicate gradients are fine, NaN in, NaN out.
+Universal: the order of the objectives means nothing, a common factor of all gradients changes no coefficient, duplicate
+gradients are fine, NaN in, NaN out. An objective whose gradient is 0 (blank on the whole batch, or of weight 0) is left
+out, here and for all: its coefficient is 0, the others' are those of the task without it, their weights divided by
+their sum. Otherwise MGDA would stand still, CAGrad return the mean, Nash-MTL bargain with nobody.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from ltr.errors import InputError
 
 __all__ = ["AGGREGATORS", "Aggregator", "aggregator"]
 
-_SHARED = ("gramian", "gradients", "losses", "preference", "generator", "objectives")
+_SHARED = ("gramian", "gradients", "losses", "preference", "generator", "objectives", "among")
 AGGREGATORS = Catalogue(
     "aggregator",
     ["ltr.objectives.gradient_aggregators", "ltr.objectives.preference_aggregators"],
@@ -93,11 +95,39 @@ class Aggregator(nn.Module):
             losses = losses.nan_to_num()
         if self.entry.claims.get("stateful") and not finite.all():
             return given.new_full(given.shape[:-1], torch.nan)
-        shared = {"losses": losses, "preference": weights, "generator": generator}
-        out = self.solve(given.where(finite, 0.0), **{k: v for k, v in shared.items() if k in self._takes})
+        out = self._of_those_heard(given.where(finite, 0.0), losses, weights, generator)
         if weights is not None and scales and not self.makes_direction:
             out = out * weights
         return out.masked_fill(~finite.squeeze(-1), torch.nan)
+
+    def _of_those_heard(
+        self, gramian: Tensor, losses: Tensor | None, preference: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """`solve` among the objectives that have a gradient."""
+
+        def solved(M: Tensor, losses: Tensor | None, w: Tensor | None, among: Tensor | None = None) -> Tensor:
+            shared = {"losses": losses, "preference": w, "generator": generator, "among": among}
+            return self.solve(M, **{k: v for k, v in shared.items() if k in self._takes})
+
+        m = self.objectives
+        heard = None if self.makes_direction else (gramian.diagonal(dim1=-2, dim2=-1) > 0).reshape(-1, m)
+        if heard is None or self.entry.name == "linear" or bool(heard.all()):  # a weight of 0 gradients is just lost
+            return solved(gramian, losses, preference)
+        batch = gramian.shape[:-1]
+        flat = gramian.reshape(-1, m, m)
+        rows = [None if each is None else each.expand(batch).reshape(-1, m) for each in (losses, preference)]
+        out = torch.zeros_like(flat[..., 0])
+        for pattern in heard.unique(dim=0):
+            these, k = (heard == pattern).all(-1).nonzero().squeeze(-1), pattern.nonzero().squeeze(-1)
+            k = k if len(k) else torch.arange(m, device=k.device)  # nobody: as the rule has it
+            here = these if len(batch) > 1 else these.squeeze()  # one step: without a batch axis
+            of, w = (None if each is None else each[here][..., k] for each in rows)
+            if w is not None:
+                total = w.sum(-1, keepdim=True)
+                w = w / total.where(total > 0, 1.0)
+            a = solved(flat[here][..., k, :][..., k], of, w, k)
+            out[here] = out[here].index_copy(-1, k, a)
+        return out.reshape(batch)
 
     def solve(self, gramian: Tensor, **shared: Any) -> Tensor:
         coefficients: Tensor = self.entry.function(gramian, **shared, **self.params)

@@ -46,8 +46,6 @@ def mgda(
 ) -> Tensor:
     """The shortest convex combination of the gradients; 0 exactly where the point is Pareto stationary.
 
-    A gradient of 0 (an objective blank on the whole batch, or of weight 0) makes the step 0: nothing is shorter.
-
     Args:
         gramian: `[..., objective, objective]`.
         losses: `[..., objective]`, for "loss" and "loss+".
@@ -279,17 +277,22 @@ class SDMGrad(Aggregator):
         self.register_buffer("weights", torch.full((objectives,), 1 / objectives, dtype=torch.float64))
 
     def solve(  # type: ignore[override]  # it names what it takes, see Aggregator
-        self, gramian: Tensor, *, preference: Tensor | None = None
+        self, gramian: Tensor, *, preference: Tensor | None = None, among: Tensor | None = None
     ) -> Tensor:
         if gramian.ndim != 2:
             raise InputError("sdmgrad remembers one step, not a batch", came=tuple(gramian.shape))
         p = self.params
-        u = torch.full_like(self.weights, 1 / self.objectives) if preference is None else preference
+        kept = self.weights.to(gramian.device)
+        kept = kept if among is None else kept[among]
+        mass = kept.sum()  # of those left out nothing is learned
+        a = torch.where(mass > 0, kept / mass.where(mass > 0, 1.0), 1 / len(kept))
+        u = torch.full_like(a, 1 / len(kept)) if preference is None else preference
         M = gramian / (gramian.diagonal().clamp(min=0).sqrt().mean().square() + 1e-300)
-        a, velocity = self.weights.to(gramian.device), torch.zeros_like(u)
+        velocity = torch.zeros_like(u)
         for _ in range(p["steps"]):
             velocity = p["momentum"] * velocity + M @ (a + p["pull"] * u)
             a = solvers.onto_simplex(a - p["lr"] * velocity)
-        self.weights.copy_(a.where(a.isfinite().all(), self.weights))
+        new = torch.where(a.isfinite().all(), a * mass, kept)
+        self.weights.copy_(new if among is None else self.weights.to(new).index_copy(0, among, new))
         step: Tensor = (a + p["pull"] * u) / (1 + p["pull"])
         return step

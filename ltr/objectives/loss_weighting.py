@@ -125,7 +125,8 @@ class FAMO(Scalarisation):
     Args:
         objectives: m.
         lr: of v; the paper's .025.
-        decay: weight decay of v; 1e-3 in the paper, 1e-5 in the official code.
+        decay: weight decay of v; 1e-3 in the paper and in the authors' code for mtrl, .01 in their famo.py, 1e-5 in
+            their weight_methods.py (which also clips the step of the net to norm 1).
         lower: b, `[objective]`; None: 0.
     """
 

@@ -154,7 +154,7 @@ class WCMGDA(Aggregator):
         return (a * gains).sum(-1) - c * (a * (G @ a.unsqueeze(-1)).squeeze(-1)).sum(-1).clamp(min=0).sqrt()
 
     def solve(  # type: ignore[override]  # it names what it takes, see Aggregator
-        self, gramian: Tensor, *, losses: Tensor, preference: Tensor
+        self, gramian: Tensor, *, losses: Tensor, preference: Tensor, among: Tensor | None = None
     ) -> Tensor:
         if gramian.ndim != 2:
             raise InputError("wc-mgda remembers one step, not a batch", came=tuple(gramian.shape))
@@ -165,7 +165,8 @@ class WCMGDA(Aggregator):
         G = gramian * v.unsqueeze(-1) * v
         size = G.diagonal().sum().sqrt()
         self.step_norm.copy_(torch.where(first, size.where(size > 0, 1.0), self.step_norm))
-        G, gains = G / self.step_norm.square(), v * (losses - self.ideal.to(losses))
+        ideal = self.ideal.to(losses)
+        G, gains = G / self.step_norm.square(), v * (losses - (ideal if among is None else ideal[among]))
         c = self._tuned(G, gains)
         a = solvers.cone_on_simplex(G, -gains, c)
         reached = self._value(a, G, gains, c)
