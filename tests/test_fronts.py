@@ -341,7 +341,7 @@ def test_three_hypervolumes_are_three_references():
     task, points = a_task(), np.array([[0.6, 0.1], [0.55, 0.3], [0.4, 0.5]])
     got = fronts.three_hypervolumes(points, task, 10)
     assert got.zero == pytest.approx(fronts.hypervolume(points, 0))
-    assert got.base == pytest.approx(0.05 * 0.1)  # the second point alone is better than the base model
+    assert got.random == pytest.approx(fronts.hypervolume(points, task.random))
     normal = fronts.normalise(points, task.ideal, task.nadir)
     assert got.normalised == pytest.approx(fronts.hypervolume(normal, -0.1))
     both = fronts.three_hypervolumes(torch.tensor(np.stack([points, points])), task, 10, where=torch.tensor([True] * 3))
@@ -509,8 +509,8 @@ def test_intervals_of_differences():
     assert fronts.difference_interval(a[:, 0], b[:, 0]).low == pytest.approx(0.5)
     c = np.random.default_rng(1).normal(0, 1, (1000, 1)) + np.arange(5) * 2.0
     narrow, wide = (fronts.difference_interval(c, a, resample_seeds=r) for r in (False, True))
-    assert wide.high - wide.low > narrow.high - narrow.low
-    assert wide == fronts.difference_interval(c, a, resample_seeds=True)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low), "five seeds 2 apart"
+    assert wide.low < 3 < wide.high
     for broken in (
         lambda: fronts.difference_interval(a, b[:5]),
         lambda: fronts.difference_interval(a, b, level=1),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.metrics.inference import errors_of_draws
 from ltr.metrics.significance import Interval
 
 from .dominance import Floats, as_reference, is_tensor
@@ -199,16 +200,17 @@ def _some_systems(
 
 
 def difference_interval(
-    draws_a: Any, draws_b: Any, level: float = 0.95, *, resample_seeds: bool = False, seed: int = 0
+    draws_a: Any, draws_b: Any, level: float = 0.95, *, resample_seeds: bool = False, queries: int = 1 << 30
 ) -> Interval:
-    """Percentile interval of a's hypervolume less b's, both from the same resamples.
+    """Interval of a's hypervolume less b's, both from the same resamples: percentiles, which speak of these nets.
 
     Args:
         draws_a, draws_b: `[draw]` or `[draw, seed]` of `paired_hypervolumes`; seeds are averaged.
         level: coverage, between 0 and 1.
-        resample_seeds: seeds are drawn with replacement in every draw too, the same for both systems, so the interval
-            is over queries and seeds. Of n seeds, their part of its width is too narrow by about sqrt((n - 1) / n).
-        seed: of those draws.
+        resample_seeds: over other trainings too, as the spread of the seeds says (`ltr.metrics.inference`): the
+            interval speaks of the methods. From two seeds it is wide; a table of many systems knows more, see
+            `ltr.metrics.errors_of_draws`.
+        queries: how many were resampled; only few of them make a difference, with `resample_seeds`.
 
     Returns:
         (low, high); a lies above b at this level where low > 0.
@@ -228,7 +230,8 @@ def difference_interval(
         if a.ndim != 2 or a.shape != b.shape:
             expected = "[draw, seed] of both, with the same seeds"
             raise InputError("seeds to resample", expected=expected, came=(a.shape, b.shape))
-        taken = np.random.default_rng(seed).integers(0, a.shape[1], a.shape)
-        a, b = np.take_along_axis(a, taken, 1), np.take_along_axis(b, taken, 1)
+        both = np.stack([a, b], axis=1)
+        found = errors_of_draws(both.mean(0), both, queries).difference(0, 1, level)
+        return Interval(found.low, found.high)
     difference = a.reshape(len(a), -1).mean(1) - b.reshape(len(b), -1).mean(1)
     return Interval(*np.quantile(difference, [(1 - level) / 2, (1 + level) / 2]).tolist())

@@ -4,7 +4,7 @@
    taken from the methods compared: with a reference point of its own each, a front that is dominated can win.
 2. Points are normalised to nadir = 0, ideal = 1, and the hypervolume is taken above -1/H, H the lattice partition
    (Ishibuchi, Imada, Setoguchi and Nojima, Evol. Comput. 26, 2018). It stands beside the one above 0 and the one above
-   the base model; where two systems change places between them (`rank_flips`), the order is one of reference points.
+   a random ranking; where two systems change places between them (`rank_flips`), the order is one of reference points.
 3. All methods answer the same lattice. Which points are on a front is decided on validation (`chosen`), and that set
    is scored on test.
 """
@@ -161,10 +161,13 @@ def reference(kind: str, points: ReferencePoints, partition: int | None = None) 
 
 
 class ThreeHypervolumes(NamedTuple):
-    """Above 0 and above the base model in the task's measures; above -1/H in normalised ones. Numbers, or `[...]`."""
+    """Above 0 and above a random ranking in the task's measures; above -1/H in normalised ones. Numbers, or `[...]`.
+
+    Not above the base model: it is the best one for the main objective, so next to nothing lies above it.
+    """
 
     zero: float | Floats
-    base: float | Floats
+    random: float | Floats
     normalised: float | Floats
 
 
@@ -178,8 +181,8 @@ def three_hypervolumes(points: Points, task: ReferencePoints, partition: int, wh
         where: bool `[..., point]`, the chosen points; None: all.
 
     >>> task = ReferencePoints("t", "1", ("a", "b"), ("x", "x"), (0.6, 0.5), (0.4, 0.0), (0.1, 0.1), (0.3, 0.2))
-    >>> [round(v, 6) for v in three_hypervolumes([[0.6, 0.5]], task, 10)]  # .6 x .5, .3 x .3, 1.1 x 1.1
-    [0.3, 0.09, 1.21]
+    >>> [round(v, 6) for v in three_hypervolumes([[0.6, 0.5]], task, 10)]  # .6 x .5, .5 x .4, 1.1 x 1.1
+    [0.3, 0.2, 1.21]
     """
     points = as_points(points, where)
     if points.shape[-1] != len(task.objectives):
@@ -191,7 +194,7 @@ def three_hypervolumes(points: Points, task: ReferencePoints, partition: int, wh
         found = found / task.box if kind == "normalised" else found
         return float(found) if found.ndim == 0 else found
 
-    return ThreeHypervolumes(above("zero"), above("base"), above("normalised"))
+    return ThreeHypervolumes(above("zero"), above("random"), above("normalised"))
 
 
 def rank_flips(values: Any, tolerance: float = 0.0) -> Floats:

@@ -254,6 +254,7 @@ def errors_of_draws(values: ArrayLike, draws: ArrayLike, queries: int) -> Errors
         expected = "[system, seed] and [draw, system, seed]"
         raise InputError("draws of a quantity", expected=expected, came=(values.shape, draws.shape))
     there = np.isfinite(values)
+    draws = draws[np.isfinite(draws[:, there]).all(1)]  # in small sets a draw may hold no query that counts
     seeds = np.maximum(there.sum(1), 1)
     filled, drawn = np.where(there, values, 0.0), np.where(there, draws, 0.0)
     averaged = drawn.sum(2) / seeds

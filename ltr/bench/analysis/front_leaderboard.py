@@ -9,9 +9,12 @@ What the numbers are, for one dataset of a suite of methods:
     hypervolume     of the chosen preferences' test points, for each seed; the mean over seeds is reported, under every
                     kind of reference point (`ltr.fronts.normalisation`). Ideal and nadir are facts of the task
                     (benchmarks/reference_points.toml), made from single-objective models on validation.
-    difference      to the baseline DPO-LS: percentile interval of a paired bootstrap. A draw resamples queries
-                    (Poisson weights) and seeds, the same for all systems. There is no interval of a hypervolume by
-                    itself: noise of any sign enlarges a front, which biases it; differences are nearly free of that.
+    difference      to the baseline DPO-LS, with its interval over other queries and other trainings
+                    (`ltr.metrics.inference`): queries by a paired bootstrap (Poisson weights, the same for all),
+                    trainings by the spread of the seeds. There is no interval of a hypervolume by itself: noise of any
+                    sign enlarges a front, which biases it; differences are nearly free of that.
+    verdict         "above", "below", "equal within the margin" or "cannot tell", corrected by Holm over the systems
+    margin          a fiftieth of what lies between a random ranking and the best system: less does not matter
     IGD+, epsilon   to the union of all systems' chosen points of the seed, normalised, test
     weighted, worst mean over the preferences that are no corner of sum_k w_k measure_k, and of the mean over lists of
                     the smallest measure among the list's objectives
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +45,7 @@ from ltr.fronts import (
     three_hypervolumes,
     union_front,
 )
+from ltr.metrics.inference import Difference, Errors, errors_of_draws, verdicts
 from ltr.seeds import seed_of
 
 from .front_cube import Cube, cube, main_head, main_of, measures_of
@@ -55,32 +59,14 @@ if TYPE_CHECKING:
 
     from .results import FrontResults
 
-__all__ = ["KINDS", "QUANTITIES", "Difference", "FrontLeaderboard", "asks", "front_leaderboard"]
+__all__ = ["KINDS", "QUANTITIES", "FrontLeaderboard", "asks", "front_leaderboard"]
 
-KINDS = ("normalised", "zero", "base")  # of reference points; the first one ranks
+KINDS = ("normalised", "zero", "random")  # of reference points; the first one ranks
 QUANTITIES = {
     "hypervolume": "normalised hypervolume",
     "weighted": "mean weighted sum",
     "worst": "mean of each list's worst objective",
 }
-
-
-class Difference(NamedTuple):
-    """The difference of a to b, with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """Whether a is above b: "yes", "no" (below), or "cannot tell"."""
-        if self.low > 0:
-            return "yes"
-        return "no" if self.high < 0 else "cannot tell"
-
-    def __str__(self) -> str:
-        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +81,8 @@ class FrontLeaderboard:
         table: a row a system, largest normalised hypervolume first; what a column is, see the page.
         cube: the arrays behind it.
         members: bool `[system, seed, point]`, chosen on validation.
-        values: quantity -> `[system, seed]`; draws: quantity -> `[draw, system, seed]`, see QUANTITIES.
-        seed_weights: `[draw, seed]`, how often a draw took a seed.
+        values: quantity -> `[system, seed]`, see QUANTITIES; errors: quantity -> those of the systems' means.
+        margins: quantity -> differences below it do not matter.
         queries: test queries; unjudged: objective -> those without a relevant document.
         truth: kind of reference point -> hypervolume of the true front, where it is known.
         main: head of the column of the main label that is kept apart; "" where none is.
@@ -113,8 +99,8 @@ class FrontLeaderboard:
     cube: Cube
     members: np.ndarray
     values: dict[str, np.ndarray]
-    draws: dict[str, np.ndarray]
-    seed_weights: np.ndarray
+    errors: dict[str, Errors]
+    margins: dict[str, float]
     queries: int
     unjudged: dict[str, int]
     level: float = 0.95
@@ -132,8 +118,7 @@ class FrontLeaderboard:
     def difference(
         self, a: str | Sequence[str], b: str | Sequence[str], quantity: str = "hypervolume"
     ) -> Difference | None:
-        """The difference of a to b over the seeds both have, None where they share none; of groups, that of the means
-        over their systems.
+        """The difference of a to b, of groups that of the means over their systems; None where a front is missing.
 
         Raises:
             InputError: an unknown quantity.
@@ -143,18 +128,18 @@ class FrontLeaderboard:
         groups = [[each] if isinstance(each, str) else list(each) for each in (a, b)]
         if not all(groups) or not all(self.has(s) for group in groups for s in group):
             return None
-        rows = [[self.cube.systems.index(s) for s in group] for group in groups]
-        shared = self.cube.complete[rows[0] + rows[1]].all(0)
-        if not shared.any():
-            return None
-        value, drawn = self.values[quantity], self.draws[quantity]
-        gap = value[rows[0]].mean(0) - value[rows[1]].mean(0)
-        gaps = drawn[:, rows[0]].mean(1) - drawn[:, rows[1]].mean(1)
-        weights = np.where(shared, self.seed_weights, 0.0)
-        total = weights.sum(1)
-        gaps = (np.where(shared, gaps, 0.0) * weights).sum(1)[total > 0] / total[total > 0]
-        low, high = np.quantile(gaps, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return Difference(float(gap[shared].mean()), float(low), float(high))
+        weights = np.zeros(len(self.cube.systems))
+        for group, sign in zip(groups, (1.0, -1.0), strict=True):
+            for system in group:
+                weights[self.cube.systems.index(system)] += sign / len(group)
+        return self.errors[quantity].contrast(weights, self.level, self.margins[quantity])
+
+    def verdicts(self) -> dict[str, str]:
+        """Each system's hypervolume beside the baseline's, in one of the words of `ltr.metrics.VERDICTS`; all of them
+        hold together. Empty without a baseline."""
+        found = {s: self.difference(s, self.baseline) for s in self.cube.systems if s != self.baseline}
+        there = {s: each for s, each in found.items() if each is not None}
+        return dict(zip(there, verdicts(list(there.values()), 1 - self.level), strict=True))
 
 
 def asks(variant: Variant) -> str:
@@ -208,9 +193,8 @@ def front_leaderboard(
     found["nadir"] = _scatter(data, at, hypervolumes(scaled[cells], 0.0, where=members[cells]))
     values, resampled = _quantities(data, at, members, lattice, (ideal, nadir, -1 / partition), draws, dataset)
     values["hypervolume"] = found["normalised"]
-    generator = np.random.default_rng(seed_of("frontboard seeds", dataset))
-    n = len(data.seeds)
-    seed_weights = generator.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    queries = data.values.shape[3]
+    errors = {name: errors_of_draws(values[name], drawn, queries) for name, drawn in resampled.items()}
     labels = [v.label for v in suite.variants() if v.method == "dpo-ls"]
     baseline = labels[0] if labels else ""
     board = FrontLeaderboard(
@@ -225,9 +209,9 @@ def front_leaderboard(
         data,
         members,
         values,
-        resampled,
-        seed_weights,
-        data.values.shape[3],
+        errors,
+        _margins(values, points, lattice, partition),
+        queries,
         _unjudged(data),
         level,
         _true_volumes(points, partition),
@@ -276,6 +260,22 @@ def _quantities(data: Cube, at, members, lattice, space, draws: int, dataset: st
     return values, drawn
 
 
+def _margins(
+    values: dict[str, np.ndarray], points: TaskPoints, lattice: np.ndarray, partition: int
+) -> dict[str, float]:
+    """A fiftieth of what lies between a random ranking and the best system, by quantity."""
+    random = np.array(points.random)
+    between = lattice[lattice.max(1) < 1]
+    scaled = normalise(random, np.array(points.ideal), np.array(points.nadir))
+    floor = {
+        "hypervolume": float(hypervolumes(scaled[None], -1 / partition)),
+        "weighted": float((between @ random).mean()) if len(between) else 0.0,
+        "worst": float(random.min()),  # a list's worst objective is no more than that on average: no wider a margin
+    }
+    best = {name: max((_mean(v) for v in found if np.isfinite(v).any()), default=0.0) for name, found in values.items()}
+    return {name: max(best[name] - floor[name], 0.0) / 50 for name in values}
+
+
 def _smallest(values: np.ndarray) -> np.ndarray:
     """The smallest measure among the objectives that count on a list; NaN where none does."""
     lowest = np.where(np.isnan(values), np.inf, values).min(-1)
@@ -303,12 +303,15 @@ def _true_volumes(points: TaskPoints, partition: int) -> dict[str, float]:
 # ----------------------------------------------------------------------------------------------------- the table
 
 
+_ENDS = {"difference": "value", "low": "low", "high": "high"}
+
+
 def _table(
     results: FrontResults, board: FrontLeaderboard, found: dict[str, np.ndarray], scaled: np.ndarray
 ) -> pd.DataFrame:
     import pandas as pd
 
-    data, suite = board.cube, results.suite
+    data, suite, words = board.cube, results.suite, board.verdicts() if board.has(board.baseline) else {}
     near, main = _nearness(board, scaled), main_of(results, board.dataset)
     rows = []
     for s, variant in enumerate(suite.variants()):
@@ -319,7 +322,8 @@ def _table(
         row |= {kind: _mean(values[s]) for kind, values in found.items()}
         row["seed_sd"] = float(np.nanstd(found["normalised"][s], ddof=1)) if complete.sum() > 1 else np.nan
         gap = board.difference(variant.label, board.baseline) if board.baseline else None
-        row |= dict(zip(("difference", "low", "high"), gap or (np.nan,) * 3, strict=True))
+        row |= {name: np.nan if gap is None else getattr(gap, at) for name, at in _ENDS.items()}
+        row["verdict"] = words.get(variant.label, "")
         row |= {f"share_{kind}": row[kind] / v for kind, v in board.truth.items() if v > 0}
         row |= {name: _mean(values[s]) for name, values in near.items()}
         row |= {"weighted": _mean(board.values["weighted"][s]), "worst": _mean(board.values["worst"][s])}

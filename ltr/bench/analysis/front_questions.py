@@ -1,7 +1,8 @@
 """What the fronts say to the open questions of the field: paired differences, and words that follow from intervals.
 
-Systems are named by their labels in `benchmarks/suites/_fronts.toml`. A verdict is "yes" where the whole interval of a
-difference lies above 0, "no" where it lies below, and "cannot tell" otherwise; nothing else writes a word.
+Systems are named by their labels in `benchmarks/suites/_fronts.toml`. A verdict is one of `ltr.metrics.VERDICTS`:
+"above", "below", "equal within the margin", or "cannot tell", which is none of the others. Those of one comparison on
+all tasks are tallied together, so Holm's correction is over them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .front_leaderboard import QUANTITIES, Difference
+from ltr.metrics.inference import VERDICTS, Difference, verdicts
+
+from .front_leaderboard import QUANTITIES
 
 if TYPE_CHECKING:
     from .front_leaderboard import FrontLeaderboard
@@ -129,10 +132,7 @@ class Found:
     dataset: str
     comparison: Comparison
     difference: Difference
-
-    @property
-    def verdict(self) -> str:
-        return self.difference.verdict
+    verdict: str
 
     @property
     def text(self) -> str:
@@ -143,22 +143,22 @@ def ask(question: Question, boards: Sequence[FrontLeaderboard]) -> list[Found]:
     """The comparisons of a question on every board that has both sides, by comparison, then by board."""
     found = []
     for comparison in question.comparisons:
-        for board in boards:
-            difference = board.difference(comparison.a, comparison.b, comparison.quantity)
-            if difference is not None:
-                found.append(Found(board.dataset, comparison, difference))
+        sides = {board.dataset: board.difference(comparison.a, comparison.b, comparison.quantity) for board in boards}
+        there = {dataset: difference for dataset, difference in sides.items() if difference is not None}
+        words = verdicts(list(there.values()))
+        found += [Found(d, comparison, gap, word) for (d, gap), word in zip(there.items(), words, strict=True)]
     return found
 
 
 def tally(found: Sequence[Found]) -> str:
-    """`yes on 2 of 5 tasks, no on 1, cannot tell on 2`
+    """`above on 2 of 5 tasks, below on 1, cannot tell on 2`
 
-    >>> one = Found("a", QUESTIONS[0].comparisons[0], Difference(1.0, 0.5, 1.5))
+    >>> one = Found("a", QUESTIONS[0].comparisons[0], Difference(1.0, 0.5, 1.5, p=0.001), "above")
     >>> tally([one, one])
-    'yes on 2 of 2 tasks'
+    'above on 2 of 2 tasks'
     """
     counts = Counter(each.verdict for each in found)
-    parts = [f"{word} on {counts[word]}" for word in ("yes", "no", "cannot tell") if counts[word]]
+    parts = [f"{word} on {counts[word]}" for word in VERDICTS if counts[word]]
     return ", ".join([f"{parts[0]} of {len(found)} task{'s' * (len(found) != 1)}", *parts[1:]]) if parts else ""
 
 
@@ -193,10 +193,9 @@ def _targets_of(board: FrontLeaderboard, system: str) -> list[dict[str, str]]:
     gap = board.difference(system, _EACH)
     if gap is None:
         return rows
-    within = "no" if gap.high < 0 else ("yes, above it" if gap.low > 0 else "yes")
-    target(
-        f"within the interval of {_EACH}", "not below", f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]", within
-    )
+    within = {"above": "yes, above it", "below": "no"}.get(gap.verdict, "yes" if gap.not_below else "cannot tell")
+    within = "yes" if gap.not_below and within == "no" else within  # below it by less than the margin
+    target(f"within the margin of {_EACH}, {gap.margin:.4f}", "not below", str(gap), within)
     points = len(board.lattice)
     for rival, goal in CHEAPER.items():
         if not board.has(rival):

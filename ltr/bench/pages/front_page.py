@@ -21,7 +21,7 @@ from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results import FrontResults, load_front_results
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
-from ltr.bench.text import Markdown, bold, count, machine, markdown_table, number, plain, settings
+from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
 
 from .facts import was_run, who_chose
@@ -88,6 +88,7 @@ def fronts_page(
         "edges": edges_table(found),
         "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
         "draws": f"{draws:,}",
+        "margins": [f"{board.margins['hypervolume']:.4f} on {_title(board)}" for board in boards],
         "level": f"{boards[0].level:.0%}",
         "command": "ltr bench fronts",
         "points_command": COMMAND,
@@ -120,8 +121,8 @@ def overview(boards: Sequence[FrontLeaderboard]) -> pd.DataFrame:
 
 
 def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
-    """Bold: not below the baseline, as far as the interval can tell; a star: above it."""
-    means = overview(boards)
+    """With the verdict beside the baseline, where there is one."""
+    means, words = overview(boards), [board.verdicts() for board in boards]
     methods = {row.system: row.method for board in boards for row in rows_of(board.table)}
     rows = []
     for label, values in means.iterrows():
@@ -129,11 +130,7 @@ def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
         on = sum(system in board.cube.systems for board in boards)
         row = {"system": system, "method": methods[system], "mean rank": number(values["rank"], 2), "tasks": str(on)}
         for i, board in enumerate(boards):
-            text = number(values[i], 4)
-            gap = board.difference(system, board.baseline) if board.baseline and text else None
-            if gap is not None and gap.high >= 0:
-                text = Markdown(bold(text) + ("\\*" if gap.low > 0 else ""))
-            row[_title(board)] = text
+            row[_title(board)] = told(number(values[i], 4), words[i].get(system, ""))
         rows.append(row)
     return rows
 
@@ -218,8 +215,9 @@ def _quality(board: FrontLeaderboard) -> str:
             "seed sd": number(row.seed_sd, 4),
             f"difference to {board.baseline or 'baseline'}": "" if gap is None or itself else f"{gap.value:+.4f}",
             "interval": "" if gap is None or itself else f"{gap.low:+.4f} – {gap.high:+.4f}",
+            "verdict": row.verdict,
             "above 0": number(row.zero, 4),
-            "above base": number(row.base, 4),
+            "above random": number(row.random, 4),
             "flips": str(row.flips) if ranked and row.flips else "",
         }
         if board.truth:

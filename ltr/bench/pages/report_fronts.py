@@ -32,6 +32,7 @@ _REFERENCE = "of its reference ranker"
 # What a head means; the table's columns stay short.
 HEADS = {
     "hypervolume": "of the points chosen on validation, measured on test; mean over seeds",
+    "verdict": "what the interval says, corrected for the number of systems",
     "HV at 0": "the same with reference point 0",
     "HV at nadir": "the same with the task's nadir as reference point",
     "IGD+": "how far the best points of all systems lie from its own, normalised; less is better",
@@ -162,6 +163,7 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
             "hypervolume": number(row.normalised, 4),
             f"difference to {board.baseline}": f"{row.difference:+.4f}" if gap else "",
             "interval": f"{row.low:+.4f} to {row.high:+.4f}" if gap else "",
+            "verdict": row.verdict,
             "seed sd": number(row.seed_sd, 4),
             "HV at 0": number(row.zero, 4),
             "HV at nadir": number(row.nadir, 4),
@@ -178,10 +180,13 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
         bar |= {"mean": at(row.difference) if gap else None, "nought": at(0.0)}
         rows.append({"text": text, "bar": bar, "faint": False})
     baseline = f" The baseline is {board.baseline}." if board.baseline else ""
+    nets = board.errors["hypervolume"].scope == "nets"
+    over = "over other queries for these nets" if nets else "over other queries and other trainings"
     caption = (
         f"Normalised hypervolume, reference point -1/{board.partition}, of the points that are not dominated on "
         f"validation; {board.queries} test queries, {count(len(board.cube.seeds), 'seed')}.{baseline} Interval: "
-        f"{board.level:.0%} paired bootstrap over queries and seeds of the difference, {draws:,} draws."
+        f"{board.level:.0%} of the difference, {over}, {draws:,} draws; verdicts are corrected by Holm over the "
+        f"systems, the margin of equality is {board.margins['hypervolume']:.4f}."
     )
     return rows, board.baseline, caption, of_board(board, dataset)
 
