@@ -131,14 +131,11 @@ class Regression:
 
     def train(self, kind: Kind) -> list[Any]:
         """The models: one, or one an objective in their order."""
-        if kind == "ranking":
-            train, vali = self.context.train, self.context.vali
-        else:
+        train, vali = self.context.train, self.context.vali
+        if kind != "ranking":
             scale = np.ones(1) if kind == "softmax" else self.scale(kind)
-            train, vali = (
-                None if s is None else self._labelled(s, scale) for s in (self.context.train, self.context.vali)
-            )
-        assert train is not None
+            train = self._labelled(train, scale)
+            vali = None if vali is None else self._labelled(vali, scale)
         if self.config.nets == "one":
             return [self._joint(kind, train, vali)]
         return [self._alone(kind, k, train, vali) for k in range(len(self.gains))]
@@ -176,8 +173,7 @@ class Regression:
             )
         name = context.objectives[k]
         if isinstance(ranker, MixedLightGBM):  # which would look at all columns
-            train, vali = (None if s is None else _column(s, k) for s in (train, vali))
-            assert train is not None
+            train, vali = _column(train, k), None if vali is None else _column(vali, k)
         return ranker.fit(
             train,
             vali,
@@ -200,7 +196,11 @@ class Regression:
         objective, own = known[self.config.loss], params.pop("params", {})
         if objective == "lambdarank":  # takes any gain, as lightgbm-ls does
             config = bind(LightGBMConfig, {**params, "params": own}, where=name)
-            mixed = {"preference": (1.0,), "gains": (self.gains[k],), "measures": (self._measure(kind, k),)}
+            mixed: dict[str, Any] = {
+                "preference": (1.0,),
+                "gains": (self.gains[k],),
+                "measures": (self._measure(kind, k),),
+            }
             return MixedLightGBM(name, config, seed=seed, **mixed)
         if objective == "rank:ndcg":
             own = {"ndcg_exp_gain": self.gains[k] == "exp2", **own}

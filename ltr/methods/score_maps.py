@@ -9,7 +9,6 @@ both `[..., list]`, for an exported module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,5 +95,5 @@ def monotone(scores: np.ndarray, worth: np.ndarray) -> Monotone:
     scores, worth = np.asarray(scores, np.float64), np.asarray(worth, np.float64)
     fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(scores, worth)
     y, block = np.unique(np.round(fitted, 12), return_inverse=True)
-    x: Sequence[float] = np.bincount(block, scores) / np.bincount(block)
+    x = np.bincount(block, scores) / np.bincount(block)
     return Monotone(tuple(map(float, x)), tuple(map(float, y)))

@@ -95,8 +95,9 @@ def list_trees(name: str, form: str, params: dict[str, Any], seed: int) -> Fitte
     """
     if name == "catboost":
         return CatBoost(name, _config(name, {**params, "objective": _CATBOOST[form]}), seed=seed)
-    kind, regression = {"lightgbm": (ListLightGBM, "regression"), "xgboost": (ListXGBoost, "reg:squarederror")}[name]
-    ranker: ListLightGBM | ListXGBoost = kind(name, _config(name, {**params, "objective": regression}), seed=seed)
+    regression = {"lightgbm": "regression", "xgboost": "reg:squarederror"}[name]
+    kind: Callable[..., ListLightGBM | ListXGBoost] = ListLightGBM if name == "lightgbm" else ListXGBoost
+    ranker = kind(name, _config(name, {**params, "objective": regression}), seed=seed)
     ranker.form = form
     return ranker
 
