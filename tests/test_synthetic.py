@@ -99,7 +99,7 @@ class TestShape:
         assert not np.array_equal(a.train.features[:50], a.vali.features[:50])
 
     def test_more_objectives_only_add_columns(self):
-        few, many = synthetic.make(30, 1), synthetic.make(30, 5)
+        few, many = synthetic.make(30, 1), synthetic.make(30, 6)
         assert many.objectives == OBJECTIVES
         for x, y in zip(everything(few), everything(many), strict=True):
             assert np.array_equal(x.features, y.features) and np.array_equal(x.labels[:, 0], y.labels[:, 0])
@@ -120,6 +120,15 @@ class TestLaw:
         correlation = np.corrcoef(within.T)
         assert correlation[0, 1:].max() < -0.1  # all four pull against relevance
         assert np.sum(correlation[np.triu_indices(5, 1)] < 0) == 9
+
+    def test_the_objective_of_borrowed_columns_obeys_the_same_laws(self):
+        task = synthetic.make(300, 6)
+        assert OBJECTIVES[5] == task.objectives[5] == "engagement"
+        u = task.facts["truth"].utility(task.train)
+        assert u[:, 5].std() == pytest.approx(np.sqrt(1 + 0.25), abs=0.12)
+        shares = np.bincount(task.train.labels[:, 5].astype(int), minlength=5) / task.train.n_documents
+        assert np.abs(shares - [0.52, 0.32, 0.13, 0.02, 0.01]).max() < 0.04
+        assert np.abs(np.corrcoef(u.T)[5, :5]).max() < 0.5, "it is none of the others again"
 
     def test_thresholds_give_the_probabilities_of_the_drawn_grades(self, task, truth):
         """Calibration: among documents predicted P(y >= g) near p, a share p has it; 5 sigma a bin."""
@@ -319,7 +328,7 @@ class TestNames:
             ("synthetic:queries", "a whole number"),
             ("sythetic", "Did you mean 'synthetic'"),
             ("synthetic:queries=3", "at least 5"),
-            ("synthetic:objectives=6", "1 to 5"),
+            ("synthetic:objectives=7", "1 to 6"),
             ("synthetic:features=12", "at least 50"),
         ],
     )

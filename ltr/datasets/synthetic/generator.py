@@ -16,6 +16,9 @@ So a linear ranker stays well below the best, and nets and trees have something 
 objectives are independent; `_CONFLICT` is the correlation of the u^k mixed from them, and u^k needs v^1..v^k only, so
 the first objectives are the same however many a task asks for. A query effect, visible in a column, moves all grades
 of a list and no order.
+
+A sixth objective, engagement, has the same four terms of carriers that it borrows from the others (`_BORROWED`): it
+needs no columns and no other world. With it a label can stay apart from five objectives.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from ltr.seeds import seed_of
 
 __all__ = ["MEAN_LENGTH", "OBJECTIVES", "World", "check_width", "draw_lengths", "the_world"]
 
-OBJECTIVES = ("relevance", "quality", "freshness", "popularity", "trust")
+_OWNERS = ("relevance", "quality", "freshness", "popularity", "trust")  # objectives with carriers of their own
+OBJECTIVES = (*_OWNERS, "engagement")
 _CONFLICT = np.array(
     [
         [1.00, -0.30, -0.35, -0.20, -0.25],
@@ -64,7 +68,8 @@ _KINDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray
 _OWN_KINDS = ("count", "tfidf", "logprob", "bounded", "heavy", "ratio", "count", "logprob")
 _OWN = len(_OWN_KINDS)
 # All carriers: the own ones objective by objective, a query effect for each objective, the type of the query.
-_CARRIER_KINDS = (*_OWN_KINDS * len(OBJECTIVES), *("idf",) * len(OBJECTIVES), "idf")
+_BORROWED = np.array([0, 1, 2, 3, 4, 0, 1, 2])  # whose carrier engagement takes, place by place
+_CARRIER_KINDS = (*_OWN_KINDS * len(_OWNERS), *("idf",) * len(_OWNERS), "idf")
 _CARRIERS = len(_CARRIER_KINDS)
 _OTHER_KINDS = ("count", "tfidf", "bounded", "count", "logprob", "heavy", "tfidf", "ratio", "binary", "count")
 
@@ -73,7 +78,7 @@ MEAN_LENGTH = round(104 * math.exp(0.55**2 / 2))  # documents of a list, before 
 
 
 def check_width(n_features: int) -> None:
-    """Refuses fewer columns than the five objectives need."""
+    """Refuses fewer columns than the objectives need."""
     if n_features < _CARRIERS + 4:
         raise InputError("too few synthetic features", expected=f"at least {_CARRIERS + 4}", came=n_features)
 
@@ -89,11 +94,11 @@ def the_world(n_features: int) -> World:
     """The world with this many columns. There is one: seeds draw documents from it, they do not change its laws.
 
     Raises:
-        InputError: fewer columns than the five objectives need.
+        InputError: fewer columns than the objectives need.
     """
     check_width(n_features)
     generator = np.random.default_rng(seed_of("synthetic world", n_features))
-    m, others = len(OBJECTIVES), n_features - _CARRIERS
+    m, others = len(_OWNERS), n_features - _CARRIERS
     kinds = list(_CARRIER_KINDS)
     # A third of the rest are near-copies; two columns an objective, while places last, are views of its utility; the
     # last is constant, the four before it are query statistics, and the others are noise.
@@ -166,7 +171,7 @@ class World:
         return features
 
     def utility(self, features: np.ndarray) -> np.ndarray:
-        """u^k of documents, float64 `[documents, 5]`, from `[documents, feature]` alone."""
+        """u^k of documents, float64 `[documents, 6]`, from `[documents, feature]` alone."""
         carriers = self.place[:_CARRIERS]
         out = np.empty((len(features), len(OBJECTIVES)))
         for start in range(0, len(features), 65_536):
@@ -175,11 +180,13 @@ class World:
         return out
 
     def standard_utility(self, stored: np.ndarray) -> np.ndarray:
-        """u^k, float64 `[5, documents]`, from the carriers as stored, `[carrier, documents]`."""
+        """u^k, float64 `[6, documents]`, from the carriers as stored, `[carrier, documents]`."""
         terms, effects = _terms(stored)
         scales = _calibration()
         v = sum(np.sqrt(share) * (terms[t] - scales[t][0]) / scales[t][1] for t, share in _SHARES.items())
-        return np.linalg.cholesky(_CONFLICT) @ v + _QUERY_EFFECT * effects
+        m = len(_OWNERS)
+        own = np.linalg.cholesky(_CONFLICT) @ v[:m] + _QUERY_EFFECT * effects
+        return np.concatenate([own, v[m:] + _QUERY_EFFECT * effects.sum(0, keepdims=True) / math.sqrt(m)])
 
     def _store(self, latent: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         kinds = np.array(self.kinds if columns is None else [self.kinds[j] for j in columns])
@@ -190,8 +197,8 @@ class World:
 
 
 def _terms(stored) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Raw terms, each `[5, documents]`, and query effects `[5, documents]`, from the carriers as stored."""
-    m = len(OBJECTIVES)
+    """Raw terms, each `[6, documents]`, and query effects `[5, documents]`, from the carriers as stored."""
+    m = len(_OWNERS)
     scales = _coordinates()
     c = np.stack(
         [
@@ -200,6 +207,7 @@ def _terms(stored) -> tuple[dict[str, np.ndarray], np.ndarray]:
         ]
     )
     own = c[: m * _OWN].reshape(m, _OWN, -1)
+    own = np.concatenate([own, own[_BORROWED, np.arange(_OWN)][None]])
     effects, query_type = c[m * _OWN : m * (_OWN + 1)], c[-1]
     gate = 1 / (1 + np.exp(-3 * query_type))
     terms = {
@@ -232,4 +240,5 @@ def _calibration() -> dict[str, tuple[float, float]]:
     generator = np.random.default_rng(seed_of("synthetic calibration"))
     latent = generator.standard_normal((_CARRIERS, 100_000), dtype=np.float32)
     terms, _ = _terms([_KINDS[kind][0](h) for kind, h in zip(_CARRIER_KINDS, latent, strict=True)])
-    return {name: (float(term.mean()), float(term.std())) for name, term in terms.items()}
+    own = {name: term[: len(_OWNERS)] for name, term in terms.items()}
+    return {name: (float(term.mean()), float(term.std())) for name, term in own.items()}

@@ -22,6 +22,7 @@ knows the drawn labels; no scorer passes it on these labels, and no honest ranke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class Truth:
 
     Attributes:
         world: from features to utilities.
-        thresholds: `[5, 4]`, t^k_1 < ... < t^k_4 of all objectives of the world.
+        thresholds: `[6, 4]`, t^k_1 < ... < t^k_4 of all objectives of the world.
         tau: scale of the logistic noise of the grades.
         blank: probability that an objective of a query is blanked.
     """
@@ -76,11 +77,11 @@ class Truth:
         return self.draw_all(split.features, split.lengths, generator)[:, self._columns(split)]
 
     def draw_all(self, features: np.ndarray, lengths: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Grades of every objective of the world, float32 `[documents, 5]`."""
+        """Grades of every objective of the world, float32 `[documents, 6]`."""
         utility = self.world.utility(features)
-        noisy = utility + self.tau * generator.logistic(size=utility.shape)
-        grades = (noisy[:, :, None] > self.thresholds).sum(2, dtype=np.float32)
-        blanked = generator.random((len(lengths), utility.shape[1])) < self.blank
+        noisy = utility + self.tau * logistic_noise(utility.shape, generator)
+        grades: np.ndarray = (noisy[:, :, None] > self.thresholds).sum(2, dtype=np.float32)
+        blanked = _columns_of(utility.shape[1], generator, lambda g, m: g.random((len(lengths), m))) < self.blank
         grades[np.repeat(blanked, lengths, axis=0)] = 0
         return grades
 
@@ -211,6 +212,18 @@ class Truth:
         # A list counts as often as it is not blank.
         no_gain = np.log(np.maximum(self.grade_probability(split)[:, :, 0], 1e-300))
         return total / ((1 - self.blank) * (1 - np.exp(_per_list(no_gain, split)))).sum(0)
+
+
+def logistic_noise(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Standard logistic draws `[documents, objective]`."""
+    return _columns_of(shape[1], generator, lambda g, m: g.logistic(size=(shape[0], m)))
+
+
+def _columns_of(
+    m: int, generator: np.random.Generator, draw: Callable[[np.random.Generator, int], np.ndarray]
+) -> np.ndarray:
+    """Draws for m objectives. The last one came later: its are a child's, so that those of the others stay."""
+    return np.hstack([draw(generator, m - 1), draw(generator.spawn(1)[0], 1)])
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
 from .generator import MEAN_LENGTH, OBJECTIVES, check_width, draw_lengths, the_world
-from .oracle import Truth
+from .oracle import Truth, logistic_noise
 
 __all__ = ["from_name", "make", "options_of", "write_letor"]
 
@@ -46,7 +46,7 @@ def make(n_queries: int = 600, n_objectives: int = 2, seed: int = 0, n_features:
 
     Args:
         n_queries: queries of all three splits together, at least 5.
-        n_objectives: 1 to 5 of relevance, quality, freshness, popularity, trust.
+        n_objectives: 1 to 6 of relevance, quality, freshness, popularity, trust, engagement.
         seed: of the documents and their grades; the law stays the same.
         n_features: columns, at least 50; what 136 has beyond the carriers is copies, views and noise.
 
@@ -180,12 +180,12 @@ def _draw_split(truth: Truth, n_queries: int, first: int, n_objectives: int, nam
 
 @lru_cache(maxsize=1)
 def _thresholds() -> np.ndarray:
-    """t^k_g `[5, 4]` that give the grades their shares, from a fixed large sample of the smallest world."""
+    """t^k_g `[6, 4]` that give the grades their shares, from a fixed large sample of the smallest world."""
     world = the_world(50)
     generator = np.random.default_rng(seed_of("synthetic thresholds"))
     # One document a query: the query effects average out fastest.
     utility = world.utility(world.draw(np.ones(200_000, np.int64), generator))
-    noisy = utility + _TAU * generator.logistic(size=utility.shape)
+    noisy = utility + _TAU * logistic_noise(utility.shape, generator)
     above = 1 - np.cumsum(_SHARES)[:-1]  # P(y >= g), blank queries included
     return np.quantile(noisy, 1 - above / (1 - _BLANK), axis=0).T
 
