@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from ltr.bench import run_suite
+from ltr.bench.analysis.front_cube import main_of
 from ltr.bench.suite import Tuning, load_suite
-from ltr.datasets.cards.card import load_card
+from ltr.bench.suite.narrow import narrowed
+from ltr.bench.suite.plan import main_jobs
+from ltr.datasets.cards.card import card_file, load_card
+from ltr.runs import load_task
 from ltr.seeds import seed_of
 
 
@@ -69,3 +73,40 @@ def test_a_published_suite_runs_on_files_in_the_official_layout(name, tmp_path, 
     assert test["mean"].between(0, 1).all()
     page = (tmp_path / "out" / "report" / "report.md").read_text()
     assert "Beside published numbers" not in page, "ten synthetic queries are not the dataset"
+
+
+def two_columns_of_yahoo(home):
+    """A card of one's own, as cosdpo-yahoo.toml says: the published one with two of its columns as objectives."""
+    text = card_file("yahoo-set1").read_text().replace('name = "yahoo-set1"', 'name = "yahoo-aux"')
+    for name, column in (("auxiliary-1", 11), ("auxiliary-2", 64)):
+        text += f'\n[[objectives]]\nname = "{name}"\ncolumn = {column}\ntransform = "grade5"\nleaves = [{column}]\n'
+        text += 'certainty = "recalled"\n'
+    (home / "yahoo-aux").mkdir(parents=True)
+    (home / "yahoo-aux" / "card.toml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "inputs"),
+    [
+        ("cosdpo-mslr-web10k", ["Weight-COS-DPO film, equal total"], 131),
+        ("cosdpo-mslr-web10k-5", ["Weight-COS-DPO prefix", "DPO soup", "MODPO"], 131),
+        ("cosdpo-mslr-web30k", ["Weight-COS-DPO prompt"], 131),
+        ("cosdpo-yahoo", ["Temperature", "Plug-in"], 698),
+    ],
+)
+def test_the_experiment_with_a_main_label_apart_runs_on_them_too(name, only, inputs, tmp_path, monkeypatch, device):
+    monkeypatch.setenv("LTR_DATA", str(tmp_path / "data"))
+    if name == "cosdpo-yahoo":
+        two_columns_of_yahoo(tmp_path / "data")
+    suite = narrowed(load_suite(name), only, seeds=[0])
+    suite = replace(suite, preferences=1, training={**suite.training, "epochs": 1})  # the corners alone
+    card = load_card(suite.datasets[0])
+    write_official(card, tmp_path / "data" / card.name / "raw", {"train": 10, "vali": 4, "test": 5})
+    found = run_suite(suite, tmp_path / "out", workers=1, threads=1, device=device, progress=False)
+    assert list(found.runs.status.unique()) == ["done"], found.runs[["system", "status", "reason"]]
+    assert set(found.runs.system) == {variant.label for variant in suite.variants()}
+    assert set(found.fronts.objective) == {*suite.objectives, "relevance"}
+    assert found.fronts["mean"].between(0, 1).all() and np.isfinite(main_of(found, card.name)).all()
+    job = main_jobs(suite, {card.name: [card.folds[0].name]})[0]
+    assert load_task(job.config).train.n_features == inputs, "columns that are objectives leave the inputs"
+    assert "main: relevance nDCG@10" in (tmp_path / "out" / "report" / "report.md").read_text()
