@@ -32,6 +32,7 @@ POSSIBLE = [
     for kind in ("none", "concat", "film", "film/last", "prompt", "prompt/last", *STEERED, "head", "mixture", "outputs")
     if not (kind.startswith(LISTWISE) and not net.startswith("transformer"))
     and not (kind == "concat" and net == "linear")
+    and not (net == "transformer-fc" and kind in ("prefix/last", "readout", "film/last", "prompt/last"))
 ]
 PREFERENCES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0], [0.1, 0.1, 0.8]])
 
