@@ -450,6 +450,23 @@ def test_modpo_in_its_forms(task, base):
     np.testing.assert_allclose(*(measured(task.test, each, MEASURES) for each in both), atol=1e-3)
 
 
+def test_a_forest_told_one_preference_learns_what_a_forest_for_it_learns(task):
+    """All copies at one w: their lambdas are those of lightgbm-ls, and w beside the features splits nothing."""
+    pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
+    from ltr.methods.conditioned_trees import _Booster, beside
+    from ltr.rankers.trees.lightgbm import LightGBMConfig
+
+    w, settings = np.array([0.3, 0.7]), {**TREES["lightgbm"], "rounds": 5}
+    shown, one = w[None], np.tile(w, (task.train.n_queries, 1))
+    options = {"by_list": one, "shown": shown, "judged": task.vali, "gains": ("exp2",) * 2, "measures": MEASURES}
+    ranker = _Booster("lightgbm", LightGBMConfig(**settings), seed=0, **options)
+    ranker.fit(beside(task.train, one), beside(task.vali, np.tile(w, (task.vali.n_queries, 1))))
+    alone = make_method("lightgbm-ls", lightgbm=settings).fit(task, preferences=shown)
+    told = ranker.score(beside(task.test, np.tile(w, (task.test.n_queries, 1))))
+    np.testing.assert_allclose(told, alone.score(task.test, shown)[0], rtol=1e-6)
+    assert ranker.best == alone.models[0].best
+
+
 def test_single_objective_models_are_the_rankers_of_each_objective(task, alone):
     method = fit("single-objective", task, None)
     scores = method.score(task.test, [[0.6, 0.4], [0.5, 0.5], [0.4, 0.6]])
