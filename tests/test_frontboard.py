@@ -317,7 +317,8 @@ def test_the_page_has_the_numbers_of_its_boards(page, folders):
     assert table["HyperDPO"]["interval"] == f"{gap.low:+.4f} – {gap.high:+.4f}"
     assert table["Soup"]["note"] == "4 failed: the loss is \\| nan" and not table["Soup"]["hypervolume"]
     control = {r["system"]: r for r in rows(text, "made-data, m = 2", 1)}
-    assert control["HyperDPO"]["models"] == "2" and control["EPO"]["w asks for"] == "balance"
+    costs = {r["system"]: r for r in rows(text, "made-data, m = 2", 2)}
+    assert costs["HyperDPO"]["models"] == "2" and control["EPO"]["w asks for"] == "balance"
     assert "of true" not in rows(text, "other-data, m = 3")[0]
 
 
