@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from made_front_results import made_front_results
 
 from ltr.bench.analysis.tuning import edges
 from ltr.bench.pages.front_costs import choices_table, costs_table, edges_table
-from tests.made_front_results import made_front_results
 
 RATE = "training.learning_rate"
 GRID = {RATE: [0.1, 0.2, 0.4], "params.start": ["scratch", "augmented"], "params.alpha": [1.0, 2.0]}

@@ -117,13 +117,15 @@ class Fronts:
     FRONTS.md and its pictures: every method for several objectives on every task, and the questions they answer.
 
     Attributes:
-        results: folders of results (default: benchmarks/results/fronts-* of the checkout).
+        results: folders of results (default: core-*, transformer-* and cosdpo-* in benchmarks/results).
         to: folder of the page (default: benchmarks of the checkout).
+        name: of the page.
         draws: draws of the paired bootstrap.
     """
 
     results: tuple[str, ...] = option((), metavar="FOLDER")
     to: Path | None = option(None, metavar="FOLDER")
+    name: str = "FRONTS.md"
     draws: int = 1000
 
 
@@ -135,7 +137,7 @@ class ReferencePoints:
     for. The data must lie here: random rankings are measured on it.
 
     Attributes:
-        results: folders of results (default: benchmarks/results/fronts-* of the checkout).
+        results: folders of results (default: core-*, transformer-* and cosdpo-* in benchmarks/results).
         data: read a dataset from this store, folder or file.
         file: instead of benchmarks/reference_points.toml.
         new_version: where numbers differ from those of the file, put them there with the version counted up.
@@ -235,7 +237,7 @@ def losses(options: Losses) -> int:
 def fronts(options: Fronts) -> int:
     from ltr.bench.pages.front_page import fronts_page
 
-    show.remark(f"wrote {fronts_page(options.results, options.to, draws=options.draws)}")
+    show.remark(f"wrote {fronts_page(options.results, options.to, name=options.name, draws=options.draws)}")
     return 0
 
 

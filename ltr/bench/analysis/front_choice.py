@@ -15,7 +15,11 @@ import numpy as np
 from .front_leaderboard import FrontLeaderboard
 from .results import FrontResults
 
-__all__ = ["Choice", "choose_system"]
+__all__ = ["SHARES", "Choice", "choose_system", "few_models"]
+
+
+SHARES = {2: 0.97, 3: 0.95}  # objectives -> share of the true front's hypervolume that was set as a goal
+_TENTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Choice:
         best: system with the largest normalised hypervolume of those that follow a preference.
         level: systems that are not below it, itself included, cheapest first.
         operations: system -> counted operations of one front; NaN where none were counted.
-        one_net, each: the largest fronts among systems of one net (or booster) for all preferences, of one model an
+        one_net, per_objective, each: the largest fronts among systems of one model for all preferences, of one model an
             objective, and of one model a preference; "" where there is none.
     """
 
@@ -73,3 +77,22 @@ _KINDS = ("one", "objective", "preference")
 
 def _largest(board: FrontLeaderboard, systems: Iterable[str]) -> str:
     return max(systems, key=board.mean, default="")
+
+
+def few_models(choice: Choice) -> tuple[bool, str] | None:
+    """Whether a system of one model, or one an objective, is at or above the largest front of one model a preference
+    with a tenth of its operations, and what came; None where one side is missing.
+
+    "At or above" is judged by the means, as the goal was set; the difference with its interval is in what came.
+    """
+    claims = [s for s in (choice.one_net, choice.per_objective) if s]
+    board = choice.board
+    if not choice.each or not claims:
+        return None
+    best = _largest(board, claims)
+    gap = board.difference(best, choice.each)
+    if gap is None:
+        return None
+    ratio = choice.operations.get(best, np.nan) / choice.operations.get(choice.each, np.nan)
+    reached = gap.value >= 0 and ratio <= _TENTH
+    return reached, f"{best} to {choice.each}: {gap}, {ratio:.2g} times the operations"

@@ -74,6 +74,7 @@ class FrontLeaderboard:
     """One dataset's table.
 
     Attributes:
+        suite: name of the suite.
         dataset, objectives, measures: what was traded off, each by its measure.
         partition, lattice: H, and the preferences `[point, objective]`.
         points: ideal, nadir and their version.
@@ -88,6 +89,7 @@ class FrontLeaderboard:
         main: head of the column of the main label that is kept apart; "" where none is.
     """
 
+    suite: str
     dataset: str
     objectives: tuple[str, ...]
     measures: tuple[str, ...]
@@ -198,6 +200,7 @@ def front_leaderboard(
     labels = [v.label for v in suite.variants() if v.method == "dpo-ls"]
     baseline = labels[0] if labels else ""
     board = FrontLeaderboard(
+        suite.name,
         dataset,
         tuple(suite.objectives),
         measures,

@@ -1,8 +1,8 @@
 """What the fronts say to the open questions of the field: paired differences, and words that follow from intervals.
 
-Systems are named by their labels in `benchmarks/suites/_fronts.toml`. A verdict is one of `ltr.metrics.VERDICTS`:
-"above", "below", "equal within the margin", or "cannot tell", which is none of the others. Those of one comparison on
-all tasks are tallied together, so Holm's correction is over them.
+Systems are named by their labels in `_core.toml`, `_transformer.toml` and `_fronts.toml`. A verdict is one of
+`ltr.metrics.VERDICTS`: "above", "below", "equal within the margin", or "cannot tell", which is none of the others.
+Those of one comparison on all tasks are tallied together, so Holm's correction is over them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ltr.metrics.inference import VERDICTS, Difference, verdicts
 
@@ -19,7 +19,7 @@ from .front_leaderboard import QUANTITIES
 if TYPE_CHECKING:
     from .front_leaderboard import FrontLeaderboard
 
-__all__ = ["QUESTIONS", "TARGETS", "Comparison", "Found", "Question", "ask", "tally", "targets"]
+__all__ = ["QUESTIONS", "Comparison", "Found", "Question", "ask", "tally"]
 
 Group = tuple[str, ...]
 
@@ -61,17 +61,55 @@ def _pair(a: str, b: str, quantity: str = "hypervolume", claim: str = "") -> Com
 
 QUESTIONS = (
     Question(
+        "Does one model an objective match one model a preference?",
+        "The plug-in rule estimates what each document is worth to each objective and sorts by the weighted sum: the "
+        "ranking that is best for the expected weighted nDCG, were the estimates exact (T11 of our notes). Under equal "
+        "total cost its models train longer; short has the epochs of one model.",
+        (
+            _pair("Plug-in", "LS"),
+            _pair("Plug-in", "DPO-LS"),
+            _pair("Plug-in", "LS", "weighted"),
+            _pair("Plug-in short", "LS"),
+            _pair("Plug-in, trees", "LS, trees"),
+            _pair("Plug-in, trees", "DPO-LS"),
+        ),
+    ),
+    Question(
         "Does one conditioned model match one model per preference?",
         "No conditioned model has a better optimum at a preference than a model trained for it alone; what "
-        "it gains comes from sharing, what it loses from having to serve all preferences with one net.",
+        "it gains comes from sharing, what it loses from having to serve all preferences with one net. With the cost "
+        "of all models of DPO-LS, and, where it says short, with that of one of them.",
         (
             _pair("HyperDPO", "DPO-LS"),
             _pair("HyperDPO", "DPO-LS", "weighted"),
+            _pair("HyperDPO short", "DPO-LS"),
+            _pair("HyperDPO head", "DPO-LS"),
             _pair("HyperDPO mixture", "DPO-LS"),
             _pair("HyperDPO mixture", "DPO-LS", "weighted"),
+            _pair("HyperDPO mixture short", "DPO-LS"),
             _pair("HyperDPO mixture", "HyperDPO"),
+            _pair("COSMOS", "LS"),
+            _pair("YOTO", "LS"),
             _pair("PaMaL", "DPO-LS"),
         ),
+    ),
+    Question(
+        "Does the prompt?",
+        "Hyper Prompt Tuning makes the preference a prompt. In the paper's form prompts stand as documents in front "
+        "of the list; prefix has pairs of keys and values with a softmax of their own, and prompts that read the list "
+        "out. Film multiplies the layers instead.",
+        (
+            _pair("HyperDPO prompt", "HyperDPO"),
+            _pair("HyperDPO prefix", "HyperDPO"),
+            _pair("HyperDPO prefix", "HyperDPO prompt"),
+            _pair("HyperDPO head", "HyperDPO"),
+        ),
+    ),
+    Question(
+        "What does the reference give?",
+        "Methods that leave a reference ranker, beside the same losses without one; and a reference of trees in place "
+        "of a net.",
+        (_pair("DPO-LS", "LS"), _pair("HyperDPO on trees", "HyperDPO"), _pair("HyperDPO on trees", "LS, trees")),
     ),
     Question(
         "Do arithmetic mixes of the targets beat geometric ones?",
@@ -90,6 +128,7 @@ QUESTIONS = (
         "The same methods with the same reference, settings and budget, and another loss of the same implicit rewards: "
         "ListNet or Plackett-Luce over the list, or the logistic loss of every pair.",
         (
+            _pair("MODPO", "MODPO pairwise"),
             _pair("DPO-LS", "DPO-LS pairwise"),
             _pair("DPO-LS", "DPO-LS pairwise", "weighted"),
             _pair("HyperDPO", "HyperDPO pairwise"),
@@ -127,9 +166,14 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Found:
-    """One comparison on one dataset."""
+    """One comparison on one board.
 
-    dataset: str
+    Attributes:
+        board: its number among those that were asked.
+        verdict: corrected over the boards.
+    """
+
+    board: int
     comparison: Comparison
     difference: Difference
     verdict: str
@@ -143,79 +187,23 @@ def ask(question: Question, boards: Sequence[FrontLeaderboard]) -> list[Found]:
     """The comparisons of a question on every board that has both sides, by comparison, then by board."""
     found = []
     for comparison in question.comparisons:
-        sides = {board.dataset: board.difference(comparison.a, comparison.b, comparison.quantity) for board in boards}
-        there = {dataset: difference for dataset, difference in sides.items() if difference is not None}
+        sides = [board.difference(comparison.a, comparison.b, comparison.quantity) for board in boards]
+        there = {i: difference for i, difference in enumerate(sides) if difference is not None}
         words = verdicts(list(there.values()))
-        found += [Found(d, comparison, gap, word) for (d, gap), word in zip(there.items(), words, strict=True)]
+        found += [Found(i, comparison, gap, word) for (i, gap), word in zip(there.items(), words, strict=True)]
     return found
 
 
 def tally(found: Sequence[Found]) -> str:
     """`above on 2 of 5 tasks, below on 1, cannot tell on 2`
 
-    >>> one = Found("a", QUESTIONS[0].comparisons[0], Difference(1.0, 0.5, 1.5, p=0.001), "above")
+    >>> one = Found(0, QUESTIONS[0].comparisons[0], Difference(1.0, 0.5, 1.5, p=0.001), "above")
     >>> tally([one, one])
     'above on 2 of 2 tasks'
     """
     counts = Counter(each.verdict for each in found)
     parts = [f"{word} on {counts[word]}" for word in VERDICTS if counts[word]]
     return ", ".join([f"{parts[0]} of {len(found)} task{'s' * (len(found) != 1)}", *parts[1:]]) if parts else ""
-
-
-# ------------------------------------------------------------------------------------------------------- targets
-
-
-TARGETS = {2: 0.95, 3: 0.90}  # objectives -> share of the true front's hypervolume that HyperDPO shall reach
-_ONE_SHOT, _EACH = ("HyperDPO", "HyperDPO mixture"), "DPO-LS"
-# One model a preference, side by side (a fleet) or one after another -> how many times cheaper HyperDPO shall be.
-CHEAPER = {_EACH: 5.0, f"{_EACH}, one by one": 10.0}
-
-
-def targets(board: FrontLeaderboard) -> list[dict[str, str]]:
-    """What was set out to be shown of HyperDPO on one board: target, what came, verdict. Rows of text."""
-    return [row for system in _ONE_SHOT if board.has(system) for row in _targets_of(board, system)]
-
-
-def _targets_of(board: FrontLeaderboard, system: str) -> list[dict[str, str]]:
-    rows = []
-    table = board.table.set_index("system")
-    mine: Any = table.loc[system]
-
-    def target(what: str, goal: str, came: str, reached: str) -> None:
-        row = {"task": board.dataset, "system": system, "what": what, "goal": goal, "came": came, "reached": reached}
-        rows.append(row)
-
-    if "share_zero" in table:
-        goal = TARGETS.get(len(board.objectives))
-        came = f"{mine.share_zero:.1%} above 0, {mine.share_normalised:.1%} normalised"
-        reached = "" if goal is None else _reached(mine.share_zero >= goal, mine.share_normalised >= goal)
-        target("share of the true front's hypervolume", f"{goal:.0%}" if goal else "", came, reached)
-    gap = board.difference(system, _EACH)
-    if gap is None:
-        return rows
-    within = {"above": "yes, above it", "below": "no"}.get(gap.verdict, "yes" if gap.not_below else "cannot tell")
-    within = "yes" if gap.not_below and within == "no" else within  # below it by less than the margin
-    target(f"within the margin of {_EACH}, {gap.margin:.4f}", "not below", str(gap), within)
-    points = len(board.lattice)
-    for rival, goal in CHEAPER.items():
-        if not board.has(rival):
-            continue
-        other = table.loc[rival]
-        ratio = other.fit_seconds / mine.fit_seconds
-        came = f"{ratio:.1f} times at {points} preferences, {mine.fit_seconds:.0f} s and {other.fit_seconds:.0f} s"
-        if points != _AT:
-            # A model more costs what a model costs; the base is trained once in both.
-            ratio = (other.fit_seconds + (_AT - points) * other.fit_seconds / other.models_trained) / mine.fit_seconds
-            came += f"; {ratio:.1f} times at {_AT}, were further models as dear"
-        target(f"cheaper than {rival}", f"{goal:g} times at {_AT}", came, "yes" if ratio >= goal else "no")
-    return rows
-
-
-_AT = 21  # preferences at which cost is compared
-
-
-def _reached(zero: bool, normalised: bool) -> str:
-    return "yes" if zero and normalised else ("above 0 only" if zero else "no")
 
 
 def _names(group: Group) -> str:

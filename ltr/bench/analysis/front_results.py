@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr import paths
 from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
@@ -40,8 +41,18 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["FRONT_COST", "FrontResults", "collect_fronts", "holds_fronts", "lattice_rows", "load_front_results"]
+__all__ = [
+    "FRONT_COST",
+    "STUDY",
+    "FrontResults",
+    "collect_fronts",
+    "holds_fronts",
+    "lattice_rows",
+    "load_front_results",
+    "study_folders",
+]
 
+STUDY = ("core-*", "transformer-*", "cosdpo-*")  # results that the page on fronts is made of
 FRONT_COST = (*COST, "models_trained", "seconds_a_point", "operations", "cpu_seconds")
 _FILES = ("fronts.parquet", "per_query_fronts.parquet", "runs.parquet", "suite.toml", "environment.json")
 _POINT = ("split", "preference", "objective", "measure", "mean", "queries", "blank")
@@ -107,6 +118,12 @@ class FrontResults:
         write_frame(self.runs, folder / "runs.parquet")
         write_facts(folder, self.suite, self.chosen, self.environment)
         return folder
+
+
+def study_folders() -> list[Path]:
+    """The committed results of the study; those of the first survey where the study has none."""
+    found = [sorted(paths.suites().glob(f"results/{pattern}")) for pattern in STUDY]
+    return [folder for folders in found for folder in folders] or sorted(paths.suites().glob("results/fronts-*"))
 
 
 def holds_fronts(folder: Path | str) -> bool:

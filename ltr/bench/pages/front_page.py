@@ -1,8 +1,8 @@
 """The page on fronts: every method for several objectives on every task, and what they say to the field's questions.
 
-Written from the results of suites of methods (`benchmarks/suites/fronts-*.toml`) and the reference points beside them:
-an overview, the questions with their paired intervals, two tables and two pictures a task. Like a report it comes from
-committed files alone and is the same, byte for byte, when it is written again.
+Written from the results of suites of methods (`core-*.toml` and others, see STUDY) and the reference points beside
+them: what to take, an overview, the questions with their paired intervals, tables and pictures of each task. Like a
+report it comes from committed files alone and is the same, byte for byte, when it is written again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr import paths as places
+from ltr.bench.analysis.front_choice import choose_system
 from ltr.bench.analysis.front_cube import measures_of
 from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderboard
-from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally, targets
+from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally
+from ltr.bench.analysis.front_results import STUDY, FrontResults, load_front_results, study_folders
 from ltr.bench.analysis.reference_points import COMMAND, points_of
-from ltr.bench.analysis.results import FrontResults, load_front_results
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
 
 from .facts import was_run, who_chose
+from .front_answers import goals_table, taken_table
 from .front_costs import choices_table, costs_table, edges_table
 from .front_pictures import cost_picture, fronts_picture, of_board
 from .report import write_page
@@ -35,37 +37,40 @@ if TYPE_CHECKING:
 __all__ = ["fronts_page", "overview"]
 
 # Drawn in pictures of fronts; a table names all.
-SHOWN = ("DPO-LS", "HyperDPO", "HyperDPO mixture", "MODPO", "Soup", "MOD", "COSMOS", "EPO")
+SHOWN = ("DPO-LS", "Plug-in", "Plug-in, trees", "HyperDPO", "HyperDPO mixture")
 
 
 def fronts_page(
     folders: Sequence[Path | str] = (),
     to: Path | str | None = None,
     *,
+    name: str = "FRONTS.md",
     draws: int = 1000,
     points: Path | str | None = None,
 ) -> Path:
-    """Writes FRONTS.md and its pictures, and returns the path of the page.
+    """Writes the page and its pictures, and returns its path.
 
     Args:
-        folders: results of suites; those that were committed as `benchmarks/results/fronts-*` by default.
+        folders: results of suites; those of the study that were committed (`STUDY`) by default.
         to: folder of the page; `benchmarks` of the checkout by default.
+        name: of the page.
         draws: of the paired bootstrap.
         points: file of reference points; benchmarks/reference_points.toml by default.
 
     Raises:
         InputError: no results, or no reference points for one of their tasks.
     """
-    folders = [Path(f) for f in folders] or sorted(places.suites().glob("results/fronts-*"))
+    asked = " ".join(map(str, folders))
+    folders = [Path(f) for f in folders] or study_folders()
     if not folders:
         raise InputError(
             "no results of fronts here",
             file=places.suites() / "results",
-            expected="folders fronts-*",
-            do="Run the suites (ltr bench run fronts-synthetic2, ...) and name their folders",
+            expected=f"folders {', '.join(STUDY)}",
+            do="Run the suites (ltr bench run core-synthetic2, ...) and name their folders",
         )
     to = places.suites() if to is None else Path(to)
-    suites, tasks, boards = [], [], []
+    suites, tasks, boards, taken = [], [], [], []
     found = [load_front_results(folder) for folder in folders]
     for results in found:
         mine = []
@@ -73,27 +78,30 @@ def fronts_page(
             task = points_of(dataset, results.suite.objectives, measures_of(results, dataset), points)
             mine.append(front_leaderboard(results, dataset, task, draws=draws))
             tasks.append(_task(results, mine[-1], to))
+            taken.append(choose_system(results, mine[-1]))
         suites.append(_was_run(results, mine))
         boards += mine
     systems = {s for board in boards for s in board.cube.systems}
+    titles = [task["title"] for task in tasks]
     context = {
         "systems": len(systems),
         "suites": suites,
         "systems_lines": list(dict.fromkeys(line for text in suites for line in text["systems"])),
         "machines": list(dict.fromkeys(machine(text["environment"]) for text in suites)),
-        "overview": markdown_table(_overview_rows(boards), left=("system", "method")),
-        "targets": _targets(boards),
-        "questions": [_question(question, boards) for question in QUESTIONS],
+        "overview": markdown_table(_overview_rows(boards, titles), left=("system", "method")),
+        "taken": taken_table(taken, titles),
+        "goals": goals_table(taken, titles, found),
+        "questions": [_question(question, boards, titles) for question in QUESTIONS],
         "tasks": tasks,
         "edges": edges_table(found),
-        "one_seed": [_title(board) for board in boards if len(board.cube.seeds) == 1],
+        "one_seed": [t for t, board in zip(titles, boards, strict=True) if len(board.cube.seeds) == 1],
         "draws": f"{draws:,}",
-        "margins": [f"{board.margins['hypervolume']:.4f} on {_title(board)}" for board in boards],
+        "margins": [f"{b.margins['hypervolume']:.4f} on {t}" for t, b in zip(titles, boards, strict=True)],
         "level": f"{boards[0].level:.0%}",
-        "command": "ltr bench fronts",
+        "command": " ".join(filter(None, ["ltr bench fronts", asked and f"--results {asked} --name {name}"])),
         "points_command": COMMAND,
     }
-    return write_page(to / "FRONTS.md", "fronts.md.j2", context)
+    return write_page(to / name, "fronts.md.j2", context)
 
 
 # ------------------------------------------------------------------------------------------------------ the overview
@@ -120,7 +128,7 @@ def overview(boards: Sequence[FrontLeaderboard]) -> pd.DataFrame:
     return means.sort_values(["missed", "rank"], kind="stable", na_position="last").drop(columns="missed")
 
 
-def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
+def _overview_rows(boards: Sequence[FrontLeaderboard], titles: Sequence[str]) -> list[dict[str, str]]:
     """With the verdict beside the baseline, where there is one."""
     means, words = overview(boards), [board.verdicts() for board in boards]
     methods = {row.system: row.method for board in boards for row in rows_of(board.table)}
@@ -129,51 +137,47 @@ def _overview_rows(boards: Sequence[FrontLeaderboard]) -> list[dict[str, str]]:
         system = str(label)
         on = sum(system in board.cube.systems for board in boards)
         row = {"system": system, "method": methods[system], "mean rank": number(values["rank"], 2), "tasks": str(on)}
-        for i, board in enumerate(boards):
-            row[_title(board)] = told(number(values[i], 4), words[i].get(system, ""))
+        for i in range(len(boards)):
+            row[titles[i]] = told(number(values[i], 4), words[i].get(system, ""))
         rows.append(row)
     return rows
 
 
 def _title(board: FrontLeaderboard) -> str:
-    return f"{dataset_slug(board.dataset)}, m = {len(board.objectives)}"
+    kind = board.suite.split("-")[0]
+    of_nets = "" if kind in ("core", "fronts") or kind == board.suite else f"{kind}: "
+    return f"{of_nets}{dataset_slug(board.dataset)}, m = {len(board.objectives)}"
 
 
 # ----------------------------------------------------------------------------------------------------- the questions
 
 
-def _question(question, boards: Sequence[FrontLeaderboard]) -> dict[str, Any]:
+def _question(question, boards: Sequence[FrontLeaderboard], titles: Sequence[str]) -> dict[str, Any]:
     """Title, text, a sentence of verdicts a comparison, and the table behind them."""
     found = ask(question, boards)
     groups: dict[Any, list[Found]] = {}
     for each in found:
         groups.setdefault(each.comparison, []).append(each)
-    titles = {board.dataset: _title(board) for board in boards}
     rows = []
     for comparison, members in groups.items():
         row = {"is ... ?": comparison.text, "said by": comparison.claim}
-        row |= {titles[board.dataset]: "" for board in boards}
-        row |= {titles[each.dataset]: f"{each.verdict}: {each.text}" for each in members}
+        row |= dict.fromkeys(titles, "")
+        row |= {titles[each.board]: f"{each.verdict}: {each.text}" for each in members}
         rows.append(row)
     answers = [f"{comparison.text}: {tally(members)}." for comparison, members in groups.items()]
     return {
         "title": question.title,
         "text": question.text,
         "answers": answers,
-        "table": markdown_table(rows, left=("is ... ?", "said by", *titles.values())) if rows else "",
+        "table": markdown_table(rows, left=("is ... ?", "said by", *titles)) if rows else "",
     }
-
-
-def _targets(boards: Sequence[FrontLeaderboard]) -> str:
-    rows = [{**row, "task": _title(board)} for board in boards for row in targets(board)]
-    return markdown_table(rows, left=("task", "system", "what", "goal", "came", "reached")) if rows else ""
 
 
 # -------------------------------------------------------------------------------------------------------- a task
 
 
 def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str, Any]:
-    name = f"fronts-{results.suite.name.removeprefix('fronts-')}"
+    name = results.suite.name
     if len(results.suite.datasets) > 1:
         name += f"-{dataset_slug(board.dataset)}"
     drawn, numbers = of_board(board, _title(board)), _colours(board)
