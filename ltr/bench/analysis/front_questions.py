@@ -112,6 +112,24 @@ QUESTIONS = (
         (_pair("DPO-LS", "LS"), _pair("HyperDPO on trees", "HyperDPO"), _pair("HyperDPO on trees", "LS, trees")),
     ),
     Question(
+        "The published experiment: a main label, and preferences over auxiliary objectives",
+        "COS-DPO (2410.08316) trains its reference ranker on a main label and spans the front over the others alone. "
+        "One conditioned net, with the epochs of one model unless it says equal total, beside one model a preference, "
+        "a soup and MODPO in pairs.",
+        (
+            _pair("Weight-COS-DPO prompt", "DPO-LS"),
+            _pair("Weight-COS-DPO film", "DPO-LS"),
+            _pair("Weight-COS-DPO film, equal total", "DPO-LS"),
+            _pair("Weight-COS-DPO prompt", "DPO soup"),
+            _pair("Weight-COS-DPO prompt", "MODPO"),
+            _pair("Weight-COS-DPO prompt", "Weight-COS-DPO film"),
+            _pair("Weight-COS-DPO prefix", "Weight-COS-DPO prompt"),
+            _pair("Weight-COS-DPO concat", "Weight-COS-DPO film"),
+            _pair("Temperature-COS-DPO", "Weight-COS-DPO film"),
+            _pair("Plug-in", "Weight-COS-DPO film"),
+        ),
+    ),
+    Question(
         "Do arithmetic mixes of the targets beat geometric ones?",
         "On free scores DPO-LS, SLA and HyperDPO end at the arithmetic mix of the objectives' targets, MOD, soups and "
         "list MODPO at the geometric one. The arithmetic mix favours documents that are best for one objective, the "
