@@ -81,7 +81,7 @@ def draw(rows: list[dict], path: Path) -> None:
         axes.set_xlabel("queries of the task")
         axes.set_ylabel("share of the true front's hypervolume")
         axes.set_title("Plug-in rule, synthetic task, m = 2")
-        axes.legend()
+        axes.legend(loc="lower right")
         figure.savefig(path, dpi=150)
 
 
