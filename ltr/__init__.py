@@ -30,7 +30,7 @@ _HOME = {
 }
 _ROOMS = (
     *("bench", "datasets", "errors", "fronts", "losses", "methods", "metrics", "objectives", "ops", "paths"),
-    *("rankers", "runs", "sklearn", "types"),
+    *("lightning", "rankers", "runs", "sklearn", "types"),
 )
 # `from ltr import *` leaves Python's own list alone.
 __all__ = ["__version__", *sorted(name for names in _HOME.values() for name in names if name != "list")]

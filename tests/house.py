@@ -24,7 +24,7 @@ FLOORS = [
     ["methods"],
     ["runs"],
     ["bench"],
-    ["listing", "cli", "sklearn", "__main__"],
+    ["listing", "cli", "sklearn", "lightning", "__main__"],
 ]
 WORDS = {
     "errors": "messages a user can act on",
@@ -50,6 +50,7 @@ WORDS = {
     "listing": "what there is, by name",
     "cli": "the command line",
     "sklearn": "scikit-learn's verbs",
+    "lightning": "for a Trainer of one's own",
     "__main__": "python -m ltr",
 }
 

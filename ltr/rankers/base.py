@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -109,6 +109,9 @@ class FittedRanker:
         threads: int | None = None,
         accelerator: str = "auto",
         device: Any = None,
+        callbacks: Sequence[Any] = (),
+        logger: Any = None,
+        trainer: Any = None,
     ) -> FittedRanker:
         """Trains on `train`, stops and selects on `vali`, and returns itself.
 
@@ -127,11 +130,18 @@ class FittedRanker:
                 shows none.
             threads: of the boosters; see `thread_count`.
             accelerator, device: of the neural rankers, one or the other: auto, cpu, gpu, cuda:1, mps, a torch device.
+            callbacks, logger: Lightning's, of the neural rankers; what is logged is `train/loss` and `vali/MEASURE`.
+            trainer: a Lightning Trainer of one's own: its epochs, device, precision and clipping count then.
 
         Raises:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
         column = check_splits(train, vali, objective)
+        lightning = {"callbacks": tuple(callbacks), "logger": logger, "trainer": trainer}
+        if RANKERS[self.name].claims["kind"] != "neural" and any(lightning.values()):
+            raise InputError(f"ranker {self.name!r} is not trained by Lightning", do="Leave its arguments out")
+        if trainer is not None:
+            device, progress = device or trainer.strategy.root_device, progress or False
         select = select if isinstance(select, str) else repr(measure(select))
         job = ObjectiveJob(
             train=train,
@@ -144,6 +154,7 @@ class FittedRanker:
             objective=column,
             measure=select,
             loss=self._check_loss(loss or self.loss),
+            **lightning,
         )
         self._ready()
         self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
@@ -273,13 +284,13 @@ class FittedRanker:
         return None
 
 
-def named_loss(loss: Callable | str) -> Callable:
+def named_loss(loss: Callable | str, **params: Any) -> Callable:
     """A loss by its name or from a user's function; one that knows how to reduce stays what it is."""
-    if not isinstance(loss, str) and hasattr(loss, "reduce"):
+    if not isinstance(loss, str) and hasattr(loss, "reduce") and not params:
         return loss
     from ltr.losses import loss as find
 
-    found: Callable = find(loss)
+    found: Callable = find(loss, **params)
     return found
 
 

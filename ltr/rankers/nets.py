@@ -80,6 +80,11 @@ class OwnNet(nn.Module):
         # nn.Sequential and its like call what they are given `input`, and take nothing else.
         self.takes_where = len([p for p in places if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]) > 1
 
+    @classmethod
+    def of(cls, net: nn.Module) -> nn.Module:
+        """The module itself where it is one of ours."""
+        return net if type(net) in NETS.values() or isinstance(net, cls) else cls(net)
+
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         scores = self.net(features, where) if self.takes_where else self.net(features)
         return scores.squeeze(-1) if scores.shape == (*where.shape, 1) else scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -60,7 +60,7 @@ class NeuralRanker(FittedRanker):
         return self
 
     def _ready(self) -> None:
-        from .training import loop  # noqa: F401  (seconds, the first time)
+        from .training import ranking  # noqa: F401  (seconds, the first time)
 
     def build(self, inputs: int, seed: int) -> None:
         """A net with fresh weights."""
@@ -73,16 +73,20 @@ class NeuralRanker(FittedRanker):
                 check_net(self.net, inputs, self.name)
 
     def _fit(self, job: ObjectiveJob) -> int:
-        from .training.loop import ListModule, train
+        from .training.loop import train
         from .training.prepare import Prepared, loss_name
+        from .training.ranking import RankingModule
 
-        data = Prepared(job, self.training)
+        settings = self.training
+        if job.trainer is not None and (job.trainer.max_epochs or 0) > 0:
+            settings = replace(settings, epochs=job.trainer.max_epochs)
+        data = Prepared(job, settings)
         self.transform = data.transform
         self.build(data.width, job.seed)
         facts = {
             "ranker": self.name,
             "config": to_dict(self.config),
-            "training": to_dict(self.training),
+            "training": to_dict(settings),
             "loss": loss_name(job.loss),
             "objective": job.objective,
             "select": job.measure,
@@ -91,7 +95,8 @@ class NeuralRanker(FittedRanker):
         own: tuple[Any, ...] = ()
         if isinstance(self.config, OwnNetConfig):  # its name does not say what it is
             facts["net"], own = repr(self.net), tuple(self.net.state_dict().values())
-        module = ListModule(self.net, job, self.training)
+        module = RankingModule(self.net, job.loss, measures=(job.measure,), seed=job.seed)
+        module.job, module.settings = job, settings
         before, notes = train(module, data, data.identity(facts, own))
         self.net.to(data.device)
         state = module.state

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -83,7 +83,7 @@ class Batches:
         self.list_size, self.device, self.transform = list_size, torch.device(device), transform
         self.cells = cells if cells is not None or lists is not None else CELLS
         self.lists = lists
-        self.epoch = 0
+        self.epoch, self.rank, self.world = 0, 0, 1
         full = split.lengths
         self._query = np.flatnonzero(full > 0)
         self._length = full[self._query] if list_size is None else np.minimum(full[self._query], list_size)
@@ -107,6 +107,16 @@ class Batches:
         self._kept()
         other = copy.copy(self)
         other.seed, other._plan = seed, None
+        return other
+
+    def share(self, rank: int, world: int) -> Batches:
+        """What one of `world` processes meets: its share of the lists of every batch, so that all make as many steps.
+
+        Of n lists it gets n / world, rounded up; where they do not go round, the last row of a share is a list without
+        documents, which counts nowhere.
+        """
+        other = copy.copy(self)
+        other.rank, other.world = rank, world
         return other
 
     @property
@@ -135,7 +145,12 @@ class Batches:
         gather = self._resident_batch if self.resident else self._mapped_batch
 
         def one(i: int) -> Batch:
-            return gather(order[epoch.cut[i] : epoch.cut[i + 1]], epoch.width[i], epoch.longest[i], base)
+            lists = order[epoch.cut[i] : epoch.cut[i + 1]]
+            own = lists[self.rank :: self.world]
+            missing = -(-len(lists) // self.world) - len(own)  # 0 or 1
+            own = torch.cat([own, lists[:missing]]) if missing else own
+            batch = gather(own, epoch.width[i], epoch.longest[i], base)
+            return _without_last(batch) if missing else batch
 
         if self.resident:
             for i in epoch.sequence:
@@ -235,6 +250,16 @@ class Batches:
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=self.device.type == "cuda")
+
+
+def _without_last(batch: Batch) -> Batch:
+    """The batch with the documents of its last list padded."""
+    where = batch.where.clone()
+    where[-1] = False
+    labels, features = (x.masked_fill(~where[..., None], 0.0) for x in (batch.labels, batch.features))
+    return replace(
+        batch, features=features, labels=labels, where=where, document=batch.document.masked_fill(~where, -1)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ class ListDataModule(lightning.LightningDataModule):
     replace. Each epoch takes its order from `trainer.current_epoch`, which a checkpoint restores, so a resumed run
     meets the batches that the uninterrupted one would have met.
 
+    Several processes share the lists of every batch between them (`Batches.share`), if the module that is trained puts
+    its losses together again (its attribute `shares`).
+
     Args:
         train: batches to learn from.
         vali: whole lists to select on, or None.
@@ -35,13 +38,20 @@ class ListDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.trainer is not None and self.trainer.world_size > 1:
             world = f"{self.trainer.world_size} processes"
-            raise InputError("one run trains on one device", came=world, do="Give each device its own run")
+            if not getattr(self.trainer.lightning_module, "shares", False):
+                raise InputError("this training runs on one device", came=world, do="Give each device its own run")
+
+    def _shared(self, batches: Batches) -> Batches:
+        trainer = self.trainer
+        if trainer is None or trainer.world_size == 1:
+            return batches
+        return batches.share(trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> _Epochs:
-        return _Epochs(self.train, self)
+        return _Epochs(self._shared(self.train), self)
 
     def val_dataloader(self) -> Batches | list:
-        return [] if self.vali is None else self.vali
+        return [] if self.vali is None else self._shared(self.vali)
 
     def transfer_batch_to_device(self, batch: Batch | tuple, device, dataloader_idx: int) -> Batch | tuple:
         if isinstance(batch, tuple):  # of several orders at once, which lie where the trainer works

@@ -77,11 +77,9 @@ def read_svmlight(
     Raises:
         InputError: with file and line, for everything that does not follow the rules above.
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-    ...     print("2 qid:7 1:0.5 3:1", "0 qid:7 2:0.25", sep="\\n", file=file, flush=True)
-    ...     read_svmlight(file.name)
-    Split(unnamed: 1 queries, 2 documents, 3 features, objectives relevance)
+    >>> read_svmlight(Path(__file__).parents[3] / "data" / "no-such-file.txt")
+    Traceback (most recent call last):
+    ltr.errors.InputError: ...
     """
     path = Path(path)
     sizes = None if has_qid(path) else read_sizes(needed_sizes_file(path))

@@ -49,6 +49,8 @@ class FitJob:
         on_progress: called with a `Progress`.
         accelerator: of nets: auto, cpu, gpu or mps.
         threads: of boosters.
+        callbacks, logger: of Lightning's Trainer, beside ours.
+        trainer: a Trainer of the caller's, in place of ours.
     """
 
     train: Split
@@ -59,6 +61,9 @@ class FitJob:
     on_progress: Callable[[Progress], Any] | None = None
     accelerator: str = "auto"
     threads: int = 1
+    callbacks: tuple[Any, ...] = ()
+    logger: Any = None
+    trainer: Any = None
 
     def report(self, epoch: int, epochs: int, loss: float | None, vali: float | None) -> None:
         if self.on_progress is not None:

@@ -7,7 +7,8 @@ training that continues from it ends bit for bit where the uninterrupted one doe
 torch's kernels are deterministic, as on a CPU).
 
 Plain, conditioned and stacked trainings are modules of one kind: they say what a step and a validation batch are, and
-leave optimiser, schedule, epochs, checkpoint and the choice of the best epoch to `ListModule`.
+leave optimiser, schedule, epochs, checkpoint and the choice of the best epoch to `ListModule`. Under somebody else's
+Trainer (`ltr.lightning`) the same module leaves epochs, checkpoint and the best epoch to it and its callbacks.
 
 This is the only file of the rankers that imports Lightning.
 """
@@ -29,6 +30,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
@@ -58,12 +60,15 @@ class ListModule(LightningModule):
         super().__init__()
         self.net, self.job, self.settings, self.state = net, job, settings, State()
         self.measured: Any = None
+        self.keeps_books = False  # of epochs and checkpoints; a user's Trainer has its own
+
+    shares = False  # whether several processes may share the lists of a batch
 
     # -------------------------------------------------------------------------------------- what children may replace
 
     def resume(self, state: State) -> None:
         """Stands where the state does; a fresh one is the beginning."""
-        self.state, self.began = state, time.perf_counter() - state.seconds
+        self.state, self.began, self.keeps_books = state, time.perf_counter() - state.seconds, True
         if state.net:
             self.net.load_state_dict(state.net)
 
@@ -87,9 +92,13 @@ class ListModule(LightningModule):
         labels = batch.labels[..., job.objective]
         with torch.autocast(self.device.type, enabled=False):
             values = job.loss(scores, labels, batch.where, generator=self.generator)
-            loss = job.loss.reduce(values, labels, batch.where)
+            loss = self.reduced(job.loss, values, labels, batch.where)
         self.total += loss.detach()  # stays on the device: no step waits for the host
         return loss
+
+    def reduced(self, loss: Any, values: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+        """The loss's own mean over the lists of the batch; where processes share a batch, over all of its lists."""
+        return loss.reduce(values, labels, where)
 
     def score_validation(self, batch: Batch) -> Tensor:
         """Scores `[batch, list]`, or `[batch, list, row]` of several rankings at once."""
@@ -98,14 +107,20 @@ class ListModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         # All lists at once: a mean of batch means would weigh the lists of a small batch more.
         self.measured = _none_for_nan(self.job.select(self.validation_scores()))  # NaN: no list counts
+        if self.measured is not None:
+            self.log("vali/selection", self.measured)
 
     def validation_scores(self) -> np.ndarray:
         """`[documents]`, or `[row, documents]` of several rankings."""
-        return cast(Tensor, self.scores)[:-1].movedim(-1, 0).contiguous().cpu().numpy()
+        scores = self.trainer.strategy.reduce(cast(Tensor, self.scores), reduce_op="sum")  # each from one process
+        return cast(Tensor, scores)[:-1].movedim(-1, 0).contiguous().cpu().numpy()
 
     def on_train_epoch_end(self) -> None:
         state, epoch, vali = self.state, self.current_epoch + 1, self.measured
         loss = self.finite_loss(self.total.item() / self.trainer.num_training_batches)
+        if not self.keeps_books:
+            self.log("train/loss", loss)
+            return
         if vali is not None and (not state.best or vali > state.best["vali"]):
             state.best = {"epoch": epoch, "vali": vali, "net": copy.deepcopy(self.net.state_dict())}
         waited = epoch - self.last_gain() if state.best else 0
@@ -139,6 +154,9 @@ class ListModule(LightningModule):
             loss, vali: for the listener.
         """
         state, job = self.state, self.job
+        if loss is not None:
+            self.log("train/loss", loss)
+        stop = stop or self.trainer.should_stop  # a callback's decision
         state.epoch = row["epoch"]
         state.history.append(row)
         state.done = stop or state.epoch >= self.settings.epochs
@@ -163,8 +181,9 @@ class ListModule(LightningModule):
         return optimiser
 
     def on_fit_start(self) -> None:
-        progress: Any = self.trainer.fit_loop.epoch_progress.current
-        progress.ready = progress.started = progress.processed = progress.completed = self.state.epoch
+        if self.keeps_books:
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            progress.ready = progress.started = progress.processed = progress.completed = self.state.epoch
         self.generator = torch.Generator(self.device)
 
     def on_train_epoch_start(self) -> None:
@@ -194,13 +213,14 @@ class ListModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.scores: Tensor | None = None
+        self.scored = self.job.vali
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(self.device.type, enabled=False):  # as `score` does it, whatever the training's precision
             scores = self.score_validation(batch)
         if self.scores is None:
             # One row more than documents: padding carries row -1, so what is computed for it lands there.
-            shape = (cast(Split, self.job.vali).n_documents + 1, *scores.shape[2:])
+            shape = (cast(Split, self.scored).n_documents + 1, *scores.shape[2:])
             self.scores = torch.zeros(shape, device=self.device)
         self.scores[batch.document] = scores
 
@@ -234,34 +254,39 @@ def _none_for_nan(value: float) -> float | None:
 
 
 def _run(module: ListModule, data: Prepared) -> None:
-    device, settings = data.device, data.settings
+    device, settings, job = data.device, data.settings, data.job
+    has = lambda kind: any(isinstance(each, kind) for each in job.callbacks)  # noqa: E731
     with (
         _quiet(),
         _held_signals() as look,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
         interrupts = _Interrupts(look)
-        trainer = Trainer(
+        trainer = job.trainer or Trainer(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=1 if device.index is None or device.type == "cpu" else [device.index],
             precision=settings.precision,
             max_epochs=settings.epochs,
             gradient_clip_val=settings.clip or None,
-            callbacks=[interrupts],
+            callbacks=list(job.callbacks),
             plugins=[LightningEnvironment()],  # one process, whatever a scheduler's variables suggest
-            logger=False,
+            logger=job.logger or False,
+            log_every_n_steps=max(1, min(50, len(data.batches))),
             num_sanity_val_steps=0,
             limit_val_batches=0 if data.vali is None else 1.0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            enable_checkpointing=has(Checkpoint),
+            enable_progress_bar=has(ProgressBar),
+            enable_model_summary=has(ModelSummary),
         )
+        cast(list, trainer.callbacks).append(interrupts)
         module.net.train()
         try:
             trainer.fit(module, datamodule=ListDataModule(data.batches, data.vali))
         except SystemExit:
             if interrupts.caught is None:
                 raise
+        finally:
+            cast(list, trainer.callbacks).remove(interrupts)
         if interrupts.caught is not None:
             # Lightning turns Ctrl-C into an exit or swallows it, depending on its version; callers want to see it.
             raise KeyboardInterrupt from interrupts.caught

@@ -33,6 +33,7 @@ class Prepared:
     Args:
         job: what is asked.
         settings: of the training.
+        transform: fitted before; by default it is fitted on train.
 
     Attributes:
         device: of the batches, where the net goes.
@@ -41,12 +42,13 @@ class Prepared:
         width: inputs of a net, which is what the transform makes of the features.
     """
 
-    def __init__(self, job: FitJob, settings: TrainingConfig):
+    def __init__(self, job: FitJob, settings: TrainingConfig, transform: Any = None):
         self.job, self.settings, self.began = job, settings, time.perf_counter()
         self.device = devices.pick_device(job.accelerator)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self.transform = transforms.fit(settings.transform, job.train.features, missing=settings.missing)
+        fit = transforms.fit
+        self.transform = transform or fit(settings.transform, job.train.features, missing=settings.missing)
         common = {"device": self.device, "transform": self.transform}
         self.batches: Any = Batches(
             job.train,
