@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -21,6 +22,7 @@ from ltr.methods.criteria import (
     Scalarised,
     objective_values,
 )
+from ltr.methods.gdpo import GroupPolicy
 from ltr.objectives import aggregator, arithmetic_mix, list_targets, mean_losses, scalarisation
 
 W = torch.tensor([[0.7, 0.3], [0.2, 0.8], [1.0, 0.0]])
@@ -213,6 +215,32 @@ def test_modpo_in_pairs_is_its_formula(lists):
                 values.append(sum(math.log(1 + math.exp(-x)) for x in brackets) / len(brackets))
         value = criterion(scores[:, :1], given, where, w, reference=reference)
         assert value.item() == pytest.approx(sum(values) / len(values), rel=1e-5), rewards
+
+
+def test_group_policy_is_the_gradient_of_normalised_measures():
+    """All 24 rankings of four documents: the step is sum_k w_k grad E[NDCG_k] / sd NDCG_k; equal labels have
+    no say, nor has a pad."""
+    s = torch.tensor([0.3, -0.4, 0.8, 0.1], dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([[1.0, 3, 0], [3, 0, 0], [0, 1, 0], [2, 0, 0]], dtype=torch.float64)
+    w, gains, k = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), ("exp2", "linear", "exp2"), 2
+    orders = torch.tensor(list(itertools.permutations(range(4))))
+    drawn = s[orders]
+    chances = (drawn - drawn.flip(-1).logcumsumexp(-1).flip(-1)).sum(-1).exp()
+    wanted = torch.zeros_like(s)
+    for j in (0, 1):
+        g = ops.gains(y[:, j], gains[j])
+        rewards = (g[orders[:, :k]] * ops.discounts(torch.arange(1, k + 1))).sum(-1) / ops.ideal_dcg(
+            g, gain="linear", k=k
+        )
+        mean = (chances * rewards).sum()
+        sd = (chances * (rewards - mean) ** 2).sum().sqrt().detach()
+        wanted -= w[j] * torch.autograd.grad(mean, s, retain_graph=True)[0] / sd
+    criterion = GroupPolicy(Fixed(tuple(w.tolist())), gains, 60_000, k)
+    padded = torch.cat([s, torch.tensor([9.0])])[None, None]
+    labels, where = torch.cat([y, torch.full((1, 3), 4.0)])[None], torch.tensor([[True] * 4 + [False]])
+    value = criterion(padded, labels, where, w[None], generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(torch.autograd.grad(value, s)[0], wanted, atol=0.01, rtol=0)
+    assert wanted.abs().max() > 0.1
 
 
 def test_sources_draw_preferences():

@@ -10,6 +10,7 @@
     soups.py        one model an objective, merged after training: soups, MOD
     pamal.py        a soup trained as one
     ric.py          one net that is told the labels a document should have
+    gdpo.py         policy gradient on measures, each normalised by itself
     conditioned_trees.py  one LightGBM for every preference
     yardsticks.py   a random ranking, and one model an objective
     plug_in.py      what a document is worth to each objective, in five forms; every preference a dot product

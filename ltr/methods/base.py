@@ -59,7 +59,7 @@ __all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
 
 _FAMILIES = (
     "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
-    "yardsticks conditioned_trees"
+    "yardsticks conditioned_trees gdpo"
 )
 METHODS = Catalogue(
     "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}
