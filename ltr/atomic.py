@@ -49,6 +49,7 @@ _OURS = re.compile(r"\.(partial|replaced)-([A-Za-z0-9]+)-[0-9a-f]{8}\.(.+)", re.
 _OLD = re.compile(r"\..+\.(part|partial)")  # of versions before 0.2, which held no lock
 _WEEK, _DAY = 7 * 86_400, 86_400
 _BLOCK = 1 << 20  # bytes hashed at a time: they stay in the processor's cache
+_SMALL = 1 << 16  # bytes that are read in one go
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SWEPT: set[Path] = set()
 
@@ -334,8 +335,12 @@ def sha256(path: Path | str, progress: Callable[[int], None] | None = None) -> s
     Args:
         progress: called with the bytes hashed so far.
     """
-    digest, done, buffer = hashlib.sha256(), 0, memoryview(bytearray(_BLOCK))
     with open(path, "rb", buffering=0) as file:
+        head = file.read(_SMALL)
+        digest, done = hashlib.sha256(head), len(head)
+        if progress:
+            progress(done)
+        buffer = memoryview(bytearray(_BLOCK if done == _SMALL else 1))  # of a small file, nothing is left
         while got := file.readinto(buffer):
             digest.update(buffer[:got])
             done += got
@@ -354,25 +359,27 @@ def fingerprints(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, str]:
     return found
 
 
-def read_json(path: Path | str, *, do: str = "") -> dict[str, Any]:
+def read_json(path: Path | str, *, do: str | Callable[[], str] = "", text: bytes | None = None) -> dict[str, Any]:
     """The table in a JSON file.
 
     Args:
-        do: the way out, where the file is damaged.
+        do: the way out, where the file is damaged, or what says it.
+        text: what the file holds, where it was read already.
 
     Raises:
         InputError: not UTF-8, not JSON, or no table; `FileNotFoundError` is the caller's.
     """
     path = Path(path)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads((path.read_bytes() if text is None else text).decode("utf-8"))
+        if isinstance(facts, dict):
+            return facts
+        told: dict[str, Any] = {"expected": "a table", "came": facts}
     except json.JSONDecodeError as error:
-        raise InputError("broken JSON", file=path, line=error.lineno, do=do) from None
+        told = {"line": error.lineno}
     except (ValueError, RecursionError) as error:  # no UTF-8, thousands of brackets, numbers of thousands of digits
-        raise InputError("broken JSON", file=path, came=str(error), do=do) from None
-    if not isinstance(facts, dict):
-        raise InputError("broken JSON", file=path, expected="a table", came=facts, do=do)
-    return facts
+        told = {"came": str(error)}
+    raise InputError("broken JSON", file=path, do=do if isinstance(do, str) else do(), **told)
 
 
 def read_facts(folder: Path | str, mark: str, form: int) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_the_last_line_of_defence_names_the_file(place, monkeypatch, capsys):
     def broken(*_, **__):
         raise KeyError("offsets")
 
-    monkeypatch.setattr("pyarrow.parquet.read_table", broken)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", broken)
     code, err = told(capsys, "evaluate", "run0")
     assert code == 1 and err.startswith("ltr: run0/scores/test.parquet: ") and err.count("\n") == 1
     assert "KeyError: 'offsets'" in err and "--debug" in err

@@ -390,6 +390,12 @@ def test_inputs_for_a_ranker_are_found_by_name(csv):
         table.inputs(path, ["extra"])
 
 
+def test_many_rows_without_labels_are_inputs_too(csv):
+    path = csv("qid,a\n" + "".join(f"{k // 5},{k}\n" for k in range(30)))
+    gathered = Gathered(path=path).read(table.blocks(path, table.inputs(path, ["a"])))
+    assert gathered.documents == 30 and gathered.labels.shape == (30, 0)
+
+
 def test_the_roles_in_words():
     rows = [
         {"column": "qid", "role": "query", "why": ""},

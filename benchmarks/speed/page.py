@@ -21,6 +21,7 @@ NAMES = (
     "chain",
     "front_cost",
     "scale",
+    "resume",
     "start",
 )
 DEVICE = "device"  # benchmarks/device.sh: a file of sections, with a section of the page to itself

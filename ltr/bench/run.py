@@ -7,8 +7,10 @@ out/finished.json                         what the last call found to be finishe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr import schema
-from ltr.atomic import whole_file
+from ltr.atomic import read_json, whole_file
 from ltr.errors import InputError, unknown_name
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import check as check_run
@@ -165,8 +167,11 @@ def _results(
 
 def _environment(launch: Launch, suite: Suite, others: Sequence[str], seconds: float, peak: int) -> dict[str, Any]:
     """Machine, versions and cost. Calls that continue add their time; a call that ran nothing changes little."""
-    path = launch.setting.out / "report" / "environment.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
+    path, before = launch.setting.out / "report" / "environment.json", {}
+    try:
+        before = read_json(path) if path.is_file() else {}
+    except InputError as error:
+        launch.console.print(f"{error}. It is written anew; the time of earlier calls is lost.", soft_wrap=True)
     words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--fleet", "--no-fleet")))
     said = {"command": _command(launch, words), "not_shown": list(others)}
     if before and not launch.ran:
@@ -233,13 +238,25 @@ class _Stamp:
             runs, pages = said["runs"], said["pages"]
             if said["key"] != self.key() or run_folders(self.out) != set(said["shown"]):
                 return 0
+            runs = dict(runs)
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return 0
         there = all((self.out / "report" / page).is_file() for page in pages)
-        return len(runs) if there and all(self._done(run) for run in runs) else 0
+        return (
+            len(runs) if there and all(self._stat(run) == stat or self._done(run) for run, stat in runs.items()) else 0
+        )
 
     def _done(self, run: str) -> bool:
         return check_run(self.out / run, *READ).status == "done"
+
+    def _stat(self, run: str) -> str:
+        """Size and times of what results are read from: where the system says they are the same, nobody hashes them."""
+        found = hashlib.sha256()
+        for name in ("DONE", "record.json", "config.toml", *READ):
+            with contextlib.suppress(OSError):
+                stat = os.stat(f"{self.out}/{run}/{name}")
+                found.update(f"{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} ".encode())
+        return found.hexdigest()[:32]
 
     def write(self, jobs: Sequence[RunJob]) -> None:
         """Remembers a call after which all runs are finished; forgets any other."""
@@ -248,6 +265,7 @@ class _Stamp:
             self.path.unlink(missing_ok=True)
             return
         pages = sorted(path.name for path in (self.out / "report").iterdir() if not path.name.startswith("."))
-        said = {"key": self.key(), "runs": runs, "shown": sorted(run_folders(self.out)), "pages": pages}
+        stats = {run: self._stat(run) for run in runs}
+        said = {"key": self.key(), "runs": stats, "shown": sorted(run_folders(self.out)), "pages": pages}
         with whole_file(self.path) as beside:
             beside.write_text(json.dumps(said, indent=1) + "\n")

@@ -160,9 +160,11 @@ class RunConfig:
     preferences: int | None = None
 
 
-def config_hash(config: RunConfig) -> str:
-    """First 16 hex digits of the sha256 of the config's canonical JSON; equal configs have equal hashes."""
-    text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), default=str)
+def config_hash(config: RunConfig | Mapping[str, Any]) -> str:
+    """First 16 hex digits of the sha256 of the canonical JSON of a config, or of its table; equal configs have equal
+    hashes."""
+    plain = config if isinstance(config, Mapping) else to_dict(config)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -157,11 +158,17 @@ def read_record(folder: Path | str) -> Record | None:
     Raises:
         InputError: record.json is there and is no record.
     """
-    folder = Path(folder)
+    return _read_record(Path(folder))[0]
+
+
+def _read_record(folder: Path) -> tuple[Record | None, str]:
+    """The record, and the hash of its file."""
     path = folder / "record.json"
-    if not path.is_file():
-        return None
-    plain = read_json(path, do=_way_out(folder))
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    plain = read_json(path, do=lambda: _way_out(folder), text=text)
     if plain.pop("format", None) != 1:
         raise InputError(
             "a record of another format",
@@ -179,7 +186,9 @@ def read_record(folder: Path | str) -> Record | None:
         at = wrong[0] if wrong else "status" if known.get("status") not in STATUSES else "measures"
         raise InputError(f"broken record: {at}", file=path, came=known.get(at), do=_way_out(folder))
     record = Record(folder=folder, **known)
-    return replace(record, status="running") if record.done and not (folder / "DONE").is_file() else record
+    if record.done and not (folder / "DONE").is_file():
+        record = replace(record, status="running")
+    return record, hashlib.sha256(text).hexdigest()
 
 
 def _way_out(folder: Path) -> str:
@@ -225,7 +234,7 @@ def check(folder: Path | str, *parts: str) -> Check:
     """
     folder = Path(folder)
     try:
-        record = read_record(folder)
+        record, digest = _read_record(folder)
     except InputError as error:
         return Check("damaged", f"record.json: {error.what}")
     if record is None:
@@ -234,7 +243,7 @@ def check(folder: Path | str, *parts: str) -> Check:
         return Check(record.status, record.reason, record)
     wrong = _wrong_files(record, ("config.toml", *parts))
     said = (folder / "DONE").read_bytes().strip()
-    if said and said != sha256(folder / "record.json").encode():
+    if said and said != digest.encode():
         wrong.insert(0, "record.json is not the one DONE was written for")
     if wrong:
         return Check("damaged", "; ".join(wrong), record)

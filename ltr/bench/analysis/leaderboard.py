@@ -306,9 +306,13 @@ def _means(values: pd.DataFrame, rule: Rule) -> dict[tuple[str, str], float]:
 
 def _seed_sd(values: pd.DataFrame, rule: Rule) -> float:
     """Spread of the mean over the seeds that finished every fold."""
-    folds = values.fold.nunique()
-    whole = [part for _, part in values.groupby("seed") if len(part) == folds]
-    means = [_means(part, rule).popitem()[1] for part in whole]
+    counted = values[values["mean"].notna()]
+    weights = counted.queries.to_numpy(float) if rule == "queries" else np.ones(len(counted))
+    runs, folds = values.groupby("seed").fold.nunique(), values.fold.nunique()
+    sums = (
+        counted.assign(weight=weights, weighted=weights * counted["mean"]).groupby("seed")[["weighted", "weight"]].sum()
+    )
+    means = (sums.weighted / sums.weight).reindex(runs[runs == folds].index)
     return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
 
 

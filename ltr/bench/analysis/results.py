@@ -14,13 +14,13 @@ methods: front_results.py; what the two share: results_io.py.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltr.atomic import read_json
 from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
@@ -41,6 +41,7 @@ from .results_io import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_front_results", "load_results"]
 
@@ -130,6 +131,7 @@ def collect(
     edited since) is "stale", one whose files are not those the run left "damaged": none of their numbers are taken.
     """
     import pandas as pd
+    import pyarrow as pa
 
     out = Path(out)
     kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
@@ -163,17 +165,18 @@ def collect(
                 "command",
             ],
         ).astype(dict.fromkeys(_COST, "float64")),
-        pd.concat(tables, ignore_index=True)[[*KEYS, "query", *kept]]
-        if tables
-        else pd.DataFrame(columns=[*KEYS, "query", *kept]),
+        pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*KEYS, "query", *kept]),
         pd.DataFrame(curves, columns=[*KEYS, "step", "value"]),
         chosen or {},
         environment or {},
     )
 
 
-def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict], pd.DataFrame, list[dict]]:
+def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict], pa.Table, list[dict]]:
     """Means, values a query and learning curve of a finished run, each with its key."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from ltr.runs.per_query import read_per_query
 
     key, record = found.key, found.record
@@ -185,19 +188,28 @@ def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict
             mean = math.nan if m["mean"] is None else m["mean"]
             values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
     table = read_per_query(folder / "per_query" / "test.parquet")
-    table = table.select(["query", "objective", "preference", "blank", *kept]).to_pandas()
-    table = table[(table.objective == main) & table.preference.isna()]
-    found.row.update(test_queries=len(table), test_blank=int(table.blank.sum()))
-    table = table[["query", *kept]].astype(dict.fromkeys(kept, "float32")).assign(**key)
-    return values, table, [{**key, "step": step, "value": value} for step, value in _curve(folder)]
+    alone = pc.and_(pc.equal(table["objective"], main), pc.is_null(table["preference"]))
+    table = table.select(["query", "blank", *kept]).filter(alone)
+    found.row.update(test_queries=len(table), test_blank=pc.sum(table["blank"]).as_py() or 0)
+    columns = {name: table[name].cast(pa.float32()) for name in kept}
+    same = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
+    curve = [{**key, "step": step, "value": value} for step, value in _curve(folder)]
+    return values, pa.table({**same, "query": table["query"], **columns}), curve
 
 
 def _curve(folder: Path) -> list[tuple[int, float]]:
     """(epoch or iteration, select measure on validation) of a run, as its ranker left it; empty for baselines."""
     path = folder / "ranker" / "training.json"
-    history = json.loads(path.read_text()).get("history", []) if path.is_file() else []
-    return [
-        (int(h.get("epoch", h.get("iteration", i))), float(h["vali"]))
-        for i, h in enumerate(history)
-        if h.get("vali") is not None
-    ]
+    try:
+        history = read_json(path).get("history", [])
+        return [
+            (int(h.get("epoch", h.get("iteration", i))), float(h["vali"]))
+            for i, h in enumerate(history)
+            if h.get("vali") is not None
+        ]
+    except FileNotFoundError:
+        return []
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError("broken history of a training", file=path, came=str(error)) from None

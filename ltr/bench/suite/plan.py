@@ -193,7 +193,7 @@ class Resolver:
     these only are resolved once: ten thousand runs are looked through in seconds."""
 
     def __init__(self) -> None:
-        self._known: dict[str, RunConfig] = {}
+        self._known: dict[str, tuple[RunConfig, dict[str, Any]]] = {}
 
     def __call__(self, job: RunJob) -> RunConfig:
         """The resolved config of a job.
@@ -201,18 +201,25 @@ class Resolver:
         Raises:
             InputError: an unknown name or parameter.
         """
-        from ltr.runs import resolve
-
-        config = job.config
-        key = repr(replace(config, seed=0, data=replace(config.data, fold=None)))
-        if key not in self._known:
-            self._known[key] = resolve(config)
-        found = self._known[key]
-        return replace(found, seed=config.seed, data=replace(found.data, fold=config.data.fold))
+        found, _ = self._resolved(job.config)
+        return replace(found, seed=job.config.seed, data=replace(found.data, fold=job.config.data.fold))
 
     def hash(self, job: RunJob) -> str:
         """Its `config_hash`."""
-        return config_hash(self(job))
+        _, plain = self._resolved(job.config)
+        fold = {} if job.config.data.fold is None else {"fold": job.config.data.fold}
+        return config_hash({**plain, "seed": job.config.seed, "data": {**plain["data"], **fold}})
+
+    def _resolved(self, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+        """The config without fold and seed, resolved; and as a table."""
+        from ltr.runs import resolve
+
+        alike = replace(config, seed=0, data=replace(config.data, fold=None))
+        key = repr(alike)
+        if key not in self._known:
+            found = resolve(alike)
+            self._known[key] = found, schema.to_dict(found)
+        return self._known[key]
 
 
 def fleets(jobs: Sequence[RunJob]) -> list[tuple[RunJob, ...]]:

@@ -110,13 +110,15 @@ def _odd_features(block: Block) -> dict[int, str]:
     """Index of a feature -> what it looks like: a count of the rows, or the label once more."""
     if len(block.features) < _ENOUGH:
         return {}
-    step, label = block.features[:_ENOUGH], block.labels[:, :1]
+    step, labels = block.features[:_ENOUGH], block.labels
     found = {}
     for c in np.flatnonzero((np.diff(step, axis=0) == 1).all(0)).tolist():
         if (np.diff(block.features[:, c]) == 1).all():
             found[c + block.base] = "counts the rows, as a row index does"
-    for c in np.flatnonzero((step == label[:_ENOUGH]).all(0)).tolist():
-        if label.min() < label.max() and (block.features[:, c] == label[:, 0]).all():
+    if not labels.shape[1] or labels[:, 0].min() == labels[:, 0].max():  # lists to be scored have none
+        return found
+    for c in np.flatnonzero((step == labels[:_ENOUGH, :1]).all(0)).tolist():
+        if (block.features[:, c] == labels[:, 0]).all():
             found[c + block.base] = "equals the label"
     return found
 
