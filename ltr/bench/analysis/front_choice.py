@@ -81,7 +81,7 @@ def _largest(board: FrontLeaderboard, systems: Iterable[str]) -> str:
 
 def few_models(choice: Choice) -> tuple[bool, str] | None:
     """Whether a system of one model, or one an objective, is at or above the largest front of one model a preference
-    with a tenth of its operations, and what came; None where one side is missing.
+    with a tenth of its operations, and what came; None where one side is missing, or operations were not counted.
 
     "At or above" is judged by the means, as the goal was set; the difference with its interval is in what came.
     """
@@ -91,8 +91,8 @@ def few_models(choice: Choice) -> tuple[bool, str] | None:
         return None
     best = _largest(board, claims)
     gap = board.difference(best, choice.each)
-    if gap is None:
-        return None
     ratio = choice.operations.get(best, np.nan) / choice.operations.get(choice.each, np.nan)
+    if gap is None or not np.isfinite(ratio):
+        return None
     reached = gap.value >= 0 and ratio <= _TENTH
     return reached, f"{best} to {choice.each}: {gap}, {ratio:.2g} times the operations"

@@ -21,6 +21,7 @@ from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally
 from ltr.bench.analysis.front_results import STUDY, FrontResults, load_front_results, study_folders
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results_io import rows_of
+from ltr.bench.suite.budget import budget_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
@@ -85,6 +86,7 @@ def fronts_page(
     titles = [task["title"] for task in tasks]
     context = {
         "systems": len(systems),
+        "unequal": [each.suite.name for each in found if not _at_equal_cost(each)],
         "suites": suites,
         "systems_lines": list(dict.fromkeys(line for text in suites for line in text["systems"])),
         "machines": list(dict.fromkeys(machine(text["environment"]) for text in suites)),
@@ -102,6 +104,10 @@ def fronts_page(
         "points_command": COMMAND,
     }
     return write_page(to / name, "fronts.md.j2", context)
+
+
+def _at_equal_cost(results: FrontResults) -> bool:
+    return any(budget_of(results.suite, variant) == "total" for variant in results.suite.variants())
 
 
 # ------------------------------------------------------------------------------------------------------ the overview
