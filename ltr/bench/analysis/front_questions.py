@@ -90,6 +90,7 @@ QUESTIONS = (
             _pair("HyperDPO mixture", "HyperDPO"),
             _pair("COSMOS", "LS"),
             _pair("YOTO", "LS"),
+            _pair("Conditioned trees", "LS, trees"),
             _pair("PaMaL", "DPO-LS"),
         ),
     ),
