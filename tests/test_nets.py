@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from ltr.errors import InputError
-from ltr.rankers.config import DASALCConfig, LinearConfig, MLPConfig, TrainingConfig, TransformerConfig, rate
+from ltr.rankers.config import (
+    DASALCConfig,
+    LinearConfig,
+    MLPConfig,
+    TabMConfig,
+    TrainingConfig,
+    TransformerConfig,
+    rate,
+)
 from ltr.rankers.layers import Dropout, attend, attention_mask
 from ltr.rankers.nets import Attention, MaskedBatchNorm, build
 
@@ -19,6 +27,8 @@ CONFIGS = {
     "mlp-batch": MLPConfig(hidden=(8, 4), norm="batch", activation="gelu"),
     "mlp-layer": MLPConfig(hidden=(8,), norm="layer", output="sigmoid"),
     "mlp-flat": MLPConfig(hidden=()),
+    "mlp-piecewise": MLPConfig(hidden=(8,), embeddings="piecewise"),
+    "tabm": TabMConfig(hidden=(8, 4), members=3, dropout=0.2),
     "transformer": TransformerConfig(width=8, heads=2, d_ff=12),
     "transformer-fc": TransformerConfig(
         layers=(7,), width=8, heads=1, blocks=1, d_ff=12, attention_dropout=0.2, output="tanh"

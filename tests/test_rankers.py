@@ -24,6 +24,7 @@ from ltr.types import Ranker, Split
 SMALL = {
     "linear": {"epochs": 12, "learning_rate": 0.05},
     "mlp": {"hidden": (16,), "epochs": 12, "learning_rate": 0.02, "dropout": 0.1},
+    "tabm": {"hidden": (16,), "members": 4, "epochs": 12, "learning_rate": 0.02, "dropout": 0.1},
     "transformer": {"width": 16, "blocks": 1, "d_ff": 16, "epochs": 12, "learning_rate": 0.01},
     "dasalc": {
         "hidden": (16,),

@@ -64,9 +64,9 @@ def make_ranker(
     """A ranker that is not fitted yet.
 
     Args:
-        name: linear, mlp, transformer, dasalc or bagged (neural, need a loss); lightgbm, xgboost or catboost; feature,
-            random or constant. Or yours: an `nn.Module` (a copy is trained), a class of modules, or a function that
-            scores `(features [batch, list, feature], where [batch, list])`; see `ltr.rankers.own.own_ranker`.
+        name: linear, mlp, tabm, transformer, dasalc or bagged (neural, need a loss); lightgbm, xgboost or catboost;
+            feature, random or constant. Or yours: an `nn.Module` (a copy is trained), a class of modules, or a function
+            that scores `(features [batch, list, feature], where [batch, list])`; see `ltr.rankers.own.own_ranker`.
         loss: default of `fit(loss=...)`, for rankers that need one.
         seed: default of `fit(seed=...)`.
         training: settings of the training; rankers that have none leave them alone.

@@ -18,9 +18,11 @@ __all__ = [
     "CheckpointsKept",
     "ConditioningConfig",
     "DASALCConfig",
+    "EmbeddingsConfig",
     "LinearConfig",
     "MLPConfig",
     "OwnNetConfig",
+    "TabMConfig",
     "TrainingConfig",
     "TransformerConfig",
     "rate",
@@ -137,8 +139,68 @@ class LinearConfig:
         check(self, noise=(self.noise >= 0, "0 or more"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingsConfig:
+    """Numeric embeddings of a net's inputs (Gorishniy, Rubachev and Babenko, NeurIPS 2022): a vector for each input.
+
+    What follows is wider by `embedding_size`; the defaults are smaller than the papers', whose tables are larger.
+
+    Attributes:
+        embeddings: piecewise (piecewise-linear encoding, bins by quantiles of train, missing values a bin of their own
+            where train misses some), periodic (learned frequencies, linear, relu) or none. Default: none.
+        embedding_size: of the vector of an input; default 8.
+        bins: of piecewise, at most; equal quantiles are one. Default 16.
+        frequencies: of periodic, each a cosine and a sine; default 16.
+        frequency_scale: standard deviation of the frequencies at the start, which decides much: .01 to 10 are tried in
+            the paper. Default 0.1.
+    """
+
+    # None stays out of tables: configs keep the hash they had
+    embeddings: Literal["none", "piecewise", "periodic"] | None = None
+    embedding_size: int | None = None
+    bins: int | None = None
+    frequencies: int | None = None
+    frequency_scale: float | None = None
+
+    @property
+    def vector(self) -> int:
+        """Size of the vector of an input."""
+        return self.embedding_size or 8
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of an input."""
+        return self.bins or 16
+
+    @property
+    def waves(self) -> tuple[int, float]:
+        """How many frequencies, and their scale."""
+        return self.frequencies or 16, self.frequency_scale or 0.1
+
+    def __post_init__(self):
+        if self.embeddings == "none":
+            object.__setattr__(self, "embeddings", None)
+        kind = self.embeddings
+        check(
+            self,
+            embedding_size=(
+                self.embedding_size is None or (kind is not None and self.embedding_size >= 1),
+                "1 or more, with embeddings",
+            ),
+            bins=(self.bins is None or (kind == "piecewise" and self.bins >= 1), '1 or more, with "piecewise"'),
+            frequencies=(
+                self.frequencies is None or (kind == "periodic" and self.frequencies >= 1),
+                '1 or more, with "periodic"',
+            ),
+            frequency_scale=(
+                self.frequency_scale is None or (kind == "periodic" and 0 < self.frequency_scale < math.inf),
+                'a positive number, with "periodic"',
+            ),
+        )
+
+
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(EmbeddingsConfig):
     """Feed-forward net on single documents.
 
     Parameters: sum over layers of (inputs + 1) outputs, + 2 a unit for a norm, + width + 1 of the head;
@@ -161,6 +223,7 @@ class MLPConfig:
     output: Literal["none", "tanh", "sigmoid"] = "none"
 
     def __post_init__(self):
+        super().__post_init__()
         check(
             self,
             hidden=(all(width >= 1 for width in self.hidden), "positive widths"),
@@ -170,7 +233,48 @@ class MLPConfig:
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class TabMConfig(EmbeddingsConfig):
+    """TabM: k MLPs that share weights and batches (Gorishniy, Kotelnikov and Babenko, ICLR 2025). s = mean of theirs.
+
+    A step costs about what k MLPs cost; what is saved against an ensemble is weights, trainings, and their tuning.
+    With `loss_on = "members"` a batch holds k lists for the loss where there was one: a loss of pairs takes k times
+    the memory.
+
+    Parameters: plain: sum over layers of inputs outputs + k (inputs + 2 outputs), + k (width + 1) of the last;
+    136 features and the defaults: 8,704 + 16 x 264 + 2,048 + 16 x 128 + 16 x 33 = 17,552.
+
+    Attributes:
+        hidden: width of each hidden layer.
+        members: k; the paper has 32.
+        form: plain (factors of inputs and outputs in every layer), mini (of the inputs of the first alone) or packed
+            (no sharing).
+        loss_on: members (the mean of their losses, the paper's) or mean (the loss of the mean score).
+        activation: after each hidden layer: relu, gelu, elu, silu or tanh.
+        dropout: after each hidden layer, drawn for each member.
+        noise: standard deviation of the gaussian noise added to the inputs in training, the same for all members.
+    """
+
+    hidden: tuple[int, ...] = (64, 32)
+    members: int = 16
+    form: Literal["plain", "mini", "packed"] = "plain"
+    loss_on: Literal["members", "mean"] = "members"
+    activation: Activation = "relu"
+    dropout: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(
+            self,
+            hidden=(len(self.hidden) >= 1 and all(width >= 1 for width in self.hidden), "one positive width or more"),
+            members=(self.members >= 1, "1 or more"),
+            dropout=(0 <= self.dropout < 1, "a probability in [0, 1)"),
+            noise=(self.noise >= 0, "0 or more"),
+        )
+
+
+@dataclass(frozen=True)
+class TransformerConfig(EmbeddingsConfig):
     """List transformer: self-attention over the documents of a list (Pobrotyn et al. 2020, arXiv 2005.10084).
 
     Pre-norm, no positions: the scores move with their documents when a list is shuffled.
@@ -204,6 +308,7 @@ class TransformerConfig:
     output: Literal["none", "tanh", "sigmoid"] = "none"
 
     def __post_init__(self):
+        super().__post_init__()
         check(
             self,
             layers=(all(width >= 1 for width in self.layers), "positive widths"),

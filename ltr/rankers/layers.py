@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from ltr.ops import no_autocast
 
-__all__ = ["Dropout", "Keys", "attend", "attention_mask"]
+__all__ = ["ACTIVATION", "Dropout", "Keys", "attend", "attention_mask", "on_documents", "padded"]
+
+ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 Keys = Tensor | list[int]
 """Who attends to whom: `attention_mask` of padded lists, or the lengths of lists that lie one after another."""
@@ -24,6 +26,26 @@ Keys = Tensor | list[int]
 # Up to this length torch's fused attention is slower on a CPU than the products (by a fifth at 120 documents); beyond,
 # the weights leave the cache, and memory grows with their square.
 _FUSED = 256
+
+
+def on_documents(features: Tensor, where: Tensor) -> tuple[Tensor, Tensor | None]:
+    """On a CPU the documents of padded lists one after another, `[..., document, feature]`, and their cells.
+
+    Elsewhere all cells, `[..., batch x list, feature]`, and None: how many documents there are only the device knows,
+    and a graph that is exported or compiled has no number there.
+    """
+    flat = features.flatten(-3, -2)
+    if features.device.type != "cpu" or torch.compiler.is_compiling():
+        return flat, None
+    cells = where.flatten().nonzero().squeeze(1)
+    return flat.index_select(-2, cells), cells
+
+
+def padded(scores: Tensor, cells: Tensor | None, where: Tensor) -> Tensor:
+    """Scores `[..., document]` of what `on_documents` gave, as `[..., batch, list]`, pads 0."""
+    if cells is None:
+        return scores.unflatten(-1, where.shape).masked_fill(~where, 0.0)
+    return scores.new_zeros(*scores.shape[:-1], where.numel()).index_copy(-1, cells, scores).unflatten(-1, where.shape)
 
 
 class Dropout(nn.Module):

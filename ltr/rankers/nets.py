@@ -25,8 +25,10 @@ from torch.nn import functional as F
 from ltr.errors import InputError
 from ltr.types import Batch
 
-from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TransformerConfig
-from .layers import Dropout, Keys, attend, attention_mask
+from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TabMConfig, TransformerConfig
+from .embeddings import Inputs, Noise
+from .layers import ACTIVATION, Dropout, Keys, attend, attention_mask, on_documents, padded
+from .tabm import TabM
 
 __all__ = [
     "DASALC",
@@ -41,7 +43,6 @@ __all__ = [
     "score_batch",
 ]
 
-_ACTIVATION = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 _OUTPUT: dict[str, type[nn.Module]] = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
@@ -95,10 +96,10 @@ class Linear(nn.Module):
 
     def __init__(self, config: LinearConfig, n_features: int):
         super().__init__()
-        self.noise, self.head = Noise(config.noise), Head(n_features)
+        self.inputs, self.head = Inputs(config, n_features), Head(n_features)
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        return self.head(self.noise(features), where)
+        return self.head(self.inputs(features), where)
 
 
 class MLP(nn.Module):
@@ -106,12 +107,12 @@ class MLP(nn.Module):
 
     def __init__(self, config: MLPConfig, n_features: int):
         super().__init__()
-        self.noise = Noise(config.noise)
-        self.tower = Tower(n_features, config.hidden, config.activation, config.norm, config.dropout)
-        self.head = Head((n_features, *config.hidden)[-1], config.output)
+        self.inputs = Inputs(config, n_features)
+        self.tower = Tower(self.inputs.width, config.hidden, config.activation, config.norm, config.dropout)
+        self.head = Head((self.inputs.width, *config.hidden)[-1], config.output)
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        return self.head(self.tower(self.noise(features), where), where)
+        return self.head(self.tower(self.inputs(features), where), where)
 
 
 class ListWise(nn.Module):
@@ -127,11 +128,8 @@ class ListWise(nn.Module):
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         if features.device.type != "cpu" or torch.compiler.is_compiling():
             return self.scores(features, where, attention_mask(where)).masked_fill(~where, 0.0)
-        cells = where.flatten().nonzero().squeeze(1)
-        x = features.flatten(-3, -2).index_select(-2, cells)
-        scores = self.scores(x, where.new_ones(len(cells)), where.sum(-1).tolist())
-        padded = scores.new_zeros(*scores.shape[:-1], where.numel()).index_copy(-1, cells, scores)
-        return padded.unflatten(-1, where.shape)
+        x, cells = on_documents(features, where)
+        return padded(self.scores(x, where.new_ones(x.shape[-2]), where.sum(-1).tolist()), cells, where)
 
 
 class ListTransformer(ListWise):
@@ -143,16 +141,17 @@ class ListTransformer(ListWise):
 
     def __init__(self, config: TransformerConfig, n_features: int):
         super().__init__()
-        self.noise = Noise(config.noise)
-        self.tower = Tower(n_features, config.layers, config.activation, "none", 0.0)
-        self.project = nn.Linear((n_features, *config.layers)[-1], config.width)
+        inputs = Inputs(config, n_features)
+        self.tower = Tower(inputs.width, config.layers, config.activation, "none", 0.0)
+        self.project = nn.Linear((inputs.width, *config.layers)[-1], config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
         self.head = Head(config.width, config.output)
         _glorot(self)
+        self.inputs = inputs  # embeddings keep the weights they start with
 
     def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
-        x = self.project(self.tower(self.noise(x), where))
+        x = self.project(self.tower(self.inputs(x), where))
         for block in self.blocks:
             x = block(x, keys)
         return self.head.scores(self.norm(x))
@@ -214,20 +213,6 @@ def score_batch(net: nn.Module, batch: Batch) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------- parts
 
 
-class Noise(nn.Module):
-    """Gaussian noise in training, nothing otherwise."""
-
-    def __init__(self, sd: float):
-        super().__init__()
-        self.sd = sd
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.sd * torch.randn_like(x) if self.training and self.sd > 0 else x
-
-    def extra_repr(self) -> str:
-        return f"sd={self.sd}"
-
-
 class Head(nn.Module):
     """The last linear layer in float32, a bound if asked for, and 0 for padding."""
 
@@ -251,7 +236,7 @@ class Tower(nn.Module):
         norms: dict[str, Any] = {"batch": MaskedBatchNorm, "layer": nn.LayerNorm}
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip((inputs, *hidden), hidden, strict=False))
         self.norms = nn.ModuleList(norms[norm](width) for width in hidden) if norm != "none" else None
-        self.activation, self.dropout = _ACTIVATION[activation](), Dropout(dropout)
+        self.activation, self.dropout = ACTIVATION[activation](), Dropout(dropout)
 
     def layer(self, i: int, x: Tensor, where: Tensor) -> Tensor:
         """Layer i up to its activation."""
@@ -298,7 +283,7 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attend = Attention(width, config.heads, width // config.heads, config.attention_dropout)
         self.wide, self.narrow = nn.Linear(width, config.d_ff), nn.Linear(config.d_ff, width)
-        self.activation, self.dropout = _ACTIVATION[config.activation](), Dropout(config.dropout)
+        self.activation, self.dropout = ACTIVATION[config.activation](), Dropout(config.dropout)
 
     def forward(self, x: Tensor, keys: Keys) -> Tensor:
         return self.feed(x + self.dropout(self.attend(self.norm1(x), keys)))
@@ -359,4 +344,5 @@ NETS: dict[type, type] = {
     MLPConfig: MLP,
     TransformerConfig: ListTransformer,
     DASALCConfig: DASALC,
+    TabMConfig: TabM,
 }

@@ -19,7 +19,7 @@ from ltr.schema import to_dict
 from ltr.types import Split
 
 from .base import FittedRanker, register
-from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TrainingConfig, TransformerConfig
+from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TabMConfig, TrainingConfig, TransformerConfig
 from .devices import pick_device as pick_device
 from .training.job import ObjectiveJob
 
@@ -83,6 +83,7 @@ class NeuralRanker(FittedRanker):
         data = Prepared(job, settings)
         self.transform = data.transform
         self.build(data.width, job.seed)
+        data.prepare([self.net])
         facts = {
             "ranker": self.name,
             "config": to_dict(self.config),
@@ -211,6 +212,13 @@ def _register(name: str, config: type, formula: str, source: str, independent: b
 
 _register("linear", LinearConfig, "s = w . x + b", "", True)
 _register("mlp", MLPConfig, "s = w . h(x) + b, h fully connected layers", "", True)
+_register(
+    "tabm",
+    TabMConfig,
+    "s = 1/k sum_i (v_i . h_i(x) + c_i), layers of h_i s_i * W(r_i * h) + b_i, W shared",
+    "Gorishniy, Kotelnikov and Babenko, ICLR 2025, arXiv 2410.24210",
+    True,
+)
 _register(
     "transformer",
     TransformerConfig,

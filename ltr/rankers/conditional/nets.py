@@ -97,7 +97,7 @@ class Conditioned(nn.Module):
         make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
         layers: Any = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())
         self.entry = max(len(layers) - 1, 0) if conditioning.only == "last" else 0  # the layer or block w enters first
-        self.widths = self._film_widths(n_features)[self.entry :] if kind == "film" else ()
+        self.widths = self._film_widths()[self.entry :] if kind == "film" else ()
         if kind == "concat":
             first = self._first_width()
             if first is None:
@@ -234,7 +234,7 @@ class Conditioned(nn.Module):
     def shared(self, features: Tensor, where: Tensor) -> Tensor:
         """All that lies before the place where w enters, `[batch, 1, list, width]`."""
         kind, net, mask = self.config.kind, self.net, where.unsqueeze(1)
-        x = net.noise(features).unsqueeze(1)
+        x = net.inputs(features).unsqueeze(1)
         if isinstance(net, Linear):
             return x
         if not self.listwise:
@@ -339,8 +339,8 @@ class Conditioned(nn.Module):
             return linears[0].out_features
         return self.net.project.out_features if self.listwise else None
 
-    def _film_widths(self, n_features: int) -> tuple[int, ...]:
+    def _film_widths(self) -> tuple[int, ...]:
         if self.listwise:
             return (self.net.project.out_features,) * max(len(self.net.blocks), 1)
         linears = () if isinstance(self.net, Linear) else self.net.tower.linears
-        return tuple(each.out_features for each in linears) or (n_features,)
+        return tuple(each.out_features for each in linears) or (self.net.head.linear.in_features,)

@@ -172,6 +172,7 @@ class ConditionedRanker:
         self.transform = data.transform
         # Label columns behind those the measures speak of are for the criterion.
         self.build(data.width, self.seed, train.objectives[: len(measures)])
+        data.prepare([self.net])
         if weights is not None:
             self.net.start_from(weights)
         facts = {

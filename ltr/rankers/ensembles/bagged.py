@@ -37,7 +37,7 @@ class BaggedConfig:
 
     Attributes:
         members: nets in the ensemble.
-        base: the net: linear, mlp, transformer or dasalc.
+        base: the net: linear, mlp, tabm, transformer or dasalc.
         base_params: its parameters, e.g. `{"hidden": [32]}`.
         stacked: train the members as one program, each as if it were alone; False: one after another. (`fleet` is its
             former name.)

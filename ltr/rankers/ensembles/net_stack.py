@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltr.errors import InputError
+from ltr.rankers.embeddings import Noise, Periodic, Piecewise
 from ltr.rankers.layers import Dropout, Keys, attend
-from ltr.rankers.nets import NETS, Attention, MaskedBatchNorm, Noise
+from ltr.rankers.nets import NETS, Attention, MaskedBatchNorm
+from ltr.rankers.tabm import TabM
 
 __all__ = ["NetStack", "draws", "has_stacked_form", "member_of", "stack", "widest"]
 
@@ -54,7 +56,7 @@ def member_of(state: Mapping[str, Tensor], i: int) -> dict[str, Tensor]:
 
 def has_stacked_form(net: nn.Module) -> bool:
     """Whether many of these can be one net: true of those of `nets.py`, whose every part knows the member axis."""
-    return type(net) in NETS.values()
+    return type(net) in NETS.values() and not isinstance(net, TabM)  # TabM has an axis of its own members there
 
 
 def draws(net: nn.Module) -> bool:
@@ -67,7 +69,7 @@ def draws(net: nn.Module) -> bool:
 
 def widest(net: nn.Module) -> int:
     """Largest number of activations a document has at once in a net: the width of its widest layer."""
-    return max((leaf.out_features for leaf in net.modules() if isinstance(leaf, nn.Linear)), default=1)
+    return max((getattr(leaf, "out_features", 1) for leaf in net.modules()), default=1)
 
 
 class NetStack(nn.Module):
@@ -265,7 +267,28 @@ class GroupedAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(-2).unflatten(0, (members, -1)))
 
 
+class ByMember(nn.Module):
+    """Any leaf without chance in it, of every member: torch's vmap of what one does."""
+
+    def __init__(self, leaves: Sequence[nn.Module]):
+        super().__init__()
+        self._leaf = (leaves[0],)  # a tuple hides it from state dicts
+        for name in leaves[0]._parameters:
+            self.register_parameter(name, _together(leaves, name))
+        for name in leaves[0]._buffers:
+            self.register_buffer(name, _each(leaves, name))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        weights = {**self._parameters, **self._buffers}
+        members = len(next(iter(weights.values())))  # type: ignore[arg-type]
+        one = lambda own, *x: torch.func.functional_call(self._leaf[0], own, x)  # noqa: E731
+        expanded = [x.expand(members, *x.shape[1:]) for x in inputs]
+        return torch.vmap(one)(weights, *expanded)
+
+
 _FORMS = {
+    Periodic: ByMember,
+    Piecewise: ByMember,
     nn.Linear: GroupedLinear,
     nn.LayerNorm: GroupedLayerNorm,
     MaskedBatchNorm: GroupedBatchNorm,

@@ -151,8 +151,9 @@ def fit_stacked(
             ranker.build(data.width, ranker.seed)
         else:
             ranker.build(data.width, ranker.seed, train.objectives[: len(measures)])
-            if weights is not None:
-                ranker.net.start_from(weights)
+    data.prepare([ranker.net for ranker in rankers])
+    for ranker in () if weights is None else rankers:
+        ranker.net.start_from(weights)
     own_orders = plain and (order == "own" or not has_stacked_form(first.inner))
     members = Members(
         trainings=tuple(ranker.training for ranker in rankers),

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ltr.datasets.batching.batches import Batches
 from ltr.rankers.conditional.tensors import at, padded
 from ltr.rankers.config import TrainingConfig, rate
+from ltr.rankers.tabm import scored
 from ltr.rankers.training.checkpoint import State
 from ltr.rankers.training.job import FitJob
 from ltr.rankers.training.loop import ListModule
@@ -83,6 +84,7 @@ class SideBySide:
 
     def __init__(self, orders: Sequence[Batches]):
         self.orders, self.device, self.wanted = list(orders), orders[0].device, set(range(len(orders)))
+        self.n_documents = orders[0].n_documents
 
     def __len__(self) -> int:
         return len(self.orders[0])
@@ -236,7 +238,7 @@ class StackedModule(ListModule):
             assert batch is not None  # `wanted` says so
             if self.noisy:
                 self._set_noise(self.noise[i])
-            scores = net(batch.features, batch.where)
+            scores, batch = scored(net, batch)
             if self.noisy:
                 self.noise[i] = self._noise()
             losses.append(self._losses(scores.unsqueeze(1), batch, [i]))

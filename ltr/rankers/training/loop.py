@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from ltr.datasets.batching.datamodule import ListDataModule
 from ltr.errors import InputError
 from ltr.rankers.config import TrainingConfig, rate
+from ltr.rankers.tabm import scored
 from ltr.seeds import seed_of
 from ltr.types import Batch, Split
 
@@ -88,7 +89,7 @@ class ListModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         job = cast(ObjectiveJob, self.job)
-        scores = self.net(batch.features, batch.where)
+        scores, batch = scored(self.net, batch)
         labels = batch.labels[..., job.objective]
         with torch.autocast(self.device.type, enabled=False):
             values = job.loss(scores, labels, batch.where, generator=self.generator)

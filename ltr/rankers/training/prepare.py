@@ -6,7 +6,7 @@ import hashlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +17,16 @@ import ltr.rankers.devices as devices
 from ltr.datasets import transforms
 from ltr.datasets.batching.batches import Batches
 from ltr.rankers.config import TrainingConfig
+from ltr.rankers.embeddings import Embedding
 from ltr.rankers.operations import net_operations, report
+from ltr.rankers.tabm import MemberLinear
 from ltr.seeds import seed_of
 from ltr.types import Split
 
 from .checkpoint import State
 from .job import FitJob
+
+_SAMPLE = 50_000  # documents that bins are made of
 
 __all__ = ["Prepared", "loss_name", "seeded"]
 
@@ -62,6 +66,22 @@ class Prepared:
         self.vali = None if job.vali is None else Batches(job.vali, **common)
         self.width = self.transform.width(job.train.n_features)
 
+    def prepare(self, nets: Sequence[torch.nn.Module]) -> None:
+        """Gives the embeddings of nets of one shape what they take from train, a sample of documents."""
+        each = [[part for part in net.modules() if isinstance(part, Embedding)] for net in nets]
+        if not each[0]:
+            return
+        rows = np.random.default_rng(seed_of("embedded rows")).permutation(self.job.train.n_documents)[:_SAMPLE]
+        x = torch.from_numpy(self.transform.apply(self.job.train.features[np.sort(rows)]))
+        indicator, missing = torch.arange(self.width), torch.from_numpy(self.transform.missing)
+        indicator[missing] = self.job.train.n_features + torch.arange(len(missing))
+        for part in each[0]:
+            part.prepare(x, indicator)
+        for parts in each[1:]:
+            for part, first in zip(parts, each[0], strict=True):
+                for name, held in first.named_buffers():
+                    part.get_buffer(name).copy_(held)
+
     def identity(self, facts: Mapping[str, Any], arrays: Iterable[Any] = ()) -> str:
         """Digest of all that decides the trained weights, so that a checkpoint cannot continue another training."""
         digest = hashlib.sha256()
@@ -100,6 +120,9 @@ class Prepared:
             passes: how often a step goes through the net forward and backward, e.g. once a preference.
         """
         weights = sum(p.numel() for p in net.parameters())
+        for layer in net.modules():  # one matrix that every member of an ensemble multiplies with
+            if isinstance(layer, MemberLinear) and layer.weight.dim() == 2:
+                weights += (layer.members - 1) * layer.weight.numel()
         width = getattr(config, "blocks", 0) * (getattr(config, "width", 0) or getattr(config, "head_size", 0))
         length = self.batches.n_documents / max(1, self.job.train.n_queries)
         return report(net_operations(weights, passes * documents, width=width, length=length))
