@@ -92,9 +92,9 @@ print([m for m in {heavy!r} if m in sys.modules], code)
 
 
 def test_help_of_everything_says_something(capsys):
-    from ltr.cli import bench, data, evaluate, front, predict, train
+    from ltr.cli import bench, board, data, evaluate, front, predict, train
 
-    commands = [c for room in (data, train, evaluate, predict, front, bench) for c in room.COMMANDS]
+    commands = [c for room in (data, train, evaluate, predict, front, bench, board) for c in room.COMMANDS]
     assert main([]) == 0
     top = capsys.readouterr().out
     for command in commands:
@@ -177,7 +177,7 @@ def test_python_dash_m(tmp_path):
         ("predict . nothing", "no saved ranker"),
         ("predict . nothing --out x.txt", "expected .csv, .tsv, .parquet or .run"),
         ("export nothing", "no run"),
-        ("bench", "expected run, quickstart, report, losses, fronts, reference-points, list"),
+        ("bench", "expected run, quickstart, report, losses, fronts, reference-points, list, show, compare"),
         ("bench run nothing.toml", "no such suite file"),
         ("bench run nothing --workers 0", "--workers is out of range"),
         ("bench run nothing --data mq2008", "expected NAME=PATH"),

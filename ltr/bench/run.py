@@ -25,9 +25,8 @@ from ltr.errors import InputError, unknown_name
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import check as check_run
 
-from .analysis.front_results import holds_fronts
 from .analysis.oracle import with_best_possible
-from .analysis.results import FrontResults, Results, collect, collect_fronts, load_front_results, load_results
+from .analysis.results import FrontResults, Results, collect, collect_fronts, load_any
 from .analysis.results_io import READ
 from .execution.estimate import print_plan
 from .execution.launch import Launch, check_jobs
@@ -91,7 +90,7 @@ def run_suite(
     if not dry_run and (done := stamp.finished()):
         page = out / "report" / "report.md"
         console.print(f"Nothing to do: all {count(done, 'run')} are finished. Report: {page}", soft_wrap=True)
-        return load_front_results(out) if holds_fronts(out) else load_results(out)
+        return load_any(out)
     named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
     whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
     whole = whole if fleet is None else replace(whole, limits=replace(whole.limits, fleet=fleet))

@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 
 from ltr.errors import InputError
 
-from . import bench, data, evaluate, front, listing, predict, train
+from . import bench, board, data, evaluate, front, listing, predict, train
 
 __all__ = ["main"]
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    commands = [c for room in (data, train, evaluate, predict, front, bench, listing) for c in room.COMMANDS]
+    commands = [c for room in (data, train, evaluate, predict, front, bench, board, listing) for c in room.COMMANDS]
     with _stopped_like_ctrl_c() as received:
         try:
             command = parse(

@@ -1,4 +1,4 @@
-"""`ltr evaluate`: the numbers of a run or of a TREC run file, from its scores and the labels of the data."""
+"""`ltr evaluate`: the numbers of a run or of a run file, from its scores and the labels of the data."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .options import Command, option
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a run, or a TREC run file made elsewhere.
+    """Measure a run, or a TREC run file or table of scores made elsewhere.
 
     Labels come from the data, never from the scores.
 
     Attributes:
-        run: run folder, or TREC run file (qid Q0 docid rank score tag).
+        run: run folder, TREC run file (qid Q0 docid rank score tag), or a table of query, doc, score (.csv, .parquet).
         data: dataset, store or folder the scores are of; a run's own by default.
         fold: its fold; a run's own by default.
         objective: label column that is measured; a run's own by default, else the main one.
         split: what is measured; train for a TREC run only.
         measures: what is reported, e.g. nDCG@10 AP 'nDCG(gain=linear,empty=0)@5', or a preset such as letor3, letor4,
             trec_eval or lightgbm; a run's own by default.
-        missing: documents a TREC run does not rank: refuse, or put last.
+        missing: documents a run file does not rank: refuse, or put last.
         unknown: documents the data does not have: refuse, or leave out.
         per_query: also write one row a query (.parquet, .csv or .tsv).
         query: query column of a table given as data.
@@ -70,7 +70,7 @@ def evaluate(options: Evaluate) -> int:
     elif options.run.is_file():
         split, scores, title = _of_file(options)
     else:
-        raise InputError("no such run", file=options.run, expected="a run folder or a TREC run file")
+        raise InputError("no such run", file=options.run, expected="a run folder, a TREC run file or a table of scores")
     objectives = wanted(options.objective, config) or split.objectives[:1]
     own = dict(zip(wanted(None, config), config["measures"], strict=True)) if "method" in config else {}
     # Each objective of a method has a measure of its own, unless some are asked for.
@@ -100,11 +100,11 @@ def _of_run(options: Evaluate):
 
 
 def _of_file(options: Evaluate):
-    from ltr.runs.trec import read_run, scores_of_run
+    from ltr.runs.rankings import read_ranking
 
     task = open_task(options.data, options.fold, options.objective, {}, None, _said(options))
-    split, run = task.split(options.split), read_run(options.run)
-    scores = scores_of_run(split, run, missing=options.missing, unknown=options.unknown, file=options.run)
+    split = task.split(options.split)
+    scores = read_ranking(options.run, split, missing=options.missing, unknown=options.unknown)
     return split, scores, f"{options.run} on {task.name} {task.fold}"
 
 
@@ -128,7 +128,7 @@ def open_task(
     own = config.get("data", {})
     name = data or own.get("name")
     if name is None:
-        raise InputError("a TREC run does not say what it ranks", expected="--data NAME [--fold FOLD]")
+        raise InputError("a run file does not say what it ranks", expected="--data NAME [--fold FOLD]")
     said = {**({} if data else roles(own)), **(columns or {})}
     labelling = None if run is None else stored_labelling(run)
     if labelling is not None:

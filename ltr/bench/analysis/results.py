@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_front_results", "load_results"]
+__all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_any", "load_front_results", "load_results"]
 
 _FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
 
@@ -110,6 +110,11 @@ def load_results(folder: Path | str) -> Results:
     runs[[c for c in _COST if c not in runs]] = math.nan  # results are older than what is recorded now
     suite, chosen, environment = read_facts(folder)
     return Results(suite, values, runs, per_query, curves, chosen, environment)
+
+
+def load_any(folder: Path | str) -> Results | FrontResults:
+    """The results in a folder, of rankers or of methods."""
+    return load_front_results(folder) if holds_fronts(folder) else load_results(folder)
 
 
 def collect(

@@ -15,10 +15,9 @@ import numpy as np
 
 from ltr import __version__
 from ltr.atomic import whole_file
-from ltr.bench.analysis.front_results import holds_fronts
 from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
 from ltr.bench.analysis.published import uncompared, verdict_rows
-from ltr.bench.analysis.results import FrontResults, Results, load_front_results, load_results
+from ltr.bench.analysis.results import FrontResults, Results, load_any
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.samples import Sample, collect
 from ltr.bench.suite.plan import dataset_slug
@@ -79,7 +78,7 @@ def report(
     if draws is not None and draws < 1:
         raise InputError("draws of a bootstrap", expected="1 or more", came=draws)
     folder = _tidy(Path(folder))
-    results = load_front_results(folder) if holds_fronts(folder) else load_results(folder)
+    results = load_any(folder)
     to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
     if isinstance(results, FrontResults):
         sections = [

@@ -1,0 +1,223 @@
+"""Two systems on the same queries: how far apart, how surely, and on how many queries which of them is ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ltr.errors import InputError, unknown_name
+from ltr.metrics import measure as parse
+from ltr.metrics.inference import Difference, Errors, errors_of_values
+
+from .leaderboard import leaderboard, per_query_values
+from .results import FrontResults, Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Paired", "compare_systems", "compare_values", "values_of_runs", "values_of_table"]
+
+_ALIKE = 1e-6  # values a query are kept as float32
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What is known of a beside b.
+
+    Attributes:
+        a, b: what they are called.
+        dataset, measure: on what, and by what.
+        mean_a, mean_b: over the queries both were measured on.
+        difference: of a to b.
+        queries: how many count; 0 where the quantity is not one of single queries, as a hypervolume.
+        ahead, behind: queries on which a's value (seeds averaged) is above, and below, that of b.
+    """
+
+    a: str
+    b: str
+    dataset: str
+    measure: str
+    mean_a: float
+    mean_b: float
+    difference: Difference
+    queries: int = 0
+    ahead: int = 0
+    behind: int = 0
+
+    def sentence(self) -> str:
+        """What it comes to."""
+        d = self.difference
+        word = {"above": "is above", "below": "is below"}.get(d.verdict)
+        if d.verdict == "equal within the margin":
+            return f"{self.a} equals {self.b} within the margin of {d.margin:.4f}."
+        if word is None:
+            beyond = (
+                f" and exceeds the margin of {d.margin:.4f}." if d.margin else "; --margin says what does not matter."
+            )
+            return f"Cannot tell {self.a} from {self.b}: the interval contains 0{beyond}"
+        return f"{self.a} {word} {self.b} by {abs(d.value):.4f}."
+
+
+def compare_systems(
+    results: Results | FrontResults,
+    a: str,
+    b: str,
+    *,
+    dataset: str | None = None,
+    measure: str | None = None,
+    margin: float | None = None,
+) -> Paired:
+    """Two systems of a suite, by the numbers of its page: the same intervals and margin.
+
+    Args:
+        dataset, measure: the suite's first, its headline; methods are compared by normalised hypervolume.
+        margin: differences below it do not matter; the page's by default.
+
+    Raises:
+        InputError: an unknown label, or a system without all its runs.
+    """
+    for label in (a, b):
+        if label not in results.systems:
+            raise unknown_name("system of the results", label, results.systems)
+    if isinstance(results, FrontResults):
+        return _fronts(results, a, b, dataset, measure, margin)
+    board = leaderboard(results, dataset, measure)
+    there = list(board.p.index)
+    for label in (a, b):
+        if board.errors is None or label not in there:
+            raise InputError(
+                f"{label!r} was not measured on every test query of {board.dataset}, or its values a query by "
+                f"{board.measure} were not kept",
+                do=f"Whole: {', '.join(there) or 'none'}",
+            )
+    assert board.errors is not None
+    values = per_query_values(results, board.dataset, board.measure, [a, b])
+    i, j = there.index(a), there.index(b)
+    difference = board.errors.difference(i, j, board.level, board.margin if margin is None else margin)
+    return _paired((a, b), board.dataset, board.measure, board.errors, (i, j), difference, values[a] - values[b])
+
+
+def _fronts(
+    results: FrontResults, a: str, b: str, dataset: str | None, measure: str | None, margin: float | None
+) -> Paired:
+    from .front_leaderboard import QUANTITIES, front_leaderboard
+
+    board = front_leaderboard(results, dataset)
+    quantity = measure or "hypervolume"
+    difference = board.difference(a, b, quantity)
+    if difference is None:
+        lost = [s for s in (a, b) if not board.has(s)]
+        raise InputError(f"no whole front of {' and '.join(lost)} on {board.dataset}")
+    if margin is not None:
+        weights = np.array([(s == a) - float(s == b) for s in board.cube.systems])
+        difference = board.errors[quantity].contrast(weights, board.level, margin)
+    means = board.mean(a, quantity), board.mean(b, quantity)
+    return Paired(a, b, board.dataset, QUANTITIES[quantity], *means, difference)
+
+
+def compare_values(
+    names: tuple[str, str],
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    measure: str,
+    *,
+    dataset: str,
+    margin: float = 0.0,
+) -> Paired:
+    """Two tables of values, as `values_of_runs` and `values_of_table` make them, on the folds that both have.
+
+    Raises:
+        InputError: no fold in common, or other queries in one than in the other.
+    """
+    folds = [set(table.columns.get_level_values(0)) for table in tables]
+    both = folds[0] & folds[1]
+    if not both:
+        raise InputError("nothing to compare: no fold in common", expected=sorted(folds[0]), came=sorted(folds[1]))
+    a, b = (table.loc[:, table.columns.get_level_values(0).isin(both)].sort_index(axis=1) for table in tables)
+    if not a.columns.equals(b.columns):
+        odd = a.columns.symmetric_difference(b.columns)
+        raise InputError(
+            f"{names[0]} and {names[1]} were measured on other queries: {len(odd)} are in one only, the first is "
+            f"{odd[0][1]!r} of {odd[0][0]}",
+            do="Were they made from another version of the data?",
+        )
+    seeds = sorted({*a.index, *b.index})
+    errors = errors_of_values([t.reindex(seeds).to_numpy() for t in (a, b)], a.columns.get_level_values(0).to_numpy())
+    difference = errors.difference(0, 1, margin=margin)
+    return _paired(names, dataset, measure, errors, (0, 1), difference, a.mean() - b.mean())
+
+
+def _paired(
+    names: tuple[str, str],
+    dataset: str,
+    measure: str,
+    errors: Errors,
+    at: tuple[int, int],
+    difference: Difference,
+    gaps: pd.Series,
+) -> Paired:
+    ahead, behind = int((gaps > _ALIKE).sum()), int((gaps < -_ALIKE).sum())
+    means = (float(errors.means[i]) for i in at)
+    return Paired(*names, dataset, measure, *means, difference, errors.queries, ahead, behind)
+
+
+def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFrame, str, dict]:
+    """Values of the test queries of a run, or of all the runs below a folder (its folds and seeds).
+
+    Args:
+        measure: the one that chose its epoch by default, else the first that was reported.
+
+    Returns:
+        A row a seed and a column a (fold, query) that counts; the measure; the config of one of the runs.
+
+    Raises:
+        InputError: no finished run, a measure it did not report, a run of a method, or one (fold, seed) twice.
+    """
+    import pandas as pd
+
+    from ltr.runs import open_run
+    from ltr.runs.per_query import read_per_query
+
+    found = [folder] if (folder / "record.json").is_file() else sorted(p.parent for p in folder.rglob("record.json"))
+    if not found:
+        raise InputError("no run", file=folder, expected="a run folder, a folder of runs, or a run file")
+    parts: dict[tuple[str, int], pd.Series] = {}
+    config: dict = {}
+    for each in found:
+        record = open_run(each, "per_query/test.parquet")
+        config = record.config
+        if "method" in config:
+            raise InputError(
+                "a run of a method has a ranking a preference", file=each, do="Compare its suite: --results FOLDER"
+            )
+        measure = repr(parse(measure or record.selection.get("measure") or record.measures[0]["measure"]))
+        record.mean(measure)  # says which are there
+        key = (str(record.data["fold"]), int(config.get("seed", 0)))
+        if key in parts:
+            raise InputError(f"two runs of {key[0]} with seed {key[1]}", file=folder, do="Name one system's folder")
+        table = read_per_query(each / "per_query" / "test.parquet")
+        parts[key] = _series(table, measure, record.measures[0]["objective"])
+    wide = {s: pd.concat({f: v for (f, t), v in parts.items() if t == s}) for s in sorted({s for _, s in parts})}
+    assert measure is not None
+    return _wide(wide), measure, config
+
+
+def values_of_table(table: pa.Table, measure: str, fold: str) -> pd.DataFrame:
+    """Values of one ranking, from `ltr.runs.per_query.per_query`, as `values_of_runs` gives them."""
+    import pandas as pd
+
+    return _wide({0: pd.concat({fold: _series(table, measure, table["objective"][0].as_py())})})
+
+
+def _series(table: pa.Table, measure: str, objective: str) -> pd.Series:
+    frame = table.select(["query", "objective", measure]).to_pandas()
+    return frame[frame.objective == objective].set_index("query")[measure].dropna()
+
+
+def _wide(series: dict[int, pd.Series]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(series).T.sort_index(axis=1)

@@ -1,0 +1,159 @@
+"""`ltr bench show`, `compare`: the rows of a suite's results, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ltr.errors import InputError, unknown_name
+
+from . import show
+from .evaluate import open_task, roles
+from .options import Command, option
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print the command that repeats a run, or the runs of rows of a table.
+
+    Attributes:
+        run: run folder, or a suite's folder, or a folder of its tidy results.
+        system: of results: the row's label.
+        dataset: of results: only this dataset.
+        fold: of results: only this fold.
+        seed: of results: only this seed.
+    """
+
+    run: Path
+    system: tuple[str, ...] = option((), metavar="LABEL")
+    dataset: str | None = None
+    fold: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two systems, runs or run files on the same queries.
+
+    Above, below, equal within the margin, or cannot tell.
+
+    Attributes:
+        a: label of a system (with --results), a run folder, a folder of one system's runs, or a run file or table of
+            scores.
+        b: what it is compared with.
+        results: the suite's folder, or a folder of its tidy results, whose systems are compared.
+        data: dataset, store or folder that run files rank; that of the other side's run by default.
+        dataset: of results: which one; the first by default.
+        fold: of the data; the other side's by default.
+        measure: by what; the suite's headline, or what chose the run's epoch, by default. Of methods: hypervolume,
+            weighted or worst.
+        margin: differences below it do not matter; of results the page's, else none.
+        json: as JSON on stdout.
+    """
+
+    a: str
+    b: str
+    results: Path | None = option(None, metavar="FOLDER")
+    data: str | None = None
+    dataset: str | None = None
+    fold: str | None = None
+    measure: str | None = None
+    margin: float | None = None
+    json: bool = False
+
+
+def show_run(options: Show) -> int:
+    from ltr.bench.analysis.results import load_any
+    from ltr.runs import read_record
+
+    record = read_record(options.run)
+    if record is not None:
+        print(record.command)
+        return 0
+    runs = load_any(options.run).runs
+    for name in ("system", "dataset", "fold", "seed"):
+        asked = getattr(options, name)
+        asked = list(asked) if isinstance(asked, tuple) else [asked] if asked is not None else []
+        for each in asked:
+            if each not in set(runs[name]):
+                raise unknown_name(f"{name} of the results", str(each), map(str, runs[name]))
+        runs = runs[runs[name].isin(asked)] if asked else runs
+    runs = runs[runs.status != "truth"]
+    for row in runs.to_dict("records"):
+        told = row["command"] if isinstance(row["command"], str) else f"({row['status']}: {row['reason']})"
+        print(f"# {row['dataset']}, {row['system']}, {row['fold']}, seed {row['seed']}\n{told}")
+    return 0
+
+
+def compare(options: Compare) -> int:
+    from ltr.bench.analysis.paired import compare_systems
+    from ltr.bench.analysis.results import load_any
+
+    if options.margin is not None and not options.margin >= 0:
+        raise InputError("--margin is out of range", expected="0 or more", came=options.margin)
+    if options.results is not None:
+        results = load_any(options.results)
+        said = {name: getattr(options, name) for name in ("dataset", "measure", "margin")}
+        found = compare_systems(results, options.a, options.b, **said)
+    else:
+        found = _compare_files(options)
+    d = found.difference
+    if options.json:
+        show.machine({**asdict(found), "verdict": d.verdict}, "json")
+        return 0
+    tied = found.queries - found.ahead - found.behind
+    sides = [
+        {"": found.a, "mean": found.mean_a, "queries ahead": found.ahead},
+        {"": found.b, "mean": found.mean_b, "queries ahead": found.behind},
+    ]
+    if not found.queries:
+        sides = [{key: value for key, value in row.items() if key != "queries ahead"} for row in sides]
+    print(f"{found.dataset}: {found.measure}")
+    show.table(sides, right=("mean", "queries ahead"))
+    over = "over other queries and other trainings" if d.scope == "methods" else "over other queries, for these nets"
+    print(f"difference {d}, p = {d.p:.3g}; 95 % interval {over}" + (f"; {tied} queries tie" if found.queries else ""))
+    print(found.sentence())
+    return 0
+
+
+def _compare_files(options: Compare):
+    """Of what lies in folders and files; a run file is measured on the data it ranks."""
+    from ltr.bench.analysis.paired import compare_values, values_of_runs, values_of_table
+    from ltr.metrics import measure as parse
+    from ltr.rankers.config import HEADLINE
+    from ltr.runs.per_query import per_query
+    from ltr.runs.rankings import read_ranking
+
+    sides = [Path(options.a), Path(options.b)]
+    for path in sides:
+        if not path.exists():
+            raise InputError(
+                "no such run", file=path, expected="a run folder or a run file", do="Labels of a suite need --results"
+            )
+    measure: str | None = options.measure
+    tables, config = {}, {}
+    for i in sorted(range(2), key=lambda i: sides[i].is_file()):  # runs first: they say what files rank
+        if sides[i].is_dir():
+            tables[i], measure, config = values_of_runs(sides[i], measure)
+            continue
+        measure = repr(parse(measure or HEADLINE))
+        folds = sorted(set(tables[0].columns.get_level_values(0))) if 0 in tables else []
+        fold = options.fold or (folds[0] if len(folds) == 1 else None)
+        task = open_task(options.data, fold, None, config, columns=roles({}))
+        scores = read_ranking(sides[i], task.test)
+        tables[i] = values_of_table(per_query(task.test, scores, [measure]), measure, task.fold)
+    dataset = options.data or config["data"]["name"]
+    margin = options.margin or 0.0
+    return compare_values((options.a, options.b), (tables[0], tables[1]), measure, dataset=dataset, margin=margin)
+
+
+COMMANDS = [
+    Command(("bench", "show"), Show, show_run, "RUN  (or FOLDER [--system LABEL] [--fold F] [--seed S])"),
+    Command(
+        ("bench", "compare"),
+        Compare,
+        compare,
+        "A B [--results FOLDER] [--measure M] [--margin X]\n"
+        "       ltr bench compare A.run B.run --data NAME [--fold F]",
+    ),
+]

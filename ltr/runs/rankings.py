@@ -1,0 +1,113 @@
+"""Scores made elsewhere, laid beside the split they rank: a TREC run file, or a table as Parquet, CSV or TSV.
+
+A table has the columns `query`, `score`, and what says which document: `doc` (or `document`, `docid`), or `row`, its
+row in the source file; without either a line is a document, in the order of the source file. What `ltr predict` and
+`ltr export` write is such a table, and so is the scores.parquet of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ltr.errors import InputError
+from ltr.types import Split
+
+from .per_query import join
+from .scores import read_parquet, scores_table, source_rows
+from .trec import read_run, scores_of_run
+
+__all__ = ["read_ranking"]
+
+_DOCUMENT = ("doc", "document", "docid")
+_KINDS = {"query": pa.string(), "score": pa.float64(), "row": pa.int64(), "preference": pa.string()}
+_KINDS |= dict.fromkeys(_DOCUMENT, pa.string())
+
+
+def read_ranking(
+    path: Path | str,
+    split: Split,
+    *,
+    missing: Literal["error", "last"] = "error",
+    unknown: Literal["error", "drop"] = "error",
+) -> pa.Table:
+    """The scores table of `split` from a file, one float64 score a document; see the module for the formats.
+
+    Args:
+        missing, unknown: documents a file that names documents does not rank, or that the data does not have, as
+            `ltr.runs.trec.scores_of_run` takes them.
+
+    Raises:
+        InputError: a broken file, a document without a score, scored twice, or unknown to the split, a score that is no
+            finite number, or rankings for several preferences.
+    """
+    path = Path(path)
+    if path.suffix not in (".parquet", ".csv", ".tsv"):
+        return scores_of_run(split, read_run(path), missing=missing, unknown=unknown, file=path)
+    table = _table(path)
+    if "doc" in table.column_names and "row" not in table.column_names:
+        keys = table.group_by(["query", "doc"]).aggregate([([], "count_all")])
+        twice = keys.filter(pc.greater(keys["count_all"], 1))
+        if len(twice):
+            name = f"document {twice['doc'][0].as_py()!r} of query {twice['query'][0].as_py()!r}"
+            raise InputError(f"{len(twice)} documents are scored twice, the first is {name}", file=path)
+        return scores_of_run(split, table, missing=missing, unknown=unknown, file=path)
+    if "row" not in table.column_names:
+        if len(table) != split.n_documents:
+            raise InputError(
+                "scores without names of documents must be one a document, in the order of the data",
+                file=path,
+                expected=f"{split.n_documents} lines, or a column doc or row",
+                came=len(table),
+            )
+        table = table.append_column("row", pa.array(np.sort(source_rows(split))))
+    names = split.doc_ids if "doc" in table.column_names else None
+    absent = {"doc": pa.string(), "preference": pa.list_(pa.float32())}
+    for name, kind in absent.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    try:
+        scores = join(replace(split, doc_ids=names), table)[0][1]
+    except InputError as error:  # it speaks of a table; only here is known which
+        raise InputError(error.what, file=path, expected=error.expected, came=error.came, do=error.do) from None
+    return scores_table(split, scores, double=True)
+
+
+def _table(path: Path) -> pa.Table:
+    """Columns query, score, and doc and row where they say something, of the types they have in a scores table."""
+    if path.suffix == ".parquet":
+        table = read_parquet(path, "table of scores")
+    else:
+        from pyarrow import csv
+
+        if not path.is_file():
+            raise InputError("no such file", file=path, expected="a table of query, doc, score")
+        parse = csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
+        try:
+            table = csv.read_csv(path, parse_options=parse, convert_options=csv.ConvertOptions(column_types=_KINDS))
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise InputError(f"no table of scores: {error}", file=path, expected="query, doc, score") from None
+    if lacking := [name for name in ("query", "score") if name not in table.column_names]:
+        expected = "columns query, score, and doc or row"
+        raise InputError(f"no column {lacking[0]}", file=path, expected=expected, came=table.column_names)
+    if "preference" in table.column_names and any(table["preference"].drop_null().to_pylist()):
+        raise InputError("rankings for preferences, and one ranking was asked for", file=path, do="Write one of them")
+    found = {"query": table["query"], "score": table["score"]}
+    document = next((name for name in _DOCUMENT if name in table.column_names), None)
+    if document is not None and any(table[document].cast(pa.string()).drop_null().to_pylist()):
+        found["doc"] = table[document]
+    if "row" in table.column_names and table["row"].null_count == 0:
+        found["row"] = table["row"]
+    try:
+        table = pa.table({name: column.cast(_KINDS[name]) for name, column in found.items()})
+    except pa.ArrowException as error:
+        raise InputError(f"a column has the wrong type: {error}", file=path, expected="query, doc, score") from None
+    finite = pc.fill_null(pc.is_finite(table["score"]), False)
+    if not pc.all(finite).as_py():
+        raise InputError("a score is not a finite number", file=path, line=2 + pc.index(finite, False).as_py())
+    return table
