@@ -119,6 +119,7 @@ def test_roles_by_name(csv):
         ("", {}, "the file is empty"),
         ("# made by x\nqid,label,x\n1,1,1\n", {}, "first line must be the names"),
         ("1,2,0.5\n1,0,0.1\n", {}, "first line looks like data"),
+        ("qid,label,x\n1,1,1\n", {"labels": ["label:grade5"]}, "--objective label:grade5"),
         ("qid,label,x\n1,1,1\n", {"labels": ["qid"]}, "named as query and as label"),
         ("qid,label,x\n1,1,1\n", {"query": "x", "document": "x"}, "named as query and as document"),
         ("qid,label,x\n7.2E+16,1,1\n", {}, "lost their last digits"),

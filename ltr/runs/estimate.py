@@ -110,7 +110,9 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     if isinstance(system, MethodSystem):
         trainings, alone = _trainings(system), _alone(system)
     if alone.training is not None and alone.loss is not None:
-        net, step = _net(alone, sizes, data, m if isinstance(system, MethodSystem) else 1)
+        # A regressor of the plug-in method learns one form at a time; the others weigh a loss an objective.
+        one = not isinstance(system, MethodSystem) or METHODS[system.name].claims["config"] is PlugInConfig
+        net, step = _net(alone, sizes, data, 1 if one else m)
         facts |= net
         work = _epochs(alone.training, net["cells"] * step, sizes, step)
     elif alone.ranker is not None and "rounds" in alone.ranker.params:

@@ -269,6 +269,14 @@ def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path)
     wanted = [c for c in said.wanted if c in names]
     why.update(dict.fromkeys(wanted, "asked for as an objective"))
     if said.labels:
+        for name, colon, transform in (label.partition(":") for label in said.labels):
+            if colon and name in names and f"{name}:{transform}" not in names:
+                raise InputError(
+                    f"a label is a column as it stands, {name!r}",
+                    file=path,
+                    came=f"{name}:{transform}",
+                    do=f"What is made of it belongs to the objective: --objective {name}:{transform} (or objectives)",
+                )
         labels = matching(said.labels, names, "label column", path)
         why.update(dict.fromkeys(labels, "as said"))
     else:
