@@ -210,6 +210,8 @@ def test_infinities_and_files_beside_are_said(home, tmp_path, capsys):
     assert "beside a.txt, and not used: a.txt.weight" in said.err
     assert "20 infinite values among the features, the first at a.txt:1, feature 1" in said.err
     assert "20 with infinite values: f1 (1), f2 (1)" in said.out
+    noted = Store.open(tmp_path / "st").task().facts["notes"]
+    assert "20 infinite values among the features, of f1, f2, f3, f4, f5, ..." in noted
     again = ["data", "convert", str(tmp_path / "a.txt"), "--to", str(tmp_path / "no"), "--non-finite", "refuse"]
     assert main(again) == 2 and "a.txt:1: the feature is not finite" in capsys.readouterr().err
 

@@ -118,7 +118,10 @@ class Store:
         """A fold with its three splits; the first fold by default."""
         fold = self.folds[0] if fold is None else fold
         train, vali, test = (self.split(fold, s, objectives) for s in SPLITS)
-        notes = self.manifest["notes"].get(fold, [])
+        notes = list(self.manifest["notes"].get(fold, []))
+        if infinite := self.manifest["features"].get("infinite"):
+            shown = ", ".join(list(infinite)[:5]) + (", ..." if len(infinite) > 5 else "")
+            notes.append(f"{sum(infinite.values()):,} infinite values among the features, of {shown}")
         facts = {"store": str(self.folder), "manifest": self.manifest, "notes": notes}
         return Task(self.name, fold, train, vali, test, facts=facts)
 
