@@ -19,10 +19,10 @@ the seed stand aside there: they have no variance.
 The interval is that of Student's t. Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946) are too many where
 few trainings make most of the variance: the chance that makes the spread small also makes them many. In their place
 
-    1 / freedom  =  q^2 / (n - 1) + (1 - q) / (D (1 - q + 0.6 q))       q: the share of the first term in the variance
+    1 / freedom  =  q^2 / (n - 1) + (1 - q) / (D (1 - q + 0.5 q))       q: the share of the first term in the variance
                                                                         n: queries; D: degrees of freedom of T
 
-The 0.6 comes from simulation; benchmarks/COVERAGE.md says what 95 % intervals cover.
+The 0.5 comes from simulation; benchmarks/COVERAGE.md says what 95 % intervals cover.
 
 With one training a system nothing is known of other trainings: intervals speak of these nets then (`scope`).
 """
@@ -45,7 +45,7 @@ __all__ = ["VERDICTS", "Difference", "Errors", "errors_of_draws", "errors_of_val
 Floats = np.ndarray[Any, Any]
 Scope = Literal["methods", "nets"]
 VERDICTS = ("above", "below", "equal within the margin", "cannot tell")
-_BETWEEN = 0.6  # see the module
+_BETWEEN = 0.5  # see the module
 _ROUNDING = 1e-9  # differences that are equal in exact arithmetic
 
 
