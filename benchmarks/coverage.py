@@ -150,8 +150,9 @@ def page(found: dict[str, Any], losses: list[dict[str, Any]], worlds: int) -> st
 Simulated tables of systems that are all equal: how often the 95 % interval of a pair holds the true difference, 0. The
 error of a mean has two parts, queries and trainings; ratio is the second over the first. Of means a cell has the lowest
 and the highest of three kinds of query error: common to all trainings of a system, half of it, or each training's own;
-of hypervolumes it is the middle kind. In tables of {LARGE} systems each lends from all, and of means some vary more from
-training to training than others (a standard deviation of {UNLIKE} in the logarithm); tables of {SMALL} are too small to lend.
+of hypervolumes it is the middle kind. In tables of {LARGE} systems each lends from all, and of means some vary more
+from training to training than others (a standard deviation of {UNLIKE} in the logarithm); tables of {SMALL} are too
+small to lend.
 The formulas stand in `ltr/metrics/inference.py`. Written by
 
 ```bash
