@@ -22,7 +22,7 @@ _HOME = {
     "methods": ["load_method", "make_method", "steering_report"],
     "objectives": ["lattice", "load_multi"],
     "fronts": ["front_picture", "hypervolume"],
-    "sklearn": ["RankingEstimator"],
+    "sklearn": ["GroupFolds", "RankingEstimator", "RankingScorer"],
     "listing": ["list"],
     "metrics": ["evaluate", "mean", "measure"],
     "plot_style": ["PALETTE"],

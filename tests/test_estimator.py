@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid
+from sklearn.model_selection import GridSearchCV, GroupKFold, ParameterGrid, cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
 
-from ltr import RankingEstimator
+from ltr import GroupFolds, RankingEstimator, RankingScorer
 from ltr.errors import InputError
 
 
@@ -186,7 +188,7 @@ def test_calls_that_do_not_fit_are_refused(lists):
     with pytest.raises(InputError, match="eval_set is a triple"):
         model().fit(X, y, group, eval_set=(X,))
     fitted = model(epochs=1).fit(X, y, group)
-    with pytest.raises(InputError, match="other features"):
+    with pytest.raises(InputError, match="expecting 5 features"):
         fitted.predict(X[:, :3])
     with pytest.raises(InputError, match="one query a row"):
         fitted.predict(X, qid=[1, 2])
@@ -348,3 +350,85 @@ def test_what_a_training_has_to_say_is_said_once(lists, caplog):
     assert "of 40 training lists hold no relevant document" in said[0]
     assert "lightgbm found no split (lower min_data_in_leaf" in said[1]
     assert fitted.ranker_.notes == [text.removeprefix("ltr: ") for text in said]
+
+
+REASONS = {
+    "check_complex_data": "complex numbers are refused, in our words",
+    "check_dtype_object": "what is no number is refused as bad input (a ValueError), not as a TypeError",
+    "check_estimators_empty_data_messages": "a matrix without columns is refused, in our words",
+    "check_fit2d_predict1d": "a vector is refused, in our words",
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_the_checks_of_scikit_learn_hold_but_for_a_named_list():
+    done = check_estimator(
+        RankingEstimator("linear", loss="mse", epochs=1, single_list=True),
+        expected_failed_checks=REASONS,
+        on_fail=None,
+        on_skip=None,
+    )
+    failed = {each["check_name"]: str(each["exception"]) for each in done if each["status"] == "failed"}
+    assert failed == {}
+    assert {each["check_name"] for each in done if each["status"] == "xfail"} == REASONS.keys()
+    assert sum(each["status"] == "passed" for each in done) >= 35
+
+
+def test_a_search_whose_folds_and_scores_know_the_lists(lists):
+    X, y, group = lists
+    qid = np.repeat(np.arange(len(group)), group)
+    folds, scorer = GroupFolds(4), RankingScorer("NDCG@5")
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(qid=qid)
+    plain = cross_val_score(model(), frame, y, cv=folds, scoring=scorer)
+    with config_context(enable_metadata_routing=True):
+        routed = cross_val_score(model(), X, y, cv=folds, scoring=scorer, params={"qid": qid, "groups": qid})
+        asked = model().set_fit_request(group=True, qid=True)
+        assert asked.get_metadata_routing().fit.requests["group"] is True
+        grid = {"epochs": [1, 8], "ranker": ["linear", "mlp"]}
+        found = GridSearchCV(model(), grid, cv=folds, scoring=scorer).fit(X, y, qid=qid, groups=qid)
+    assert np.array_equal(plain, routed) and len(plain) == 4 and plain.min() > 0.8
+    train, test = next(folds.split(X, y, qid))
+    by_hand = model().fit(X[train], y[train], qid=qid[train]).score(X[test], y[test], qid=qid[test], measure="NDCG@5")
+    assert plain[0] == pytest.approx(by_hand, abs=1e-12) and not set(qid[train]) & set(qid[test])
+    assert found.best_params_["epochs"] == 8
+    with pytest.raises(InputError, match="2 to 40; came 41"):
+        next(GroupFolds(41).split(X, y, qid))
+
+
+def test_every_parameter_is_known_and_leaves_with_its_ranker():
+    assert {
+        "hidden",
+        "dropout",
+        "epochs",
+        "learning_rate",
+        "loss_params",
+        "seed",
+    } <= RankingEstimator().get_params().keys()
+    assert "rounds" in RankingEstimator("lightgbm").get_params() and repr(RankingEstimator()).count("=") == 3
+    moved = clone(RankingEstimator("mlp", epochs=3)).set_params(ranker="lightgbm")
+    assert "hidden" not in moved.get_params() and moved._params == {"epochs": 3}
+    with pytest.raises(InputError, match="parameter of 'lightgbm' 'epochs'"):
+        moved.fit(np.ones((2, 1)), [0, 1], [2])
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "catboost"])
+def test_the_call_of_pyterrier_and_what_features_are_worth(lists, name):
+    """`pt.ltr.apply_learned_model(learner, form="ltr")` calls fit and predict like this."""
+    pytest.importorskip(name)
+    X, y, group = lists
+    half = int(group[:20].sum())
+    learner = RankingEstimator(name, rounds=5)
+    learner.fit(
+        np.stack(list(X[:half])), y[:half], group=group[:20], eval_set=[(X[half:], y[half:])], eval_group=[group[20:]]
+    )
+    assert learner.predict(np.stack(list(X[half:]))).shape == (len(X) - half,)
+    assert learner.log_["selection"]["value"] > 0
+    worth = learner.feature_importances_
+    assert worth.shape == (5,) and worth.sum() == pytest.approx(1) and worth.argmax() == 1
+    same = RankingEstimator(name, rounds=5).fit(
+        X[:half], y[:half], group[:20], eval_set=(X[half:], y[half:], group[20:])
+    )
+    assert np.array_equal(same.predict(X), learner.predict(X))
+    assert not hasattr(model(epochs=1).fit(X, y, group), "feature_importances_")
+    with pytest.raises(InputError, match="one eval_set"):
+        learner.fit(X, y, group, eval_set=[(X, y), (X, y)], eval_group=[group, group])

@@ -206,6 +206,7 @@ def test_rankers_are_compared():
     assert row.low < row["mean"] < row.high and row["mean"] == table.loc["same", "mean"]
     assert row.differs == table.loc["same", "differs"] != table.loc["bad", "differs"]
     assert found.p("ndcg@5").loc["bad", "good"] < 0.05 < found.p().loc["same", "good"]
+    assert found.difference("bad", "good").high < 0 and found.difference("bad", "good").verdict == "below"
     assert "lambda_free" in repr(found) and "<table" in found._repr_html_()
     assert [t.get_text() for t in found.plot().get_yticklabels()] == ["bad  b", "same  a", "good  a"]
     with pytest.raises(InputError, match="not fitted"):

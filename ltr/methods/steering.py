@@ -106,6 +106,12 @@ def steering_report(method: Method, split: Split, preferences: np.ndarray | None
         method: fitted; one that trains a model a preference needs the corners among them.
         split: lists; labels are not looked at.
         preferences: `[preference, objective]` of `moved` and of the attention; by default the corners and the middle.
+
+    >>> import ltr
+    >>> task = ltr.load("synthetic:queries=20,features=50")
+    >>> method = ltr.make_method("soup", ranker="linear", training={"epochs": 1}).fit(task)
+    >>> steering_report(method, task.test).attention
+    ()
     """
     m = len(method.objectives)
     corners = lattice(m, 1)

@@ -270,6 +270,10 @@ class FittedRanker:
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Reads what `_write` wrote."""
 
+    def importances(self) -> np.ndarray | None:
+        """What each feature is worth to the ranker, `[feature]`: gains of boosted trees; None where nobody says."""
+        return None
+
     def _why_tied(self) -> str:
         """What is said after the name where all scores of a list are equal, e.g. " found no split"."""
         return ""

@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ltr.errors import InputError
-from ltr.metrics import Comparison, Judgements, evaluate, measure
-from ltr.metrics import compare as compare_values
+from ltr.errors import InputError, unknown_name
+from ltr.metrics import (
+    Comparison,
+    Difference,
+    Errors,
+    Judgements,
+    errors_of_values,
+    evaluate,
+    group_letters,
+    holm,
+    measure,
+)
 from ltr.plot_style import PALETTE
 from ltr.types import Split, Task
 
@@ -27,12 +36,14 @@ class RankerComparison:
         names: of the rankers, in the order they came.
         on: what they were measured on.
         found: the measure's repr -> means, low, high, p, p_adjusted, letters, queries, see `ltr.metrics.Comparison`.
+        errors: the measure's repr -> where intervals and p come from, see `ltr.metrics.Errors`.
         level: of the intervals.
     """
 
     names: tuple[str, ...]
     on: str
     found: dict[str, Comparison]
+    errors: dict[str, Errors]
     level: float
 
     @property
@@ -47,20 +58,38 @@ class RankerComparison:
                 rows.append({**one, "high": c.high[i], "differs": c.letters[i], "queries": c.queries})
         return pd.DataFrame(rows).set_index(["measure", "ranker"])
 
-    def p(self, of: str | None = None) -> Any:
-        """p of every pair of rankers on a measure (the first by default) after Holm, a pandas data frame."""
-        import pandas as pd
-
+    def _name(self, of: Any) -> str:
         name = next(iter(self.found)) if of is None else repr(measure(of))
         if name not in self.found:
             raise InputError("not measured", expected=", ".join(self.found), came=name)
+        return name
+
+    def difference(self, a: str, b: str, of: Any = None, *, margin: float = 0.0) -> Difference:
+        """Of ranker a to ranker b on a measure (the first by default), with its interval and verdict.
+
+        Args:
+            margin: differences below it do not matter.
+        """
+        for name in (a, b):
+            if name not in self.names:
+                raise unknown_name("ranker of this comparison", name, self.names)
+        found = self.errors[self._name(of)]
+        return found.difference(self.names.index(a), self.names.index(b), self.level, margin)
+
+    def p(self, of: Any = None) -> Any:
+        """p of every pair of rankers on a measure (the first by default) after Holm, a pandas data frame."""
+        import pandas as pd
+
+        name = self._name(of)
         return pd.DataFrame(self.found[name].p_adjusted, index=self.names, columns=self.names)
 
     @property
     def _said(self) -> str:
+        over = {"methods": "other queries and trainings", "nets": "other queries, for these very rankers"}
+        scope = over[next(iter(self.errors.values())).scope]
         return (
-            f"On {self.on}; {self.level:.0%} intervals over queries; rankers that share a letter do not differ "
-            "significantly (paired randomisation, Holm)."
+            f"On {self.on}; {self.level:.0%} intervals over {scope}; rankers that share a letter do not differ "
+            "significantly (Student's t, Holm)."
         )
 
     def __repr__(self) -> str:
@@ -69,11 +98,11 @@ class RankerComparison:
     def _repr_html_(self) -> str:
         return f"{self.table.round(4).to_html()}<p>{self._said}</p>"
 
-    def plot(self, of: str | None = None, ax: Any = None) -> Any:
+    def plot(self, of: Any = None, ax: Any = None) -> Any:
         """Means with their intervals and letters on a measure (the first by default); returns the matplotlib axes."""
         import matplotlib.pyplot as plt
 
-        name = next(iter(self.found)) if of is None else repr(measure(of))
+        name = self._name(of)
         c = self.found[name]
         order = np.argsort(-c.means, kind="stable")[::-1]  # the best on top
         if ax is None:
@@ -93,20 +122,17 @@ def compare(
     objective: str | None = None,
     level: float = 0.95,
     alpha: float = 0.05,
-    draws: int = 10_000,
-    seed: int = 0,
 ) -> RankerComparison:
-    """Rankers beside each other: means with bootstrap intervals, and letters that say which of them differ.
+    """Rankers beside each other: means with intervals, and letters that say which of them differ.
 
     Args:
         rankers: name -> a fitted ranker, its scores `[documents]`, or a list of either: the same ranker from several
-            seeds, averaged per query before anything else.
+            seeds. Where there are several, intervals speak of other trainings too, else of other queries only.
         data: a task, measured on its test split, or a labelled split.
         measures: names, measures or functions, or one of them; see `ltr.measure`.
         objective: label column; the main one by default.
         level: of the intervals.
         alpha: of the letters.
-        draws, seed: of resamples and signs.
 
     Raises:
         InputError: fewer than one ranker, a ranker that is not fitted, scores of other lists.
@@ -125,10 +151,22 @@ def compare(
     asked = [measure(m) for m in ([measures] if one else measures)]
     judged = Judgements(split.label(objective), split.offsets)
     values = [evaluate(asked, np.stack([_scores(r, split) for r in _each(of)]), judged) for of in rankers.values()]
-    options: dict[str, Any] = {"level": level, "alpha": alpha, "draws": draws, "seed": seed}
-    found = {repr(m): compare_values([v[repr(m)] for v in values], **options) for m in asked}
+    errors = {name: _errors([each[name] for each in values]) for name in map(repr, asked)}
+    found = {}
+    for name, each in errors.items():
+        low, high = np.array([each.interval(i, level) for i in range(len(values))]).T
+        p = each.p()
+        adjusted = holm(p)
+        letters = group_letters(each.means, adjusted, alpha)
+        found[name] = Comparison(each.means, low, high, p, adjusted, letters, each.queries)
     on = f"{data.name}, {data.fold}, test" if isinstance(data, Task) else split.name or "these lists"
-    return RankerComparison(tuple(rankers), on, found, level)
+    return RankerComparison(tuple(rankers), on, found, errors, level)
+
+
+def _errors(values: list[np.ndarray]) -> Errors:
+    """Of `[seed, query]` a ranker; a list that does not count, counts in none."""
+    counted = ~np.isnan(np.concatenate(values)).any(0)
+    return errors_of_values([each[:, counted] for each in values])
 
 
 def _each(of: Any) -> list[Any]:

@@ -95,6 +95,9 @@ class CatBoost(TreeRanker):
         data = self.library.Pool(features)
         return self.model.predict(data, prediction_type="RawFormulaVal", thread_count=thread_count())
 
+    def importances(self) -> np.ndarray:
+        return np.asarray(self.model.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
+
     def _read_model(self, library: Any, path: str) -> None:
         self.model = library.CatBoost()
         self.model.load_model(path)

@@ -135,6 +135,9 @@ class LightGBM(TreeRanker):
     def _predict(self, features: np.ndarray) -> np.ndarray:
         return self.model.predict(features, raw_score=True, num_threads=thread_count())
 
+    def importances(self) -> np.ndarray:
+        return np.asarray(self.model.feature_importance("gain"), dtype=np.float64)
+
     def _read_model(self, library: Any, path: str) -> None:
         self.model = library.Booster(model_file=path)
 

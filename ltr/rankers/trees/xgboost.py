@@ -121,6 +121,10 @@ class XGBoost(TreeRanker):
         self.model.set_param({"nthread": thread_count()})
         return self.model.predict(self.library.DMatrix(features, nthread=thread_count()), output_margin=True)
 
+    def importances(self) -> np.ndarray:
+        gains = self.model.get_score(importance_type="total_gain")
+        return np.array([gains.get(f"f{i}", 0.0) for i in range(self.n_features or 0)])
+
     def _read_model(self, library: Any, path: str) -> None:
         self.model = library.Booster(model_file=path)
 
