@@ -104,8 +104,8 @@ class RankingDataModule(ListDataModule):
             raise InputError("a split is predicted for by a module that was trained", do="Load one from a checkpoint")
         if train is not None and self.train is None:
             job = FitJob(train=train, vali=vali, seed=self.seed, accelerator=str(self.device))
-            ready = Prepared(job, self.settings, kept)
-            self.train, self.vali, kept = ready.batches, ready.vali, ready.transform
+            self.ready = Prepared(job, self.settings, kept)
+            self.train, self.vali, kept = self.ready.batches, self.ready.vali, self.ready.transform
         self.transform = kept or self.transform
 
     def _opened(self) -> dict[str, Split | None]:

@@ -88,11 +88,6 @@ class SideBySide:
     def __len__(self) -> int:
         return len(self.orders[0])
 
-    @property
-    def n_documents(self) -> int:
-        """Documents of an epoch, of each order."""
-        return self.orders[0].n_documents
-
     def set_epoch(self, epoch: int) -> None:
         for each in self.orders:
             each.set_epoch(epoch)

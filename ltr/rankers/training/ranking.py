@@ -64,6 +64,7 @@ class TrainerFace(ListModule):
         if self.net is None:
             with seeded(self.hparams["seed"]):
                 self._build(data.width, train.objectives)
+            data.ready.prepare([self.net])
         self.hparams["n_features"] = data.width
         epochs = self.trainer.max_epochs or 0
         if epochs > 0:  # the schedules end with the training
