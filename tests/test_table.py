@@ -62,7 +62,7 @@ def test_parquet_types(tmp_path):
         "flag": pa.array([True, False, None]),
         "big": pa.array([1e39, -1.0, 0.1]),
         "small": pa.array([1, None, 3], pa.uint8()),
-        "when": pa.array([0, 1, 2], pa.timestamp("s")),
+        "when": pa.array([0, 1, 2], pa.timestamp("ms")),
     }
     pq.write_table(pa.table(columns), path, row_group_size=2)
     split = read_table(path)
@@ -408,6 +408,17 @@ def test_the_roles_in_words():
         "feature   f0, f1, ... (20 in all)",
         "left out  '': a row index",
     ]
+
+
+def test_dates_beyond_the_calendar_of_python_are_no_ids(tmp_path):
+    path = tmp_path / "x.parquet"
+    for kind in (pa.date32(), pa.timestamp("ms")):
+        days = pa.array(
+            [2**31 - 1 if kind == pa.date32() else 2**59], pa.int32() if kind == pa.date32() else pa.int64()
+        )
+        pq.write_table(pa.table({"qid": days.cast(kind), "label": [1], "a": [2.0]}), path)
+        with pytest.raises(InputError, match="x.parquet: "):
+            read_table(path)
 
 
 def test_ids_are_text_or_numbers(tmp_path):

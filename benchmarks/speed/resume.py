@@ -89,7 +89,7 @@ def main() -> None:
                     name="resume",
                 )
             )
-    write("resume", rows, args.quick)
+        write("resume", rows, args.quick)  # before ten thousand folders are taken away
 
 
 def _scan(suite, out: Path) -> None:

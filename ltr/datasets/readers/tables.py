@@ -307,7 +307,10 @@ def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:
 
 
 def _cell(scalar) -> Any:
-    value = scalar.as_py()
+    try:
+        value = scalar.as_py()
+    except (ValueError, OverflowError):  # a date that Python's own types cannot hold
+        return str(scalar.type)
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
@@ -325,7 +328,12 @@ def _ids(column, source) -> tuple[np.ndarray, list[str]]:
         )
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    values = encoded.dictionary.to_pylist()
+    try:
+        values = encoded.dictionary.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException) as error:  # dates that Python's own types cannot hold
+        raise InputError(
+            "a column of ids that cannot be read", file=source.path, expected="text or numbers", came=str(error)
+        ) from None
     names = ["" if v is None or v != v else _id(v) for v in values]
     if lost := next((str(v) for v, name in zip(values, names, strict=True) if _has_lost_digits(v, name)), None):
         raise InputError(
