@@ -74,8 +74,10 @@ def _no_text(whole: bytes, rng: random.Random, _: bytes) -> bytes:
 def _retyped(whole: bytes, rng: random.Random, _: bytes) -> bytes:
     """One value of a JSON or TOML file is of another type, or gone."""
     text = whole.decode()
-    json_file = text.lstrip().startswith(("{", "["))
-    facts = json.loads(text) if json_file else tomllib.loads(text)
+    try:
+        facts, json_file = json.loads(text), True
+    except ValueError:  # a table of TOML begins with [, too
+        facts, json_file = tomllib.loads(text), False
     nodes = [(facts, k) for k in (facts if isinstance(facts, dict) else range(len(facts)))]
     for holder, key in nodes:
         inner = holder[key]
