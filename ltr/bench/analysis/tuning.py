@@ -1,7 +1,7 @@
 """Whether the grids were wide enough: how often tuning chose the first or the last value of a range.
 
 A choice at an edge says that better settings may lie beyond it. Counted for every key whose values are numbers in
-ascending order, three or more; what has no order (a form, a net) has no edge.
+ascending order, three or more; what has no order (a form, a net) has no edge, and nothing lies below 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def edges(suites: Iterable[FrontResults | Results]) -> pd.DataFrame:
                 if _is_range(tried):
                     count = counts.setdefault(key, [0, 0, 0])
                     count[0] += 1
-                    count[1] += value == tried[0]
+                    count[1] += value == tried[0] != 0
                     count[2] += value == tried[-1]
     rows = [(key, n, low, high, (low + high) / n) for key, (n, low, high) in counts.items()]
     return pd.DataFrame(rows, columns=["key", "choices", "lowest", "highest", "share"])
