@@ -84,6 +84,7 @@ class SideBySide:
 
     def __init__(self, orders: Sequence[Batches]):
         self.orders, self.device, self.wanted = list(orders), orders[0].device, set(range(len(orders)))
+        self.n_documents = orders[0].n_documents
 
     def __len__(self) -> int:
         return len(self.orders[0])
