@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
-from made_results import made_results, three_systems
+from made_results import NDCG, made_results, made_suite, three_systems
 
-from ltr.bench import load_results, run_suite
+from ltr import datasets
+from ltr.bench import leaderboard, load_results, run_suite
+from ltr.bench.analysis import outside
+from ltr.bench.analysis.merging import merged
+from ltr.bench.analysis.outside import _Found, _with
 from ltr.bench.analysis.paired import compare_systems
 from ltr.bench.suite import Suite, System, check
+from ltr.bench.suite.narrow import restricted
 from ltr.cli import main
 from ltr.errors import InputError
+from ltr.runs.rankings import read_ranking
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
 
@@ -86,3 +96,123 @@ def test_compare_of_labels_folders_and_files_agree(out, capsys, tmp_path):
     assert code == 0 and "difference +0.0000" in text and "Cannot tell" in text
     assert told(capsys, "bench", "compare", "Feature", "Random")[2].endswith("Labels of a suite need --results\n")
     assert "--data NAME" in told(capsys, "bench", "compare", tmp_path / "f.run", tmp_path / "f.csv")[2]
+
+
+# ----------------------------------------------------------------------------------------- systems from outside
+
+
+@pytest.fixture
+def board(out, tmp_path):
+    """A copy of the suite's folder, and the scores of its Feature as files."""
+    shutil.copytree(out, tmp_path / "out")
+    feature = runs_of(out) / "feature/fold1/seed0"
+    for form in ("run", "csv"):
+        assert main(["export", str(feature), "--as", form, "--out", str(tmp_path / f"f.{form}")]) == 0
+    shutil.copy(feature / "scores/test.parquet", tmp_path / "f.parquet")
+    return tmp_path
+
+
+def test_a_table_of_scores_is_read_in_any_order_and_by_any_name(board):
+    """By row, by document, or a line a document: the same scores."""
+    split, frame = datasets.load(DATA).test, pd.read_parquet(board / "f.parquet")
+    named = replace(split, doc_ids=np.array([f"D{i}" for i in range(split.n_documents)]))
+    mixed = frame.sample(frac=1, random_state=0)
+    documents = frame[["query", "score"]].assign(document=named.doc_ids).iloc[mixed.index]
+    in_order = frame.sort_values("row")[["query", "score"]]
+    for data, table in ((split, mixed[["query", "row", "score"]]), (named, documents), (split, in_order)):
+        table.to_csv(board / "x.tsv", sep="\t", index=False)
+        read = read_ranking(board / "x.tsv", data)["score"].to_numpy()
+        np.testing.assert_allclose(read, frame["score"], rtol=1e-6)
+    pd.concat([documents, documents[:1]]).to_csv(board / "x.csv", index=False)
+    with pytest.raises(InputError, match="1 documents are scored twice"):
+        read_ranking(board / "x.csv", named)
+    with pytest.raises(InputError, match="no column score"):
+        in_order[["query"]].to_csv(board / "x.csv", index=False)
+        read_ranking(board / "x.csv", split)
+
+
+def test_a_system_from_outside_is_a_row_like_ours(board, capsys):
+    """The suite's own scores under another name have its numbers, over later runs and reports too, until removed."""
+    out = board / "out"
+    words = ["--label", "BM25", "--cost", "fit_seconds=12"]
+    code, text, err = told(capsys, "bench", "add", out, board / "f.run", *words)
+    assert code == 0 and "BM25" in text, err
+    rows = leaderboard(load_results(out)).table.set_index("system")
+    for column in ("mean", "low", "high", "letters", "done", "planned"):
+        assert rows.loc["BM25", column] == pytest.approx(rows.loc["Feature", column]) or column == "letters"
+    assert rows.loc["BM25", "letters"] == rows.loc["Feature", "letters"] and rows.loc["BM25", "fit_seconds"] == 12
+    assert "BM25" in (out / "report/report.md").read_text()
+    code, text, _ = told(capsys, "bench", "show", out, "--system", "BM25")
+    assert code == 0 and "ltr bench add FOLDER f.run --label BM25" in text and "--cost fit_seconds=12" in text
+    assert "has a row" in told(capsys, "bench", "add", out, board / "f.run", *words)[2]
+    suite = load_results(out).suite
+    again = run_suite(suite, out, workers=1, seeds=[0, 1, 2], progress=False)  # one more run: all is read again
+    assert leaderboard(again).table.set_index("system").loc["BM25", "mean"] == pytest.approx(rows.loc["BM25", "mean"])
+    assert (again.runs[again.runs.system == "Random"].status == "done").sum() == 3
+    assert told(capsys, "bench", "remove", out, "Random")[2].count("a system of the suite") == 1
+    assert told(capsys, "bench", "remove", out, "BM25", "-q")[0] == 0
+    assert "BM25" not in (out / "report/report.md").read_text() and not list(out.glob("outside/*/bm25"))
+
+
+def test_what_no_row_can_be_made_of_is_refused_in_one_message(board, capsys):
+    out, lines = board / "out", (board / "f.run").read_text().splitlines(keepends=True)
+    before = (out / "report/results.parquet").read_bytes()
+    (board / "short.run").write_text("".join(lines[1:]))
+    (board / "other.run").write_text("".join(lines).replace(lines[0], lines[0].replace(" row", " rowx", 1)))
+    rows = (board / "f.csv").read_text().splitlines(keepends=True)
+    (board / "nan.csv").write_text("".join([*rows[:-1], rows[-1].replace(rows[-1].split(",")[3], "nan")]))
+    (board / "twice.csv").write_text("".join([*rows, rows[-1]]))
+    (board / "lines.csv").write_text("query,score\nq1,0.5\n")
+    for words, says in (
+        ("short.run --label X", "1 of "),
+        ("other.run --label X", "does not have"),
+        ("nan.csv --label X", "not a finite number"),
+        ("twice.csv --label X", "1 scored twice"),
+        ("lines.csv --label X", "one a document"),
+        ("f.run --label random", "the label is taken"),
+        ("f.run", "--label NAME"),
+        ("f.run --label X --fold Fold2", "unknown fold of the results 'Fold2'"),
+        ("f.run --label X --cost fit_second=3", "Did you mean 'fit_seconds'?"),
+        ("f.run --label X --data mq2008=there", "unknown dataset of the results 'mq2008'"),
+    ):
+        file, *rest = words.split()
+        code, _, err = told(capsys, "bench", "add", out, board / file, *rest)
+        assert code == 2 and says in err and err.count("\n") == 1 and "--missing" not in err, (words, err)
+    with pytest.raises(InputError, match="is not what these results were made on"):
+        outside.add(out, board / "f.run", "X", data={DATA: "synthetic:queries=31,objectives=1,features=50"})
+    assert (out / "report/results.parquet").read_bytes() == before and not list(out.glob("outside/*/*/*/*"))
+
+
+def test_folds_without_scores_are_rows_without_numbers():
+    results = made_results(three_systems())
+    key = {"dataset": "made-data", "system": "BM25", "seed": 0}
+    table = results.per_query[(results.per_query.system == "Random") & (results.per_query.seed == 0)]
+    for fold, missing in (("Fold1", 1), ("Fold2", 0)):
+        frame = table[table.fold == fold].assign(**key)
+        value = {**key, "fold": fold, "split": "test", "measure": NDCG, "mean": 0.4, "queries": 50, "blank": 10}
+        results = _with(results, _Found({**key, "fold": fold, "status": "done", "reason": ""}, [value], frame, None))
+        mine = results.runs[results.runs.system == "BM25"]
+        assert (mine.status == "missing").sum() == missing and len(mine) == 2
+        assert ("BM25" in leaderboard(results).p) == (fold == "Fold2")
+        assert results.runs.fit_seconds.dtype == "float64"
+
+
+def test_merge_takes_the_rows_of_both(tmp_path, capsys):
+    cubes = three_systems()
+    whole = made_results(cubes)
+    parts = []
+    for name, systems in (("a", ["Net mse", "Random"]), ("b", ["Net listnet", "Random"])):
+        part = made_results({s: cubes[s] for s in systems}, restricted(whole.suite, systems))
+        parts.append(part.save(tmp_path / name))
+    code, _, err = told(capsys, "bench", "merge", *parts, "--to", tmp_path / "both", "-q")
+    assert code == 0, err
+    found = load_results(tmp_path / "both")
+    assert sorted(found.systems) == sorted(cubes) and len(found.runs) == len(whole.runs)
+    ours, theirs = (leaderboard(each).table.set_index("system")["mean"] for each in (found, whole))
+    assert ours.to_dict() == pytest.approx(theirs.to_dict())
+    assert (tmp_path / "both/report.md").is_file()
+    changed = made_results({**cubes, "Random": cubes["Random"] + 0.1})
+    with pytest.raises(InputError, match="both have a run of made-data, Random, Fold1, 0"):
+        merged(whole, changed)
+    with pytest.raises(InputError, match="suites differ in measures"):
+        merged(whole, made_results(cubes, made_suite(measures=(NDCG,))))

@@ -177,7 +177,10 @@ def test_python_dash_m(tmp_path):
         ("predict . nothing", "no saved ranker"),
         ("predict . nothing --out x.txt", "expected .csv, .tsv, .parquet or .run"),
         ("export nothing", "no run"),
-        ("bench", "expected run, quickstart, report, losses, fronts, reference-points, list, show, compare"),
+        (
+            "bench",
+            "losses, fronts, reference-points, list, show, compare, add, remove, merge",
+        ),
         ("bench run nothing.toml", "no such suite file"),
         ("bench run nothing --workers 0", "--workers is out of range"),
         ("bench run nothing --data mq2008", "expected NAME=PATH"),

@@ -26,6 +26,7 @@ from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import check as check_run
 
 from .analysis.oracle import with_best_possible
+from .analysis.outside import with_outside
 from .analysis.results import FrontResults, Results, collect, collect_fronts, load_any
 from .analysis.results_io import READ
 from .execution.estimate import print_plan
@@ -148,6 +149,7 @@ def _results(
     else:
         results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
         results = with_best_possible(results, launch.setting.data)
+        results = with_outside(results, out, launch.setting.data)
 
     # The workers' peaks need not fall together: their sum is what the machine had to have at most.
     peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.pool.workers > 1 else 0)

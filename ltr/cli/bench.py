@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ltr.errors import InputError, say_once
 
 from . import show
-from .options import Command, Device, option
+from .options import Command, Device, option, pairs
 
 
 @dataclass(frozen=True)
@@ -163,23 +163,12 @@ class List:
 def run(options: Run) -> int:
     from ltr.bench import run_suite
 
-    data = _places(options.data)
+    data = pairs("data", options.data, "NAME=PATH")
     out = options.out or Path("runs") / Path(options.suite).stem
     if options.fleet and options.no_fleet:
         raise InputError("--fleet and --no-fleet exclude each other")
     fleet = options.fleet if options.fleet or options.no_fleet else None
     return _ended(run_suite(options.suite, out, data=data, fleet=fleet, **_given(options)))
-
-
-def _places(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Dataset -> where it lies, from `--data NAME=PATH`."""
-    data = {}
-    for pair in pairs:
-        name, _, path = pair.partition("=")
-        if not path:
-            raise InputError("--data says where a dataset lies", expected="NAME=PATH", came=pair)
-        data[name] = path
-    return data
 
 
 def quickstart(options: Quickstart) -> int:
@@ -244,7 +233,9 @@ def fronts(options: Fronts) -> int:
 def reference_points(options: ReferencePoints) -> int:
     from ltr.bench.analysis.reference_points import make_all
 
-    said = make_all(options.results, options.file, data=_places(options.data), new_version=options.new_version)
+    said = make_all(
+        options.results, options.file, data=pairs("data", options.data, "NAME=PATH"), new_version=options.new_version
+    )
     for task, words in said.items():
         show.remark(f"{task}: {words}")
     return 0

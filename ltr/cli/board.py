@@ -1,4 +1,4 @@
-"""`ltr bench show`, `compare`: the rows of a suite's results, one by one."""
+"""`ltr bench show`, `compare`, `add`, `remove`, `merge`: the rows of a suite's results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ltr.errors import InputError, unknown_name
 
 from . import show
 from .evaluate import open_task, roles
-from .options import Command, option
+from .options import Command, option, pairs
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,71 @@ class Compare:
     measure: str | None = None
     margin: float | None = None
     json: bool = False
+
+
+@dataclass(frozen=True)
+class Add:
+    """Make an outside system a row of a suite's results, measured from its scores.
+
+    Every test document of the fold needs a score, and no other may have one.
+
+    Attributes:
+        folder: the suite's folder, or a folder of its tidy results.
+        file: TREC run file, or a table of query, doc, score (.csv, .tsv, .parquet).
+        label: its name in tables.
+        dataset: what the scores rank; of a suite of one dataset that.
+        fold: which fold's test queries; of a dataset of one fold that.
+        seed: which training of the system.
+        cost: what it took, e.g. fit_seconds=12 parameters=1000 score_documents_per_second=5e4.
+        data: read a dataset of the suite from this store, folder or file.
+        quiet: print no leaderboard.
+    """
+
+    folder: Path
+    file: Path
+    label: str = option("", metavar="NAME")
+    dataset: str | None = None
+    fold: str | None = None
+    seed: int = 0
+    cost: tuple[str, ...] = option((), metavar="NAME=NUMBER")
+    data: tuple[str, ...] = option((), metavar="NAME=PATH")
+    quiet: bool = option(False, short="-q")
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Take an outside system out of a suite's results.
+
+    Attributes:
+        folder: the suite's folder, or a folder of its tidy results.
+        label: its name in tables.
+        dataset: only there.
+        quiet: print no leaderboard.
+    """
+
+    folder: Path
+    label: str
+    dataset: str | None = None
+    quiet: bool = option(False, short="-q")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Merge results of one suite that was run in several places.
+
+    Other systems, folds, seeds or datasets; the measures must be the same. A run that both have is taken once.
+
+    Attributes:
+        a: a suite's folder, or a folder of tidy results.
+        b: the other one.
+        to: folder of the merged results and pages.
+        quiet: print no leaderboard.
+    """
+
+    a: Path
+    b: Path
+    to: Path | None = option(None, metavar="FOLDER")
+    quiet: bool = option(False, short="-q")
 
 
 def show_run(options: Show) -> int:
@@ -147,6 +212,50 @@ def _compare_files(options: Compare):
     return compare_values((options.a, options.b), (tables[0], tables[1]), measure, dataset=dataset, margin=margin)
 
 
+def add(options: Add) -> int:
+    from ltr.bench.analysis import outside
+
+    if not options.label:
+        raise InputError("a row needs a name", expected="--label NAME")
+    cost = {}
+    for name, value in pairs("cost", options.cost).items():
+        try:
+            cost[name] = float(value)
+        except ValueError:
+            raise InputError(f"--cost {name} is no number", came=value) from None
+    where = {"dataset": options.dataset, "fold": options.fold, "seed": options.seed}
+    data = pairs("data", options.data)
+    results = outside.add(options.folder, options.file, options.label, **where, cost=cost, data=data)
+    runs = results.runs[results.runs.system == options.label]
+    if len(lacking := runs[runs.status != "done"]):
+        said = ", ".join(f"{row['dataset']} {row['fold']}" for row in lacking.to_dict("records"))
+        show.remark(f"ltr: {options.label} has no scores of {said}: its mean is over fewer queries than others'")
+    return _pages(options.folder, options.quiet)
+
+
+def remove(options: Remove) -> int:
+    from ltr.bench.analysis import outside
+
+    outside.remove(options.folder, options.label, options.dataset)
+    return _pages(options.folder, options.quiet)
+
+
+def merge(options: Merge) -> int:
+    from ltr.bench.analysis.merging import merge_folders
+
+    if options.to is None:
+        raise InputError("into which folder?", expected="--to FOLDER")
+    merge_folders((options.a, options.b), options.to)
+    return _pages(options.to, options.quiet)
+
+
+def _pages(folder: Path, quiet: bool) -> int:
+    from ltr.bench import report
+
+    show.remark(f"wrote {report(folder, console=None if quiet else show.console())}")
+    return 0
+
+
 COMMANDS = [
     Command(("bench", "show"), Show, show_run, "RUN  (or FOLDER [--system LABEL] [--fold F] [--seed S])"),
     Command(
@@ -156,4 +265,7 @@ COMMANDS = [
         "A B [--results FOLDER] [--measure M] [--margin X]\n"
         "       ltr bench compare A.run B.run --data NAME [--fold F]",
     ),
+    Command(("bench", "add"), Add, add, "FOLDER FILE --label NAME [--fold F] [--seed S] [--cost NAME=NUMBER ...]"),
+    Command(("bench", "remove"), Remove, remove, "FOLDER LABEL"),
+    Command(("bench", "merge"), Merge, merge, "A B --to FOLDER"),
 ]

@@ -21,7 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Command", "Device", "option"]
+from ltr.errors import InputError
+
+__all__ = ["Command", "Device", "option", "pairs"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -29,6 +31,17 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 def option(default: Any = dataclasses.MISSING, *, flag: str = "", metavar: str = "", short: str = "") -> Any:
     """A field whose option is not named after it (`--from`), has a metavar of its own, or a short form."""
     return field(default=default, metadata={"flag": flag, "metavar": metavar, "short": short})
+
+
+def pairs(flag: str, words: tuple[str, ...], expected: str = "NAME=VALUE") -> dict[str, str]:
+    """Name -> value of an option's `NAME=VALUE` words."""
+    found = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if not value:
+            raise InputError(f"--{flag} says what for what", expected=expected, came=word)
+        found[name] = value
+    return found
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
         np.isfinite(board.table["mean"]) & np.isfinite(board.table.fit_seconds) & ~board.table.best_possible
     ]
     numbers = colours(results)
-    rankers = {v.label: v.ranker for v in results.suite.variants()}
+    rankers = {s: "" for s in results.systems} | {v.label: v.ranker for v in results.suite.variants()}
     with canvas(7.2, 4.4) as (figure, axes):
         ax = axes[0, 0]
         seconds = np.maximum(table.fit_seconds.to_numpy(float), 0.01)  # a baseline fits in no time, a log axis has no 0
@@ -216,7 +216,7 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
     if len(ranked) < 2:
         return None
     best = ranked[0]
-    ranker = {v.label: v.ranker for v in results.suite.variants()}
+    ranker = {s: "" for s in results.systems} | {v.label: v.ranker for v in results.suite.variants()}
     others = [r for r in ranked[1:] if ranker[r.system] != ranker[best.system]]
     against = {"runner-up": ranked[1]}
     if others:

@@ -16,6 +16,7 @@ import numpy as np
 from ltr import __version__
 from ltr.atomic import whole_file
 from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
+from ltr.bench.analysis.outside import outside_systems
 from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_any
 from ltr.bench.analysis.results_io import rows_of
@@ -191,6 +192,8 @@ def _summary(results: Results | FrontResults, done: int, planned: int) -> list[s
     ]
     budget = _budget(results.chosen.get("budget"))
     lines.append(f"Tuning: {budget}" if budget else "Nothing was tuned: every system ran as written in the suite.")
+    if isinstance(results, Results) and (added := outside_systems(results)):
+        lines.append(f"From outside the suite, measured here from their scores: {', '.join(added)}.")
     others = results.environment.get("not_shown", [])
     if others:
         named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
