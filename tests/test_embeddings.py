@@ -19,7 +19,10 @@ KINDS = {
     "piecewise": {"embeddings": "piecewise", "bins": 4, "embedding_size": 3},
     "periodic": {"embeddings": "periodic", "frequencies": 3, "embedding_size": 3},
 }
-NETS = {"mlp": {"hidden": (6,)}, "transformer": {"width": 8, "blocks": 1, "d_ff": 8, "dropout": 0.0}}
+NETS = {
+    "mlp": {"hidden": (6,)},
+    "transformer": {"width": 8, "blocks": 1, "d_ff": 8, "dropout": 0.0, "induced": 2},
+}
 
 
 def holed(seed: int) -> Split:

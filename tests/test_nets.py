@@ -33,9 +33,10 @@ CONFIGS = {
     "transformer-fc": TransformerConfig(
         layers=(7,), width=8, heads=1, blocks=1, d_ff=12, attention_dropout=0.2, output="tanh"
     ),
+    "transformer-induced": TransformerConfig(width=8, heads=2, d_ff=12, induced=3),
     "dasalc": DASALCConfig(hidden=(8, 6), blocks=2, heads=2, head_size=5, noise=0.3),
 }
-WHOLE_LIST = {"transformer", "transformer-fc", "dasalc"}
+WHOLE_LIST = {"transformer", "transformer-fc", "transformer-induced", "dasalc"}
 FEATURES = 5
 
 

@@ -15,6 +15,7 @@ from ltr import datasets
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
+from ltr.rankers.trees.catboost import _ignored_mode
 from ltr.types import Split
 
 LIBRARIES = ("lightgbm", "xgboost", "catboost")
@@ -49,6 +50,7 @@ HAND = [
         {
             "bagging_fraction": 0.5,
             "bagging_freq": 1,
+            "bagging_by_query": True,
             "feature_fraction": 0.5,
             "lambda_l2": 2.0,
             "max_bin": 63,
@@ -363,6 +365,23 @@ def test_a_missing_library_is_named():
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); " + code], capture_output=True, text=True
     )
     assert "needs lightgbm, which is not installed. Install it with: pip install 'ltr-suite[trees]'" in out.stdout
+
+
+def test_settings_without_a_field_reach_xgboost():
+    plain = make_ranker("xgboost", rounds=5).fit(TRAIN).score(TEST)
+    for name, value in (("lambdarank_unbiased", True), ("lambdarank_score_normalization", False)):
+        assert not np.array_equal(make_ranker("xgboost", rounds=5, params={name: value}).fit(TRAIN).score(TEST), plain)
+
+
+def test_modes_of_yetirank_that_a_gpu_ignores_are_said():
+    for objective, more, said in (
+        ("YetiRank:mode=NDCG;top=5", {"task_type": "GPU"}, ["catboost ignores mode=NDCG of YetiRank on a GPU"]),
+        ("YetiRankPairwise:mode=Classic", {"task_type": "GPU"}, []),
+        ("YetiRank:mode=NDCG", {}, []),
+        ("YetiRank", {"task_type": "GPU"}, []),
+    ):
+        notes = _ignored_mode(make_ranker("catboost", objective=objective, params=more).native())
+        assert [note.split(" and ")[0] for note in notes] == said
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

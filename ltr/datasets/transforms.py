@@ -44,6 +44,7 @@ def fit(
     features: np.ndarray,
     *,
     missing: Literal["indicator", "mean"] | None = None,
+    context: bool = False,
     n_quantiles: int = 1000,
     output: str = "normal",
     sample: int = 100_000,
@@ -56,6 +57,7 @@ def fit(
         features: `[documents, feature]`, memory-mapped or not; read chunk by chunk.
         missing: "indicator" (the default, also None): columns that miss values in train get a column that says so;
             "mean": they do not.
+        context: let two columns follow for each feature, its rank and z-score within its list (list_context.py).
         n_quantiles: knots of the quantile map.
         output: "normal" or "uniform", what the quantile map aims at.
         sample: rows the quantiles are estimated from, drawn without replacement; all rows when there are fewer.
@@ -75,7 +77,7 @@ def fit(
     arrays, holes = _moments(features, log) if name.endswith("standardise") else _ends(features, log)
     if name == "quantile":
         arrays |= _quantile_knots(features, n_quantiles, output, sample, seed)
-    return Transform(name, arrays, () if missing == "mean" else np.flatnonzero(holes))
+    return Transform(name, arrays, () if missing == "mean" else np.flatnonzero(holes), context)
 
 
 class Transform:
@@ -88,18 +90,35 @@ class Transform:
             column), each `[feature]`. quantile: `knots` and `values` `[feature, n_quantiles]`. Those that versions
             before 0.2 saved have no ends: an infinity became 0 there, and still does.
         missing: int64, the columns that are followed by an indicator, in the order of the indicators.
+        context: whether ranks and z-scores within the list follow, which `lists` adds and `apply` leaves out: it sees
+            documents only.
     """
 
-    def __init__(self, name: str, arrays: Mapping[str, np.ndarray], missing: Sequence[int] | np.ndarray = ()):
+    def __init__(
+        self,
+        name: str,
+        arrays: Mapping[str, np.ndarray],
+        missing: Sequence[int] | np.ndarray = (),
+        context: bool = False,
+    ):
         if name not in NAMES:
             raise unknown_name("transform", name, NAMES)
-        self.name, self.missing = name, np.asarray(missing, dtype=np.int64)
+        self.name, self.missing, self.context = name, np.asarray(missing, dtype=np.int64), bool(context)
         self.arrays = {key: np.ascontiguousarray(array, dtype=np.float32) for key, array in arrays.items()}
         self._tensors: dict[str, dict[str, Tensor]] = {}
 
     def width(self, n_features: int) -> int:
-        """Columns that come out for so many features: the features, and the indicators behind them."""
-        return n_features + len(self.missing)
+        """Columns that come out for so many features: the features, the indicators and the context behind them."""
+        return n_features * (3 if self.context else 1) + len(self.missing)
+
+    def lists(self, x: Tensor, where: Tensor) -> Tensor:
+        """Padded lists `[batch, list, feature]` to all columns, `[batch, list, column]`."""
+        import torch
+
+        from .list_context import list_context
+
+        out = self._apply(x)
+        return torch.cat([out, list_context(out[..., : x.shape[-1]], where)], -1) if self.context else out
 
     def notes(self, names: Sequence[str]) -> list[str]:
         """What the indicators are, in a sentence for a summary; nothing where there are none.
@@ -117,20 +136,20 @@ class Transform:
     def same(self, other: Transform) -> bool:
         """Whether two transforms do the same."""
         return self is other or (
-            self.name == other.name
+            (self.name, self.context) == (other.name, other.context)
             and np.array_equal(self.missing, other.missing)
             and self.arrays.keys() == other.arrays.keys()
             and all(np.array_equal(self.arrays[key], other.arrays[key]) for key in self.arrays)
         )
 
     def apply(self, x):
-        """Transforms `[..., feature]` to `[..., feature + indicator]`: a new float32 array, or tensor on x's device."""
+        """Documents `[..., feature]` to `[..., feature + indicator]`: a new float32 array, or tensor on x's device."""
         if not isinstance(x, np.ndarray):
             return self._apply(x)
         import torch
 
         self._check_width(x.shape)
-        out = np.empty((*x.shape[:-1], self.width(x.shape[-1])), dtype=np.float32)
+        out = np.empty((*x.shape[:-1], x.shape[-1] + len(self.missing)), dtype=np.float32)
         rows, flat = x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1])
         for start in range(0, len(rows), _CHUNK):
             # Copied, because torch refuses read-only memory (a memory map is one) without a warning.
@@ -149,6 +168,8 @@ class Transform:
         """Writes one .npz without pickles, atomically."""
         with whole_file(path) as beside, open(beside, "wb") as file:
             kept: dict[str, Any] = {"transform": np.array(self.name), "missing": self.missing, **self.arrays}
+            if self.context:  # files without it stay what they were
+                kept["context"] = np.array(True)
             np.savez(file, **kept)
 
     @classmethod
@@ -161,7 +182,8 @@ class Transform:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
-                return cls(str(arrays.pop("transform")), arrays, arrays.pop("missing", ()))
+                context = bool(arrays.pop("context", False))
+                return cls(str(arrays.pop("transform")), arrays, arrays.pop("missing", ()), context)
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
             raise InputError("not a saved transform", file=path, expected="the .npz of Transform.save") from error
 

@@ -357,7 +357,8 @@ class Method(ABC):
             return None
         wanted = bind(type(base.config), self.config.ranker_params, where=base.name)
         ours, theirs = self.config.training, base.training
-        if base.config != wanted or (ours.transform, ours.missing) != (theirs.transform, theirs.missing):
+        same = all(getattr(ours, key) == getattr(theirs, key) for key in ("transform", "missing", "context"))
+        if base.config != wanted or not same:
             return None
         return {k: v.detach().cpu() for k, v in base.net.state_dict().items()}
 

@@ -50,7 +50,7 @@ class _Plain(nn.Module):
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
-        return self.net(self.transform(features), where)
+        return self.net(self.transform.lists(features, where), where)
 
 
 class _AtPreference(nn.Module):
@@ -69,7 +69,7 @@ class _AtPreference(nn.Module):
         self.register_buffer("beta", None if term.beta is None else torch.tensor([term.beta], dtype=torch.float32))
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
-        x = self.transform(features)
+        x = self.transform.lists(features, where)
         return self.net(x, where, self.preference, beta=self.beta, reference=reference).squeeze(1)
 
 

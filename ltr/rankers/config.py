@@ -51,6 +51,8 @@ class TrainingConfig:
             log1p-standardise or quantile.
         missing: what is done where train misses values (NaN) in a column: indicator puts a column of 0 and 1 beside it
             and the mean in its place; mean only the latter. Default: indicator.
+        context: list puts two inputs beside each feature, its rank and its z-score within its whole list (also where
+            training lists are sampled); the split is then held in memory, three times as wide. Default: none.
         epochs: passes over the training lists at most.
         patience: epochs without a better validation measure before training stops; 0 never stops early. The weights
             of the best epoch are kept either way.
@@ -86,9 +88,12 @@ class TrainingConfig:
     warmup: float = 0.0
     clip: float = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    context: Literal["none", "list"] | None = None
     missing: Literal["indicator", "mean"] | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
+        if self.context == "none":
+            object.__setattr__(self, "context", None)
         check(
             self,
             epochs=(self.epochs >= 1, "1 or more"),
@@ -180,23 +185,11 @@ class EmbeddingsConfig:
     def __post_init__(self):
         if self.embeddings == "none":
             object.__setattr__(self, "embeddings", None)
-        kind = self.embeddings
-        check(
-            self,
-            embedding_size=(
-                self.embedding_size is None or (kind is not None and self.embedding_size >= 1),
-                "1 or more, with embeddings",
-            ),
-            bins=(self.bins is None or (kind == "piecewise" and self.bins >= 1), '1 or more, with "piecewise"'),
-            frequencies=(
-                self.frequencies is None or (kind == "periodic" and self.frequencies >= 1),
-                '1 or more, with "periodic"',
-            ),
-            frequency_scale=(
-                self.frequency_scale is None or (kind == "periodic" and 0 < self.frequency_scale < math.inf),
-                'a positive number, with "periodic"',
-            ),
-        )
+        kinds = {"embedding_size": ("piecewise", "periodic"), "bins": ("piecewise",)}
+        for field in ("embedding_size", "bins", "frequencies", "frequency_scale"):
+            given, of = getattr(self, field), kinds.get(field, ("periodic",))
+            holds = given is None or (self.embeddings in of and 0 < given < math.inf)
+            check(self, **{field: (holds, f"above 0, with embeddings = {' or '.join(of)}")})
 
 
 @dataclass(frozen=True)
@@ -294,6 +287,8 @@ class TransformerConfig(EmbeddingsConfig):
         activation: of `layers` and of the feed-forward part.
         noise: standard deviation of the gaussian noise added to the inputs in training.
         output: bound on the scores: none, tanh (the NeuralNDCG paper) or sigmoid.
+        induced: attention through so many learned points (Lee et al., ICML 2019), linear in the length of a list; by
+            default every document attends to every other.
     """
 
     layers: tuple[int, ...] = ()
@@ -306,11 +301,16 @@ class TransformerConfig(EmbeddingsConfig):
     activation: Activation = "relu"
     noise: float = 0.0
     output: Literal["none", "tanh", "sigmoid"] = "none"
+    induced: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
         check(
             self,
+            induced=(
+                self.induced is None or (self.induced >= 1 and self.attention_dropout == 0),
+                "1 or more, with attention_dropout = 0",
+            ),
             layers=(all(width >= 1 for width in self.layers), "positive widths"),
             width=(self.width >= 1, "1 or more"),
             blocks=(self.blocks >= 0, "0 or more"),

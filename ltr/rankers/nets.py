@@ -27,6 +27,7 @@ from ltr.types import Batch
 
 from .config import DASALCConfig, LinearConfig, MLPConfig, OwnNetConfig, TabMConfig, TransformerConfig
 from .embeddings import Inputs, Noise
+from .induced import InducedAttention
 from .layers import ACTIVATION, Dropout, Keys, attend, attention_mask, on_documents, padded
 from .tabm import TabM
 
@@ -281,7 +282,11 @@ class Block(nn.Module):
         super().__init__()
         width = config.width
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attend = Attention(width, config.heads, width // config.heads, config.attention_dropout)
+        self.attend: Any = (
+            Attention(width, config.heads, width // config.heads, config.attention_dropout)
+            if config.induced is None
+            else InducedAttention(width, config.heads, config.induced)
+        )
         self.wide, self.narrow = nn.Linear(width, config.d_ff), nn.Linear(config.d_ff, width)
         self.activation, self.dropout = ACTIVATION[config.activation](), Dropout(config.dropout)
 

@@ -178,9 +178,10 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
-        members = getattr(chosen, "members", 1)  # of a bag, whose members are trained and kept alike
+        members = chosen.members if hasattr(chosen, "net") else 1  # of a bag, whose members are trained and kept alike
         # The transform puts a column behind the others for each that misses values.
         width = sizes.features + (0 if settings.missing == "mean" else sizes.missing)
+        width += 0 if settings.context is None else 2 * sizes.features
         net = build(getattr(chosen, "net", chosen), width)
         features = torch.randn(lists, length, width, generator=generator)
         labels = torch.randint(0, 5, (lists, length), generator=generator).float()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltr.datasets.list_context import fill_context
 from ltr.datasets.memory import free_memory
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
@@ -52,7 +53,7 @@ class Batches:
         device: where batches lie.
         transform: applied to the features; once when resident, per batch otherwise.
         resident: keep the whole split on the device: True, False, or "auto": when it takes less than half of the
-            device's free memory.
+            device's free memory, and always where the transform has the context of lists.
 
     Raises:
         InputError: settings out of range.
@@ -89,6 +90,10 @@ class Batches:
         self._length = full[self._query] if list_size is None else np.minimum(full[self._query], list_size)
         self._full = full[self._query]
         self._cuts = cuts(self._length, self.cells, self.lists, jitter if shuffle else 0.0)
+        if transform is not None and transform.context:  # of whole lists, whatever is drawn from them
+            if resident is False:
+                raise InputError("the context of lists is computed once, and kept", expected="resident = True")
+            resident = True
         if resident == "auto":
             resident = 4 * split.n_documents * self._width < free_bytes(self.device) / 2
         self.resident = bool(resident)
@@ -123,6 +128,15 @@ class Batches:
     def _width(self) -> int:
         features = self.split.n_features
         return features if self.transform is None else self.transform.width(features)
+
+    def features(self, rows: np.ndarray) -> Tensor:
+        """Transformed features of these documents, `[document, column]` on the CPU."""
+        if self.resident:
+            held = self._kept().features
+            assert held is not None
+            return held[torch.from_numpy(rows).to(held.device)].cpu()
+        x = np.array(self.split.features[rows], dtype=np.float32)
+        return torch.from_numpy(x if self.transform is None else self.transform.apply(x))
 
     @property
     def n_documents(self) -> int:
@@ -212,7 +226,10 @@ class Batches:
             features = torch.zeros((documents + 1, self._width), dtype=torch.float32, device=home)
             for start in range(0, documents, _CHUNK):
                 rows = torch.from_numpy(np.array(split.features[start : start + _CHUNK], dtype=np.float32)).to(home)
-                features[start : start + len(rows)] = rows if self.transform is None else self.transform.apply(rows)
+                rows = rows if self.transform is None else self.transform.apply(rows)
+                features[start : start + len(rows), : rows.shape[1]] = rows
+            if self.transform is not None and self.transform.context and documents:
+                fill_context(features[:documents], split.n_features, split.offsets)
         return _Held(offsets, labels, features)
 
     def _rows(self, query: Tensor, width: int, longest: int, base: int) -> tuple[Tensor, Tensor]:

@@ -93,6 +93,11 @@ class Conditioned(nn.Module):
         if not isinstance(made, Linear | MLP | ListTransformer):
             raise InputError(f"a {name} net cannot be conditioned", expected="linear, mlp or transformer")
         self.listwise = isinstance(made, ListTransformer)
+        if getattr(net, "induced", None) is not None and conditioning.kind in ("prompt", *STEERING):
+            raise InputError(
+                f"{conditioning.kind} steers by attention between documents, and these meet through points only",
+                do="Leave induced out, or take another conditioning.",
+            )
         inputs, kind = conditioning.n_inputs(n_objectives), conditioning.kind
         make = lambda outputs, silent: PreferenceMap(inputs, conditioning.hidden, outputs, silent)  # noqa: E731
         layers: Any = self.net.blocks if self.listwise else getattr(getattr(self.net, "tower", None), "linears", ())

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from ltr.errors import InputError
 from ltr.rankers.embeddings import Noise, Periodic, Piecewise
+from ltr.rankers.induced import InducedAttention
 from ltr.rankers.layers import Dropout, Keys, attend
 from ltr.rankers.nets import NETS, Attention, MaskedBatchNorm
 from ltr.rankers.tabm import TabM
@@ -275,18 +276,27 @@ class ByMember(nn.Module):
         self._leaf = (leaves[0],)  # a tuple hides it from state dicts
         for name in leaves[0]._parameters:
             self.register_parameter(name, _together(leaves, name))
+        for name, _ in leaves[0].named_children():
+            self.add_module(name, _stacked([getattr(leaf, name) for leaf in leaves]))
         for name in leaves[0]._buffers:
             self.register_buffer(name, _each(leaves, name))
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        weights = {**self._parameters, **self._buffers}
+    def forward(self, x: Tensor, other: Tensor | list[int]) -> Tensor:
+        """`other` is for each member, as x is, or who attends to whom, which is the same for all."""
+        weights = {**self._parameters, **self._buffers, **dict(self.named_parameters())}
         members = len(next(iter(weights.values())))  # type: ignore[arg-type]
-        one = lambda own, *x: torch.func.functional_call(self._leaf[0], own, x)  # noqa: E731
-        expanded = [x.expand(members, *x.shape[1:]) for x in inputs]
-        return torch.vmap(one)(weights, *expanded)
+        given = [each.expand(members, *each.shape[1:]) for each in (x, other) if _is_float(each)]
+        own = () if _is_float(other) else (other,)
+        one = lambda weights, *x: torch.func.functional_call(self._leaf[0], weights, (*x, *own))  # noqa: E731
+        return torch.vmap(one)(weights, *given)
+
+
+def _is_float(x: Tensor | list[int]) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
 
 
 _FORMS = {
+    InducedAttention: ByMember,
     Periodic: ByMember,
     Piecewise: ByMember,
     nn.Linear: GroupedLinear,

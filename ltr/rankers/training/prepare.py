@@ -52,7 +52,9 @@ class Prepared:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         fit = transforms.fit
-        self.transform = transform or fit(settings.transform, job.train.features, missing=settings.missing)
+        self.transform = transform or fit(
+            settings.transform, job.train.features, missing=settings.missing, context=settings.context is not None
+        )
         common = {"device": self.device, "transform": self.transform}
         self.batches: Any = Batches(
             job.train,
@@ -72,7 +74,7 @@ class Prepared:
         if not each[0]:
             return
         rows = np.random.default_rng(seed_of("embedded rows")).permutation(self.job.train.n_documents)[:_SAMPLE]
-        x = torch.from_numpy(self.transform.apply(self.job.train.features[np.sort(rows)]))
+        x = self.batches.features(np.sort(rows))
         indicator, missing = torch.arange(self.width), torch.from_numpy(self.transform.missing)
         indicator[missing] = self.job.train.n_features + torch.arange(len(missing))
         for part in each[0]:
@@ -125,6 +127,8 @@ class Prepared:
                 weights += (layer.members - 1) * layer.weight.numel()
         width = getattr(config, "blocks", 0) * (getattr(config, "width", 0) or getattr(config, "head_size", 0))
         length = self.batches.n_documents / max(1, self.job.train.n_queries)
+        points = getattr(config, "induced", None)
+        length = length if points is None else 2.0 * points  # documents meet the points twice, and no other
         return report(net_operations(weights, passes * documents, width=width, length=length))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ class CatBoostConfig(TreesConfig):
 
     Attributes:
         objective: loss_function of the library with its options, e.g. YetiRank, YetiRank:mode=NDCG, YetiRankPairwise,
-            PairLogit, QueryRMSE, RMSE.
+            PairLogit, QueryRMSE, RMSE. The modes of YetiRank and YetiRankPairwise (Classic, DCG, NDCG, MRR, ERR, MAP)
+            work on a CPU; on a GPU the library takes Classic, and a note says so.
         depth: of a tree.
         l2: penalty on leaf values.
         max_bin: borders of a feature, border_count.
@@ -73,7 +75,9 @@ class CatBoost(TreeRanker):
         rounds = self.config.rounds
         lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
         data = self.library.Pool(job.train.features, job.labels, group_id=lists)
-        self.model = self.library.CatBoost(self.native(job.seed, job.threads))
+        native = self.native(job.seed, job.threads)
+        self.notes += _ignored_mode(native)
+        self.model = self.library.CatBoost(native)
         self.model.fit(data, callbacks=[_Rounds(job, rounds, self.config.select_every)])
         done = self.model.tree_count_
         if stopping.on:
@@ -105,6 +109,14 @@ class CatBoost(TreeRanker):
     @property
     def n_parameters(self) -> int:
         return 0 if self.model is None else int(np.sum(self.model.get_tree_leaf_counts()))
+
+
+def _ignored_mode(native: dict[str, Any]) -> list[str]:
+    """What there is to say of a mode of YetiRank that will not be looked at."""
+    mode = re.match(r"YetiRank(?:Pairwise)?:.*mode=(\w+)", str(native["loss_function"]))
+    if native.get("task_type") != "GPU" or mode is None or mode[1] == "Classic":
+        return []
+    return [f"catboost ignores mode={mode[1]} of YetiRank on a GPU and trains mode=Classic"]
 
 
 class _Rounds:

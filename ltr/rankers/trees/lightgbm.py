@@ -34,7 +34,8 @@ class LightGBMConfig(TreesConfig):
             of the measure serves it best.
         max_bin: histogram bins of a feature.
         feature_fraction: share of the columns each tree may use.
-        bagging_fraction: share of the documents each tree sees, drawn anew every round when below 1.
+        bagging_fraction: share of the lists each tree sees, drawn anew every round when below 1; `params =
+            { bagging_by_query = false }` draws documents.
         l2: penalty on leaf values.
     """
 
@@ -59,7 +60,8 @@ class LightGBM(TreeRanker):
     def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
         c = self.config
         truncation = {"lambdarank_truncation_level": c.truncation} if c.objective == "lambdarank" else {}
-        bagging = {"bagging_fraction": c.bagging_fraction, "bagging_freq": 1} if c.bagging_fraction < 1 else {}
+        bagging = {"bagging_fraction": c.bagging_fraction, "bagging_freq": 1, "bagging_by_query": True}
+        bagging = bagging if c.bagging_fraction < 1 else {}
         return {
             "objective": c.objective,
             "metric": "none",

@@ -22,6 +22,9 @@ __all__ = ["XGBoost", "XGBoostConfig"]
 class XGBoostConfig(TreesConfig):
     """XGBoost (Chen and Guestrin 2016), histogram method.
 
+    What has no field here goes by `params`: lambdarank_normalization and lambdarank_score_normalization (both on),
+    lambdarank_unbiased (off) and its lambdarank_bias_norm.
+
     Attributes:
         objective: rank:ndcg (lambdas), rank:pairwise, rank:map (labels become y > 0) or reg:squarederror.
         depth: of a tree; 0 sets no limit.
