@@ -125,6 +125,16 @@ def test_a_manifest_that_was_edited_well_is_refused_too(raw, tmp_path):
         assert error.value.file == path
 
 
+def test_the_manifest_of_another_store_is_refused(raw, tmp_path):
+    store = convert_folder(raw, tmp_path / "st", say=lambda _: None)
+    lines = "".join(f"{k % 2} qid:{k // 4} 1:{k * 3}\n" for k in range(40))
+    (tmp_path / "other.txt").write_text(lines)
+    other = convert_folder(tmp_path / "other.txt", tmp_path / "st2", say=lambda _: None)
+    shutil.copy(other.folder / "manifest.json", store.folder / "manifest.json")
+    with pytest.raises(InputError, match="manifest.json: the manifest is that of another store"):
+        Store.open(store.folder)
+
+
 def test_opening_reads_no_feature_and_the_first_look_reads_all(raw, tmp_path, monkeypatch):
     store = convert_folder(raw, tmp_path / "store")
     looked = []

@@ -203,6 +203,7 @@ def test_calls_that_do_not_fit_are_refused(lists):
     "qid, says",
     [
         (lambda n: 2.0**60 + np.arange(n), "came '1.15.* in row 0'"),  # one id for many queries
+        (lambda n: np.full(n, 2.0**25, np.float32), "came '33554432.0 in row 0'"),
         (lambda n: [*["q"] * (n - 1), ""], "a row without a query id.*came ' in row"),
         (lambda n: [np.inf] * n, "came 'inf in row 0'"),
         (lambda n: 7, "one query a row.*came 7"),

@@ -328,6 +328,10 @@ def test_ids_that_travelled_as_numbers(csv, tmp_path):
     pq.write_table(pa.table({"qid": [2.0**60, 2.0**60 + 256], "label": [1, 0], "a": [1.0, 2.0]}), path)
     with pytest.raises(InputError, match="lost their last digits.*1.15.*text"):
         read_table(path)
+    narrow = pa.array([2.0**25, 2.0**25 + 4], pa.float32())
+    pq.write_table(pa.table({"qid": narrow, "label": [1, 0], "a": [1.0, 2.0]}), path)
+    with pytest.raises(InputError, match="lost their last digits.*33554432"):
+        read_table(path)
     pq.write_table(pa.table({"qid": [2**60, 2**60 + 1], "label": [1, 0], "a": [1.0, 2.0]}), path)
     assert read_table(path).query_ids.tolist() == [str(2**60), str(2**60 + 1)]
 

@@ -220,6 +220,8 @@ def queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=ids.shape)
     if ids.dtype.kind in "fcOUS":
         missing = np.frompyfunc(_no_id, 1, 1)(ids).astype(bool)
+        if ids.dtype.kind == "f":  # beyond this, one number stands for several ids
+            missing |= ~(np.abs(ids) <= 2 ** (np.finfo(ids.dtype).nmant + 1))
         if missing.any():
             row = int(np.argmax(missing))
             raise InputError(

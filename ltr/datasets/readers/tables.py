@@ -335,13 +335,17 @@ def _ids(column, source) -> tuple[np.ndarray, list[str]]:
             "a column of ids that cannot be read", file=source.path, expected="text or numbers", came=str(error)
         ) from None
     names = ["" if v is None or v != v else _id(v) for v in values]
-    if lost := next((str(v) for v, name in zip(values, names, strict=True) if _has_lost_digits(v, name)), None):
+    # Up to here a floating-point number of this width tells whole numbers apart.
+    kind = encoded.dictionary.type
+    exact = 2 ** ({16: 11, 32: 24}.get(kind.bit_width, 53) if pa.types.is_floating(kind) else 53)
+    lost = (str(v) for v, name in zip(values, names, strict=True) if _has_lost_digits(v, name, exact))
+    if came := next(lost, None):
         raise InputError(
             "ids that were numbers have lost their last digits",
             file=source.path,
             expected="text or whole numbers",
-            came=lost,
-            do="Write the ids again as text: beyond 2^53 a floating-point number is several ids",
+            came=came,
+            do="Write the ids again as text: so large, a floating-point number is several ids",
         )
     known: dict[str, int] = {}
     same = np.array([known.setdefault(name, k) if name else -1 for k, name in enumerate(names)] + [-1], np.int64)
@@ -355,9 +359,9 @@ def _id(value: Any) -> str:
     return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())
 
 
-def _has_lost_digits(value: Any, name: str) -> bool:
+def _has_lost_digits(value: Any, name: str, exact: int) -> bool:
     if isinstance(value, float):
-        return abs(value) > 2**53
+        return abs(value) > exact
     return re.fullmatch(r"[+-]?\d(\.\d+)?[eE]\+\d+", name) is not None
 
 

@@ -69,6 +69,11 @@ class Store:
             )
         if manifest.get("sha256") != checks.sealed_hash(manifest):
             raise InputError("the manifest was changed or damaged", file=path, do=checks.AGAIN)
+        parts = [path.parent / "parts" / str(part) for part in manifest["parts"]]
+        if not any(part.is_dir() for part in parts):
+            raise InputError(
+                "the manifest is that of another store, whose parts are not here", file=path, do=checks.AGAIN
+            )
         return cls(Path(folder), manifest)
 
     @property
