@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
+from rich.console import Console
 
 from ltr import datasets
 from ltr.bench import leaderboard, load_results, run_suite
@@ -216,3 +218,17 @@ def test_merge_takes_the_rows_of_both(tmp_path, capsys):
         merged(whole, changed)
     with pytest.raises(InputError, match="suites differ in measures"):
         merged(whole, made_results(cubes, made_suite(measures=(NDCG,))))
+
+
+def test_tables_leave_in_four_forms(tmp_path, capsys):
+    folder = made_results(three_systems()).save(tmp_path)
+    forms = {form: told(capsys, "bench", "table", folder, "--as", form)[1] for form in ("latex", "csv", "json")}
+    forms["markdown"] = told(capsys, "bench", "table", folder)[1]
+    assert all("Net mse" in text for text in forms.values())
+    assert "\\toprule" in forms["latex"] and forms["latex"].count(" \\\\\n") == 4
+    rows = json.loads(forms["json"])
+    assert [row["system"] for row in rows] == [line.split(",")[0] for line in forms["csv"].splitlines()[1:]]
+    assert f"| {rows[0]['mean']:.4f} |" in forms["markdown"]
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(leaderboard(load_results(folder)).to_rich(60))
+    assert "no room for" in console.export_text() and "parameters" in forms["markdown"]

@@ -13,6 +13,7 @@ __all__ = [
     "bold",
     "count",
     "duration",
+    "latex_table",
     "machine",
     "markdown_table",
     "number",
@@ -86,6 +87,28 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> Ma
     lines += ["|" + "|".join(":--" if c in left else "--:" for c in columns) + "|"]
     lines += ["| " + " | ".join(_cell(r[c]) for c in columns) + " |" for r in rows]
     return Markdown("\n".join(lines))
+
+
+def latex_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> str:
+    """Rows as a LaTeX table with the rules of booktabs; arguments as `markdown_table`.
+
+    >>> print(latex_table([{"system": "a_b", "mean": "0.5"}], left=("system",)).splitlines()[4])
+    a\\_b & 0.5 \\\\
+    """
+    columns = [c for c in (rows[0] if rows else ()) if any(r[c] for r in rows)]
+    lines = [[columns], [[r[c] for c in columns] for r in rows]]
+    head, body = ([" & ".join(map(_latex, line)) + r" \\" for line in part] for part in lines)
+    spec = "".join("l" if c in left else "r" for c in columns)
+    parts = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", *head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(parts)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+_LATEX |= {c: "\\" + c for c in "&%$#_{}"}
+
+
+def _latex(text: Any) -> str:
+    return "".join(_LATEX.get(c, c) for c in str(text))
 
 
 def _cell(text: Any) -> str:

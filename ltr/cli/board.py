@@ -1,9 +1,10 @@
-"""`ltr bench show`, `compare`, `add`, `remove`, `merge`: the rows of a suite's results."""
+"""`ltr bench show`, `compare`, `add`, `remove`, `merge`, `table`: the rows of a suite's results."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from ltr.errors import InputError, unknown_name
 
@@ -125,6 +126,23 @@ class Merge:
     b: Path
     to: Path | None = option(None, metavar="FOLDER")
     quiet: bool = option(False, short="-q")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Print the table of a suite's results, for a paper or a program.
+
+    Attributes:
+        folder: the suite's folder, or a folder of its tidy results.
+        form: LaTeX (booktabs) and Markdown with rounded numbers, CSV and JSON with all digits.
+        dataset: which one; the first by default.
+        measure: what to rank by; the suite's headline by default.
+    """
+
+    folder: Path
+    form: Literal["latex", "markdown", "csv", "json"] = option("markdown", flag="--as")
+    dataset: str | None = None
+    measure: str | None = None
 
 
 def show_run(options: Show) -> int:
@@ -249,6 +267,32 @@ def merge(options: Merge) -> int:
     return _pages(options.to, options.quiet)
 
 
+def table(options: Table) -> int:
+    from ltr.bench.analysis.front_leaderboard import front_leaderboard
+    from ltr.bench.analysis.leaderboard import leaderboard
+    from ltr.bench.analysis.results import Results, load_any
+    from ltr.bench.pages.report_fronts import text_rows
+    from ltr.bench.text import latex_table, markdown_table
+
+    results = load_any(options.folder)
+    plain = options.form in ("csv", "json")
+    if isinstance(results, Results):
+        board = leaderboard(results, options.dataset, options.measure)
+        rows = board.table.to_dict("records") if plain else board.rows()
+    elif options.measure:
+        raise InputError("a suite of methods is ranked by hypervolume", came=f"--measure {options.measure}")
+    elif plain:
+        rows = front_leaderboard(results, options.dataset).table.to_dict("records")
+    else:
+        rows = text_rows(results, options.dataset or results.suite.datasets[0])
+    if plain:
+        show.machine(rows, options.form)
+    else:
+        form = latex_table if options.form == "latex" else markdown_table
+        print(form(rows, left=("system", "note", "group", "verdict", "asks")))
+    return 0
+
+
 def _pages(folder: Path, quiet: bool) -> int:
     from ltr.bench import report
 
@@ -267,5 +311,6 @@ COMMANDS = [
     ),
     Command(("bench", "add"), Add, add, "FOLDER FILE --label NAME [--fold F] [--seed S] [--cost NAME=NUMBER ...]"),
     Command(("bench", "remove"), Remove, remove, "FOLDER LABEL"),
+    Command(("bench", "table"), Table, table, "FOLDER [--as {latex,markdown,csv,json}] [--measure M]"),
     Command(("bench", "merge"), Merge, merge, "A B --to FOLDER"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def console(stderr: bool = False):
     from rich.console import Console
 
     found = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
-    if not found.is_terminal:
+    if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = max(found.width, 200)
     return found
 

@@ -147,7 +147,7 @@ class Leaderboard:
         return f"{markdown_table(rows, left=('system',))}\n\n" + "\n".join(f"- {line}" for line in legend) + "\n"
 
     def to_rich(self, width: int = 80) -> Table:
-        """The table for a terminal of `width` columns; what there is no room for is left to the report."""
+        """The table for a terminal of `width` columns; what there is no room for is named below it."""
         from rich import box
         from rich.markup import escape
         from rich.table import Table
@@ -161,12 +161,15 @@ class Leaderboard:
             if longest and (column in _NEEDED or taken + max(longest, len(column)) + 3 <= width):
                 taken += min(max(longest, len(column)), 30) + 3
                 columns.append(column)
+        left_out = [c for c in rows[0] if c not in columns and any(row[c] for row in rows)] if rows else []
         if "note" in columns:
             columns.append(columns.pop(columns.index("note")))
         table = Table(
             title=f"{self.dataset}: {self.measure}",
             box=box.SIMPLE_HEAD,
             title_justify="left",
+            caption=f"no room for {', '.join(left_out)}: see the report, or ltr bench table" if left_out else None,
+            caption_justify="left",
             pad_edge=False,
             padding=(0, 2, 0, 0),
         )

@@ -127,6 +127,8 @@ def print_section(section: dict[str, Any], console: Console) -> None:
     for row in section["rows"]:
         table.add_row(*(escape(row["text"][c]) for c in columns))
     console.print(table)
+    if left_out := [c for c in section["columns"] if c not in columns]:
+        console.print(f"no room for {', '.join(left_out)}: see the report, or ltr bench table", style="dim")
     console.print(section["caption"], style="dim")
 
 
@@ -136,6 +138,11 @@ def _of(data: dict[str, Any]) -> list[str]:
     for objective, measure in zip(data["objectives"], data["measures"], strict=True):
         names.setdefault(measure, []).append(objective)
     return [f"{', '.join(objectives)}: {measure}" for measure, objectives in names.items()]
+
+
+def text_rows(results: FrontResults, dataset: str, draws: int = 1000) -> list[dict[str, str]]:
+    """The page's table as text, a row a system."""
+    return [row["text"] for row in _rows(results, dataset, draws)[0]]
 
 
 def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn]:
