@@ -777,12 +777,12 @@ def test_earlier_rewards_add_up_the_rounds():
 
 def test_a_preference_loss_by_name():
     f = dpo(loss("listnet", target="lin"), beta=2.0)
-    assert (f.name, f.needs, repr(f)) == ("listnet-dpo", "gain", "listnet-dpo(beta=2.0, target='lin')")
+    assert (f.name, f.needs, repr(f)) == ("listnet-dpo", "pair", "listnet-dpo(beta=2.0, target='lin')")
     assert pickle.loads(pickle.dumps(f)) == f == preference_loss("listnet-dpo", beta=2.0, target="lin")
     assert dpo(loss("listnet", target="lin"), target="soft").params["target"] == "soft"
     code = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).needs)"
     answer = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(f), capture_output=True, check=True)
-    assert answer.stdout.split() == [b"gain"]
+    assert answer.stdout.split() == [b"pair"]
 
 
 def test_every_loss_of_the_catalogue_has_a_reference_form():
@@ -796,7 +796,7 @@ def test_every_loss_of_the_catalogue_has_a_reference_form():
 def test_a_wrapped_loss_says_which_lists_count():
     wrappers = [e.name for e in LOSSES if "wraps" in e.claims]
     for name in wrappers:
-        assert dpo(name, **{LOSSES[name].claims["wraps"]: "listnet"}).needs == "gain"
+        assert dpo(name, **{LOSSES[name].claims["wraps"]: "listnet"}).needs == "pair"
         assert dpo(name).needs == LOSSES[name].claims["needs"]
 
 
