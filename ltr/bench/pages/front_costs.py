@@ -35,7 +35,7 @@ def costs_table(results: FrontResults, dataset: str, baseline: str) -> str:
         rows.append(
             {
                 "system": variant.label,
-                "epochs of": {"total": "K models", "model": "one model"}[budget_of(results.suite, variant)],
+                "epochs of": _EPOCHS[budget_of(results.suite, variant)] if variant.training else "",
                 "models": number(cost["models_trained"], 0),
                 "operations": f"{operations:.2g}" if operations == operations else "",
                 f"times {baseline}": number(operations / one, 3),
@@ -46,6 +46,9 @@ def costs_table(results: FrontResults, dataset: str, baseline: str) -> str:
             }
         )
     return markdown_table(rows, left=("system", "epochs of"))
+
+
+_EPOCHS = {"total": "K models", "model": "one model"}
 
 
 def _columns(runs: pd.DataFrame) -> list[str]:
