@@ -42,7 +42,7 @@ def counted() -> Iterator[Counter]:
     """A counter of what is trained inside; counters may be nested.
 
     >>> with counted() as outer, counted() as inner:
-    ...     report(5.0)
+    ...     _ = report(5.0)
     >>> outer.operations, inner.operations
     (5.0, 5.0)
     """
