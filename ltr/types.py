@@ -33,6 +33,7 @@ class Batch:
         where: bool `[batch, list]`, True for a real document.
         query: int64 `[batch]`, index of the list in its split.
         document: int64 `[batch, list]`, row of the document in its split; -1 where padded.
+        weights: float32 `[batch, list]`, 0 where padded; None where the split has none.
     """
 
     features: Tensor
@@ -40,10 +41,11 @@ class Batch:
     where: Tensor
     query: Tensor
     document: Tensor
+    weights: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        move = {k: getattr(self, k).to(device, non_blocking=non_blocking) for k in self.__dataclass_fields__}
-        return Batch(**move)
+        held = {k: getattr(self, k) for k in self.__dataclass_fields__}
+        return Batch(**{k: None if x is None else x.to(device, non_blocking=non_blocking) for k, x in held.items()})
 
 
 class Deferred:
@@ -84,6 +86,9 @@ class Split:
         row: int64 `[documents]`, the document's row in the source file (0-based), so that predictions can be
             written in input order; None means source order equals ours.
         name: "train", "vali", "test" or what the source calls it.
+        weights: float32 `[documents]`, finite, 0 and up: what a document counts in the loss of its list. The same
+            number for a whole list is the weight of the query. Training looks at them, measures do not unless asked
+            (`ltr.mean(values, weights=split.query_weights)`). None: all count alike.
     """
 
     features: np.ndarray
@@ -95,6 +100,7 @@ class Split:
     feature_names: tuple[str, ...] = ()
     row: np.ndarray | None = None
     name: str = ""
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self._held.shape
@@ -109,6 +115,12 @@ class Split:
             )
         if len(self.query_ids) != len(self.offsets) - 1:
             raise InputError("one query id a list", expected=f"{len(self.offsets) - 1} ids", came=len(self.query_ids))
+        if self.weights is not None:
+            fits = self.weights.shape == (documents,)
+            if not fits or not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
+                came = self.weights[~(self.weights >= 0)][:1].tolist() or "infinity" if fits else self.weights.shape
+                expected = f"[documents={documents}] finite numbers from 0"
+                raise InputError("weights do not fit", expected=expected, came=came)
         if self.labels is not None and self.labels.shape != (documents, len(self.objectives)):
             raise InputError(
                 "labels do not fit",
@@ -144,6 +156,15 @@ class Split:
         """Documents of each list, int64 `[queries]`."""
         return np.diff(self.offsets)
 
+    @property
+    def query_weights(self) -> np.ndarray:
+        """What each list counts, `[queries]`: the mean weight of its documents, 0 of none; 1 where there are none."""
+        if self.weights is None:
+            return np.ones(self.n_queries)
+        lists = np.repeat(np.arange(self.n_queries), self.lengths)
+        total: np.ndarray = np.bincount(lists, weights=self.weights, minlength=self.n_queries)
+        return total / np.maximum(self.lengths, 1)
+
     def label(self, objective: str | None = None) -> np.ndarray:
         """One label column, float32 `[documents]`; the main one by default."""
         if self.labels is None:
@@ -167,6 +188,7 @@ class Split:
             query_ids=self.query_ids[queries],
             doc_ids=None if self.doc_ids is None else self.doc_ids[rows],
             row=None if self.row is None else self.row[rows],
+            weights=None if self.weights is None else self.weights[rows],
         )
 
     def having(self, **changes: Any) -> Split:
@@ -181,7 +203,14 @@ class Split:
 
     @classmethod
     def from_arrays(
-        cls, X: Any, y: Any = None, group: Any = None, *, objectives: Sequence[str] = ("relevance",), name: str = ""
+        cls,
+        X: Any,
+        y: Any = None,
+        group: Any = None,
+        *,
+        objectives: Sequence[str] = ("relevance",),
+        weights: Any = None,
+        name: str = "",
     ) -> Split:
         """Lists from arrays as the boosters take them.
 
@@ -189,6 +218,7 @@ class Split:
             X: `[documents, feature]`, documents of a query contiguous.
             y: `[documents]` or `[documents, objective]`, or None.
             group: documents of each query, summing to `len(X)`; one list when None.
+            weights: `[documents]`, or `[queries]`, one a list.
         """
         X = np.ascontiguousarray(X, dtype=np.float32)
         group = np.asarray([len(X)] if group is None else group, dtype=np.int64)
@@ -196,6 +226,9 @@ class Split:
             raise InputError(
                 "group sizes do not cover the rows", expected=f"sizes that sum to {len(X)}", came=int(group.sum())
             )
+        if weights is not None:
+            weights = np.asarray(weights, dtype=np.float32)
+            weights = np.repeat(weights, group) if weights.shape == group.shape != X.shape[:1] else weights
         if y is not None:
             y = np.ascontiguousarray(y, dtype=np.float32)
             y = y[:, None] if y.ndim == 1 else y
@@ -211,6 +244,7 @@ class Split:
             objectives=tuple(objectives),
             feature_names=tuple(f"f{i}" for i in range(1, X.shape[1] + 1)),
             name=name,
+            weights=weights,
         )
 
 

@@ -354,6 +354,8 @@ def test_what_a_training_has_to_say_is_said_once(lists, caplog):
 
 
 REASONS = {
+    "check_all_zero_sample_weights_error": "lists of weight 0 teach nothing; that is no error",
+    "check_sample_weight_equivalence_on_dense_data": "a loss is a mean over the documents of a list, also of weight 0",
     "check_complex_data": "complex numbers are refused, in our words",
     "check_dtype_object": "what is no number is refused as bad input (a ValueError), not as a TypeError",
     "check_estimators_empty_data_messages": "a matrix without columns is refused, in our words",

@@ -184,14 +184,24 @@ def value_of(m: Measure, ranking: RankedLists) -> Array:
     return judged.xp.where(judged.blank(entry.claims["blank"], m.rel), filler, value)
 
 
-def mean(values: Any) -> float:
+def mean(values: Any, weights: Any = None) -> float:
     """Mean over the lists that count (not NaN); NaN, never 0, when none does.
 
-    >>> mean([0.5, float("nan"), 1.0])
-    0.75
+    Args:
+        values: `[lists]`.
+        weights: `[lists]`, what each list counts, e.g. `split.query_weights`; all alike by default.
+
+    >>> mean([0.5, float("nan"), 1.0]), mean([0.5, float("nan"), 1.0], weights=[3, 5, 1])
+    (0.75, 0.625)
     """
     values = np.asarray(values, dtype=np.float64)
     counted = values[~np.isnan(values)]
+    if weights is not None:
+        own = np.asarray(weights, dtype=np.float64)
+        if own.shape != values.shape or not (own >= 0).all():
+            raise InputError("weights of the lists", expected=f"{values.shape} numbers from 0", came=own.shape)
+        own = own[~np.isnan(values)]
+        return float(counted @ own / own.sum()) if own.sum() > 0 else float("nan")
     return float(counted.mean()) if counted.size else float("nan")
 
 

@@ -105,7 +105,9 @@ def scored(net: nn.Module, batch: Batch) -> tuple[Tensor, Batch]:
     scores = net.member_scores(batch.features, batch.where)
     k = len(scores)
     labels, where = batch.labels.repeat(k, 1, 1), batch.where.repeat(k, 1)
-    return scores.flatten(0, 1), replace(batch, labels=labels, where=where, query=batch.query.repeat(k))
+    weights = None if batch.weights is None else batch.weights.repeat(k, 1)
+    made = replace(batch, labels=labels, where=where, query=batch.query.repeat(k), weights=weights)
+    return scores.flatten(0, 1), made
 
 
 def _factors(members: int, chunks: Sequence[int]) -> Tensor:

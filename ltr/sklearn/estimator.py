@@ -58,7 +58,7 @@ class RankingEstimator(BaseEstimator):
         (6,)
     """
 
-    __metadata_request__fit = {"qid": True, "groups": False}
+    __metadata_request__fit = {"qid": True, "sample_weight": True, "groups": False}
     __metadata_request__predict = {"qid": True}
     __metadata_request__score = {"qid": True}
 
@@ -135,6 +135,7 @@ class RankingEstimator(BaseEstimator):
         group: Sequence[int] | None = None,
         *,
         qid: Sequence | None = None,
+        sample_weight: Sequence | None = None,
         eval_set: Sequence | None = None,
         eval_group: Sequence | None = None,
         eval_qid: Sequence | None = None,
@@ -151,6 +152,8 @@ class RankingEstimator(BaseEstimator):
             y: `[documents]` grades, 0 and up.
             group: documents of each query, in the order of the rows, summing to `len(X)`.
             qid: `[documents]` query of each row, in any order, instead of `group`.
+            sample_weight: `[documents]` numbers from 0: what each row counts in the loss of its list; the same for all
+                rows of a query is the weight of the query.
             eval_set: `(X, y, group)` that picks the epoch or iteration; without it the last one is kept. `group` is a
                 `qid` there when `qid` is one here, and left out when a column says it. Also as the boosters and
                 PyTerrier give it: `[(X, y)]` with `eval_group` or `eval_qid`.
@@ -167,7 +170,7 @@ class RankingEstimator(BaseEstimator):
         X = frame(X)
         if y is None:
             raise InputError("RankingEstimator requires y to be passed, but the target y is None")
-        lists, _ = lists_of(X, y, group, qid, "train", groups=groups, single=single)
+        lists, _ = lists_of(X, y, group, qid, "train", groups=groups, single=single, weights=sample_weight)
         named = bool(names_of(X))
         if len(infinite := np.argwhere(np.isinf(lists.features))):
             row, column = int(lists.row[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]

@@ -26,12 +26,14 @@ def lists_of(
     known: tuple[str, ...] | None = None,
     width: int | None = None,
     single: bool = False,
+    weights=None,
 ) -> tuple[Split, np.ndarray]:
     """The rows as lists, and the row each document came from.
 
     Args:
         known: names of the columns, of a model that was fitted on a data frame.
         width: features of a model that was fitted.
+        weights: `[documents]`, of the rows.
         single: rows without a query are one list.
     """
     if groups is not None:
@@ -72,7 +74,8 @@ def lists_of(
             if not np.array_equal(np.diff(runs, append=rows), group[group > 0]):
                 raise InputError(f"{role}: group and the column of X that says the query disagree")
     split = Split.from_arrays(matrix[order], None if y is None else y[order], group, name=role)
-    split = replace(split, row=order, feature_names=names or split.feature_names)
+    weights = None if weights is None else _weights(weights, rows, role)[order]
+    split = replace(split, row=order, feature_names=names or split.feature_names, weights=weights)
     return split if ids is None else replace(split, query_ids=np.array([_text(i) for i in ids])), order
 
 
@@ -199,6 +202,13 @@ def _grades(y, rows: int, role: str) -> np.ndarray:
             f"{role}: grades are 0 and up", came=float(y.min()), do="Leave out unjudged rows, or give them grade 0"
         )
     return y
+
+
+def _weights(weights, rows: int, role: str) -> np.ndarray:
+    weights = _numbers(weights, f"{role}: sample_weight")
+    if weights.shape != (rows,):
+        raise InputError(f"{role}: one weight a row", expected=f"[documents={rows}]", came=weights.shape)
+    return weights
 
 
 def _sizes(group, rows: int, role: str) -> np.ndarray:

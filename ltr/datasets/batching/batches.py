@@ -157,6 +157,9 @@ class Batches:
         self._kept()
         base = seed_of("documents", self.seed, self.epoch)
         gather = self._resident_batch if self.resident else self._mapped_batch
+        weights = None
+        if self.split.weights is not None:  # padding, row -1, weighs nothing
+            weights = torch.from_numpy(np.append(self.split.weights, 0.0).astype(np.float32)).to(self.device)
 
         def one(i: int) -> Batch:
             lists = order[epoch.cut[i] : epoch.cut[i + 1]]
@@ -164,7 +167,8 @@ class Batches:
             missing = -(-len(lists) // self.world) - len(own)  # 0 or 1
             own = torch.cat([own, lists[:missing]]) if missing else own
             batch = gather(own, epoch.width[i], epoch.longest[i], base)
-            return _without_last(batch) if missing else batch
+            batch = _without_last(batch) if missing else batch
+            return batch if weights is None else replace(batch, weights=weights[batch.document])
 
         if self.resident:
             for i in epoch.sequence:

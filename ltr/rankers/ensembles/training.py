@@ -216,6 +216,8 @@ class StackedModule(ListModule):
         more = {}
         if self.times is not None:  # lists do not count alike; [member, batch]
             more["times"] = self.times[torch.tensor(members, device=self.device).unsqueeze(1), batch.query]
+        if batch.weights is not None:
+            more["weights"] = batch.weights
         with torch.autocast(self.device.type, enabled=False):
             generators = [self.generators[i] for i in members]
             losses = self.net.criterion(
@@ -328,11 +330,15 @@ class ListLosses(nn.Module):
         super().__init__()
         self.losses, self.column = losses, column
 
-    def forward(self, scores, labels, where, members, *, reference=None, generators, times=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, members, *, reference=None, generators, times=None, weights=None
+    ) -> Tensor:
         """`times` `[member, batch]`: a list that counts c times is c lists of the mean; with c = 0 it is none."""
         y, means = labels[..., self.column], []
+        weighed = {} if weights is None else {"weights": weights}
         for j, i in enumerate(members):
-            reduce, values = self.losses[i].reduce, self.losses[i](scores[:, j], y, where, generator=generators[j])
+            reduce, loss = self.losses[i].reduce, self.losses[i]
+            values = loss(scores[:, j], y, where, generator=generators[j], **weighed)
             if times is None:
                 means.append(reduce(values, y, where))
                 continue

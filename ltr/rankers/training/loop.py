@@ -92,7 +92,8 @@ class ListModule(LightningModule):
         scores, batch = scored(self.net, batch)
         labels = batch.labels[..., job.objective]
         with torch.autocast(self.device.type, enabled=False):
-            values = job.loss(scores, labels, batch.where, generator=self.generator)
+            weighed = {} if batch.weights is None else {"weights": batch.weights}
+            values = job.loss(scores, labels, batch.where, generator=self.generator, **weighed)
             loss = self.reduced(job.loss, values, labels, batch.where)
         self.total += loss.detach()  # stays on the device: no step waits for the host
         return loss

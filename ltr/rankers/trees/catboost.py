@@ -12,7 +12,7 @@ from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 
-from .shared import EarlyStopping, TreeRanker, TreesConfig
+from .shared import EarlyStopping, TreeRanker, TreesConfig, weights_of_lists
 
 __all__ = ["CatBoost", "CatBoostConfig"]
 
@@ -74,7 +74,10 @@ class CatBoost(TreeRanker):
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         rounds = self.config.rounds
         lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
-        data = self.library.Pool(job.train.features, job.labels, group_id=lists)
+        weighed = {}
+        if weights_of_lists(job.train, "CatBoost") is not None:
+            weighed["group_weight"] = job.train.weights
+        data = self.library.Pool(job.train.features, job.labels, group_id=lists, **weighed)
         native = self.native(job.seed, job.threads)
         self.notes += _ignored_mode(native)
         self.model = self.library.CatBoost(native)

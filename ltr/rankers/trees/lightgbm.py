@@ -113,7 +113,11 @@ class LightGBM(TreeRanker):
             gradients: `gradients(scores, data)` -> gradients and Hessians `[documents]`; None: the library's objective.
         """
         params = {**self.native(job.seed, job.threads), **(own or {})}
-        data = self.library.Dataset(job.train.features, job.labels, group=list_sizes(job.train), params=params)
+        if gradients is not None and job.train.weights is not None:
+            raise InputError("gradients of one's own take no weights", do="Leave them out: train.having(weights=None)")
+        data = self.library.Dataset(
+            job.train.features, job.labels, weight=job.train.weights, group=list_sizes(job.train), params=params
+        )
         booster = self.library.Booster(params, data)
         done = seen = 0
         for done in range(1, self.config.rounds + 1):

@@ -61,6 +61,20 @@ class TreesConfig:
         )
 
 
+def weights_of_lists(split: Split, library: str) -> np.ndarray | None:
+    """The weight of each list that has documents, for a library that knows no others; None without weights.
+
+    Raises:
+        InputError: documents of a list differ in weight.
+    """
+    if split.weights is None:
+        return None
+    first = split.weights[split.offsets[:-1][split.lengths > 0]]
+    if not np.array_equal(np.repeat(first, split.lengths[split.lengths > 0]), split.weights):
+        raise InputError(f"{library} weighs whole lists", expected="one weight for all documents of a query")
+    return first
+
+
 class EarlyStopping:
     """Chooses the number of rounds on validation, by the measure every ranker is chosen by.
 

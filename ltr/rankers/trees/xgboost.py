@@ -13,7 +13,7 @@ from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes
+from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weights_of_lists
 
 __all__ = ["XGBoost", "XGBoostConfig"]
 
@@ -104,7 +104,12 @@ class XGBoost(TreeRanker):
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
         data = self.library.QuantileDMatrix(
-            job.train.features, labels, group=list_sizes(job.train), max_bin=params["max_bin"], nthread=job.threads
+            job.train.features,
+            labels,
+            group=list_sizes(job.train),
+            weight=weights_of_lists(job.train, "XGBoost"),
+            max_bin=params["max_bin"],
+            nthread=job.threads,
         )
         vali = self.library.DMatrix(stopping.features, nthread=job.threads) if stopping.on else None
         booster = self.library.Booster(params, [data])
