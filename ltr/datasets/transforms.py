@@ -30,6 +30,8 @@ from ltr.atomic import whole_file
 from ltr.errors import InputError, unknown_name
 from ltr.seeds import seed_of
 
+from .list_context import list_context
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -114,8 +116,6 @@ class Transform:
     def lists(self, x: Tensor, where: Tensor) -> Tensor:
         """Padded lists `[batch, list, feature]` to all columns, `[batch, list, column]`."""
         import torch
-
-        from .list_context import list_context
 
         out = self._apply(x)
         return torch.cat([out, list_context(out[..., : x.shape[-1]], where)], -1) if self.context else out

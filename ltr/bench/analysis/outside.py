@@ -22,6 +22,8 @@ from ltr.atomic import sha256, whole_folder
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
 from ltr.errors import InputError, say_once, unknown_name
+from ltr.runs.config import DataConfig, RankerChoice, RunConfig
+from ltr.runs.environment import data_hashes
 
 from .oracle import BEST_POSSIBLE
 from .results import Results, load_any
@@ -241,8 +243,6 @@ def _one_of(what: str, asked: str | None, known: list[str]) -> str:
 
 def _measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]) -> _Found:
     """The row's numbers from its scores and the labels of the suite's data."""
-    from ltr.runs.config import DataConfig, RankerChoice, RunConfig
-    from ltr.runs.environment import data_hashes
     from ltr.runs.per_query import per_query, summarise
     from ltr.runs.rankings import read_ranking
     from ltr.runs.systems import load_task

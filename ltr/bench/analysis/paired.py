@@ -11,7 +11,9 @@ import numpy as np
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure as parse
 from ltr.metrics.inference import Difference, Errors, errors_of_values
+from ltr.runs.record import open_run
 
+from .front_leaderboard import QUANTITIES, front_leaderboard
 from .leaderboard import leaderboard, per_query_values
 from .results import FrontResults, Results
 
@@ -104,8 +106,6 @@ def compare_systems(
 def _fronts(
     results: FrontResults, a: str, b: str, dataset: str | None, measure: str | None, margin: float | None
 ) -> Paired:
-    from .front_leaderboard import QUANTITIES, front_leaderboard
-
     board = front_leaderboard(results, dataset)
     quantity = measure or "hypervolume"
     difference = board.difference(a, b, quantity)
@@ -178,7 +178,6 @@ def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFra
     """
     import pandas as pd
 
-    from ltr.runs import open_run
     from ltr.runs.per_query import read_per_query
 
     found = [folder] if (folder / "record.json").is_file() else sorted(p.parent for p in folder.rglob("record.json"))
