@@ -155,7 +155,7 @@ def test_the_table_of_fronts_says_by_how_much_and_how_surely(monkeypatch, tmp_pa
         payoff=((0.7, 0.3), (0.3, 0.7)),
         random=(0.2, 0.2),
     )
-    monkeypatch.setattr("ltr.bench.analysis.front_leaderboard.points_of", lambda *_: points)
+    monkeypatch.setattr("ltr.bench.analysis.front_leaderboard.points_for", lambda *_: points)
     board = front_leaderboard(results, "made-data", draws=50)
     section = front_section(results, "made-data", to=tmp_path, draws=50)
     assert [row["text"]["system"] for row in section["rows"]] == list(board.table.system)
