@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ltr.catalogue import Catalogue, Entry
@@ -73,7 +73,7 @@ def _claims(claims: Mapping[str, Any]) -> Iterable[str]:
 def _dataset(name: str) -> dict[str, str]:
     card = load_card(name)
     known = card.counts
-    counts = [(card.n_features, "features")]
+    counts: Sequence[tuple[int | None, str]] = [(card.n_features, "features")]
     if known is not None:
         counts = [(known.queries, "queries"), (known.documents, "documents"), *counts]
     size = ", ".join(f"{count:,} {what}" for count, what in counts if count)

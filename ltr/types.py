@@ -44,8 +44,10 @@ class Batch:
     weights: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        held = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        return Batch(**{k: None if x is None else x.to(device, non_blocking=non_blocking) for k, x in held.items()})
+        def moved(x: Any) -> Any:
+            return None if x is None else x.to(device, non_blocking=non_blocking)
+
+        return Batch(**{k: moved(getattr(self, k)) for k in self.__dataclass_fields__})
 
 
 class Deferred:
@@ -163,7 +165,8 @@ class Split:
             return np.ones(self.n_queries)
         lists = np.repeat(np.arange(self.n_queries), self.lengths)
         total: np.ndarray = np.bincount(lists, weights=self.weights, minlength=self.n_queries)
-        return total / np.maximum(self.lengths, 1)
+        mean: np.ndarray = total / np.maximum(self.lengths, 1)
+        return mean
 
     def label(self, objective: str | None = None) -> np.ndarray:
         """One label column, float32 `[documents]`; the main one by default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ltr.errors import InputError, unknown_name
 
@@ -214,7 +214,8 @@ def _compare_files(options: Compare):
                 "no such run", file=path, expected="a run folder or a run file", do="Labels of a suite need --results"
             )
     measure: str | None = options.measure
-    tables, config = {}, {}
+    tables: dict[int, Any] = {}
+    config: dict[str, Any] = {}
     for i in sorted(range(2), key=lambda i: sides[i].is_file()):  # runs first: they say what files rank
         if sides[i].is_dir():
             tables[i], measure, config = values_of_runs(sides[i], measure)
@@ -227,7 +228,8 @@ def _compare_files(options: Compare):
         tables[i] = values_of_table(per_query(task.test, scores, [measure]), measure, task.fold)
     dataset = options.data or config["data"]["name"]
     margin = options.margin or 0.0
-    return compare_values((options.a, options.b), (tables[0], tables[1]), measure, dataset=dataset, margin=margin)
+    pair = (options.a, options.b), (tables[0], tables[1])
+    return compare_values(*pair, measure or HEADLINE, dataset=dataset, margin=margin)
 
 
 def add(options: Add) -> int:
@@ -241,7 +243,7 @@ def add(options: Add) -> int:
             cost[name] = float(value)
         except ValueError:
             raise InputError(f"--cost {name} is no number", came=value) from None
-    where = {"dataset": options.dataset, "fold": options.fold, "seed": options.seed}
+    where: dict[str, Any] = {"dataset": options.dataset, "fold": options.fold, "seed": options.seed}
     data = pairs("data", options.data)
     results = outside.add(options.folder, options.file, options.label, **where, cost=cost, data=data)
     runs = results.runs[results.runs.system == options.label]
@@ -276,6 +278,7 @@ def table(options: Table) -> int:
 
     results = load_any(options.folder)
     plain = options.form in ("csv", "json")
+    rows: Any
     if isinstance(results, Results):
         board = leaderboard(results, options.dataset, options.measure)
         rows = board.table.to_dict("records") if plain else board.rows()

@@ -334,7 +334,8 @@ class Method(ABC):
             asked = {"preferences": w[None]} if entry.claims["preference"] == "fixed" else {}
             method.fit(task, folder=folder, accelerator=accelerator, **asked)
             return MethodAsRanker(method, w), method.models_trained
-        learned, params, given = choice.learned(task.objectives, main), {**choice.params}, {}
+        learned, params = choice.learned(task.objectives, main), {**choice.params}
+        given: dict[str, Any] = {}
         if RANKERS[choice.name].claims["needs_loss"]:
             training = {**settings, **params.pop("training", {})}
             given = {"loss": self._plain_loss(gains[learned]), "training": training}

@@ -94,22 +94,22 @@ class MODPO(DPOLS):
         corners = np.eye(len(names))[speakers]
         criteria = [Importance(loss, Fixed(tuple(w))) for w in corners]
         self.models = train_each(self, context, criteria, corners, "margin")
-        told = [
-            None if split is None else self._told(split, corners, speakers, s_ref)
-            for split, s_ref in zip((context.train, context.vali), context.references, strict=True)
-        ]
-        return super()._train(replace(context, train=told[0], vali=told[1])) + len(speakers)
+        s_train, s_vali = context.references
+        train = self._told(context.train, corners, speakers, s_train)
+        vali = None if context.vali is None else self._told(context.vali, corners, speakers, s_vali)
+        return super()._train(replace(context, train=train, vali=vali)) + len(speakers)
 
     def _told(self, split: Split, corners: np.ndarray, speakers: list[int], s_ref) -> Split:
         """The split with R of every objective beside its labels, a column each: 0 for the one that is learned, and at
         least 0, since what is added to all documents of a list cancels."""
-        rewards = np.zeros_like(split.labels, dtype=np.float32)
+        labels = np.asarray(split.labels)
+        rewards = np.zeros_like(labels, dtype=np.float32)
         for k, corner, model in zip(speakers, corners, self.models, strict=True):
             scores = model.score(split, corner[None], reference=s_ref if self.config.augmented else None)[0]
             moved = self.config.beta * (on_host(scores) - s_ref)
             rewards[:, k] = moved - np.repeat(np.minimum.reduceat(moved, split.offsets[:-1]), split.lengths)
         names = tuple(f"reward of {name}" for name in split.objectives)
-        return split.having(labels=np.hstack([split.labels, rewards]), objectives=(*split.objectives, *names))
+        return split.having(labels=np.hstack([labels, rewards]), objectives=(*split.objectives, *names))
 
     def _criterion(self, source: Fixed) -> Criterion:
         c = self.config

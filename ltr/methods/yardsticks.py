@@ -106,7 +106,7 @@ class SingleObjective(Method):
     def _fit(self, context: FitContext) -> int:
         c = self.config
         for k, name in enumerate(context.objectives):
-            net = (
+            net: dict[str, Any] = (
                 {"loss": self._plain_loss(self.gains[k]), "training": c.training}
                 if RANKERS[c.ranker].claims["needs_loss"]
                 else {}

@@ -136,8 +136,9 @@ class Errors:
     def contrast(self, weights: ArrayLike, level: float = 0.95, margin: float = 0.0) -> Difference:
         """The weighted sum of the systems' means, `weights` `[system]`: 1 and -1 for a difference of two."""
         c = np.asarray(weights, dtype=np.float64)
-        forms = (c @ matrix @ c for matrix in (self.query, self.training, self.noise))
-        error, freedom = self._error(*forms, c**2 @ self.lent, self.freedom[c != 0].min(initial=np.inf))
+        query, training, noise = (c @ matrix @ c for matrix in (self.query, self.training, self.noise))
+        lent, least = c**2 @ self.lent, self.freedom[c != 0].min(initial=np.inf)
+        error, freedom = self._error(query, training, noise, lent, least)
         low, high, p, equal = _student(c @ self.means, error, freedom, level, margin)
         return Difference(float(c @ self.means), float(low), float(high), float(p), float(equal), margin, self.scope)
 
@@ -155,13 +156,12 @@ class Errors:
 
     def p(self) -> Floats:
         """Two-sided p of every pair, `[system, system]`, 1 on the diagonal, not adjusted."""
-        forms = []
-        for matrix in (self.query, self.training, self.noise):
-            own = np.diag(matrix)
-            forms.append(own[:, None] + own - 2 * matrix)
-        error, freedom = self._error(
-            *forms, self.lent[:, None] + self.lent, np.minimum(self.freedom[:, None], self.freedom)
+        query, training, noise = (
+            np.diag(matrix)[:, None] + np.diag(matrix) - 2 * matrix
+            for matrix in (self.query, self.training, self.noise)
         )
+        lent, least = self.lent[:, None] + self.lent, np.minimum(self.freedom[:, None], self.freedom)
+        error, freedom = self._error(query, training, noise, lent, least)
         p = _student(self.means[:, None] - self.means, error, freedom, 0.95, 0.0)[2]
         np.fill_diagonal(p, 1.0)
         return np.minimum(p, p.T)  # equal but for the order of sums
@@ -249,18 +249,19 @@ def errors_of_draws(values: ArrayLike, draws: ArrayLike, queries: int) -> Errors
         draws: `[draw, system, seed]`, the same under resampled queries (`ltr.fronts.paired_hypervolumes`).
         queries: how many were resampled.
     """
-    values, draws = np.asarray(values, dtype=np.float64), np.asarray(draws, dtype=np.float64)
-    if values.ndim != 2 or draws.shape[1:] != values.shape or len(draws) < 2:
+    values = np.asarray(values, dtype=np.float64)
+    resampled: Floats = np.asarray(draws, dtype=np.float64)
+    if values.ndim != 2 or resampled.shape[1:] != values.shape or len(resampled) < 2:
         expected = "[system, seed] and [draw, system, seed]"
-        raise InputError("draws of a quantity", expected=expected, came=(values.shape, draws.shape))
+        raise InputError("draws of a quantity", expected=expected, came=(values.shape, resampled.shape))
     there = np.isfinite(values)
-    draws = draws[np.isfinite(draws[:, there]).all(1)]  # in small sets a draw may hold no query that counts
+    resampled = resampled[np.isfinite(resampled[:, there]).all(1)]  # in small sets a draw may hold no query that counts
     seeds = np.maximum(there.sum(1), 1)
-    filled, drawn = np.where(there, values, 0.0), np.where(there, draws, 0.0)
+    filled, drawn = np.where(there, values, 0.0), np.where(there, resampled, 0.0)
     averaged = drawn.sum(2) / seeds
     query = np.cov(averaged.T).reshape(len(values), len(values))
     left = np.where(there, drawn - averaged[:, :, None], 0.0)
-    left = (left - left.mean(0)).transpose(1, 2, 0) / max(len(draws) - 1, 1) ** 0.5
+    left = (left - left.mean(0)).transpose(1, 2, 0) / max(len(resampled) - 1, 1) ** 0.5
     found = _Trainings(len(values))
     found.add(filled, left, there, 1.0)
     return found.errors(filled.sum(1) / seeds, query, queries)

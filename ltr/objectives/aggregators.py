@@ -117,7 +117,7 @@ class Aggregator(nn.Module):
         flat = gramian.reshape(-1, m, m)
         rows = [None if each is None else each.expand(batch).reshape(-1, m) for each in (losses, preference)]
         out = torch.zeros_like(flat[..., 0])
-        for pattern in heard.unique(dim=0):
+        for pattern in torch.unique(heard, dim=0):
             these, k = (heard == pattern).all(-1).nonzero().squeeze(-1), pattern.nonzero().squeeze(-1)
             k = k if len(k) else torch.arange(m, device=k.device)  # nobody: as the rule has it
             here = these if len(batch) > 1 else these.squeeze()  # one step: without a batch axis

@@ -55,7 +55,8 @@ class MemberLinear(nn.Module):
         if self.r is None and self.weight.dim() == 2:
             return F.linear(x, self.weight, self.bias)
         # The factors go into the matrix: k x in x out numbers, where the inputs of a batch would be more.
-        weight, bias = self.weight, self.bias if self.bias.dim() == 2 else self.bias.expand(self.members, -1)
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias if self.bias.dim() == 2 else self.bias.expand(self.members, -1)
         if self.r is not None:
             weight = weight * self.r.unsqueeze(-2)
         if self.s is not None:

@@ -173,7 +173,7 @@ class RankingEstimator(BaseEstimator):
         lists, _ = lists_of(X, y, group, qid, "train", groups=groups, single=single, weights=sample_weight)
         named = bool(names_of(X))
         if len(infinite := np.argwhere(np.isinf(lists.features))):
-            row, column = int(lists.row[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]
+            row, column = int(np.asarray(lists.row)[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]
             _say(f"{len(infinite):,} infinite values among the features, the first in row {row}, column {column}")
         if outcomes := [repr(n) for n in lists.feature_names if named and is_outcome(n)]:
             _say(f"features whose names speak of a judgement or an outcome: {', '.join(outcomes)}")

@@ -81,7 +81,8 @@ def lists_of(
 
 def _is_shuffled(X, values) -> bool:
     """Whether a data frame and a series have the same index in another order."""
-    index, other = getattr(X, "index", None), getattr(values, "index", None)
+    index: Any = getattr(X, "index", None)
+    other: Any = getattr(values, "index", None)
     if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
         return False
     return bool(index.is_unique and other.is_unique and index.isin(other).all())
@@ -149,7 +150,7 @@ def _numbers(values, what: str) -> np.ndarray:
         raise InputError(f"{what} is a sparse matrix", expected="a dense one", do="Call its toarray()")
     try:
         if isinstance(values, np.ma.MaskedArray):
-            values = values.astype(np.float64).filled(np.nan)
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         if hasattr(values, "iloc"):  # a series, whose own missing value may be pandas.NA
             if getattr(values.dtype, "kind", "O") not in "biufO":
                 raise InputError(f"{what} holds no numbers", expected=expected, came=str(values.dtype))

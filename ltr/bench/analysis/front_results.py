@@ -179,7 +179,8 @@ def collect_fronts(
     fronts, runs, tables = [], [], []
     for found in find_runs(out, jobs, FRONT_COST, ended or {}):
         found.row["kept"] = "" if found.record is None else kept(found.record.selection)
-        if found.record is not None:
+        record = found.record
+        if record is not None:
             try:
                 points, table = _read(found, out / found.job.folder, names, lattice)
             except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
@@ -187,7 +188,7 @@ def collect_fronts(
             else:
                 fronts += points
                 tables.append(table)
-                found.row["reference"] = found.record.reference.get("test")
+                found.row["reference"] = record.reference.get("test")
         runs.append(found.row)
     columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
     columns += ["selected", "kept", "config_hash", "store_hash", "command", *(["reference"] if suite.main else [])]

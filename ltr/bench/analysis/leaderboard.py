@@ -263,7 +263,8 @@ def leaderboard(
         }
         rows.append(row)
     p, letters = _groups(errors, complete, alpha)
-    exact = all(bool(set(letters[a]) & set(letters[b])) == (p.loc[a, b] >= alpha) for a in letters for b in letters)
+    alike = {(a, b): float(p.at[a, b]) >= alpha for a in letters for b in letters}  # type: ignore[arg-type]
+    exact = all(bool(set(letters[a]) & set(letters[b])) == same for (a, b), same in alike.items())
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
     table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)

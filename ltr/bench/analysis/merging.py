@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ltr.atomic import whole_folder
 from ltr.bench.suite.suite import Suite, System
@@ -32,7 +32,7 @@ def merge_folders(folders: Sequence[Path | str], to: Path | str) -> Results | Fr
     from outside."""
     if (to := Path(to)).exists():
         raise InputError("merged results go into a folder of their own", file=to, expected="a folder that is not there")
-    found = load_any(folders[0])
+    found: Any = load_any(folders[0])
     for folder in folders[1:]:
         try:
             found = merged(found, load_any(folder))
@@ -67,7 +67,7 @@ def merged(a: R, b: R) -> R:
     both = done[0].index.intersection(done[1].index)
     hashes = [part.loc[both, "config_hash"].astype("string").fillna("") for part in done]  # rows from outside have none
     odd = hashes[0].ne(hashes[1])
-    frames = ["fronts"] if isinstance(a, FrontResults) else ["values", "curves"]
+    frames: list[str] = ["fronts"] if isinstance(a, FrontResults) else ["values", "curves"]
     numbers = frames[0]
     means = [getattr(r, numbers).groupby(key)["mean"].sum() for r in (a, b)]
     odd |= (means[0].reindex(both) - means[1].reindex(both)).abs() > _ALIKE
@@ -75,8 +75,11 @@ def merged(a: R, b: R) -> R:
         where = ", ".join(map(str, odd[odd].index[0]))
         raise InputError(f"both have a run of {where}, and they are not the same run")
     # Of every run the finished one, else the first: rows of b whose run a finished, and those of a that only b did.
-    from_b = _keys(b.runs, key).difference(done[0].index).difference(_keys(a.runs, key).difference(done[1].index))
-    found = {name: _rows(getattr(a, name), getattr(b, name), from_b) for name in [*frames, "per_query", "runs"]}
+    ended: list[Any] = [part.index for part in done]
+    from_b = _keys(b.runs, key).difference(ended[0]).difference(_keys(a.runs, key).difference(ended[1]))
+    found: dict[str, Any] = {
+        name: _rows(getattr(a, name), getattr(b, name), from_b) for name in [*frames, "per_query", "runs"]
+    }
     return replace(a, suite=_suite(a.suite, b.suite), chosen=_chosen(a.chosen, b.chosen), **found)
 
 
@@ -112,7 +115,9 @@ def _suite(a: Suite, b: Suite) -> Suite:
         losses = tuple(dict.fromkeys([*mine.losses, *system.losses]))
         seeds = tuple(dict.fromkeys([*mine.seeds, *system.seeds]))
         systems[system.label] = replace(mine, losses=losses, seeds=seeds)
-    either = {name: _union(getattr(a, name), getattr(b, name)) for name in ("datasets", "seeds", "folds")}
+    either: dict[str, Any] = {
+        name: _union(getattr(a, name), getattr(b, name)) for name in ("datasets", "seeds", "folds")
+    }
     return replace(a, systems=tuple(systems.values()), **either)
 
 

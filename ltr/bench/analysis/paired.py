@@ -160,8 +160,8 @@ def _paired(
     gaps: pd.Series,
 ) -> Paired:
     ahead, behind = int((gaps > _ALIKE).sum()), int((gaps < -_ALIKE).sum())
-    means = (float(errors.means[i]) for i in at)
-    return Paired(*names, dataset, measure, *means, difference, errors.queries, ahead, behind)
+    a, b = (float(errors.means[i]) for i in at)
+    return Paired(*names, dataset, measure, a, b, difference, errors.queries, ahead, behind)
 
 
 def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFrame, str, dict]:

@@ -29,7 +29,7 @@ def costs_table(results: FrontResults, dataset: str, baseline: str) -> str:
     for variant in results.suite.variants():
         if variant.label not in costs.index:
             continue
-        cost: dict[str, Any] = costs.loc[variant.label].to_dict()
+        cost: dict[Any, Any] = costs.loc[variant.label].to_dict()
         operations = cost.get("operations", float("nan"))
         tried = results.suite.tuning.points if variant.grid else 0
         rows.append(
@@ -58,7 +58,9 @@ def _columns(runs: pd.DataFrame) -> list[str]:
 
 def choices_table(results: FrontResults, dataset: str) -> str:
     """A row a system and fold: the point of its grid that was chosen, and the epochs and lambda of its runs."""
-    chosen = {(system, scope): values for d, system, scope, values in choices(results) if d == dataset}
+    chosen: dict[Any, dict[str, Any]] = {
+        (system, scope): values for d, system, scope, values in choices(results) if d == dataset
+    }
     runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
     rows = []
     for (system, fold), group in runs.groupby(["system", "fold"], sort=False):

@@ -285,7 +285,8 @@ class ByMember(nn.Module):
         """`other` is for each member, as x is, or who attends to whom, which is the same for all."""
         weights = {**self._parameters, **self._buffers, **dict(self.named_parameters())}
         members = len(next(iter(weights.values())))  # type: ignore[arg-type]
-        given = [each.expand(members, *each.shape[1:]) for each in (x, other) if _is_float(each)]
+        floats = [each for each in (x, other) if isinstance(each, Tensor) and _is_float(each)]
+        given = [each.expand(members, *each.shape[1:]) for each in floats]
         own = () if _is_float(other) else (other,)
         one = lambda weights, *x: torch.func.functional_call(self._leaf[0], weights, (*x, *own))  # noqa: E731
         return torch.vmap(one)(weights, *given)

@@ -150,7 +150,7 @@ def fit_stacked(
             ranker.objective = train.objectives[column]
             ranker.build(data.width, ranker.seed)
         else:
-            ranker.build(data.width, ranker.seed, train.objectives[: len(measures)])
+            ranker.build(data.width, ranker.seed, train.objectives[: len(columns)])
     data.prepare([ranker.net for ranker in rankers])
     for ranker in () if weights is None else rankers:
         ranker.net.start_from(weights)

@@ -280,7 +280,7 @@ def _run(module: ListModule, data: Prepared) -> None:
             enable_progress_bar=has(ProgressBar),
             enable_model_summary=has(ModelSummary),
         )
-        cast(list, trainer.callbacks).append(interrupts)
+        cast(Any, trainer).callbacks.append(interrupts)
         module.net.train()
         try:
             trainer.fit(module, datamodule=ListDataModule(data.batches, data.vali))
@@ -288,7 +288,7 @@ def _run(module: ListModule, data: Prepared) -> None:
             if interrupts.caught is None:
                 raise
         finally:
-            cast(list, trainer.callbacks).remove(interrupts)
+            cast(Any, trainer).callbacks.remove(interrupts)
         if interrupts.caught is not None:
             # Lightning turns Ctrl-C into an exit or swallows it, depending on its version; callers want to see it.
             raise KeyboardInterrupt from interrupts.caught

@@ -54,7 +54,7 @@ class TrainerFace(ListModule):
     def setup(self, stage: str) -> None:
         if self.keeps_books:
             return
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if not hasattr(data, "splits"):
             raise InputError("no data to train on", expected="Trainer.fit(module, datamodule=RankingDataModule(...))")
         self._data, self.transform = data, data.transform
@@ -83,12 +83,12 @@ class TrainerFace(ListModule):
         self.scores = None
         if not self.keeps_books:
             self.scored = self._data.splits[role]
-            self.seen = torch.zeros(self.scored.n_documents + 1, device=self.device)
+            self.measured_rows = torch.zeros(self.scored.n_documents + 1, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         super().validation_step(batch, batch_idx)
         if not self.keeps_books:
-            self.seen[batch.document] = 1
+            self.measured_rows[batch.document] = 1
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
@@ -104,7 +104,7 @@ class TrainerFace(ListModule):
             return
         scores, split = self.validation_scores(), cast(Split, self.scored)
         if not self.keeps_books:  # limit_val_batches, fast_dev_run: the lists that were scored
-            seen = self.trainer.strategy.reduce(self.seen, reduce_op="sum")[:-1].cpu().numpy() > 0
+            seen = self.trainer.strategy.reduce(self.measured_rows, reduce_op="sum")[:-1].cpu().numpy() > 0
             whole = np.append(seen, True)[split.offsets[:-1]] & (split.lengths > 0)
             if not seen.all():
                 split, scores = split.take(np.flatnonzero(whole)), scores[..., seen]
@@ -181,8 +181,9 @@ class RankingModule(TrainerFace):
         self.save_hyperparameters(ignore=["ranker", "loss", "loss_params"])
         self.loss: Any = named_loss(loss, **(loss_params or {}))
         named = hasattr(self.loss, "params")
-        self.hparams["loss"] = self.loss.name if named else type(self.loss).__name__
-        self.hparams["loss_params"] = dict(self.loss.params) if named else {}
+        chosen: Any = self.loss
+        self.hparams["loss"] = chosen.name if named else type(chosen).__name__
+        self.hparams["loss_params"] = dict(chosen.params) if named else {}
         self.hparams["ranker"] = ranker if isinstance(ranker, str) else type(ranker).__name__
         self.hparams["measures"] = list(measures)
         if isinstance(ranker, str):
@@ -216,7 +217,7 @@ class RankingModule(TrainerFace):
             return loss.reduce(values, labels, where)
         # The mean over the lists of all processes, through which only this one's have a gradient. DDP takes the mean of
         # the gradients where their sum is wanted.
-        alone = [self.all_gather(x) for x in (values.detach(), labels, where)]
+        alone: list[Any] = [self.all_gather(x) for x in (values.detach(), labels, where)]
         alone[0][self.global_rank] = values
         return loss.reduce(*(x.flatten(0, 1) for x in alone)) * world
 
