@@ -414,6 +414,14 @@ def test_the_roles_in_words():
     ]
 
 
+def test_text_that_is_no_utf8_is_refused(tmp_path):
+    path, offsets = tmp_path / "x.parquet", np.array([0, 1, 2], np.int32)
+    odd = pa.StringArray.from_buffers(2, pa.py_buffer(offsets), pa.py_buffer(b"1\xff"))
+    pq.write_table(pa.table({"qid": [1, 2], "label": [1, 0], "a": odd}), path)
+    with pytest.raises(InputError, match="x.parquet: not a readable table.*UTF8"):
+        read_table(path)
+
+
 def test_dates_beyond_the_calendar_of_python_are_no_ids(tmp_path):
     path = tmp_path / "x.parquet"
     for kind in (pa.date32(), pa.timestamp("ms")):

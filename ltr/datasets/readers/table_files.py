@@ -132,7 +132,9 @@ class _Columnar:
         most = max(1, min(_ROWS, _CELLS // max(1, len(columns))))
         if self.parquet:
             with pq.ParquetFile(self.path) as file:
-                yield from file.iter_batches(batch_size=most, columns=list(columns))
+                for batch in file.iter_batches(batch_size=most, columns=list(columns)):
+                    batch.validate(full=True)  # a column of text may hold anything
+                    yield batch
             return
         with pa.memory_map(str(self.path)) as file:
             reader = pa.ipc.open_file(file)
