@@ -751,7 +751,7 @@ def test_a_batch_that_counts_nothing_still_trains():
 
 def test_a_loss_by_name():
     f = loss("listnet", target="lin")
-    assert (f.name, f.needs, repr(f)) == ("listnet", "gain", "listnet(target='lin')")
+    assert (f.name, f.needs, repr(f)) == ("listnet", "pair", "listnet(target='lin')")
     assert pickle.loads(pickle.dumps(f)) == f
     s, y = battery.tensors(battery.WORKED)
     assert f(s, y) == LOSSES["listnet"].function(s, y, target="lin")

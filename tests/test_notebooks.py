@@ -57,7 +57,9 @@ def code(notebook) -> list[nbformat.NotebookNode]:
 
 def said(cell) -> list[str]:
     """What a cell prints and shows in words; pictures are left to the eye."""
-    streams = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+    # Two streams, which may overtake each other on their way.
+    told = [(o.name, o.text) for o in cell.outputs if o.output_type == "stream"]
+    streams = "".join(text for name, text in sorted(told, key=lambda each: each[0]))
     shown = [o.data.get("text/plain", "") for o in cell.outputs if "data" in o and "image/png" not in o.data]
     return [streams, *shown]
 
