@@ -285,6 +285,7 @@ def _run(module: ListModule, data: Prepared) -> None:
         try:
             trainer.fit(module, datamodule=ListDataModule(data.batches, data.vali))
         except SystemExit:
+            look()  # at the end of an epoch Lightning makes a silent exit of a SIGTERM that waits here
             if interrupts.caught is None:
                 raise
         finally:
