@@ -623,3 +623,10 @@ def test_files_beside_a_set_that_nobody_reads(write):
     assert [p.name for p in svmlight.beside(path)] == ["data.txt.query", "data.txt.weight", "data.txt.position"]
     write("1\n", "data.group")  # as the demonstrations of XGBoost name it
     assert svmlight.beside(path, (".group",)) == [path.with_name("data.group")]
+
+
+def test_infinities_are_read_without_a_warning(write):
+    """Whether a column counts the rows is asked by differences, which infinities do not have."""
+    values = ["inf", "inf", "-inf", *["3e38", "-3e38"] * 40]
+    split = read_svmlight(write("".join(f"{i % 2} qid:1 1:{x} 2:{i}\n" for i, x in enumerate(values))))
+    assert np.isinf(split.features[:3, 0]).all() and np.isfinite(split.features[3:]).all()

@@ -112,9 +112,10 @@ def _odd_features(block: Block) -> dict[int, str]:
         return {}
     step, labels = block.features[:_ENOUGH], block.labels
     found = {}
-    for c in np.flatnonzero((np.diff(step, axis=0) == 1).all(0)).tolist():
-        if (np.diff(block.features[:, c]) == 1).all():
-            found[c + block.base] = "counts the rows, as a row index does"
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities have no difference, and count nothing
+        for c in np.flatnonzero((np.diff(step, axis=0) == 1).all(0)).tolist():
+            if (np.diff(block.features[:, c]) == 1).all():
+                found[c + block.base] = "counts the rows, as a row index does"
     if not labels.shape[1] or labels[:, 0].min() == labels[:, 0].max():  # lists to be scored have none
         return found
     for c in np.flatnonzero((step == labels[:_ENOUGH, :1]).all(0)).tolist():
