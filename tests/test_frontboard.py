@@ -253,6 +253,21 @@ def test_reference_points_are_the_payoff_of_the_corners(known):
     assert "seeds 0, 1" in points.source
 
 
+def test_a_suite_on_own_data_has_points_of_its_own(tmp_path):
+    """Without a committed task they come from the suite's single-objective models, and say so; else nothing is made."""
+    systems = {"DPO-LS": "dpo-ls", "HyperDPO": "hyperdpo", "Alone": "single-objective"}
+    suite = made_suite(dataset="synthetic:queries=21,objectives=2", systems=systems)
+    results = made_front_results(replace(suite, objectives=("relevance", "quality")), {"HyperDPO": 0.05}, noise=0.0)
+    board = front_leaderboard(results, draws=20)
+    assert board.points.ideal == (0.59, 0.59) and board.points.source.startswith("Alone at the corners")
+    # The floor: no nadir below a random ranking.
+    assert all(n == max(0.19, r) for n, r in zip(board.points.nadir, board.points.random, strict=True))
+    assert board.mean("HyperDPO") > board.mean("DPO-LS")
+    suite = made_suite(dataset="synthetic:queries=21,objectives=2", systems={"DPO-LS": "dpo-ls", "LS": "ls"})
+    with pytest.raises(InputError, match="no reference points for synthetic:queries=21"):
+        front_leaderboard(made_front_results(replace(suite, objectives=("relevance", "quality"))), draws=20)
+
+
 def test_the_file_is_read_strictly_and_changes_only_when_asked(tmp_path):
     file = tmp_path / "points.toml"
     points = made_points(SUITE)

@@ -182,6 +182,7 @@ def test_budgets_of_methods(tmp_path):
         "Plug-in, two forms": ("plug-in", 'form = ["softmax", "mixture"]', 4 * 2),
         "Four": ("hyperdpo", "sampled = 4", 4 * 2),
         "Head": ("hyperdpo", 'sampled = 4, conditioning = { kind = "head" }', 4 * 11),
+        "Default head": ("phn", "sampled = 4", 4 * 11),
     }
     for label, (method, params, _) in systems.items():
         head += f'[[systems]]\nlabel = "{label}"\nmethod = "{method}"\nparams = {{ {params} }}\n'

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ltr.rankers.config import TrainingConfig
 from ltr.schema import bind
 
 from .suite import Suite, Variant
@@ -36,23 +35,21 @@ def with_budget(suite: Suite, variant: Variant, params: Mapping[str, Any]) -> di
     found, claims = dict(params), METHODS[variant.method].claims
     if budget_of(suite, variant) == "model" or "training" not in claims["config"].__dataclass_fields__:
         return found
-    m = len(suite.objectives)
+    config, m = bind(claims["config"], found), len(suite.objectives)
     preferences = len(lattice(m, suite.preferences))
     models = {"one": 1, "objective": m, "preference": preferences}[claims["models"]]
-    if claims["config"] is PlugInConfig:  # every form that is tried, and one net for all objectives
-        models = trainings(bind(PlugInConfig, found), m)
-    training = dict(found.get("training", {}))
-    epochs = training.get("epochs", TrainingConfig().epochs)
-    longer = max(1, preferences // (models * _passes(found)))
-    found["training"] = training | {"epochs": longer * epochs}
+    if isinstance(config, PlugInConfig):  # every form that is tried, and one net for all objectives
+        models = trainings(config, m)
+    longer = max(1, preferences // (models * _passes(config)))
+    found["training"] = {**found.get("training", {}), "epochs": longer * config.training.epochs}
     if claims["base"] and longer > 1:
-        found.setdefault("reference_epochs", epochs)
+        found.setdefault("reference_epochs", config.training.epochs)
     return found
 
 
-def _passes(params: Mapping[str, Any]) -> int:
+def _passes(config: Any) -> int:
     """How often a step goes through the net."""
-    from ltr.rankers.conditional.nets import AT_THE_END
+    from ltr.rankers.conditional.nets import DOCUMENTS_ONCE
 
-    kind = params.get("conditioning", {}).get("kind")
-    return 1 if kind in AT_THE_END else params.get("sampled", 1)
+    once = getattr(getattr(config, "conditioning", None), "kind", "") in DOCUMENTS_ONCE
+    return 1 if once else getattr(config, "sampled", 1)

@@ -41,10 +41,11 @@ from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
 from .many_preferences import score_many
 from .steering import PreferenceMap, Steering
 
-__all__ = ["AT_THE_END", "Conditioned", "PreferenceMap", "mixture"]
+__all__ = ["AT_THE_END", "DOCUMENTS_ONCE", "Conditioned", "PreferenceMap", "mixture"]
 
 _FORMULA = ("mixture", "outputs")  # kinds with an output an objective, which w weighs
 AT_THE_END = ("none", "head", *_FORMULA)  # kinds in which w meets the net after its last hidden layer
+DOCUMENTS_ONCE = (*AT_THE_END, "readout")  # kinds that send the documents through the net once for all preferences
 
 
 def mixture(scores: Tensor, where: Tensor, preferences: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from ltr.schema import bind, to_dict
 from ltr.types import Split
 
 from .checkpoints import Checkpoints
-from .nets import AT_THE_END, Conditioned
+from .nets import DOCUMENTS_ONCE, Conditioned
 from .tensors import finite, padded
 
 __all__ = ["ConditionedRanker"]
@@ -199,7 +199,7 @@ class ConditionedRanker:
         self.cost = data.cost(state, before, documents)
         # Preferences that meet the net at its end share all that lies before.
         drawn, kind = getattr(getattr(criterion, "source", None), "number", 1), self.conditioning.kind
-        rows = float(1 if kind in (*AT_THE_END, "readout") else drawn)
+        rows = float(1 if kind in DOCUMENTS_ONCE else drawn)
         if kind in (*STEERING, "prompt"):  # a preference's prompts pass the net beside the documents of a list
             rows += drawn * self.conditioning.prompts * train.n_queries / max(train.n_documents, 1)
         passes = rows * getattr(criterion, "passes", 1.0)

@@ -135,6 +135,7 @@ class MethodSystem(System):
             method.fit(task, base, main=main, preferences=asked, folder=folder, progress=told, accelerator=device)
         log = {
             "seconds": clock.seconds,
+            "cpu_seconds": clock.cpu_seconds,
             "models_trained": method.models_trained,
             "selection": _kept(method),
             "models": [{k: getattr(model, k, None) for k in ("best", "history", "cost")} for model in method.models],
@@ -154,7 +155,7 @@ class MethodSystem(System):
             "parameters": int(model.cost["n_parameters"]),
             "models_trained": log["models_trained"],
             "operations": model.cost.get("operations"),
-            "cpu_seconds": model.cost.get("cpu_seconds"),
+            "cpu_seconds": log.get("cpu_seconds"),
             "seconds_a_point": log["seconds"] / len(self.preferences),
         }
 
@@ -207,22 +208,28 @@ def _partition(asked: int | None, m: int) -> int:
 
 
 class _Clock:
-    """Seconds of a fit, those of interrupted attempts included: they are noted while it runs."""
+    """Seconds of a fit, and those of the processor, interrupted attempts included: they are noted while it runs."""
 
     EVERY = 1.0
 
     def __init__(self, path: Path):
-        self.path, self.before = path, 0.0
+        self.path, self.before, self.cpu_before = path, 0.0, 0.0
         if path.is_file():
             with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: seconds are lost, and nothing else
-                self.before = float(json.loads(path.read_bytes())["seconds"])
+                noted = json.loads(path.read_bytes())
+                self.before, self.cpu_before = float(noted["seconds"]), float(noted.get("cpu_seconds", 0.0))
 
     @property
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
 
+    @property
+    def cpu_seconds(self) -> float:
+        return self.cpu_before + time.process_time() - self.cpu_began
+
     def __enter__(self) -> _Clock:
         self.began = self.noted = time.perf_counter()
+        self.cpu_began = time.process_time()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -235,7 +242,7 @@ class _Clock:
     def note(self) -> None:
         self.noted = time.perf_counter()
         with whole_file(self.path) as beside:
-            beside.write_text(json.dumps({"seconds": self.seconds}))
+            beside.write_text(json.dumps({"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}))
 
 
 class _Trainings:
