@@ -21,12 +21,12 @@ from ltr.bench.suite.narrow import narrowed
 from ltr.bench.suite.plan import main_jobs, tuning_jobs
 from ltr.cli import main
 from ltr.errors import InputError
-from ltr.fronts import hypervolume, nondominated
+from ltr.fronts import hypervolume, knee, nondominated
 from ltr.methods import METHODS, load_method
 from ltr.objectives import lattice
 from ltr.rankers import load_ranker
 from ltr.runs import config_hash, execute, load_task, read_config, read_record, read_scores, summarise, verify
-from ltr.runs.choice import choose
+from ltr.runs.choice import at_most_loss, choose, choose_on_run, objective_named
 from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, differences
 from ltr.runs.front import front_of_run
 from ltr.runs.front_pipeline import front_on
@@ -34,6 +34,7 @@ from ltr.runs.labels import labelling_of_run
 from ltr.runs.per_query import join, join_preference, per_query, read_per_query
 from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
+from ltr.runs.stated_pairs import explain_choices
 from ltr.runs.systems import reference_folder
 from ltr.schema import read_toml, to_dict
 from ltr.types import Split
@@ -441,6 +442,67 @@ def test_a_choice_without_bounds_is_the_largest():
         choose(points, NAMES, {}, "qualty")
 
 
+def test_a_small_loss_of_one_buys_the_most_of_the_others():
+    draw = np.random.default_rng(5)
+    for m in (2, 3):
+        points, k = draw.random((30, m)), int(draw.integers(m))
+        scaled = (points - points.min(0)) / np.ptp(points, axis=0)
+        gains = np.delete(scaled, k, 1).mean(1)
+        allowed = [i for i in range(30) if points[i, k] >= 0.7 * points[:, k].max()]
+        assert at_most_loss(points, k, 0.3) == max(allowed, key=lambda i: gains[i])
+        assert at_most_loss(points, k, 0.0) == points[:, k].argmax()
+
+
+def test_objectives_go_by_their_column():
+    known = ("stars:linear", "clicks:grade5:linear", "clicks:minmax", "quality")
+    assert objective_named("clicks:minmax", known) == "clicks:minmax" and objective_named("QUAL", known) == "quality"
+    assert objective_named("stars", known) == objective_named("St", known) == "stars:linear"
+    with pytest.raises(InputError, match="may be several"):
+        objective_named("clicks", known)
+    with pytest.raises(InputError, match="Did you mean 'quality'"):
+        objective_named("qality", known)
+
+
+def likelihood(d, w, beta):
+    """Slowly, a choice at a time."""
+    return sum(-np.log1p(np.exp(-beta * sum(wk * dk for wk, dk in zip(w, row)))) for row in d)
+
+
+def test_weights_explain_choices_by_likelihood():
+    from scipy.optimize import minimize_scalar
+
+    d = np.random.default_rng(1).normal(size=(12, 2)) * 0.1
+    found = explain_choices(d)
+    best = {}
+    for w in lattice(2, 200):
+        least = minimize_scalar(lambda b, w=w: -likelihood(d, w, b), bounds=(0, 2000), method="bounded")  # noqa: B023
+        best[tuple(w)] = -least.fun
+    top = max(best, key=best.get)
+    assert found.weights == pytest.approx(top, abs=0.006)
+    assert likelihood(d, found.weights, found.beta) == pytest.approx(best[top], abs=1e-4)
+    near = [w for w, value in best.items() if 2 * (best[top] - value) <= 3.8415]
+    assert (found.low[0], found.high[0]) == pytest.approx((min(near)[0], max(near)[0]), abs=0.006)
+    said = sum((row @ found.weights) > 0 for row in d)
+    assert (found.pairs, found.agree) == (12, said)
+
+
+def test_the_interval_of_weights_covers_the_ones_that_chose():
+    generator, truth, inside, told = np.random.default_rng(2), np.array([0.7, 0.3]), 0, 0
+    for _ in range(40):
+        d = generator.normal(size=(60, 2)) * 0.1
+        flip = generator.random(60) > 1 / (1 + np.exp(-30 * d @ truth))
+        found = explain_choices(np.where(flip[:, None], -d, d))
+        inside += found.low[0] <= truth[0] <= found.high[0]
+        told += found.informative
+    assert inside >= 34 and told == 40  # 95 % of 40 but for three standard deviations
+    sure = explain_choices(np.array([[0.1, -0.1], [0.1, -0.3]]))
+    assert np.isinf(sure.beta) and sure.low[0] < sure.weights[0] < sure.high[0] == 1, "the middle of what explains all"
+    half = explain_choices(d, sure=np.full(60, 0.5))
+    assert not half.informative and (half.low[0], half.high[0]) == (0, 1)
+    twice = explain_choices(np.concatenate([d, d]))
+    assert explain_choices(d, counts=np.full(60, 2.0)).high.tolist() == twice.high.tolist()
+
+
 # ------------------------------------------------------------------------------------------------------------- suites
 
 
@@ -642,9 +704,41 @@ def test_choose_says_what_it_found(run, capsys):
     assert f"the nearest is preference {nearest}" in out and f"relevance lacks {0.99 - points[nearest, 0]:.4f}" in out
 
 
+def test_choose_knows_four_rules(run, capsys):
+    points = read_record(run).points("vali")
+    code, out, _ = told(capsys, "choose", run, "--knee", "--json")
+    assert code == 0 and json.loads(out)["index"] == knee(points)
+    code, out, _ = told(capsys, "choose", run, "--at-most-loss", "30%", "--main", "qual")
+    index = at_most_loss(points, 1, 0.3)
+    said = " ".join(f"{x:g}" for x in W[index])
+    assert code == 0 and f"preference {index} ({said})" in out and f"ltr predict {run} FILE --preference {said}" in out
+    assert "quality loses at most 30 % of its best" in out
+    # Somebody who looks at nothing but relevance.
+    best, worst = points[:, 0].argmax(), points[:, 0].argmin()
+    (run.parent / "pairs.csv").write_text(f"winner,loser,weight\n{best},{worst},9\n")
+    code, out, _ = told(capsys, "choose", run, "--from-pairs", "pairs.csv", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["explained"]["agree"] == 1
+    assert found["index"] == (points @ found["explained"]["weights"]).argmax()
+    table = read_per_query(run / "per_query" / "vali.parquet").to_pandas()
+    own = table[table.objective == "relevance"].assign(w=lambda t: t.preference.str[0])
+    values = own.pivot(index="query", columns="w", values=NDCG)[list(W[:, 0].astype(np.float32))]
+    query = (values.iloc[:, 0] - values.iloc[:, 2]).abs().idxmax()
+    winner = int(values.loc[query].argmax())
+    (run.parent / "lists.csv").write_text(f"query,winner,loser\n{query},{winner},{2 - winner}\n")
+    lists = choose_on_run(run, from_pairs=run.parent / "lists.csv").explained
+    assert lists.agree == 1 and lists.weights[0] > 0
+
+
 @pytest.mark.parametrize(
     "line, says",
     [
+        ("choose RUN --knee --maximise quality", "one rule chooses"),
+        ("choose RUN --at-most-loss much", "e.g. 5% or 0.05"),
+        ("choose RUN --at-most-loss 120%", "below 1"),
+        ("choose RUN --knee --main quality", "main says what may lose"),
+        ("choose RUN --from-pairs nothing.csv", "no choices"),
+        ("choose RUN --from-pairs pairs.csv", "pairs.csv:2: loser is out of range"),
         ("choose RUN --at-least relevnce=0.4 --maximise quality", "Did you mean 'relevance'?"),
         ("choose RUN --at-least relevance --maximise quality", "expected NAME=VALUE"),
         ("choose RUN --at-least relevance=x --maximise quality", "expected NAME=VALUE"),
@@ -667,6 +761,7 @@ def test_choose_says_what_it_found(run, capsys):
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(run, capsys, line, says):
+    (run.parent / "pairs.csv").write_text("winner,loser\n0,3\n")
     if "x.txt" in line:
         (run.parent / "x.txt").write_text("0 qid:1 1:0.5\n")
     code, _, err = told(capsys, *line.replace("RUN", str(run)).split())

@@ -14,6 +14,7 @@ from .options import Command, Device, option
 
 if TYPE_CHECKING:
     from ltr.runs.choice import ChoiceOnRun
+    from ltr.runs.stated_pairs import Explained
 
 _FRONT = """\
 examples:
@@ -26,7 +27,11 @@ _CHOOSE = """\
 examples:
   ltr choose RUN --at-least relevance=0.45 --maximise clicks
   ltr choose RUN --at-least relevance=0.45 trust=0.3 --maximise clicks --json
-The choice sees validation queries only. Exit code 1: no preference meets the bounds, and the nearest is named."""
+  ltr choose RUN --knee                                where the front bends
+  ltr choose RUN --at-most-loss 5% --main relevance     most of the others at a small loss of relevance
+  ltr choose RUN --from-pairs pairs.csv                winner,loser: numbers of preferences somebody chose between
+Objectives go by their label column, too: clicks for clicks:grade5:linear. The choice sees validation queries only.
+Exit code 1: no preference meets the bounds, and the nearest is named."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +146,22 @@ class Choose:
         at_least: bounds on the measures of objectives.
         maximise: the objective that decides among the preferences that meet them; the only one without a bound by
             default.
+        knee: the preference where the front bends, so that giving costs most elsewhere.
+        at_most_loss: the largest gain in the other objectives at such a loss of the main one, relative to its best,
+            e.g. 5%.
+        main: the objective that may lose so much; the first by default.
+        from_pairs: a table of choices between preferences of the run (winner, loser; query, p and weight if any):
+            the weights that explain them best choose.
         json: the result as JSON on stdout.
     """
 
     run: Path
     at_least: tuple[str, ...] = option((), metavar="NAME=VALUE")
     maximise: str | None = None
+    knee: bool = False
+    at_most_loss: str | None = option(None, metavar="SHARE")
+    main: str | None = None
+    from_pairs: Path | None = option(None, metavar="FILE")
     json: bool = False
 
 
@@ -154,14 +169,38 @@ def choose(options: Choose) -> int:
     """Prints one preference with its values."""
     from ltr.runs.choice import choose_on_run
 
-    found = choose_on_run(options.run, _bounds(options.at_least), options.maximise)
+    found = choose_on_run(
+        options.run,
+        _bounds(options.at_least),
+        options.maximise,
+        knee=options.knee,
+        at_most_loss=None if options.at_most_loss is None else _share(options.at_most_loss),
+        main=options.main,
+        from_pairs=options.from_pairs,
+    )
     if options.json:
-        choice = found.choice
+        choice, said = found.choice, found.explained
         facts = {"preference": list(found.preference), "index": choice.index, "met": choice.met, "short": choice.short}
-        show.machine({"run": str(options.run), "maximise": found.maximise, **facts, "values": found.values}, "json")
+        facts |= (
+            {}
+            if said is None
+            else {"explained": {k: getattr(v, "tolist", lambda v=v: v)() for k, v in vars(said).items()}}
+        )
+        show.machine(
+            {"run": str(options.run), "rule": found.rule, "maximise": found.maximise, **facts, "values": found.values},
+            "json",
+        )
     else:
         _tell(options.run, found)
     return 0 if found.choice.met else 1
+
+
+def _share(text: str) -> float:
+    """5% or 0.05."""
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError("--at-most-loss is a share", expected="e.g. 5% or 0.05", came=text) from None
 
 
 def _bounds(given: tuple[str, ...]) -> dict[str, float]:
@@ -181,11 +220,13 @@ def _bounds(given: tuple[str, ...]) -> dict[str, float]:
 def _tell(run: Path, found: ChoiceOnRun) -> None:
     front, choice = found.front, found.choice
     bounds = {name: facts["at_least"] for name, facts in found.values.items() if "at_least" in facts}
-    asked = " and ".join(f"{name} >= {bound:g}" for name, bound in bounds.items()) or "no bound"
     said = " ".join(f"{x:g}" for x in found.preference)
+    if found.explained is not None:
+        _tell_explained(front.objectives, found.explained)
     if choice.met:
-        print(f"preference {choice.index} ({said}): {found.maximise} is largest on validation, {asked}")
+        print(f"preference {choice.index} ({said}): {found.rule}")
     else:
+        asked = " and ".join(f"{name} >= {bound:g}" for name, bound in bounds.items())
         lack = ", ".join(f"{name} lacks {x:.4f}" for name, x in choice.short.items())
         show.remark(f"ltr: none of {len(front.preferences)} preferences has {asked} on validation")
         print(f"the nearest is preference {choice.index} ({said}): {lack}")
@@ -209,9 +250,23 @@ def _tell(run: Path, found: ChoiceOnRun) -> None:
     print(f"to use it: ltr predict {run} FILE --preference {said}")
 
 
+def _tell_explained(objectives: tuple[str, ...], said: Explained) -> None:
+    each = zip(objectives, said.weights, said.low, said.high, strict=True)
+    weights = ", ".join(f"{name} {w:.3g} ({low:.3g} to {high:.3g})" for name, w, low, high in each)
+    print(f"{said.pairs} choices, {said.agree} of them as these weights have it, with 95 % intervals: {weights}")
+    if not said.informative:
+        show.remark("ltr: chance explains these choices about as well; they say nothing of a preference")
+
+
 COMMANDS = [
     Command(
         ("front",), Front, front, "RUN [--preferences H] [--data NAME] [--out FILE.csv] [--picture FILE.png]", _FRONT
     ),
-    Command(("choose",), Choose, choose, "RUN [--at-least NAME=VALUE ...] [--maximise NAME]", _CHOOSE),
+    Command(
+        ("choose",),
+        Choose,
+        choose,
+        "RUN [--at-least NAME=VALUE ... --maximise NAME | --knee | --at-most-loss SHARE | --from-pairs FILE]",
+        _CHOOSE,
+    ),
 ]

@@ -14,7 +14,7 @@ _HOME = {
         "config_hash",
         "seeds",
     ],
-    "choice": ["choose"],
+    "choice": ["choose", "choose_on_run"],
     "resolving": ["read_config", "resolve"],
     "record": ["Check", "Record", "check", "open_run", "read_record", "verify"],
     "execution": ["execute"],
