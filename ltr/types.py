@@ -91,6 +91,8 @@ class Split:
         weights: float32 `[documents]`, finite, 0 and up: what a document counts in the loss of its list. The same
             number for a whole list is the weight of the query. Training looks at them, measures do not unless asked
             (`ltr.mean(values, weights=split.query_weights)`). None: all count alike.
+        positions: int32 `[documents]`, from 1: the rank at which the document was shown when its clicks were counted;
+            see `ltr.datasets.clicks`. None where nobody says.
     """
 
     features: np.ndarray
@@ -103,6 +105,7 @@ class Split:
     row: np.ndarray | None = None
     name: str = ""
     weights: np.ndarray | None = None
+    positions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self._held.shape
@@ -123,6 +126,11 @@ class Split:
                 came = self.weights[~(self.weights >= 0)][:1].tolist() or "infinity" if fits else self.weights.shape
                 expected = f"[documents={documents}] finite numbers from 0"
                 raise InputError("weights do not fit", expected=expected, came=came)
+        if self.positions is not None:
+            fits = self.positions.shape == (documents,) and np.issubdtype(self.positions.dtype, np.integer)
+            if not fits or (self.positions < 1).any():
+                came = self.positions.min() if fits else (self.positions.dtype, self.positions.shape)
+                raise InputError("positions do not fit", expected=f"[documents={documents}] ranks from 1", came=came)
         if self.labels is not None and self.labels.shape != (documents, len(self.objectives)):
             raise InputError(
                 "labels do not fit",
@@ -192,6 +200,7 @@ class Split:
             doc_ids=None if self.doc_ids is None else self.doc_ids[rows],
             row=None if self.row is None else self.row[rows],
             weights=None if self.weights is None else self.weights[rows],
+            positions=None if self.positions is None else self.positions[rows],
         )
 
     def having(self, **changes: Any) -> Split:

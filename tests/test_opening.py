@@ -207,7 +207,7 @@ def test_infinities_and_files_beside_are_said(home, tmp_path, capsys):
     (tmp_path / "a.txt.weight").write_text("1\n" * 5)
     assert main(["data", "convert", str(tmp_path / "a.txt"), "--to", str(tmp_path / "st")]) == 0
     said = capsys.readouterr()
-    assert "beside a.txt, and not used: a.txt.weight" in said.err
+    assert "weights of queries of a.txt from a.txt.weight (losses weigh by them)" in said.err
     assert "20 infinite values among the features, the first at a.txt:1, feature 1" in said.err
     assert "20 with infinite values: f1 (1), f2 (1)" in said.out
     noted = Store.open(tmp_path / "st").task().facts["notes"]

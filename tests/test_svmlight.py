@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltr.datasets.readers import chunks, limits, svmlight
+from ltr.datasets.readers import chunks, companions, limits, svmlight
 from ltr.datasets.readers.query_grouping import Gathered
 from ltr.datasets.readers.svmlight import read_svmlight
 from ltr.datasets.readers.thread_pool import ThreadPool
@@ -616,13 +616,13 @@ def test_whatever_a_file_holds_it_is_read_or_refused_with_its_name(tmp_path_fact
         assert split.n_documents == split.offsets[-1] > 0 and np.isfinite(split.labels).all()
 
 
-def test_files_beside_a_set_that_nobody_reads(write):
+def test_files_beside_a_set(write):
     path = write("1 1:1\n")
     for ending in ("weight", "position", "query", "other"):
         write("1\n", f"data.txt.{ending}")
-    assert [p.name for p in svmlight.beside(path)] == ["data.txt.query", "data.txt.weight", "data.txt.position"]
+    assert [p.name for p in companions.beside(path)] == ["data.txt.query", "data.txt.weight", "data.txt.position"]
     write("1\n", "data.group")  # as the demonstrations of XGBoost name it
-    assert svmlight.beside(path, (".group",)) == [path.with_name("data.group")]
+    assert companions.beside(path, (".group",)) == [path.with_name("data.group")]
 
 
 def test_infinities_are_read_without_a_warning(write):

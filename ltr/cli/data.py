@@ -76,6 +76,9 @@ class Convert:
         drop: features or columns that leave the inputs, by name, pattern (emb_*) or index.
         query: query column of a table.
         document: document column of a table.
+        weights: column of a table, what a document counts in the losses.
+        positions: column of a table, the rank a document was shown at.
+        clicks: label column of a table, and the main one.
         labels: label columns of a table; names or patterns.
         features: feature columns of a table; names or patterns, also those that are left out by their name.
         index_base: index of the first feature in svmlight text.
@@ -93,6 +96,9 @@ class Convert:
     drop: tuple[str, ...] = option((), metavar="FEATURE")
     query: str | None = option(None, metavar="COLUMN")
     document: str | None = option(None, metavar="COLUMN")
+    weights: str | None = option(None, metavar="COLUMN")
+    positions: str | None = option(None, metavar="COLUMN")
+    clicks: str | None = option(None, metavar="COLUMN")
     labels: tuple[str, ...] = option((), metavar="COLUMN")
     features: tuple[str, ...] = option((), metavar="COLUMN")
     index_base: Literal[0, 1] | None = None
@@ -264,7 +270,8 @@ def convert(options: Convert) -> int:
     from ltr.datasets.store.convert import convert_folder
 
     name, target = options.source, options.to
-    columns = {role: value for role in ("query", "document", "labels", "features") if (value := getattr(options, role))}
+    said = ("query", "document", "labels", "features", "weights", "positions", "clicks")
+    columns = {role: value for role in said if (value := getattr(options, role))}
     card, path = None, Path(name)
     if card_file(name) is not None:
         card = load_card(name)

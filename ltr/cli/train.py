@@ -211,7 +211,7 @@ def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig
 
     return {
-        "data (short: --data, --fold, --objective, --main, --labels, --features, --drop, --query, --document)": (
+        "data (short: --data, --fold, --objective, --main, --labels, --weights ... for each)": (
             "data.",
             DataConfig,
             (),
@@ -242,6 +242,9 @@ COMMANDS = [
             "--drop": "--data.drop",
             "--query": "--data.query",
             "--document": "--data.document",
+            "--weights": "--data.weights",
+            "--positions": "--data.positions",
+            "--clicks": "--data.clicks",
             "--ranker": "--ranker.name",
             "--loss": "--loss.name",
             "--method": "--method.name",

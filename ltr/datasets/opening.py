@@ -19,8 +19,8 @@ from ltr.errors import InputError, say_once, unknown_name
 
 from . import synthetic
 from .cards.card import card_file, card_home, cards, load_card
+from .readers.companions import beside
 from .readers.frames import is_frame, write_frame
-from .readers.svmlight import beside
 from .store.convert import convert, convert_folder
 from .store.store import SCHEMA, Store
 
@@ -33,12 +33,17 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "is_raw", "known_card", "load", "open_store"]
 
 
+_SINGLE = ("query", "document", "split", "weights", "positions", "clicks")
+
+
 @dataclass(frozen=True)
 class Reading:
     """How raw files are read; of a store that is there already, and of a card, nothing is left to say.
 
     Attributes:
         query, document, split: columns of a table.
+        weights, positions: likewise: what a document counts in the losses, and the rank it was shown at.
+        clicks: likewise: a label column, and the main one.
         labels: label columns of a table, the first is the main one; names or patterns.
         features: feature columns of a table; names or patterns.
         drop: columns or features that leave the inputs, by name, pattern or index.
@@ -53,15 +58,18 @@ class Reading:
     drop: Sequence[int | str] = ()
     n_features: int | None = None
     index_base: Literal[0, 1] | None = None
+    weights: str | None = None
+    positions: str | None = None
+    clicks: str | None = None
 
     def columns(self) -> dict[str, Any]:
         """What is said of a table's columns."""
         found: dict[str, Any] = {}
-        for key in ("query", "document", "split", "labels", "features"):
+        for key in (*_SINGLE, "labels", "features"):
             value = getattr(self, key)
             if value is None:
                 continue
-            if key in ("query", "document", "split"):
+            if key in _SINGLE:
                 found[key] = _column(value)
                 continue
             found[key] = [_column(name) for name in ([value] if isinstance(value, str | int) else value)]
@@ -109,8 +117,8 @@ def load(
             `store.convert` takes; features that become objectives leave the inputs.
         exact: of a dataset with a card: from its inputs must be gone exactly what the card says leaves with these
             objectives. By default a store that was converted for more objectives will do.
-        **reading: how raw files are read: `query`, `document`, `split`, `labels`, `features`, `drop`, `n_features`,
-            `index_base`, see `Reading`.
+        **reading: how raw files are read: `query`, `document`, `split`, `labels`, `features`, `drop`, `weights`,
+            `positions`, `clicks`, `n_features`, `index_base`, see `Reading`.
 
     Raises:
         InputError: nothing of that name, or nothing fetched yet (and what to run).
@@ -264,7 +272,7 @@ def _cached(path: Path, card: Card | None, objectives, how: Reading) -> Store:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     if path.is_file():  # list sizes lie beside a file that is given by itself
         files += beside(path)
-    facts = [[str(p.relative_to(path.parent)), *_stamp(p)] for p in files]
+    facts = [[str(p.relative_to(path.parent)), *_stamp(p), *_since(p)] for p in files]
     target = _place(str(path.resolve()), card, objectives, how, facts)
     return _opened(
         target,
@@ -297,6 +305,8 @@ def _of_splits(sources: Mapping[str, Any], objectives, how: Reading) -> Store:
             [split, *([_digest(p)] if p in names else [str(p.resolve()), *_stamp(p), p.stat().st_ctime_ns])]
             for split, p in files.items()
         ]
+        others = [p for split, own in files.items() if own not in names for p in beside(own)]
+        facts += [[str(p.resolve()), *_stamp(p), *_since(p)] for p in others]
         target = _place("tables", None, objectives, how, facts)
 
         def tell(sentence: str) -> None:
@@ -340,6 +350,11 @@ def _stamp(path: Path) -> list[int]:
     """Size and time; the store itself notices a file that was edited and got its old time back."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
+
+
+def _since(path: Path) -> list[str]:
+    """Of files that older versions passed over: a store they made is not opened in place of one with them."""
+    return ["read"] if path.suffix in (".weight", ".position") else []
 
 
 def _digest(path: Path) -> str:

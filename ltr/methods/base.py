@@ -210,8 +210,6 @@ class Method(ABC):
         m = len(names)
         if m < 2:
             raise InputError(f"method {self.name!r} trades objectives off", expected="at least 2", came=list(names))
-        if task.train.weights is not None:
-            raise InputError("methods for several objectives take no weights", do="Leave them out of the task")
         if base is not None and not self.claims["base"]:
             raise InputError(f"method {self.name!r} starts from no reference ranker", do="Leave base out.")
         gains = _by_label("gain", task, task.facts.get("gains") or ("exp2",) * len(task.objectives))

@@ -138,6 +138,7 @@ def objective_values(
     *,
     reference: Tensor | None = None,
     beta: Tensor | None = None,
+    weights: Tensor | None = None,
     generator: torch.Generator | None = None,
     by_objective: bool = False,
 ) -> tuple[Tensor, Tensor]:
@@ -151,11 +152,13 @@ def objective_values(
         reference: s_ref `[batch, list]`.
         beta: in place of the loss's own: `[preference]` or `[batch, preference]`, or with a last axis `[objective]`
             where `by_objective`.
+        weights: of the documents, `[batch, list]`, as the loss takes them.
         generator: of a loss that draws.
         by_objective: every objective has its own beta.
     """
     seen = where.unsqueeze(1).expand_as(scores)
-    given = {} if reference is None else {"reference": reference.unsqueeze(1).expand_as(scores)}
+    told = {"reference": reference, "weights": weights}
+    given = {key: x.unsqueeze(1).expand_as(scores) for key, x in told.items() if x is not None}
     each: list[dict[str, Tensor]] = [{}] * labels.shape[-1]
     if beta is not None:
         betas = beta.unbind(-1) if by_objective else [beta] * len(each)
@@ -206,9 +209,11 @@ class Criterion(nn.Module):
         x = torch.rand(size, generator=generator, device=generator.device)
         return w, low * (high / low) ** x
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
-        options = {"reference": reference, "beta": beta, "generator": generator, "by_objective": self.by_objective}
-        values, counted = objective_values(self.loss, scores, labels, where, **options)
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
+        options = {"reference": reference, "weights": weights, "beta": beta, "generator": generator}
+        values, counted = objective_values(self.loss, scores, labels, where, **options, by_objective=self.by_objective)
         return self.combine(values, counted, preferences, generator)
 
     def combine(self, values: Tensor, counted: Tensor, preferences: Tensor, generator=None) -> Tensor:
@@ -221,9 +226,10 @@ class Criterion(nn.Module):
         """Writes `.grad`."""
         losses.backward()
 
-    def objectives(self, scores, labels, where, *, reference=None, generator=None) -> Tensor:
+    def objectives(self, scores, labels, where, *, reference=None, weights=None, generator=None) -> Tensor:
         """l_k of the batch, `[objective]`, for one preference a step."""
-        values, counted = objective_values(self.loss, scores, labels, where, reference=reference, generator=generator)
+        options = {"reference": reference, "weights": weights, "generator": generator}
+        values, counted = objective_values(self.loss, scores, labels, where, **options)
         return mean_losses(values.squeeze(1), counted)
 
     def update(self, after: Tensor | None) -> None:
@@ -310,10 +316,12 @@ class Aggregated(Scalarised):
         super().__init__(loss, source, function, ideal, spread)
         self.space, self.floor = space, self.FLOORS.get(function.entry.name, 0.0)
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
         if scores.shape[1] != 1:
             raise InputError("an aggregator steps for one preference", came=scores.shape[1])
-        return self.objectives(scores, labels, where, reference=reference, generator=generator)
+        return self.objectives(scores, labels, where, reference=reference, weights=weights, generator=generator)
 
     def backward(self, losses, scores, preferences, parameters, generator) -> None:
         w = None
@@ -351,7 +359,9 @@ class Margins(Criterion):
         super().__init__(loss, source)
         self.rewards, self.eps, self.main, self.gains = rewards, eps, main, gains
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
         w = preferences.reshape(-1)
         main = int(w.argmax()) if self.main is None else self.main
         labels, told = labels[..., : len(w)], labels[..., len(w) :]
@@ -367,7 +377,8 @@ class Margins(Criterion):
             zeros = kind == "lin" or (kind == "gain" and eps == 0)
             rewards = log_targets(z.mT, where.unsqueeze(-2), eps=self.eps if zeros else 0.0).mT
         y, s = labels[..., main], scores[:, 0]
-        options = {"reference": reference, "margins": margin_rewards(rewards, w, main), "generator": generator}
+        margins = margin_rewards(rewards, w, main)
+        options = {"reference": reference, "margins": margins, "weights": weights, "generator": generator}
         loss = loss_of(self.loss, main)
         return loss.reduce(loss(s, y, where, share=w[main], **options), y, where)
 

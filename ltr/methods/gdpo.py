@@ -6,7 +6,8 @@
 Normalised before they are summed, an objective whose measure hardly varies among the rankings of a list counts as much
 as one that varies a lot; normalising the sum (GRPO) would leave it unheard. An objective that is equal for all
 rankings, as where its labels are, says nothing. GDPO itself (group reward-decoupled normalisation, for language models)
-is [recalled]; rankings in place of answers and the front are ours. No clipping: each draw is used once.
+is [recalled]; rankings in place of answers and the front are ours. No clipping: each draw is used once. Of weights the
+mean of a list counts: within a list the rewards are normalised.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class GroupPolicy(Criterion):
         super().__init__(None, source)
         self.gains, self.samples, self.k = tuple(gains), samples, k
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
         s = ops.exact(scores).unsqueeze(2).expand(-1, -1, self.samples, -1)  # [batch, preference, sample, list]
         real = where[:, None, None].expand_as(s)
         generator = generator or torch.Generator(s.device).manual_seed(0)
@@ -59,6 +62,8 @@ class GroupPolicy(Criterion):
             heard = spread > 1e-6  # rounding leaves a spread where all rankings are worth the same
             advantage = advantage + w.unsqueeze(-1) * moved * heard / spread.where(heard, 1.0)
         values = -(advantage.detach() * chance).mean(-1)
+        if weights is not None:
+            values = values * (weights.sum(-1) / where.sum(-1).clamp(min=1)).unsqueeze(-1)
         counted = counting(labels, where).any(-1)
         return values.where(counted.unsqueeze(-1), 0.0).sum() / (counted.sum() * values.shape[1]).clamp(min=1)
 

@@ -78,10 +78,12 @@ class EachOutput(Criterion):
     def draw(self, labels: Tensor, where: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         return torch.eye(len(self.losses), device=labels.device), None
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
         total = scores.new_zeros(())
         for each, a, y in zip(self.losses, scores.unbind(1), labels.unbind(-1), strict=True):
-            total = total + each.reduce(each(a, y, where, generator=generator), y, where)
+            total = total + each.reduce(each(a, y, where, weights=weights, generator=generator), y, where)
         return total
 
     def extra_repr(self) -> str:

@@ -89,10 +89,13 @@ class Levels(Criterion):
         d = torch.multinomial(chances, self.sampled, replacement=True, generator=generator)
         return self.levels(labels).gather(1, d.unsqueeze(-1).expand(-1, -1, labels.shape[-1])), None
 
-    def forward(self, scores, labels, where, preferences, *, beta=None, reference=None, generator=None) -> Tensor:
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
         alike = (self.levels(labels).unsqueeze(1) == preferences.unsqueeze(2)).all(-1) & where.unsqueeze(1)
         target = alike.to(scores.dtype)
         target = target / target.sum(-1, keepdim=True).clamp(min=1)
+        target = target if weights is None else target * weights.unsqueeze(1)
         values = -(target * ops.log_softmax(scores, where.unsqueeze(1).expand_as(scores))).sum(-1)
         counted = counting(labels, where).any(-1)
         return values.where(counted.unsqueeze(-1), 0.0).sum() / (counted.sum() * scores.shape[1]).clamp(min=1)

@@ -88,7 +88,8 @@ def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]
         total, number = torch.zeros(m, dtype=torch.float64), 0
         scores = torch.from_numpy(np.append(ranker.score(context.train, w[None])[0], np.float32(0)))
         for batch in _batches(context.train, c.training.list_size, context.seed):
-            values, counted = objective_values(loss, scores[batch.document].unsqueeze(1), batch.labels, batch.where)
+            given = (scores[batch.document].unsqueeze(1), batch.labels, batch.where)
+            values, counted = objective_values(loss, *given, weights=batch.weights)
             total = total + values.squeeze(1).where(counted, 0.0).sum(0).double()
             number += int(counted.any(-1).sum())
         rows.append(np.asarray(total) / max(number, 1))

@@ -54,7 +54,15 @@ class StackedCriterion(nn.Module):
         self.register_buffer("preferences", torch.tensor(w, dtype=torch.float32))
 
     def forward(
-        self, scores: Tensor, labels: Tensor, where: Tensor, members: Sequence[int], *, reference=None, generators
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        where: Tensor,
+        members: Sequence[int],
+        *,
+        reference=None,
+        weights=None,
+        generators,
     ) -> Tensor:
         criteria: list[Any] = [self.criteria[i] for i in members]
         if not self.shared:
@@ -66,12 +74,14 @@ class StackedCriterion(nn.Module):
                         where,
                         self.preferences[i : i + 1],
                         reference=reference,
+                        weights=weights,
                         generator=generators[j],
                     )
                     for j, (i, each) in enumerate(zip(members, criteria, strict=True))
                 ]
             )
-        values, counted = objective_values(criteria[0].loss, scores, labels, where, reference=reference)
+        given = {"reference": reference, "weights": weights}
+        values, counted = objective_values(criteria[0].loss, scores, labels, where, **given)
         if isinstance(criteria[0], Importance):
             w = torch.cat([self.preferences[i : i + 1] for i in members])
             total = weighted_sum(values, w, counted.unsqueeze(1)).sum(0)

@@ -42,6 +42,9 @@ class Copies(Judgements):
     def labels(self) -> Array:
         return self._tiled(self.one.labels).reshape(-1)
 
+    def weights(self) -> Array:
+        return self._kept("weights", self.one.weights)
+
     def place(self, bad: Array) -> str:
         """Document and query of the first True, and which ranking it is in, all counted from 0."""
         bad = bad.reshape(self.times, -1)

@@ -12,6 +12,7 @@ has the bits it has alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def evaluate(
     offsets: Any = None,
     *,
     doc_ids: Any = None,
+    weights: Any = None,
     device: Any = None,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Values of measures, one a list.
@@ -49,6 +51,7 @@ def evaluate(
         labels: `[documents]`, finite and not negative; or `Judgements`, which keep what no score changes.
         offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`. Not with `Judgements`.
         doc_ids: `[documents]`, for measures with ties=docid. Not with `Judgements`.
+        weights: `[lists]`, for measures with weights=query, e.g. `split.query_weights`. Not with `Judgements`.
         device: where to compute; the tensors' own device by default, numpy for arrays and CPU tensors.
 
     Returns:
@@ -67,12 +70,15 @@ def evaluate(
     """
     if isinstance(labels, Judgements):
         judged = labels
-        if offsets is not None or doc_ids is not None or device is not None:
-            raise InputError("offsets, doc_ids and device belong to the Judgements", do="Give them to Judgements(...)")
+        if any(x is not None for x in (offsets, doc_ids, weights, device)):
+            raise InputError(
+                "offsets, doc_ids, weights and device belong to the Judgements", do="Give them to Judgements(...)"
+            )
     else:
         if offsets is None:
             raise InputError("labels need offsets", expected="evaluate(measures, scores, labels, offsets)")
-        judged = Judgements(labels, offsets, doc_ids, device=device_of(scores, labels) if device is None else device)
+        device = device_of(scores, labels) if device is None else device
+        judged = Judgements(labels, offsets, doc_ids, weights=weights, device=device)
     asked = [
         measure(m) for m in ([measures] if isinstance(measures, str | Measure) or callable(measures) else measures)
     ]
@@ -173,6 +179,12 @@ def _rankings_at_once(lists: Lists, documents: int) -> int:
 
 def value_of(m: Measure, ranking: RankedLists) -> Array:
     """One measure of a ranking under its rules for ties, blank and short lists, float64 `[lists]` on its device."""
+    if m.weights:
+        value, weights = value_of(replace(m, weights=None), ranking), ranking.judged.weights()
+        counts = value == value
+        own = weights[counts]
+        mean = float(own.sum()) / max(len(own), 1)
+        return ranking.judged.xp.where(counts, value * weights / mean if mean > 0 else float("nan"), float("nan"))
     entry, judged = MEASURES[m.name], ranking.judged
     if entry.claims.get("own"):  # a function of a user says itself which lists count
         own: Array = entry.function(ranking, m)

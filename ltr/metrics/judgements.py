@@ -25,10 +25,13 @@ class Judgements:
         labels: `[documents]`, finite and not negative.
         offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`.
         doc_ids: `[documents]`, for ties=docid; compared as text.
+        weights: `[lists]`, 0 and up, for weights=query.
         device: where to compute; the labels' own device by default.
     """
 
-    def __init__(self, labels: Any, offsets: Any, doc_ids: Any = None, *, device: Any = None) -> None:
+    def __init__(
+        self, labels: Any, offsets: Any, doc_ids: Any = None, *, weights: Any = None, device: Any = None
+    ) -> None:
         xp = self.xp = _arrays(device if device is not None else device_of(labels))
         offsets, labels = to_numpy(offsets), shaped("labels", labels)
         _check_offsets(offsets, len(labels))
@@ -46,6 +49,15 @@ class Judgements:
         if doc_ids is not None and len(doc_ids) != len(labels):
             raise InputError("one document id a document", expected=f"{len(labels)} ids", came=len(doc_ids))
         self._doc_ids = doc_ids
+        if weights is not None and (len(weights) != len(self.lists) or not (np.asarray(weights) >= 0).all()):
+            raise InputError("weights of the lists", expected=f"{len(self.lists)} numbers from 0", came=len(weights))
+        self._weights = weights
+
+    def weights(self) -> Array:
+        """What each list counts, float64 `[lists]`."""
+        if self._weights is None:
+            raise InputError("weights=query needs weights of the queries", do="Name their column: --weights, weights=")
+        return self.xp.floats(np.array(self._weights, np.float64))
 
     def place(self, bad: Array) -> str:
         """ "document 3 of query 7" for the first True, both counted from 0."""

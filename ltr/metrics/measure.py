@@ -22,6 +22,9 @@ default. Arguments, in the order of the name:
     rel=1            the lowest label that counts as relevant
     p=0.8            persistence of RBP
     max_grade=4      the grade whose document stops the reader of ERR with probability 1 - 2^-max_grade
+    weights=query    of any measure: a list counts by its weight (`Split.query_weights`). Its value is multiplied by
+                     its weight over the mean weight of the lists that count, so that plain means and tests of
+                     values are the weighted ones
 """
 
 from __future__ import annotations
@@ -87,9 +90,12 @@ class Measure:
     rel: Any = None
     p: Any = None
     max_grade: Any = None
+    weights: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", _ours(self.name))
+        if self.weights not in (None, "query"):
+            raise InputError(f"argument weights of {self.name}", expected="query", came=self.weights)
         claims = MEASURES[self.name].claims
         for key in _DEFAULTS:
             value = getattr(self, key)
@@ -128,6 +134,7 @@ class Measure:
             for key, value in self.arguments.items()
             if key in _ALWAYS_SHOWN or value != _DEFAULTS[key]
         ]
+        shown += ["weights=query"] if self.weights else []
         brackets = f"({','.join(shown)})" if shown else ""
         return self.name + brackets + ("" if self.cutoff is None else f"@{self.cutoff}")
 
@@ -190,7 +197,7 @@ def measure(text: Asked) -> Measure:
         key, equals, value = (x.strip() for x in part.partition("="))
         if not equals or not value:
             raise InputError(f"argument in {text!r}", expected="name=value", came=part.strip())
-        if key not in _DEFAULTS:
+        if key not in (*_DEFAULTS, "weights"):
             name = _ours(shape["name"])
             raise unknown_name(f"argument of {name}", key, MEASURES[name].claims["arguments"])
         if key in chosen:
@@ -260,4 +267,4 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-assert {f.name for f in fields(Measure)} == {"name", "cutoff", *_DEFAULTS}
+assert {f.name for f in fields(Measure)} == {"name", "cutoff", "weights", *_DEFAULTS}

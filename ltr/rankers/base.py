@@ -136,8 +136,7 @@ class FittedRanker:
         Raises:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
-        claims = RANKERS[self.name].claims
-        column = check_splits(train, vali, objective, weights=claims["kind"] != "baseline" or not claims["learns"])
+        column = check_splits(train, vali, objective)
         lightning = {"callbacks": tuple(callbacks), "logger": logger, "trainer": trainer}
         if RANKERS[self.name].claims["kind"] != "neural" and any(lightning.values()):
             raise InputError(f"ranker {self.name!r} is not trained by Lightning", do="Leave its arguments out")

@@ -149,7 +149,9 @@ def compare(
         raise InputError("rankers to compare", expected='{"name": ranker, ...}', came=rankers)
     one = isinstance(measures, str) or callable(measures) or not isinstance(measures, Iterable)
     asked = [measure(m) for m in ([measures] if one else measures)]
-    judged = Judgements(split.label(objective), split.offsets)
+    judged = Judgements(
+        split.label(objective), split.offsets, weights=None if split.weights is None else split.query_weights
+    )
     values = [evaluate(asked, np.stack([_scores(r, split) for r in _each(of)]), judged) for of in rankers.values()]
     errors = {name: _errors([each[name] for each in values]) for name in map(repr, asked)}
     found = {}

@@ -57,6 +57,9 @@ class DataConfig:
         drop: columns of it that are left out.
         query: its query column, where the name does not say so.
         document: its document column, likewise.
+        weights: its column of weights: what a document counts in the losses.
+        positions: its column of the rank a document was shown at.
+        clicks: its column of clicks: a label column, and the main one.
     """
 
     name: str
@@ -70,6 +73,9 @@ class DataConfig:
     drop: tuple[str, ...] | None = None
     query: str | None = None
     document: str | None = None
+    weights: str | None = None
+    positions: str | None = None
+    clicks: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,7 +85,8 @@ class DataConfig:
     @property
     def roles(self) -> dict[str, Any]:
         """What is said of the columns of data given by path, as `ltr.load` takes it."""
-        asked = {key: getattr(self, key) for key in ("labels", "features", "drop", "query", "document")}
+        keys = ("labels", "features", "drop", "query", "document", "weights", "positions", "clicks")
+        asked = {key: getattr(self, key) for key in keys}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if value}
 
 

@@ -121,7 +121,8 @@ def measured(split: Split, scores, objectives: Sequence[str], measures: Sequence
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     arrays = "cpu" if home is None else TorchBackend(home)
     # Copies: a store's labels may be read-only, which torch warns of.
-    judged = [Judgements(np.array(split.label(name)), offsets, device=arrays) for name in objectives]
+    weights = None if split.weights is None else split.query_weights[split.lengths > 0]
+    judged = [Judgements(np.array(split.label(name)), offsets, weights=weights, device=arrays) for name in objectives]
     if len(scores) < 2 or not bool((scores[1:] == scores[:1]).all()):
         return evaluate_rankings(measures, scores, judged)
     once = evaluate_rankings(measures, scores[:1], judged)  # methods that no preference steers repeat themselves

@@ -18,8 +18,9 @@ import numpy as np
 from ltr.datasets.cards.card import cards, load_card
 from ltr.datasets.readers import tables
 from ltr.datasets.readers.chunks import lines, opened
+from ltr.datasets.readers.companions import sizes_file
 from ltr.datasets.readers.query_grouping import Gathered
-from ltr.datasets.readers.svmlight import read_svmlight, sizes_file
+from ltr.datasets.readers.svmlight import read_svmlight
 from ltr.datasets.readers.tables import is_table
 from ltr.errors import InputError
 

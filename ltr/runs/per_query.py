@@ -172,7 +172,8 @@ def per_query(
     asked = _asked(measures, objectives or split.objectives[:1])
     names = list(dict.fromkeys(name for own in asked.values() for name in own))
     # Ideal orders and counts are those of the labels: made once, whatever the number of preferences.
-    judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, split.doc_ids, device=device) for o in asked}
+    facts: dict[str, Any] = {"weights": None if split.weights is None else split.query_weights, "device": device}
+    judged = {o: Judgements(np.asarray(split.label(o)), split.offsets, split.doc_ids, **facts) for o in asked}
     rows = _Rows(split, asked, names)
     rankings = join(split, scores)
     tables = []

@@ -9,6 +9,8 @@ The caller's word first; else by name (without case, the first of each list that
 - split: split, subset, partition, with values like train, vali/valid/validation/dev, test;
 - left out, and said: a row index; a second column with a name of the above; a column whose name speaks of an outcome
   (clicks, purchases, dwell time, the position it was shown at, a score of another ranker); text, dates and lists;
+- weights, positions: only as said: what a document (or a query, whose documents all have it) counts, and the rank at
+  which it was shown;
 - features: all other columns of numbers and truth values.
 
 Names may be patterns (`emb_*`) wherever the caller lists columns.
@@ -69,7 +71,7 @@ list item items doc document value y ground expert human""".split()
 _OTHERWISE = ("ytrue", "ypred", "yhat", "ytest", "sampleweight", "instanceweight")
 
 Kind = Literal["number", "text", "other"]
-Role = Literal["query", "document", "split", "label", "feature", "left out"]
+Role = Literal["query", "document", "split", "label", "weights", "positions", "feature", "left out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Columns:
     """The roles of a table's columns, and how their cells are read.
 
     Attributes:
-        query, document, split, labels, features: names of columns.
+        query, document, split, labels, features, weights, positions: names of columns.
         raw: labels that are quantities, any finite number; the others are grades, 0 or more.
         left_out: name -> why.
         styles: of the columns of text that hold numbers.
@@ -112,6 +114,13 @@ class Columns:
     raw: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
+    weights: str | None = None
+    positions: str | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is known of a document beside its labels and features -> its column."""
+        return {key: column for key in ("weights", "positions") if (column := getattr(self, key))}
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -123,7 +132,10 @@ class Columns:
         roles: list[tuple[str, Role]] = [(self.query, "query")]
         roles += [(self.document, "document")] if self.document else []
         roles += [(self.split, "split")] if self.split else []
-        roles += [(c, "label") for c in self.labels] + [(c, "feature") for c in self.features]
+        roles += [(c, "label") for c in self.labels]
+        roles += [(self.weights, "weights")] if self.weights else []
+        roles += [(self.positions, "positions")] if self.positions else []
+        roles += [(c, "feature") for c in self.features]
         table = [{"column": c, "role": role, "why": why.get(c, "")} for c, role in roles]
         return table + [{"column": c, "role": "left out", "why": reason} for c, reason in self.left_out.items()]
 
@@ -133,7 +145,8 @@ class Roles:
     """What the caller says about columns; what is None is decided by name.
 
     Attributes:
-        query, document, split: a column.
+        query, document, split, weights, positions: a column.
+        clicks: a column that is a label, and the main one.
         labels, features: columns or patterns; features may be columns that would be left out by their name.
         drop: columns or patterns that are no features.
         wanted: columns that are labels if they are there, beside those the rules find (the objectives asked for).
@@ -148,6 +161,9 @@ class Roles:
     drop: Sequence[str] = ()
     wanted: Sequence[str] = ()
     raw: frozenset[str] = frozenset()
+    weights: str | None = None
+    positions: str | None = None
+    clicks: str | None = None
 
 
 def matching(names: Sequence[str], known: Sequence[str], what: str, path=None) -> tuple[str, ...]:
@@ -192,18 +208,20 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         return next((folded[n] for n in usual if n in folded), None)
 
     dropped = matching(said.drop, names, "column to drop", path)
-    said_for = {said.query, said.document, said.split, *(said.labels or ())}
+    said_for = {said.query, said.document, said.split, said.weights, said.positions, said.clicks, *(said.labels or ())}
     if hit := [c for c in dropped if c in said_for]:
-        raise InputError(f"column {hit[0]!r} is dropped and named as a query, label, document or split", file=path)
+        raise InputError(f"column {hit[0]!r} is dropped and named as something else", file=path)
     query = named("query", said.query) if said.query else guess(QUERY)
     if query is None:
         raise _without("query", QUERY, names, path)
     labels = _labels(said, names, guess, why, path)
     document = named("document", said.document) if said.document else guess(n for n in DOCUMENT if n != query.lower())
     split = named("split", said.split) if said.split else guess(SPLIT)
-    _check_single({"query": [query], "document": [said.document], "split": [said.split], "label": labels}, path)
-    document, split = (None if c in labels or c == query else c for c in (document, split))
-    taken = {query, document, split, *labels}
+    facts = {role: named(role, c) for role in ("weights", "positions") if (c := getattr(said, role))}
+    single = {"query": [query], "document": [said.document], "split": [said.split], "label": labels}
+    _check_single({**single, **{role: [c] for role, c in facts.items()}}, path)
+    document, split = (None if c in (*labels, *facts.values(), query) else c for c in (document, split))
+    taken = {query, document, split, *labels, *facts.values()}
     if said.features is not None:
         features = tuple(c for c in matching(said.features, names, "feature column", path) if c not in dropped)
         patterns = not set(said.features) <= set(names)
@@ -219,20 +237,21 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
                 f"column {c!r} cannot be a feature",
                 file=path,
                 expected="a column of numbers with no other role",
-                came=there[c].type if c not in taken else "a query, label, document or split column",
+                came=there[c].type if c not in taken else "a column with another role",
             )
-    for c in labels:
+    needed = {**dict.fromkeys(labels, "label"), **{c: role for role, c in facts.items()}}
+    for c, role in needed.items():
         if there[c].kind != "number":
             raise InputError(
-                f"label column {c!r} holds no numbers", file=path, expected="a column of numbers", came=there[c].type
+                f"{role} column {c!r} holds no numbers", file=path, expected="a column of numbers", came=there[c].type
             )
-    for c in (*labels, *features):
-        check_cells(there[c], path, needed=c in labels)
+    for c in (*needed, *features):
+        check_cells(there[c], path, needed=c in needed)
     if not features:
         raise InputError(
             "no feature columns", file=path, expected="columns of numbers beside query and labels", came=names
         )
-    used = (*labels, *features)
+    used = (*needed, *features)
     for c in used:
         if there[c].style != "point":
             comma = (
@@ -248,6 +267,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         said.raw,
         {c: left[c] for c in names if c not in taken and c not in features},
         {c: there[c].style for c in used if there[c].style != "point"},
+        **facts,
     )
     return chosen, chosen.table(why)
 
@@ -268,6 +288,10 @@ def _check_single(roles: Mapping[str, Iterable[str | None]], path) -> None:
 def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path) -> tuple[str, ...]:
     wanted = [c for c in said.wanted if c in names]
     why.update(dict.fromkeys(wanted, "asked for as an objective"))
+    clicks: tuple[str, ...] = ()
+    if said.clicks:
+        clicks = matching([said.clicks], names, "clicks column", path)
+        why[said.clicks] = "clicks, as said"
     if said.labels:
         for name, colon, transform in (label.partition(":") for label in said.labels):
             if colon and name in names and f"{name}:{transform}" not in names:
@@ -281,11 +305,11 @@ def _labels(said: Roles, names: Sequence[str], guess, why: dict[str, str], path)
         why.update(dict.fromkeys(labels, "as said"))
     else:
         main = guess(RELEVANCE)
-        if main is None and not wanted:
+        if main is None and not wanted and not clicks:
             raise _without("label", RELEVANCE, names, path)
         further = [c for c in names if c.lower() in JUDGEMENTS and guess([c.lower()]) == c]
         labels = tuple(c for c in (main, *further) if c)
-    return tuple(dict.fromkeys([*labels, *wanted]))
+    return tuple(dict.fromkeys([*clicks, *labels, *wanted]))
 
 
 def _without(role: str, usual: Sequence[str], names: Sequence[str], path) -> InputError:
@@ -311,7 +335,10 @@ def _reason(column: Column) -> str:
         if name in usual:
             return f"its name speaks of a {what}; --{what} or --features ({what}=, features=) take it"
     if is_outcome(column.name):
-        return "its name speaks of a judgement or an outcome; --labels or --features (labels=, features=) take it"
+        own = next((o for o in ("weights", "positions", "clicks") if o[:-1] in name), None)
+        also, kwarg = (f", --{own}", f", {own}=") if own else ("", "")
+        what = "its name speaks of a judgement or an outcome"
+        return f"{what}; --labels{also} or --features (labels={kwarg}, features=) take it"
     return ""
 
 
@@ -358,7 +385,7 @@ def role_lines(table: Sequence[Mapping[str, Any]], most: int = 12) -> list[str]:
         most: columns shown by name where nothing is to be said of them.
     """
     lines = []
-    for role in ("query", "document", "split", "label", "feature", "left out"):
+    for role in ("query", "document", "split", "label", "weights", "positions", "feature", "left out"):
         rows = [row for row in table if row["role"] == role]
         reasons: dict[str, list[str]] = {}
         for row in rows:

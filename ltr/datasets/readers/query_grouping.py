@@ -8,7 +8,7 @@ the documents of a query lie together, in stable order, queries in the order of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,19 @@ from ltr.types import Split
 
 from .limits import check_room
 
-__all__ = ["Block", "Gathered", "Layout"]
+__all__ = ["FACTS", "Block", "Gathered", "Layout", "ranks_from_one", "wrong_fact"]
 
 _ENOUGH = 20  # rows from which a pattern is no accident
+# What may be known of a document beside labels and features -> its values.
+FACTS = {"weights": "a finite number, 0 or more", "positions": "a whole number, 0 or more (the rank it was shown at)"}
+
+
+def wrong_fact(role: str, values: np.ndarray) -> int | None:
+    """The first row whose weight or position cannot be one; None where all can."""
+    fits = np.isfinite(values) & (values >= 0)
+    if role == "positions":
+        fits &= (values == np.floor(values)) & (values < 1 << 24)
+    return None if fits.all() else int(np.argmin(fits))
 
 
 @dataclass(slots=True)
@@ -37,6 +47,7 @@ class Block:
         run_parts: what the source says each run belongs to ("train", ...), or None.
         done: share of the source that is read with this block; 0 where nobody knows.
         infinite: how many features are infinite, and where the first stands; None where none is.
+        facts: weights and positions of the rows (see `FACTS`), float32 `[rows]` each, where the source has them.
     """
 
     features: np.ndarray
@@ -48,6 +59,7 @@ class Block:
     run_parts: list[str] | None = None
     done: float = 0.0
     infinite: tuple[int, str] | tuple[int, str, int] | None = None
+    facts: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,7 @@ class Gathered:
         labels: float32 `[documents, label]` in source order, after `close`.
         infinite: how many features are infinite, and where the first stands.
         odd: index of a feature -> what its values in the first block look like, where that is no feature.
+        facts: weights and positions, float32 `[documents]` each in source order, where the source has them.
     """
 
     def __init__(self, spool: Path | None = None, header: int = 0, path: Path | None = None):
@@ -150,6 +163,8 @@ class Gathered:
         self.documents = 0
         self.infinite: tuple[int, str] = (0, "")
         self.odd: dict[int, str] = {}
+        self.facts: dict[str, np.ndarray] = {}
+        self._facts: dict[str, list[np.ndarray]] = {}
         self._index: dict[str, int] = {}
         self._grown: list[_Grown] = []  # one a segment
         self._labels: list[np.ndarray] = []
@@ -178,6 +193,8 @@ class Gathered:
         if self._labels:
             self.labels = np.concatenate(self._labels)
             self._labels = []
+        self.facts = {role: np.concatenate(values) for role, values in self._facts.items()}
+        self._facts = {}
         return self
 
     def _add(self, block: Block, file) -> None:
@@ -203,6 +220,8 @@ class Gathered:
         if block.infinite is not None:
             self.infinite = self.infinite[0] + block.infinite[0], self.infinite[1] or str(block.infinite[1])
         self._labels.append(block.labels)
+        for role, values in block.facts.items():
+            self._facts.setdefault(role, []).append(values)
         self._docs.append((rows, block.docs))
         self._starts.append(block.run_rows + self.documents)
         for k, query in enumerate(block.run_ids):
@@ -237,6 +256,10 @@ class Gathered:
         self._run_query = np.arange(len(sizes))
         self._run_length = sizes
         self._run_start = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+
+    def queries_of_rows(self) -> np.ndarray:
+        """The query of each row, int64 `[documents]`, counted in the order of first sight."""
+        return np.repeat(self._run_query, self._run_length)
 
     def layout(self, place: np.ndarray | None = None) -> Layout:
         """Documents of a query together, in stable order.
@@ -343,6 +366,8 @@ class Gathered:
             features = np.zeros((self.documents, width), np.float32)
             self.fill(features, layout, base)
         docs = self.doc_ids()
+        ranks_from_one([self])
+        positions = self.facts.get("positions")
         return Split(
             features,
             layout.reorder(self.labels),
@@ -353,4 +378,15 @@ class Gathered:
             feature_names=tuple(names) if names is not None else tuple(f"f{k + base}" for k in range(width)),
             row=layout.row,
             name=name,
+            weights=layout.reorder(self.facts["weights"]) if "weights" in self.facts else None,
+            positions=None if positions is None else layout.reorder(positions.astype(np.int32)),
         )
+
+
+def ranks_from_one(sources: Sequence[Gathered]) -> bool:
+    """Whether the positions of a source counted from 0; they count from 1 afterwards, in all of its files."""
+    told = [each.facts for each in sources if "positions" in each.facts]
+    zero = any((facts["positions"] == 0).any() for facts in told)
+    for facts in told if zero else ():
+        facts["positions"] = facts["positions"] + 1
+    return zero

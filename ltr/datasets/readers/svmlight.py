@@ -17,8 +17,7 @@ Rules, all of them:
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +27,8 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.types import Split
 
-from .chunks import chunks, line_feeds, lines, lines_before, opened, plain_size
+from .chunks import chunks, line_feeds, lines_before, plain_size
+from .companions import facts_files, group, has_qid, needed_sizes_file, read_facts, read_sizes
 from .limits import ID, MOST_FEATURES, check_room
 from .query_grouping import Block, Gathered
 from .thread_pool import ThreadPool
@@ -36,13 +36,7 @@ from .thread_pool import ThreadPool
 __all__ = [
     "CHUNK",
     "blocks",
-    "group",
-    "has_qid",
-    "beside",
-    "needed_sizes_file",
-    "read_sizes",
     "read_svmlight",
-    "sizes_file",
 ]
 
 CHUNK = 4 << 20  # bytes of text a worker holds
@@ -64,6 +58,7 @@ def read_svmlight(
 
     Args:
         path: text, gzipped or not. Without `qid:` its sizes file must lie beside it (`PATH.query` or `PATH.group`).
+            Weights and positions beside it (`PATH.weight`, `PATH.position`) are taken, see `read_facts`.
         n_features: columns of the result; the largest index in the file by default. Declared, it is also a limit.
         index_base: 0 or 1; by default 1 unless index 0 occurs.
         objective: name of the label column.
@@ -89,6 +84,7 @@ def read_svmlight(
     if sizes is not None:
         group(gathered, sizes, path)
     check_width(gathered, n_features, gathered.base, path)
+    read_facts(gathered, facts_files(path))
     return gathered.split(n_features=n_features, objectives=(objective,), name=name)
 
 
@@ -103,103 +99,6 @@ def check_width(gathered: Gathered, n_features: int | None, base: int, path) -> 
             came=f"indices 0 to {found - 1}",
             do=f"Declare {found} features (n_features), or index base 1 if index 0 is a mistake",
         )
-
-
-# --- sizes in a second file, as lightgbm and xgboost keep them -------------------------------------------------
-
-
-def beside(path: Path, endings: Sequence[str] = (".query", ".group", ".weight", ".position", ".init")) -> list[Path]:
-    """Files beside `path` that boosters would read with it: TRAIN.txt.query, TRAIN.query, and so on."""
-    bare = path.with_suffix("") if path.suffix in (".gz", ".bz2", ".xz") else path
-    names = [f"{one.name}{ending}" for one in (path, bare, bare.with_suffix("")) for ending in endings]
-    return [found for name in dict.fromkeys(names) if (found := path.with_name(name)) != path and found.is_file()]
-
-
-def sizes_file(path: Path) -> Path | None:
-    """The file of list sizes beside `path`, or None."""
-    return next(iter(beside(path, (".query", ".group"))), None)
-
-
-def needed_sizes_file(path: Path) -> Path:
-    """The same where there must be one: the file's lines carry no qid."""
-    if (beside := sizes_file(path)) is not None:
-        return beside
-    with opened(path) as (file, _):
-        number, line = _first_document(file, path)
-    raise InputError(
-        "missing qid",
-        file=path,
-        line=number,
-        expected="label qid:QUERY index:value ...",
-        came=line.decode("utf-8", "replace"),
-        do=_advice(line, path.name),
-    )
-
-
-def _advice(line: bytes, name: str) -> str:
-    """What to do about a first line without qid, by what it looks like."""
-    words = line.split(b"#", 1)[0].split()
-    if any(re.match(rb"(?i)(qid|query|query_id|group):", word) for word in words):
-        return "Write the query of each line as qid:QUERY"
-    if not any(re.match(rb"\d+:", word) for word in words):
-        if line.startswith((b"<", b"{", b"[")):
-            return "This looks like a web page, XML or JSON: save the data as svmlight text, CSV or Parquet"
-        if re.search(rb"[,;\t|]", line):
-            return "This looks like a table: name it .csv or .tsv, with the names of its columns in the first line"
-        return "This does not look like svmlight text"
-    return f"Add qid: to every line, or write the number of documents of each query, a line each, to {name}.query"
-
-
-def read_sizes(path: Path) -> list[int]:
-    """Documents of each query, from a file with one size a line; Python integers, for nobody has checked them."""
-    sizes: list[int] = []
-    with opened(path) as (file, _):
-        for number, line in lines(file, path):
-            text = line.strip()
-            if not text:
-                continue
-            if not text.isdigit() or len(text) > 18 or int(text) == 0:
-                raise InputError(
-                    "not a list size",
-                    file=path,
-                    line=number,
-                    expected="a whole number above 0",
-                    came=text[:100].decode("utf-8", "replace"),
-                )
-            sizes.append(int(text))
-    return sizes
-
-
-def group(gathered: Gathered, sizes: Sequence[int], path) -> None:
-    """Cuts what was read without qid into lists of these sizes."""
-    if sum(sizes) != gathered.documents:
-        raise InputError(
-            "list sizes do not fit the documents",
-            file=sizes_file(Path(path)) or path,
-            expected=f"sizes that sum to the {gathered.documents} documents of {Path(path).name}",
-            came=sum(sizes),
-            do="A line each query: how many documents it has, not the query of each document",
-        )
-    gathered.group(np.array(sizes, np.int64))
-
-
-def has_qid(path) -> bool:
-    """Whether the first document of the file carries `qid:`.
-
-    Raises:
-        InputError: the file holds no document.
-    """
-    with opened(Path(path)) as (file, _):
-        _, line = _first_document(file, path)
-    return any(word.startswith(b"qid:") for word in line.split(b"#", 1)[0].split())
-
-
-def _first_document(file, path) -> tuple[int, bytes]:
-    for number, line in lines(file, path):
-        line = line.strip()
-        if line and not line.startswith(b"#"):
-            return number, line
-    raise InputError("no documents", file=path, expected="label qid:QUERY index:value ...", came="an empty file")
 
 
 # --- lines to blocks --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ltr.types import Split
 from .cells import Census, numbers
 from .column_roles import DOCUMENT, QUERY, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
-from .query_grouping import Block, Gathered
+from .query_grouping import FACTS, Block, Gathered, wrong_fact
 from .table_files import arrow_errors, as_text, is_text, open_table
 
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
@@ -123,11 +123,13 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
     chosen, table = decide(columns_of(first), said, first)
     found = {first: chosen}
     used = (*chosen.labels, *chosen.features)
+    facts = tuple(chosen.facts.values())
     for path in others:
-        there = {c.name: c for c in columns_of(path, only=used)}
-        for name in (chosen.query, *used):
+        there = {c.name: c for c in columns_of(path, only=(*used, *facts))}
+        own = {role: c for role, c in chosen.facts.items() if c in there}  # test lists often have none
+        for name in (chosen.query, *used, *own.values()):
             column = there.get(name)
-            if column is None or (name in used and column.kind != "number"):
+            if column is None or (name != chosen.query and column.kind != "number"):
                 raise InputError(
                     f"column {name!r} of {first.name} is {'not here' if column is None else 'no numbers here'}",
                     file=path,
@@ -135,15 +137,18 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
                     came=list(there) if column is None else column.type,
                     do=f"Correct the file, or leave the column out everywhere: --drop {name!r} (drop= in Python)",
                 )
-            if name in used:
-                check_cells(column, path, needed=name in chosen.labels)
-        new = [c for c in there if c not in (*used, *chosen.left_out, chosen.query, chosen.document, chosen.split)]
+            if name != chosen.query:
+                check_cells(column, path, needed=name not in chosen.features)
+        new = [
+            c for c in there if c not in (*used, *facts, *chosen.left_out, chosen.query, chosen.document, chosen.split)
+        ]
         table += [{"column": c, "role": "left out", "why": f"only in {path.name}, not in {first.name}"} for c in new]
         found[path] = replace(
             chosen,
             document=chosen.document if chosen.document in there else None,
             split=chosen.split if chosen.split in there else None,
-            styles={name: there[name].style for name in used if there[name].style != "point"},
+            styles={n: there[n].style for n in (*used, *own.values()) if there[n].style != "point"},
+            **{role: own.get(role) for role in ("weights", "positions")},
         )
     return found, table
 
@@ -201,7 +206,7 @@ def blocks(path, columns: Columns, *, progress: Callable[[int], None] | None = N
     """
     path = Path(path)
     source = open_table(path)
-    numbers_of = [*columns.labels, *columns.features]
+    numbers_of = [*columns.labels, *columns.features, *columns.facts.values()]
     names = list(dict.fromkeys([*(c for c in (columns.query, columns.document, columns.split) if c), *numbers_of]))
     if source.rows is not None:
         check_room(source.rows, len(numbers_of), path, disk=None)
@@ -273,6 +278,7 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         [names[k] for k in codes[runs].tolist()],
         docs,
         parts,
+        facts=_facts(source, columns, batch, first),
     )
     infinite = np.isinf(block.features)
     if infinite.any():
@@ -282,6 +288,19 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
             f"{source.path.name}, row {first + row + 1}, column {columns.features[k]!r}",
         )
     return block
+
+
+def _facts(source, columns: Columns, batch, first: int) -> dict[str, np.ndarray]:
+    """Weights and positions of the rows, each float32 `[rows]`."""
+    found = {}
+    for role, name in columns.facts.items():
+        values = found[role] = _matrix([name], columns, batch)[:, 0]
+        if (bad := wrong_fact(role, values)) is not None:
+            place, line = source.place(first + bad)
+            came = _cell(batch.column(name)[bad])
+            what = f"{place}, column {name!r}: none of the {role}"
+            raise InputError(what, file=source.path, line=line, expected=FACTS[role], came=came)
+    return found
 
 
 def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ltr.atomic import sha256, whole_folder
+from ltr.datasets.readers import companions, svmlight
 from ltr.datasets.readers import folder as folders
-from ltr.datasets.readers import svmlight
 from ltr.datasets.readers import tables as table
 from ltr.datasets.readers.column_roles import role_lines
-from ltr.datasets.readers.query_grouping import Gathered
+from ltr.datasets.readers.query_grouping import Gathered, ranks_from_one
 from ltr.datasets.readers.thread_pool import Stopped, ThreadPool
 from ltr.errors import InputError, say_once
 
@@ -268,13 +268,15 @@ def _read(
     for path, digest in zip(paths, pool.each(hashed, paths, size=told.sizes.__getitem__), strict=True):
         part = _open(path, digest, work, columns.get(path))
         by_path[path] = by_id.setdefault(part.id, part)  # the same bytes may come under several names
-        if unused := [p.name for p in svmlight.beside(path) if p != part.sizes]:
+        if unused := [p.name for p in companions.beside(path) if p not in part.beside]:
             wanted.say(f"beside {path.name}, and not used: {', '.join(unused)}")
         same.setdefault(part.id, []).append(path)
     where = {fold: {split: by_path[Path(p)] for split, p in given.items()} for fold, given in sources.items()}
     divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
     divided |= {g["all"].id: "all" for g in where.values() if "all" in g}
     pool.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
+    if ranks_from_one([part.gathered for part in by_id.values()]):
+        wanted.say("positions counted from 0; they count from 1 here")
     for part in by_id.values():
         if part.gathered.infinite[0]:
             wanted.say("{:,} infinite values among the features, the first at {}".format(*part.gathered.infinite))
@@ -332,12 +334,14 @@ class _Told:
 
 
 def _open(path: Path, digest: str, work: Path, columns: table.Columns | None) -> Shard:
-    identity, sizes, sizes_sha256 = digest, None, ""
-    if columns is None and not svmlight.has_qid(path):
-        sizes = svmlight.needed_sizes_file(path)
-        sizes_sha256 = sha256(sizes)
-        identity = hashlib.sha256(f"{digest} {sizes_sha256}".encode()).hexdigest()
-    part = Shard(identity[:16], path, digest, work / "parts" / identity[:16], sizes, sizes_sha256, columns)
+    sizes = None
+    if columns is None and not companions.has_qid(path):
+        sizes = companions.needed_sizes_file(path)
+    own = columns.facts if columns is not None else ()
+    facts = {role: file for role, file in companions.facts_files(path).items() if role not in own}
+    beside = {file: sha256(file) for file in ([] if sizes is None else [sizes]) + list(facts.values())}
+    identity = hashlib.sha256(" ".join([digest, *beside.values()]).encode()).hexdigest() if beside else digest
+    part = Shard(identity[:16], path, digest, work / "parts" / identity[:16], sizes, beside, facts, columns)
     part.folder.mkdir(parents=True, exist_ok=True)
     return part
 
@@ -345,7 +349,9 @@ def _open(path: Path, digest: str, work: Path, columns: table.Columns | None) ->
 def _gather(part: Shard, wanted: _Wanted, pool: ThreadPool, progress: Callable[[int], None]) -> Gathered:
     gathered = Gathered(part.folder / shard.SPOOL, shard.HEADER, part.path)
     if part.columns is not None:
-        return gathered.read(table.blocks(part.path, part.columns, progress=progress))
+        gathered.read(table.blocks(part.path, part.columns, progress=progress))
+        _read_facts(part, gathered, wanted)
+        return gathered
     gathered.read(
         svmlight.blocks(
             part.path,
@@ -358,8 +364,21 @@ def _gather(part: Shard, wanted: _Wanted, pool: ThreadPool, progress: Callable[[
         )
     )
     if part.sizes is not None:
-        svmlight.group(gathered, svmlight.read_sizes(part.sizes), part.path)
+        companions.group(gathered, companions.read_sizes(part.sizes), part.path)
+    _read_facts(part, gathered, wanted)
     return gathered
+
+
+def _read_facts(part: Shard, gathered: Gathered, wanted: _Wanted) -> None:
+    """Weights and positions from the files beside; a set whose files were passed over before is told so."""
+    for role, of in companions.read_facts(gathered, part.facts_files).items():
+        name, use = (
+            part.facts_files[role].name,
+            "losses weigh by them" if role == "weights" else "for clicks, when asked",
+        )
+        wanted.say(
+            f"{role} of {of} of {part.path.name} from {name} ({use}); until 0.2 it was not read: move it to go on so"
+        )
 
 
 def _matrix(found: list[Shard], wanted: _Wanted) -> Matrix:

@@ -110,7 +110,7 @@ def choose(
     leaving = {matrix.column(c) for c in drop}
     for k, o in enumerate(chosen):
         before = [p.name for p in chosen[:k]]
-        if o.name in ("row", "doc_id", "", *before):
+        if o.name in ("row", "doc_id", "_weights", "_positions", "", *before):
             expected = "not row, not doc_id, not twice"
             raise InputError("an objective needs a name of its own", expected=expected, came=o.name)
         if any(matrix.is_label(o) and o.column == p.column for p in chosen[:k]) and not matrix.labels:

@@ -71,7 +71,10 @@ def of(
             "infinite": {kept[k]: int(seen.infinite[k]) for k in np.flatnonzero(seen.infinite)},
         },
         "columns": roles
-        and {"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},
+        and {
+            **{"query": roles.query, "labels": list(roles.labels), "document": roles.document, "split": roles.split},
+            **roles.facts,
+        },
         "roles": list(table),
         "folds": folds,
         "notes": {fold: texts for fold, texts in notes.items() if texts},
@@ -90,8 +93,8 @@ def _sources(by_path: dict[Path, Shard], root: Path | None) -> dict[str, dict[st
     found = {}
     for path, part in by_path.items():
         found[source(path, root)] = {"bytes": path.stat().st_size, "sha256": part.sha256}
-        if part.sizes is not None:
-            found[source(part.sizes, root)] = {"bytes": part.sizes.stat().st_size, "sha256": part.sizes_sha256}
+        for other, digest in part.beside.items():
+            found[source(other, root)] = {"bytes": other.stat().st_size, "sha256": digest}
     return found
 
 
@@ -158,6 +161,7 @@ def _part_facts(part: Shard, objectives: Sequence[Objective], root: Path | None)
         "n_queries": len(part.gathered.query_ids),
         "reordered": part.layout.target is not None,
         "doc_ids": part.gathered.names_documents,
+        **({"facts": sorted(part.gathered.facts)} if part.gathered.facts else {}),
         "lengths": shard.length_facts(part.layout.offsets),
         "labels": {o.name: shard.label_facts(part.labels[:, k], part.layout.offsets) for k, o in enumerate(objectives)},
         "files": part.sealed.files,

@@ -1,7 +1,8 @@
 """One part of a store: what a raw file became, in three files that any tool can open.
 
     features.npy        float32 [documents, feature], opened by memory map
-    documents.parquet   a float32 column an objective, `row` in the source file, `doc_id` where the source has them
+    documents.parquet   a float32 column an objective, `row` in the source file, `doc_id` where the source has them,
+                        `_weights` and `_positions` likewise
     queries.parquet     query_id, offset, length
 
 Documents of a query are contiguous. Queries stand in the order of their first sight, unless the store divides the part
@@ -31,6 +32,7 @@ __all__ = ["HEADER", "SPOOL", "FeatureFacts", "Sealed", "label_facts", "length_f
 
 HEADER = 128  # bytes before the numbers of features.npy; fixed, so that it can be written when the shape is known
 SPOOL = "features.spool"  # beside features.npy while the file is read; becomes it where nothing moves
+FACTS: dict[str, type] = {"weights": np.float32, "positions": np.int32}  # of a document, where the source has them
 _BLOCK = 1 << 20  # bytes hashed or looked at in one go: they stay in the processor's cache
 
 
@@ -82,6 +84,8 @@ def write(
     docs = gathered.doc_ids()
     if docs is not None:
         columns["doc_id"] = docs if row is None else docs.take(pa.array(row))
+    for role, values in gathered.facts.items():
+        columns[f"_{role}"] = pa.array(layout.reorder(values.astype(FACTS[role])))
     pq.write_table(
         pa.table(columns),
         folder / "documents.parquet",
@@ -128,6 +132,7 @@ def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: M
     for name in ("documents.parquet", "queries.parquet"):
         check_file(folder / name, files[name])
     columns = [*objectives, *(["row"] if facts["reordered"] else []), *(["doc_id"] if facts["doc_ids"] else [])]
+    columns += [f"_{role}" for role in facts.get("facts", ())]
     checked = {"page_checksum_verification": True}
     documents = pq.read_table(folder / "documents.parquet", columns=columns, **checked)
     queries = pq.read_table(folder / "queries.parquet", columns=["query_id", "offset"], **checked)
@@ -152,6 +157,7 @@ def read(folder: Path, objectives: Sequence[str], names: Sequence[str], facts: M
         objectives=tuple(objectives),
         feature_names=tuple(names),
         row=documents["row"].to_numpy() if facts["reordered"] else None,
+        **{role: documents[f"_{role}"].to_numpy() for role in facts.get("facts", ())},
     )
 
 

@@ -34,8 +34,9 @@ class Shard:
     """A raw file on its way into a store; what is not known at first is set as it is read, divided and written.
 
     Attributes:
-        id: first 16 hex digits of its hash (of both hashes where list sizes lie in a second file).
+        id: first 16 hex digits of its hash (of all hashes where sizes, weights or positions lie in files beside it).
         columns: roles of a table's columns; None for svmlight text.
+        beside: files that were read with it -> their hashes; facts_files: those of weights and positions.
         layout: where its rows go; pieces: name -> range of queries, for a divided file.
         labels: float32 `[documents, objective]` in the store's order.
         sealed: what is known of the files that were written.
@@ -46,7 +47,8 @@ class Shard:
     sha256: str
     folder: Path
     sizes: Path | None = None
-    sizes_sha256: str = ""
+    beside: dict[Path, str] = field(default_factory=dict)
+    facts_files: dict[str, Path] = field(default_factory=dict)
     columns: table.Columns | None = None
     gathered: Gathered = field(init=False)
     layout: Layout = field(init=False)

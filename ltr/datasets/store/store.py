@@ -197,4 +197,6 @@ def _pieces(whole: Split, ranges: list[list[int]]) -> Split:
         query_ids=whole.query_ids[a:b],
         doc_ids=None if whole.doc_ids is None else whole.doc_ids[rows],
         row=row[rows],
+        weights=None if whole.weights is None else whole.weights[rows],
+        positions=None if whole.positions is None else whole.positions[rows],
     )

@@ -79,8 +79,9 @@ class ConditionedModule(ListModule):
         )
         given = (batch.labels, batch.where, preferences)
         with torch.autocast(self.device.type, enabled=False):
-            losses = criterion(scores, *given, beta=beta, reference=reference, generator=self.generator)
-        self.seen = (scores, preferences, given, reference)
+            told = {"reference": reference, "weights": batch.weights, "generator": self.generator}
+            losses = criterion(scores, *given, beta=beta, **told)
+        self.seen = (scores, preferences, given, told)
         self.total += losses.detach().mean()
         return losses
 
@@ -89,12 +90,12 @@ class ConditionedModule(ListModule):
         self.net.criterion.backward(loss, scores, preferences, self.net.scorer.parameters(), self.generator)
 
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
-        criterion, (_, preferences, given, reference) = self.net.criterion, self.seen
+        criterion, (_, preferences, given, told) = self.net.criterion, self.seen
         after = None
         if criterion.looks_back:
             with torch.no_grad():
-                scores = self.net.scorer(batch.features, batch.where, preferences, reference=reference)
-                after = criterion.objectives(scores, *given[:2], reference=reference, generator=self.generator)
+                scores = self.net.scorer(batch.features, batch.where, preferences, reference=told["reference"])
+                after = criterion.objectives(scores, *given[:2], **told)
         criterion.update(after)
         del self.seen
         super().on_train_batch_end(outputs, batch, batch_idx)

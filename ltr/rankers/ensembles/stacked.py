@@ -106,7 +106,7 @@ def fit_stacked(
     """
     rankers = list(rankers)
     first, plain = _alike(rankers)
-    column, m = check_splits(train, vali, objective, weights=plain), len(train.objectives)
+    column, m = check_splits(train, vali, objective), len(train.objectives)
     arrays: tuple[Any, ...]
     chosen: Callable[..., Any] = nothing
     if plain:

@@ -90,14 +90,8 @@ class ObjectiveJob(FitJob):
         return np.ascontiguousarray(self.train.label(self.train.objectives[self.objective]))
 
 
-def check_splits(train: Split, vali: Split | None, objective: str | None = None, *, weights: bool = False) -> int:
-    """Index of the label column to learn, after everything that can be wrong with the splits was looked at.
-
-    Args:
-        weights: whether who asks can train with weights.
-    """
-    if train.weights is not None and not weights:
-        raise InputError("this training takes no weights", do="Leave them out: train.having(weights=None)")
+def check_splits(train: Split, vali: Split | None, objective: str | None = None) -> int:
+    """Index of the label column to learn, after everything that can be wrong with the splits was looked at."""
     for split, role in ((train, "train"), (vali, "vali")):
         if split is None:
             continue

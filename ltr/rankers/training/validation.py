@@ -44,7 +44,8 @@ class ValidationMeasure:
         if number not in self._judged:
             starts = self.split.n_documents * np.arange(number)[:, None] + self.split.offsets[:-1]
             offsets = np.append(starts.reshape(-1), self.split.n_documents * number)
-            self._judged[number] = Judgements(np.tile(self.labels, number), offsets)
+            weights = None if self.split.weights is None else np.tile(self.split.query_weights, number)
+            self._judged[number] = Judgements(np.tile(self.labels, number), offsets, weights=weights)
         return self._judged[number]
 
 

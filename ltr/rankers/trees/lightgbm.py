@@ -14,7 +14,7 @@ from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 
-from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes
+from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weighed
 
 __all__ = ["LightGBM", "LightGBMConfig"]
 
@@ -113,10 +113,10 @@ class LightGBM(TreeRanker):
             gradients: `gradients(scores, data)` -> gradients and Hessians `[documents]`; None: the library's objective.
         """
         params = {**self.native(job.seed, job.threads), **(own or {})}
-        if gradients is not None and job.train.weights is not None:
-            raise InputError("gradients of one's own take no weights", do="Leave them out: train.having(weights=None)")
+        weights = job.train.weights
+        gradients = weighed(gradients, weights)
         data = self.library.Dataset(
-            job.train.features, job.labels, weight=job.train.weights, group=list_sizes(job.train), params=params
+            job.train.features, job.labels, weight=weights, group=list_sizes(job.train), params=params
         )
         booster = self.library.Booster(params, data)
         done = seen = 0

@@ -75,6 +75,13 @@ def weights_of_lists(split: Split, library: str) -> np.ndarray | None:
     return first
 
 
+def weighed(gradients, weights: np.ndarray | None):
+    """Gradients of our own, each document's multiplied by its weight, as LightGBM does with those of its objectives."""
+    if gradients is None or weights is None:
+        return gradients
+    return lambda scores, data: tuple(weights * x for x in gradients(scores, data))
+
+
 class EarlyStopping:
     """Chooses the number of rounds on validation, by the measure every ranker is chosen by.
 

@@ -13,7 +13,7 @@ from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weights_of_lists
+from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weighed, weights_of_lists
 
 __all__ = ["XGBoost", "XGBoostConfig"]
 
@@ -103,11 +103,13 @@ class XGBoost(TreeRanker):
         labels = job.labels
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
+        lists, weights = params["objective"].startswith("rank:"), job.train.weights
+        gradients = weighed(gradients, weights)
         data = self.library.QuantileDMatrix(
             job.train.features,
             labels,
-            group=list_sizes(job.train),
-            weight=weights_of_lists(job.train, "XGBoost"),
+            group=list_sizes(job.train) if lists else None,
+            weight=weights_of_lists(job.train, "XGBoost") if lists else weights,
             max_bin=params["max_bin"],
             nthread=job.threads,
         )
