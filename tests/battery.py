@@ -9,12 +9,24 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ltr.catalogue import Entry
+
+
+@contextmanager
+def about(*what):
+    """A failure inside says of which entry, choice or case it speaks."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"of {', '.join(map(str, what))}")
+        raise
+
 
 WORKED = (np.array([1.2, 0.4, 1.9, -0.3]), np.array([1.0, 3.0, 0.0, 2.0]))
 

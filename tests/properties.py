@@ -144,9 +144,17 @@ def gradient_is_the_derivative(f, device):
                     expected = reference.GRADIENTS[f.entry.name](s.tolist(), y.tolist(), w.tolist(), **f.params)
                 close(gradient[row, : len(s)].cpu(), torch.tensor(expected, dtype=torch.float64), 1e-9, "surrogate")
             continue
-        assert torch.autograd.gradcheck(
-            lambda s, w=given: f(s, labels, where, weights=w), (scores.clone().requires_grad_(),), eps=1e-6, atol=1e-6
-        )
+        moved = scores.clone().requires_grad_()
+        values = f(moved, labels, where, weights=given)
+        exact = torch.stack([torch.autograd.grad(v, moved, retain_graph=True)[0] for v in values])
+        again = torch.stack([torch.autograd.grad(v, moved, retain_graph=True)[0] for v in values])
+        assert torch.equal(exact, again), "another gradient on the second way back"
+        step = 1e-6 * torch.eye(scores.numel(), dtype=scores.dtype, device=device).view(-1, *scores.shape)
+        copies = (len(step), *scores.shape)
+        others = labels.expand(copies), where.expand(copies)
+        options = {"weights": None if given is None else given.expand(copies)}
+        numeric = (f(scores + step, *others, **options) - f(scores - step, *others, **options)).T / 2e-6
+        torch.testing.assert_close(exact.flatten(1), numeric, rtol=1e-3, atol=1e-6)
 
 
 def weights_are_multipliers(f, device):
@@ -268,12 +276,10 @@ def needs(f, claim, device):
 
 
 def shift_invariant(f, claim, device):
-    moved = 0.0
-    for case in battery.cases(ties=False).values():
-        scores, labels = battery.tensors(case, device=device)
-        for shift in (-3.7, 0.5, 41.0):
-            a, b = f(scores, labels), f(scores + shift, labels)
-            moved = max(moved, ((a - b).abs() / (1 + a.abs())).item())
+    scores, labels, where = battery.pad(battery.cases(ties=False).values(), device=device)
+    plain = f(scores, labels, where)
+    shifts = (f(scores + shift, labels, where) for shift in (-3.7, 0.5, 41.0))
+    moved = max(((plain - shifted).abs() / (1 + plain.abs())).max().item() for shifted in shifts)
     assert (moved < 1e-7) == claim, f"a shift of the scores moves the value by {moved}"
 
 
@@ -281,15 +287,13 @@ def convex(f, claim, device):
     """Points between two score vectors never lie above the chord; a denied claim needs a point that does."""
     if f.params and (not claim or "k" in f.params):  # denied for the defaults; a cut-off is convex for nobody
         return
+    sizes = [2 + seed % 7 for seed in range(40)]
+    ends = ([battery.random_list(seed + more, n, spread=2.0) for seed, n in enumerate(sizes)] for more in (0, 1000))
+    (a, labels, where), (b, _, _) = (battery.pad(lists, device=device) for lists in ends)
     worst = -np.inf
-    for seed in range(40):
-        a, labels = battery.random_list(seed, 2 + seed % 7, spread=2.0)
-        b, _ = battery.random_list(seed + 1000, len(a), spread=2.0)
-        a, labels = battery.tensors((a, labels), device=device)
-        b = torch.as_tensor(b, device=device)
-        for t in (0.25, 0.5, 0.75):
-            chord = t * f(a, labels) + (1 - t) * f(b, labels)
-            worst = max(worst, ((f(t * a + (1 - t) * b, labels) - chord) / (1 + chord.abs())).item())
+    for t in (0.25, 0.5, 0.75):
+        chord = t * f(a, labels, where) + (1 - t) * f(b, labels, where)
+        worst = max(worst, ((f(t * a + (1 - t) * b, labels, where) - chord) / (1 + chord.abs())).max().item())
     assert (worst < 1e-9) == claim, f"above the chord by {worst}"
 
 
@@ -436,12 +440,14 @@ def prove_claims(f: battery.Bound, device: str) -> None:
     for claim, value in claims.items():
         assert claim in CLAIMS, f"{f.entry.name} claims {claim}={value!r}, which nobody can prove"
         if claim in STRUCTURAL or not f.params:
-            CLAIMS[claim](f, value, device)
+            with battery.about(f, f"{claim}={value!r}"):
+                CLAIMS[claim](f, value, device)
 
 
 def prove(entry, device: str = "cpu") -> None:
     """The whole battery for one entry."""
     for f in battery.variants(entry):
         for holds in holds_for(f):
-            holds(f, device)
+            with battery.about(f, holds.__name__):
+                holds(f, device)
         prove_claims(f, device)

@@ -84,13 +84,13 @@ def solve(f, J, losses=None, preference=None, seed=0):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("m", [1, 2, 3, 5, 6])
-def test_every_case_gives_numbers(name, m):
+def test_every_case_gives_numbers(name):
     """Zero, equal, opposite, tiny and huge gradients: finite coefficients, and a finite step."""
-    f = aggregator(name, m)
-    for case, J in jacobians(m).items() if m > 1 else {"one": normal(1, 8)}.items():
-        a, d = solve(f, J)
-        assert d.isfinite().all() and (a is None or (a.shape == (m,) and a.dtype == torch.float64)), case
+    for m in (1, 2, 3, 5, 6):
+        f = aggregator(name, m)
+        for case, J in jacobians(m).items() if m > 1 else {"one": normal(1, 8)}.items():
+            a, d = solve(f, J)
+            assert d.isfinite().all() and (a is None or (a.shape == (m,) and a.dtype == torch.float64)), (m, case)
 
 
 @pytest.mark.parametrize("name", GRAM)

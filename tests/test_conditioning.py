@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from battery import about
 
 from ltr import ops
 from ltr.errors import InputError
@@ -37,9 +38,16 @@ POSSIBLE = [
 PREFERENCES = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.0, 1.0], [0.1, 0.1, 0.8]])
 
 
-@pytest.fixture(params=POSSIBLE, ids="-".join)
-def case(request):
-    return request.param
+def every_case(holds):
+    """One test a property: it holds for each net with each conditioning, and a failure says for which it does not."""
+
+    def test(batch, device):
+        for case in POSSIBLE:
+            with about(*case):
+                holds(case, batch, device)
+
+    test.__doc__ = holds.__doc__
+    return test
 
 
 @pytest.fixture
@@ -71,6 +79,7 @@ def by_document(case):
     return not case[0].startswith("transformer") and case[1] != "mixture"  # which is normalised over the list
 
 
+@every_case
 def test_shapes_and_pads(case, batch, device):
     features, where = batch
     scores = make(case, device)(features, where, PREFERENCES.to(device))
@@ -80,6 +89,7 @@ def test_shapes_and_pads(case, batch, device):
     assert (scores.masked_select(~where[:, None]) == 0).all()
 
 
+@every_case
 def test_many_preferences_at_once_are_one_by_one(case, batch, device):
     features, where = batch
     net, w = make(case, device), PREFERENCES.to(device)
@@ -87,6 +97,7 @@ def test_many_preferences_at_once_are_one_by_one(case, batch, device):
     torch.testing.assert_close(net(features, where, w), alone)
 
 
+@every_case
 def test_preferences_may_differ_by_list(case, batch, device):
     features, where = batch
     net = make(case, device)
@@ -95,6 +106,7 @@ def test_preferences_may_differ_by_list(case, batch, device):
     torch.testing.assert_close(net(features, where, w), alone)
 
 
+@every_case
 def test_scores_depend_on_the_preference(case, batch, device):
     features, where = batch
     scores = make(case, device)(features, where, PREFERENCES.to(device))[0]
@@ -102,6 +114,7 @@ def test_scores_depend_on_the_preference(case, batch, device):
     assert same == (case[1] == "none")
 
 
+@every_case
 def test_rubbish_in_pads_changes_nothing(case, batch, device):
     features, where = batch
     net = make(case, device).train()
@@ -110,6 +123,7 @@ def test_rubbish_in_pads_changes_nothing(case, batch, device):
     torch.testing.assert_close(dirty, clean)
 
 
+@every_case
 def test_scores_follow_shuffled_documents(case, batch, device):
     features, where = batch
     net, w = make(case, device), PREFERENCES.to(device)
@@ -118,6 +132,7 @@ def test_scores_follow_shuffled_documents(case, batch, device):
     torch.testing.assert_close(shuffled, net(features, where, w)[..., order])
 
 
+@every_case
 def test_documents_see_their_list_only_in_transformers(case, batch, device):
     features, where = batch
     net, w = make(case, device), PREFERENCES.to(device)
@@ -125,17 +140,18 @@ def test_documents_see_their_list_only_in_transformers(case, batch, device):
     assert torch.allclose(alone, net(features, where, w)[:1, :, :1], atol=1e-4) == by_document(case)
 
 
-@pytest.mark.parametrize("take", [True, False])
-def test_augmented_starts_at_the_reference_exactly(case, batch, device, take):
+@every_case
+def test_augmented_starts_at_the_reference_exactly(case, batch, device):
     features, where = batch
-    net = make(case, device, start="augmented", wake=False)
-    reference = torch.randn(where.shape, device=device)
-    if take:
-        torch.manual_seed(5)
-        net.start_from(build(NETS[case[0]], FEATURES).state_dict())
-    scores = net(features, where, PREFERENCES.to(device), reference=reference)
-    expected = reference.masked_fill(~where, 0.0)[:, None].expand(-1, 4, -1)
-    assert torch.equal(scores, expected)
+    for take in (True, False):
+        net = make(case, device, start="augmented", wake=False)
+        reference = torch.randn(where.shape, device=device)
+        if take:
+            torch.manual_seed(5)
+            net.start_from(build(NETS[case[0]], FEATURES).state_dict())
+        scores = net(features, where, PREFERENCES.to(device), reference=reference)
+        expected = reference.masked_fill(~where, 0.0)[:, None].expand(-1, 4, -1)
+        assert torch.equal(scores, expected), take
 
 
 def test_from_a_reference_all_preferences_start_at_its_body(batch, device):
@@ -223,6 +239,7 @@ def test_pairs_and_tokens_are_what_is_written(kind, batch, device):
         torch.testing.assert_close(net(features, where, PREFERENCES[1:2].to(device))[b, 0, :n], expected)
 
 
+@every_case
 def test_gradients_reach_every_weight(case, batch, device):
     features, where = batch
     net = make(case, device).train()
@@ -232,6 +249,7 @@ def test_gradients_reach_every_weight(case, batch, device):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
+@every_case
 def test_a_silent_start_learns(case, batch, device):
     """Zeros are no dead end: after some steps every weight has moved."""
     features, where = batch
@@ -399,13 +417,14 @@ def lattice_of_21(device):
     return torch.as_tensor(lattice(OBJECTIVES, 5), dtype=torch.float32, device=device)
 
 
-def test_many_preferences_score_as_forward_does(case, pieces, device):
-    net = make(case, device, start="augmented")
-    net.scale = 2.0
-    fast, slow = both_ways(net, lattice_of_21(device), device)
-    assert fast.shape == (21, int(RAGGED.sum()))
-    assert fast.dtype == torch.float32 and not fast.requires_grad
-    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4)
+def test_many_preferences_score_as_forward_does(pieces, device):
+    for case in POSSIBLE:
+        net = make(case, device, start="augmented")
+        net.scale = 2.0
+        fast, slow = both_ways(net, lattice_of_21(device), device)
+        assert fast.shape == (21, int(RAGGED.sum()))
+        assert fast.dtype == torch.float32 and not fast.requires_grad
+        torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4, msg=lambda text, case=case: f"{case}: {text}")
 
 
 @pytest.mark.parametrize("name", MORE)

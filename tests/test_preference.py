@@ -103,23 +103,23 @@ def test_every_registered_loss_says_what_it_is():
         assert entry.formula and entry.source and entry.function.__doc__ and "needs" in entry.claims, entry.name
 
 
-@pytest.mark.parametrize("name", preference_losses())
-def test_every_name_depends_on_u_alone(name):
+def test_every_name_depends_on_u_alone():
     """f(s; s_ref, beta, margins) = f(u): of registered losses, of composed ones, of any that joins the catalogue."""
     s, y = battery.tensors(battery.random_list(3, 6, ties=False))
     reference, margins = (torch.linspace(-1, 1, 6, dtype=torch.float64) ** p for p in (1, 2))
-    f = preference_loss(name)
-    generator = [properties.seeded("cpu") for _ in range(2)]
-    came = f(s, y, reference=reference, margins=margins, beta=0.7, generator=generator[0])
-    on_u = f(0.7 * (s - reference) - margins, y, generator=generator[1])
-    if name == "hpo":  # no auxiliary label: one term
-        assert f(s, y, auxiliary=y, beta=0.7) != f(0.7 * s, y, auxiliary=y)
-    if name == "ipo":  # counts in units of Delta
-        on_u = on_u / 0.7**2
-    if name == "mrpo":  # its reference is a distribution; without one it is uniform
-        came = f(s, y, margins=margins, beta=0.7)
-        on_u = f(0.7 * s - margins, y)
-    torch.testing.assert_close(came, on_u)
+    for name in preference_losses():
+        f = preference_loss(name)
+        generator = [properties.seeded("cpu") for _ in range(2)]
+        came = f(s, y, reference=reference, margins=margins, beta=0.7, generator=generator[0])
+        on_u = f(0.7 * (s - reference) - margins, y, generator=generator[1])
+        if name == "hpo":  # no auxiliary label: one term
+            assert f(s, y, auxiliary=y, beta=0.7) != f(0.7 * s, y, auxiliary=y)
+        if name == "ipo":  # counts in units of Delta
+            on_u = on_u / 0.7**2
+        if name == "mrpo":  # its reference is a distribution; without one it is uniform
+            came = f(s, y, margins=margins, beta=0.7)
+            on_u = f(0.7 * s - margins, y)
+        torch.testing.assert_close(came, on_u, msg=lambda text, name=name: f"{name}: {text}")
 
 
 # -------------------------------------------------------------------------------------------- worked and golden values
@@ -159,34 +159,31 @@ def test_worked_values_by_hand():
     assert dpo("listnet", beta=2.0, target="lin")(*WORKED, reference=REF).item() == pytest.approx(expected)
 
 
-def _golden():
-    record = json.loads((GOLDEN / "preference.json").read_text())
-    rows = [(case, row) for case in record["cases"] for row in case["answers"]]
-    return [pytest.param(c, r, id=f"{r['loss']}{r['params']} on {len(c['scores'])}") for c, r in rows]
+def _asked():
+    return json.loads((GOLDEN / "preference.json").read_text())["cases"]
 
 
 def test_the_public_formulas_are_all_asked():
-    record = json.loads((GOLDEN / "preference.json").read_text())
-    stated = {row["loss"] for case in record["cases"] for row in case["answers"]}
+    stated = {row["loss"] for case in _asked() for row in case["answers"]}
     opo = {"dpo", "hinge-dpo", "listmle-dpo", "lipo", "approxndcg-dpo"}
     assert stated == {"modpo", "mallowspo", "mrpo", "ipo", "focalpo", "minordpo"} | opo
 
 
-@pytest.mark.parametrize(("case", "row"), _golden())
-def test_equals_the_public_formulas(case, row):
+@pytest.mark.parametrize("case", _asked(), ids=lambda case: f"{len(case['scores'])} documents")
+def test_equals_the_public_formulas(case):
     """tests/golden/ask_preference.py states them."""
-    s, y, reference, reference2 = (
-        torch.tensor(case[k], dtype=torch.float64) for k in ("scores", "labels", "reference", "reference2")
+    s, y, reference, reference2, preference, rewards = (
+        torch.tensor(case[k], dtype=torch.float64)
+        for k in ("scores", "labels", "reference", "reference2", "preference", "rewards")
     )
-    tensors = {}
-    if row["loss"] == "modpo":
-        preference = torch.tensor(case["preference"], dtype=torch.float64)
-        rewards = torch.tensor(case["rewards"], dtype=torch.float64)
-        tensors = {"margins": margin_rewards(rewards, preference, 0), "share": preference[0], "floor": 1e-9}
-    if row["loss"] == "mrpo":
-        tensors = {"reference2": reference2}
-    f = preference_loss(row["loss"], beta=case["beta"], **row["params"])
-    assert f(s, y, reference=reference, **tensors).item() == pytest.approx(row["value"], rel=1e-7, abs=1e-9)
+    beside = {
+        "modpo": {"margins": margin_rewards(rewards, preference, 0), "share": preference[0], "floor": 1e-9},
+        "mrpo": {"reference2": reference2},
+    }
+    for row in case["answers"]:
+        f = preference_loss(row["loss"], beta=case["beta"], **row["params"])
+        value = f(s, y, reference=reference, **beside.get(row["loss"], {})).item()
+        assert value == pytest.approx(row["value"], rel=1e-7, abs=1e-9), row
 
 
 # ---------------------------------------------------------------------------------------------- theorems on free scores
@@ -696,12 +693,13 @@ def test_ties_among_the_best_are_a_fair_draw():
         ("modpo-list", "share"),
     ],
 )
-@pytest.mark.parametrize("acts", ["temperature", "weight"])
-def test_one_value_a_list(name, given, acts):
+def test_one_value_a_list(name, given):
     """A tensor [...] of betas, dispersions or shares is each list with its own."""
-    params = {"acts": acts} if name.startswith("mallowspo") else {}
-    if acts == "weight" and not params:
-        return
+    for params in ({"acts": acts} for acts in ("temperature", "weight")) if name.startswith("mallowspo") else ({},):
+        _each_list_with_its_own(name, given, params)
+
+
+def _each_list_with_its_own(name, given, params):
     scores, labels, where = battery.pad([battery.random_list(k, 3 + k, ties=False) for k in range(4)], fill=math.nan)
     reference, values = torch.sin(scores), torch.tensor([0.3, 0.9, 1.4, 2.2], dtype=torch.float64)
     values = values.clamp(max=1) if given == "share" else values
@@ -808,9 +806,8 @@ def test_means_are_over_lists_that_count():
     assert f.reduce(values, labels, where).item() == pytest.approx((values[0] + values[2]).item() / 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "params", "message"),
-    [
+def test_mistakes_are_named():
+    for name, params, message in (
         ("listnett-dpo", {}, "Did you mean 'listnet-dpo'"),
         ("dppo", {}, "Did you mean 'dpo'"),
         ("dpo", {"pair": "all"}, "Did you mean 'pairs'"),
@@ -830,11 +827,9 @@ def test_means_are_over_lists_that_count():
         ("mallowspo", {"dispersion": -1.0}, "dispersion must be above 0"),
         ("mallowspo", {"form": "phi"}, "unknown form"),
         ("mallows", {"tau": 0.0}, "tau > 0"),
-    ],
-)
-def test_mistakes_are_named(name, params, message):
-    with pytest.raises(InputError, match=message):
-        preference_loss(name, **params)
+    ):
+        with battery.about(name, params), pytest.raises(InputError, match=message):
+            preference_loss(name, **params)
 
 
 def test_wrong_shapes_are_named():
