@@ -47,7 +47,7 @@ from ltr.rankers.nets import OwnNet
 from ltr.rankers.training.job import FitJob
 from ltr.rankers.training.prepare import Prepared
 from ltr.rankers.training.ranking import RankingModule, TrainerFace
-from ltr.rankers.training.validation import ValidationMeasure
+from ltr.rankers.training.validation import ValidationMeasures
 from ltr.schema import bind
 from ltr.types import Split, Task
 
@@ -236,6 +236,6 @@ class PreferenceModule(ConditionedModule, TrainerFace):
     def _measured(self, scores: np.ndarray, split: Split, stage: str) -> dict[str, float]:
         m = len(split.objectives)
         names = self.hparams["measures"] or ["nDCG@10"] * m
-        each = np.stack([ValidationMeasure(repr(measure(n)), split, k)(scores) for k, n in enumerate(names)], 1)
+        each = ValidationMeasures([repr(measure(n)) for n in names], split)(scores)
         quality = float(np.nansum(each[m:] * self.shown[m:], axis=1).mean())
         return {"quality": quality, **{name: float(each[k, k]) for k, name in enumerate(split.objectives)}}

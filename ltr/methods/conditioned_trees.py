@@ -16,7 +16,7 @@ import numpy as np
 
 from ltr.rankers import FittedRanker, load_ranker
 from ltr.rankers.config import check
-from ltr.rankers.training.validation import ValidationMeasure
+from ltr.rankers.training.validation import ValidationMeasures
 from ltr.rankers.trees.lightgbm import LightGBMConfig
 from ltr.rankers.trees.mixed_lambdas import MixedLightGBM
 from ltr.schema import bind
@@ -68,11 +68,11 @@ class _Booster(MixedLightGBM):
 
     def _weighted(self, vali: Split):
         assert self.judged is not None
-        each = [ValidationMeasure(measure, self.judged, k) for k, measure in enumerate(self.measures)]
+        measured = ValidationMeasures(self.measures, self.judged)
 
         def quality(scores: np.ndarray) -> float:
             rows = scores.reshape(len(self.shown), -1)
-            return float(np.nansum([[m(row) for m in each] for row in rows] * self.shown, axis=1).mean())
+            return float(np.nansum(measured(rows) * self.shown, axis=1).mean())
 
         return quality
 

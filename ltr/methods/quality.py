@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ltr.rankers.base import measure_split
+from ltr.rankers.training.validation import ValidationMeasures
 from ltr.types import Split
 
 __all__ = ["measured", "weighted_mean"]
@@ -20,8 +20,7 @@ def measured(split: Split, scores: np.ndarray, measures: Sequence[str]) -> np.nd
         scores: `[preference, documents]`.
         measures: one an objective.
     """
-    rows = [[measure_split(m, np.ascontiguousarray(each), split, k) for k, m in enumerate(measures)] for each in scores]
-    return np.array(rows, dtype=np.float64).reshape(len(scores), len(measures))
+    return ValidationMeasures(measures, split)(scores)
 
 
 def weighted_mean(split: Split, scores: np.ndarray, preferences: np.ndarray, measures: Sequence[str]) -> float:

@@ -31,6 +31,7 @@ __all__ = ["count", "count_blank", "evaluate", "evaluate_rankings", "mean"]
 # Documents sorted at once: a processor works from its caches; a GPU wants to be filled, and holds some twenty arrays of
 # eight bytes a document meanwhile.
 _DOCUMENTS, _DOCUMENTS_ON_DEVICE = 1 << 17, 1 << 23
+_KEPT = 2  # sets of copies: the full block, and what is left after the full ones
 
 
 def evaluate(
@@ -147,14 +148,25 @@ def _blocks(
     """Rankings a block at a time: which of them, the copies of the lists in their order, and the copies' judgements."""
     xp, lists = judged[0].xp, judged[0].lists
     step = _rankings_at_once(lists, documents or (_DOCUMENTS if isinstance(xp, NumpyBackend) else _DOCUMENTS_ON_DEVICE))
-    copies: list[Copies] = []
     for at in range(0, len(scores), step):
         block = scores[at : at + step]
-        times = len(block)
-        if not copies or copies[0].times != times:  # the full step, and what is left of it
-            shared = Copies(judged[0], times)
-            copies = [shared, *(Copies(each, times, shared.lists) for each in judged[1:])]
-        yield slice(at, at + times), RankedLists(copies[0], checked_scores(copies[0], block.reshape(-1))), copies
+        copies = _copies(judged, len(block))
+        yield slice(at, at + len(block)), RankedLists(copies[0], checked_scores(copies[0], block.reshape(-1))), copies
+
+
+def _copies(judged: Sequence[Judgements], times: int) -> list[Copies]:
+    """Copies of the lists under every objective. The last are kept: a training asks for the same after every epoch."""
+    kept = judged[0].kept_copies
+    key = (times, *map(id, judged))
+    if key not in kept:
+        shared = Copies(judged[0], times)
+        copies = [shared, *(Copies(each, times, shared.lists) for each in judged[1:])]
+        if not isinstance(judged[0].xp, NumpyBackend):  # larger blocks there, and memory that others want
+            return copies
+        if len(kept) >= _KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = copies  # they hold the judgements whose ids the key is made of
+    return kept[key]
 
 
 def _matrix(xp: Backend, scores: Any, documents: int) -> Array:

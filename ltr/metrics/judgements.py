@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Hashable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ltr.errors import InputError
 
 from .backends import Array, Backend, Lists, NumpyBackend, TorchBackend
 from .measures import discount
+
+if TYPE_CHECKING:
+    from .copies import Copies
 
 __all__ = ["Judgements"]
 
@@ -39,6 +42,7 @@ class Judgements:
         self.labels = xp.floats(to_numpy(labels) if isinstance(xp, NumpyBackend) else labels)
         self.bounds = offsets
         self._memo: dict[Hashable, Any] = {}
+        self.kept_copies: dict[Hashable, list[Copies]] = {}  # by `evaluate`
         if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels == float("inf"))).any():
             raise InputError(
                 f"label of {self.place(bad)}",

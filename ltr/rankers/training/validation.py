@@ -7,12 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ltr.metrics import Judgements, evaluate, mean
+from ltr.metrics import Judgements, evaluate, evaluate_rankings, mean
 from ltr.types import Split
 
-__all__ = ["PreferenceQuality", "ValidationMeasure", "measure_split", "weighted_mean"]
+__all__ = ["PreferenceQuality", "ValidationMeasure", "ValidationMeasures", "measure_split", "weighted_mean"]
 
-_DOCUMENTS = 200_000  # evaluated in one call: enough to hide what a call costs, few megabytes
+
+def _judged(split: Split, objective: str) -> Judgements:
+    weights = None if split.weights is None else split.query_weights
+    return Judgements(split.label(objective), split.offsets, weights=weights)
 
 
 class ValidationMeasure:
@@ -25,28 +28,32 @@ class ValidationMeasure:
     """
 
     def __init__(self, measure: str, split: Split, objective: int):
-        self.measure, self.split, self.labels = measure, split, split.label(split.objectives[objective])
-        self._judged: dict[int, Judgements] = {}
+        self.measure, self.judged = measure, _judged(split, split.objectives[objective])
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """The mean over the lists that count, float64 `[...]`, of scores `[..., documents]`; NaN where none does."""
-        rows = scores.reshape(-1, scores.shape[-1])
-        step = max(1, _DOCUMENTS // max(self.split.n_documents, 1))
-        found = []
-        for at in range(0, len(rows), step):
-            block = rows[at : at + step]
-            values = evaluate(self.measure, block.reshape(-1), self._copies(len(block)))
-            found += [mean(row) for row in next(iter(values.values())).reshape(len(block), -1)]
-        return np.array(found).reshape(scores.shape[:-1])[()]  # a number where there was one row
+        (values,) = evaluate(self.measure, scores, self.judged).values()
+        return np.array([mean(row) for row in values.reshape(-1, values.shape[-1])]).reshape(values.shape[:-1])[()]
 
-    def _copies(self, number: int) -> Judgements:
-        """The judged lists, so many times one after another: the bits of a list's value do not depend on the others."""
-        if number not in self._judged:
-            starts = self.split.n_documents * np.arange(number)[:, None] + self.split.offsets[:-1]
-            offsets = np.append(starts.reshape(-1), self.split.n_documents * number)
-            weights = None if self.split.weights is None else np.tile(self.split.query_weights, number)
-            self._judged[number] = Judgements(np.tile(self.labels, number), offsets, weights=weights)
-        return self._judged[number]
+
+class ValidationMeasures:
+    """One measure an objective on a split: each ranking is sorted once for all of them.
+
+    Args:
+        measures: one an objective.
+        split: with labels.
+    """
+
+    def __init__(self, measures: Sequence[str], split: Split):
+        self.measures = tuple(measures)
+        self.judged = [_judged(split, name) for name in split.objectives[: len(self.measures)]]
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Means over the lists that count, float64 `[..., objective]`, of scores `[..., documents]`; NaN where none."""
+        rows = scores.reshape(-1, scores.shape[-1])
+        values = evaluate_rankings(self.measures, rows, self.judged).transpose(0, 2, 1)
+        found = np.array([mean(row) for row in values.reshape(-1, values.shape[-1])])
+        return found.reshape(*scores.shape[:-1], len(self.measures))
 
 
 def measure_split(measure: str, scores: np.ndarray, split: Split, objective: int) -> float:
@@ -79,15 +86,14 @@ class PreferenceQuality:
         self.reference, self.controls = reference, tuple(controls)
 
     @cached_property
-    def _each(self) -> list[ValidationMeasure]:
-        return [ValidationMeasure(measure, self.vali, k) for k, measure in enumerate(self.measures)]
+    def _measured(self) -> ValidationMeasures:
+        return ValidationMeasures(self.measures, self.vali)
 
     def values(self, scores: np.ndarray) -> np.ndarray:
         """Every measure after every control, `[control, row, objective]`, of scores `[row, documents]`."""
         s_ref = np.float32(0) if self.reference is None else self.reference
         moved = scores - s_ref
-        each = [scores if c == 1 else s_ref + np.float32(c) * moved for c in self.controls]
-        return np.array([[measure(rows) for measure in self._each] for rows in each]).mT
+        return self._measured(np.stack([scores if c == 1 else s_ref + np.float32(c) * moved for c in self.controls]))
 
     def judged(self, values: np.ndarray, preferences: np.ndarray) -> float:
         """The number that selects, of values `[control, preference, objective]`."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ltr.errors import InputError
 from ltr.rankers.training.job import ObjectiveJob
-from ltr.rankers.training.validation import ValidationMeasure
+from ltr.rankers.training.validation import ValidationMeasures
 from ltr.seeds import seed_of
 from ltr.types import Split
 
@@ -59,8 +59,8 @@ class MixedLightGBM(LightGBM):
 
     def _weighted(self, vali: Split) -> Callable[[np.ndarray], float]:
         """sum_k w_k measure_k; an objective that no validation list speaks of has no say."""
-        each = [ValidationMeasure(measure, vali, k) for k, measure in enumerate(self.measures)]
-        return lambda scores: float(np.nansum(np.multiply([measure(scores) for measure in each], self.preference)))
+        measured = ValidationMeasures(self.measures, vali)
+        return lambda scores: float(np.nansum(measured(scores) * self.preference))
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         from .lambda_gradients import inverse_ideals, mixed_gradients
