@@ -16,6 +16,7 @@ __version__ = "0.2.0"
 # module -> the names of it that are public here
 _HOME = {
     "datasets": ["load", "open_store", "read_svmlight", "read_table"],
+    "datasets.clicks": ["debias", "propensities", "simulate_clicks"],
     "losses": ["loss", "preference_loss"],
     "rankers": ["fit_stacked", "load_ranker", "make_ranker", "register_net", "score_stacked"],
     "rankers.comparison": ["compare"],

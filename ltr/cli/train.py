@@ -245,6 +245,7 @@ COMMANDS = [
             "--weights": "--data.weights",
             "--positions": "--data.positions",
             "--clicks": "--data.clicks",
+            "--debias": "--data.debias",
             "--ranker": "--ranker.name",
             "--loss": "--loss.name",
             "--method": "--method.name",

@@ -60,6 +60,8 @@ class DataConfig:
         weights: its column of weights: what a document counts in the losses.
         positions: its column of the rank a document was shown at.
         clicks: its column of clicks: a label column, and the main one.
+        debias: weighs clicked training documents by inverse propensities of their positions: "em" (estimated),
+            "power:ETA" (rank^-ETA) or a file with a number a rank. Boosters have their own: ranker.params.debias.
     """
 
     name: str
@@ -76,6 +78,7 @@ class DataConfig:
     weights: str | None = None
     positions: str | None = None
     clicks: str | None = None
+    debias: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ _ALWAYS = {
     "data.weights": "--weights",
     "data.positions": "--positions",
     "data.clicks": "--clicks",
+    "data.debias": "--debias",
     "ranker.name": "--ranker",
     "loss.name": "--loss",
     "method.name": "--method",

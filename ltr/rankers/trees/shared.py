@@ -71,7 +71,8 @@ def weights_of_lists(split: Split, library: str) -> np.ndarray | None:
         return None
     first = split.weights[split.offsets[:-1][split.lengths > 0]]
     if not np.array_equal(np.repeat(first, split.lengths[split.lengths > 0]), split.weights):
-        raise InputError(f"{library} weighs whole lists", expected="one weight for all documents of a query")
+        do = "For clicks of shown positions: debias = true, with lightgbm or xgboost; or weigh documents with a net"
+        raise InputError(f"{library} weighs whole lists", expected="one weight for all documents of a query", do=do)
     return first
 
 
@@ -199,6 +200,16 @@ class TreeRanker(FittedRanker):
 
     def _check_features(self, split: Split) -> None:
         """Values the library cannot take; nothing here."""
+
+    def _check_debias(self, job: ObjectiveJob, ranks: bool) -> None:
+        """Positions and a ranking objective, where the library shall learn the bias of positions."""
+        if not self.config.debias:
+            return
+        if not ranks:
+            raise InputError("debias is of ranking objectives", came=self.config.objective)
+        if job.train.positions is None:
+            do = "Name their column: --positions, positions=; or put a .position file beside svmlight text"
+            raise InputError("debias needs the positions of the documents", do=do)
 
     def _check_grades(self, job: ObjectiveJob, largest: int, way_out: str) -> None:
         """Integer grades up to `largest`, as objectives with gain 2^y - 1 need them."""

@@ -23,7 +23,7 @@ class XGBoostConfig(TreesConfig):
     """XGBoost (Chen and Guestrin 2016), histogram method.
 
     What has no field here goes by `params`: lambdarank_normalization and lambdarank_score_normalization (both on),
-    lambdarank_unbiased (off) and its lambdarank_bias_norm.
+    and lambdarank_bias_norm of `debias`.
 
     Attributes:
         objective: rank:ndcg (lambdas), rank:pairwise, rank:map (labels become y > 0) or reg:squarederror.
@@ -37,6 +37,8 @@ class XGBoostConfig(TreesConfig):
         feature_fraction: share of the columns each tree may use.
         bagging_fraction: share of the documents each tree sees.
         l2: penalty on leaf values.
+        debias: lambdarank_unbiased (Hu et al., WWW 2019), for labels that are clicks (0 or 1): documents go in
+            the order of their positions; of rank:ndcg, rank:pairwise and rank:map.
     """
 
     objective: Literal["rank:ndcg", "rank:pairwise", "rank:map", "reg:squarederror"] = "rank:ndcg"
@@ -49,6 +51,7 @@ class XGBoostConfig(TreesConfig):
     feature_fraction: float = 1.0
     bagging_fraction: float = 1.0
     l2: float = 1.0
+    debias: bool | None = None  # as of LightGBM
 
 
 @register("xgboost", XGBoostConfig, kind="trees", formula="sum of depth-wise trees", source="Chen and Guestrin 2016")
@@ -74,6 +77,7 @@ class XGBoost(TreeRanker):
             "subsample": c.bagging_fraction,
             "lambda": c.l2,
             **(pairs if c.objective.startswith("rank:") else {}),
+            **({"lambdarank_unbiased": True} if c.debias else {}),
             "seed": seed,
             "nthread": threads,
             "verbosity": 0,
@@ -83,6 +87,7 @@ class XGBoost(TreeRanker):
 
     def _check_data(self, job: ObjectiveJob) -> None:
         super()._check_data(job)
+        self._check_debias(job, self.config.objective.startswith("rank:"))
         if job.vali is not None:
             self._check_features(job.vali)
         if self.config.objective == "rank:ndcg" and self.config.params.get("ndcg_exp_gain", True):
@@ -100,16 +105,20 @@ class XGBoost(TreeRanker):
     ) -> int:
         """The rounds; `own` and `gradients` as of LightGBM's."""
         params = {**self.native(job.seed, job.threads), **(own or {})}
-        labels = job.labels
+        features, labels = job.train.features, job.labels
+        if self.config.debias:  # the library knows a position by the order of the rows
+            lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
+            order = np.lexsort((job.train.positions, lists))
+            features, labels = features[order], labels[order]
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
-        lists, weights = params["objective"].startswith("rank:"), job.train.weights
+        ranks, weights = params["objective"].startswith("rank:"), job.train.weights
         gradients = weighed(gradients, weights)
         data = self.library.QuantileDMatrix(
-            job.train.features,
+            features,
             labels,
-            group=list_sizes(job.train) if lists else None,
-            weight=weights_of_lists(job.train, "XGBoost") if lists else weights,
+            group=list_sizes(job.train) if ranks else None,
+            weight=weights_of_lists(job.train, "XGBoost") if ranks else weights,
             max_bin=params["max_bin"],
             nthread=job.threads,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ltr.atomic import read_json, whole_folder
+from ltr.datasets.clicks import debias
 from ltr.errors import InputError
 from ltr.objectives import Labelling
 from ltr.rankers.neural import pick_device
@@ -50,9 +51,19 @@ class System(ABC):
     def resolved(self) -> RunConfig:
         """The config with every name and parameter checked and every default filled in."""
 
-    @abstractmethod
     def load_task(self, source: str | Path | None = None) -> Task:
         """The data with the labels the config names; from `source` instead of the dataset's usual place."""
+        task, how = self._load_task(source), self.config.data.debias
+        if how is None:
+            return task
+        clicks = self.config.data.clicks
+        task = debias(task, how, objective=clicks if clicks in task.objectives else None)
+        note = f"clicked documents weigh by inverse propensities of their ranks: {task.facts['propensities']}"
+        return replace(task, facts={**task.facts, "notes": [*task.facts.get("notes", []), note]})
+
+    @abstractmethod
+    def _load_task(self, source: str | Path | None) -> Task:
+        """As `load_task`, its documents not yet weighed."""
 
     @abstractmethod
     def measures(self, task: Task) -> dict[str, tuple[str, ...]]:

@@ -109,7 +109,7 @@ class MethodSystem(System):
             params["ranker_params"] = resolve_params(params["ranker"], params.get("ranker_params", {}))
         return params
 
-    def load_task(self, source: str | Path | None = None) -> Task:
+    def _load_task(self, source: str | Path | None) -> Task:
         data = self.config.data
         roles = {} if source else data.roles
         task, labelling = load_multi(source or data.name, self.labels, data.fold, **roles)

@@ -63,7 +63,7 @@ class RankerSystem(System):
         select = repr(measure(config.select))
         return replace(config, ranker=ranker, loss=loss, training=training, measures=measures, select=select)
 
-    def load_task(self, source: str | Path | None = None) -> Task:
+    def _load_task(self, source: str | Path | None) -> Task:
         data = self.config.data
         roles = {} if source else data.roles  # another place holds a store, whose columns have their roles
         if any(is_made(name) for name in data.columns):
