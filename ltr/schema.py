@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import re
 import tomllib
 import types
@@ -60,7 +61,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
     if not isinstance(mapping, Mapping):
         raise InputError(f"{where or 'the file'} is not a table", file=file, expected=_describe(cls), came=mapping)
     mapping = _renamed(cls, mapping)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = [key for key in mapping if key not in fields]
     if unknown:
@@ -81,6 +82,11 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
             raise
         what = f"[{where}] {e.what}" if where else e.what
         raise InputError(what, file=file, line=e.line, expected=e.expected, came=e.came, do=e.do) from None
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _renamed(cls: type, mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from ltr.errors import InputError
 
-from .outcomes import Case, Hang, Tally, alarm, where
+from .outcomes import Case, Hang, Tally, alarm, keep_parsers, where
 
 _ODD = [
     *(b"\0", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\x0b", b"\x0c", b"\x1f\x8b", b"BZh9", b"\r", b"\n", b"\t", b" "),
@@ -406,6 +406,7 @@ def _command_line(data: bytes, _: Path) -> None:
     from ltr.cli import data as data_commands
     from ltr.cli.parser import parse
 
+    keep_parsers()
     rooms = (data_commands, train, evaluate, predict, front, bench)
     words = data.decode("utf-8", "surrogateescape").split("\n")
     try:
@@ -440,11 +441,11 @@ TARGETS: dict[str, tuple[Maker, Callable[[bytes, Path], None], int]] = {
     "CSV": (_of(_csv()), _read_csv, 4),
     "Parquet": (_each(_parquet), _read_parquet, 4),
     "measure name": (_of(_measure), _measure_name, 12),
-    "config TOML": (_each(_toml(_CONFIG)), _config_file, 1),
+    "config TOML": (_each(_toml(_CONFIG)), _config_file, 4),
     "suite TOML": (_each(_suite), _suite_file, 2),
-    "command line": (_each(_lines), _command_line, 1),
+    "command line": (_each(_lines), _command_line, 4),
 }
-_VARIANTS = 8  # harmed forms of each valid input: making one costs more than reading ten
+_VARIANTS = 24  # harmed forms of each valid input: making one costs more than reading ten
 
 
 def run(tally: Tally, seed: int, *, until: float, cases: int, root: Path, targets: tuple[str, ...] = ()) -> None:

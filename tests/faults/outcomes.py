@@ -97,6 +97,7 @@ def look(words: Sequence[str | Path], seconds: float = 60.0) -> Seen:
     from ltr.cli import main
 
     _forget()
+    keep_parsers()
     out, err = io.StringIO(), io.StringIO()
     code, escaped, hung = None, "", False
     try:
@@ -122,6 +123,22 @@ def _forget() -> None:
 
     for memory in (errors._SAID, atomic._SWEPT, checks._CHECKED):
         memory.clear()
+
+
+def keep_parsers() -> None:
+    """From here on the parser of a command is made once: that takes longer than what most lines do."""
+    from ltr.cli import parser
+
+    make, made = parser._parsers, {}
+    if make.__name__ == "kept":
+        return
+
+    def kept(commands, rooms, wanted):
+        if wanted not in made:
+            made[wanted] = make(commands, rooms, wanted)
+        return made[wanted]
+
+    parser._parsers = kept
 
 
 def place(words: Sequence[str | Path]) -> str:

@@ -58,14 +58,12 @@ class Command:
     Attributes:
         words: the line.
         numbers: folder -> what must not change, where it is not what is printed.
-        alone: it writes into the subject or is slow, so it reads only some of the damaged files.
         makes: what it writes beside the subject; removed afterwards.
         expected: the numbers, where they are known before the subject is read whole.
     """
 
     words: tuple[str, ...]
     numbers: Callable[[Path, str], str] | None = None
-    alone: bool = False
     makes: tuple[str, ...] = ()
     expected: str = ""
 
@@ -183,7 +181,7 @@ def _run(kind: str) -> Subject:
         else Command(("choose", kind, "--maximise", "clicks", "--json")),
         Command(("predict", kind, LISTS, *w)),
         Command(("export", kind, "--out", "made.run", *w), lambda f, _: _text(f / "made.run"), makes=("made.run",)),
-        Command(tuple(train(kind, kind)), lambda _, out: measures(out), alone=True),
+        Command(tuple(train(kind, kind)), lambda _, out: measures(out)),
     ]
     if kind == "method":
         commands.insert(1, Command(("front", kind, "--csv")))
@@ -199,7 +197,6 @@ def _bench() -> Subject:
             Command(
                 ("bench", "run", "bench.toml", "--out", "bench", "-q"),
                 lambda f, _: page_numbers(f / "bench"),
-                alone=True,
             ),
         ),
         skip=(".png", ".html", ".md"),
