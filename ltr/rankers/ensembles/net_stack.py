@@ -30,7 +30,11 @@ from ltr.rankers.layers import Dropout, Keys, attend
 from ltr.rankers.nets import NETS, Attention, MaskedBatchNorm
 from ltr.rankers.tabm import TabM
 
-__all__ = ["NetStack", "draws", "has_stacked_form", "member_of", "stack", "widest"]
+__all__ = ["NetStack", "draws", "has_stacked_form", "member_of", "stack", "stacks_of"]
+
+# Activations of the widest layer a stack has at once for a document: a processor is fastest while they stay in its
+# second cache (8 members of width 64; measured, benchmarks/speed/fleets.py). An accelerator wants to be filled.
+_WIDTH = {"cpu": 512}
 
 
 def stack(nets: Sequence[nn.Module]) -> nn.Module:
@@ -68,7 +72,7 @@ def draws(net: nn.Module) -> bool:
     )
 
 
-def widest(net: nn.Module) -> int:
+def _widest(net: nn.Module) -> int:
     """Largest number of activations a document has at once in a net: the width of its widest layer."""
     return max((getattr(leaf, "out_features", 1) for leaf in net.modules()), default=1)
 
@@ -305,3 +309,17 @@ _FORMS = {
     MaskedBatchNorm: GroupedBatchNorm,
     Attention: GroupedAttention,
 }
+
+
+def stacks_of(
+    nets: Sequence[nn.Module], scale: float, augmented: bool, device: torch.device, kinds: Sequence | None = None
+) -> list[NetStack]:
+    """The nets in groups of the size this device likes; each of one of the `kinds`, where every net has one."""
+    size = len(nets)
+    if device.type in _WIDTH:
+        size = max(1, _WIDTH[device.type] // _widest(nets[0]))
+    of_kind: dict = {}
+    for i in range(len(nets)):
+        of_kind.setdefault(None if kinds is None else kinds[i], []).append(i)
+    groups = [each[a : a + size] for each in of_kind.values() for a in range(0, len(each), size)]
+    return [NetStack([nets[i] for i in group], group, scale, augmented).to(device) for group in groups]

@@ -43,14 +43,12 @@ from ltr.rankers.config import HEADLINE
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.notes import blank_lists
 from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
-from ltr.rankers.training.loop import train as run
 from ltr.rankers.training.prepare import Prepared, loss_name
 from ltr.rankers.training.validation import PreferenceQuality, ValidationMeasure, weighted_mean
 from ltr.schema import to_dict
 from ltr.types import Split
 
-from .net_stack import has_stacked_form
-from .training import ListLosses, Members, SideBySide, StackedModule, StackedNets, stacks_of
+from .net_stack import has_stacked_form, stacks_of
 
 __all__ = ["fit_stacked", "score_stacked", "stacked_scores"]
 
@@ -104,6 +102,10 @@ def fit_stacked(
     >>> score_stacked(fit_stacked(seeds, task.train, task.vali), task.test).shape == (3, task.test.n_documents)
     True
     """
+    from ltr.rankers.training.loop import train as run  # Lightning: seconds, the first time
+
+    from .training import ListLosses, Members, SideBySide, StackedModule, StackedNets
+
     rankers = list(rankers)
     first, plain = _alike(rankers)
     column, m = check_splits(train, vali, objective), len(train.objectives)

@@ -31,13 +31,9 @@ from ltr.rankers.training.loop import ListModule
 from ltr.seeds import seed_of
 from ltr.types import Batch
 
-from .net_stack import NetStack, draws, member_of, widest
+from .net_stack import NetStack, draws, member_of
 
-__all__ = ["ListLosses", "Members", "SideBySide", "StackedModule", "StackedNets", "stacks_of"]
-
-# Activations of the widest layer a stack has at once for a document: a processor is fastest while they stay in its
-# second cache (8 members of width 64; measured, benchmarks/speed/fleets.py). An accelerator wants to be filled.
-_WIDTH = {"cpu": 512}
+__all__ = ["ListLosses", "Members", "SideBySide", "StackedModule", "StackedNets"]
 
 
 @dataclass(frozen=True)
@@ -357,17 +353,3 @@ def _mean(values: list[float]) -> float | None:
 
 def _rowwise(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *(1,) * (like.dim() - 1))
-
-
-def stacks_of(
-    nets: Sequence[nn.Module], scale: float, augmented: bool, device: torch.device, kinds: Sequence | None = None
-) -> list[NetStack]:
-    """The nets in groups of the size this device likes; each of one of the `kinds`, where every net has one."""
-    size = len(nets)
-    if device.type in _WIDTH:
-        size = max(1, _WIDTH[device.type] // widest(nets[0]))
-    of_kind: dict = {}
-    for i in range(len(nets)):
-        of_kind.setdefault(None if kinds is None else kinds[i], []).append(i)
-    groups = [each[a : a + size] for each in of_kind.values() for a in range(0, len(each), size)]
-    return [NetStack([nets[i] for i in group], group, scale, augmented).to(device) for group in groups]
