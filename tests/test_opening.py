@@ -93,13 +93,15 @@ def test_mixed_columns_and_other_trouble_of_tables(home, frame):
     assert {*rows[~np.isnan(rows)].tolist()} == {1.0, 2.5} and np.isnan(rows).sum() == 20
     cases = {
         "the table of test: row 3, column 'a': not a number.*'n.v.t.'": {"a": ["1", "2", "n.v.t.", *["4"] * 57]},
-        "the table of test: column 'a' of train.arrow is not here": None,
+        "the table of test: column 'a' of the table of train is not here": None,
     }
     for message, change in cases.items():
         test = frame.drop(columns="a") if change is None else frame.assign(**change)
         with pytest.raises(InputError, match=message) as error:
             load({"train": frame, "test": test}, **asked)
         assert error.value.file is None  # the file it was written to is gone
+    odd = load(frame.assign(span=pd.cut(frame.index, 3), month=pd.period_range("2020", periods=60)), **asked)
+    assert odd.train.feature_names == load(frame, **asked).train.feature_names
     with pytest.raises(InputError, match="column 'a' stands twice in the table"):
         load(pd.concat([frame, frame[["a"]]], axis=1), **asked)
     with pytest.raises(InputError, match="unknown split 'valid'. Did you mean 'vali'"):
@@ -175,6 +177,17 @@ def test_a_feature_that_counts_rows_or_repeats_the_label_is_said(home, capsys, m
     assert "feature 'truth_of_it' equals the label: --drop 'truth_of_it'" in said
     load(table.assign(a=1.5, zeile=[*range(39), 1], truth_of_it=[*table.label[:39], 1], b=2.5)[::-1])
     assert "feature" not in capsys.readouterr().err.replace("feature   ", "")
+    load(
+        table.assign(
+            a=range(0, 80, 2), c=range(2**24 - 10, 2**24 + 30), d=2.0**60, e=np.arange(40.0) + 72048431380967004
+        )
+    )
+    said = capsys.readouterr().err
+    assert "feature 'c' holds whole numbers that float32 rounds (row 12: 16777217): --drop 'c'" in said
+    assert "feature 'e' holds whole numbers that float32 rounds (row 1: 72048431380967008)" in said
+    assert "'a'" not in said and "'d'" not in said
+    load(table.assign(a=1.5, b=range(2**60 + 1, 2**60 + 81, 2)))
+    assert f"(row 1: {2**60 + 1})" in capsys.readouterr().err  # doubles do not tell it from 2**60
     monkeypatch.setattr(errors, "_SAID", set())
     load(table.assign(a=1.5, b=2.5))
     assert "every feature is constant" in capsys.readouterr().err

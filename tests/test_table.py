@@ -198,6 +198,9 @@ def test_what_a_comma_means_is_read_off_the_whole_column(csv):
 def test_separators_are_found_in_the_header(csv, delimiter):
     text = 'qid,label,"a;b",x\n1,1,2,3\n' if delimiter == "," else "qid,label,a,x\n1,1,2,3\n".replace(",", delimiter)
     assert read_table(csv(text)).features.tolist() == [[2, 3]]
+    assert read_table(csv("qid\tlabel\tx,1,2,3\n1\t1\t2\n", "t.tsv")).features.tolist() == [
+        [2]
+    ]  # its commas are its own
 
 
 def test_few_cells_that_are_no_numbers_are_refused_with_their_line(csv):
@@ -212,6 +215,16 @@ def test_few_cells_that_are_no_numbers_are_refused_with_their_line(csv):
     # Mostly words: a column of text, left out and said.
     roles = table.roles(csv("qid,label,x,size\n1,1,1,S\n1,1,1,M\n1,1,1,40\n"))
     assert roles.left_out == {"size": "text, 1 of 3 cells are numbers"}
+
+
+def test_numbers_with_units_are_refused_and_not_taken_for_text(csv):
+    for cell in ("50%", "$5.00", "5 €", "1 000", "1'000", "1\u202f000,5", "0x1F", "\u22125"):
+        with pytest.raises(InputError, match=r"t.csv:2: row 1, column 'c': a number with a unit.*--drop 'c'"):
+            column(csv, [cell, cell, ""])
+    with pytest.raises(InputError, match=r"t.csv:3: row 2, column 'c': a number with a unit.*'7%'"):
+        column(csv, ["1", "7%", "3"])
+    for cells in (["2020-01-01"] * 3, ["1 2 3"] * 3, ["10.0.0.1"] * 3, ["0x" + "ab" * 20] * 3, ["5%", "a", "b"]):
+        assert column(csv, cells) is None, cells
 
 
 def test_a_column_that_is_empty_at_first_is_no_text(csv):
@@ -359,6 +372,8 @@ def test_arrow_files_and_packed_csv(tmp_path, csv):
     split = read_table(arrow)
     assert split.query_ids.tolist() == ["07", "8"] and split.doc_ids.tolist() == ["d1", "d2", "d3"]
     np.testing.assert_array_equal(split.features[:, 0], np.float32([1.5, np.nan, 2]))
+    pq.write_table(data, tmp_path / "t.csv.parquet")  # the last ending counts
+    assert read_table(tmp_path / "t.csv.parquet").labels.tolist() == [[2], [0], [1]]
     for name, pack in (("t.csv.bz2", bz2.compress), ("t.csv.xz", lzma.compress)):
         np.testing.assert_array_equal(read_table(csv(pack(CSV.encode()), name)).features, whole.features)
 
@@ -371,11 +386,18 @@ def test_files_that_are_no_tables_are_named(csv):
         "The first line looks like data": b"1,0,0.5\n1,1,0.7\n",
         "There is one column only": b"qid\n1\n",
         "column 'x' stands twice": b"qid,label,x,x\n1,1,2,3\n",
+        "column '' stands twice.*Name the columns in the first line": b"qid,label,x,,\n1,1,2,,\n",
+        ":2: label column 'label' holds no numbers.*'Bad'.*grades as numbers": b"qid,label,x\n1,Bad,2\n",
     }
     for what, text in cases.items():
         with pytest.raises(InputError, match=what) as error:
             read_table(csv(text))
         assert error.value.file is not None, what
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, pa.schema([("qid", pa.int64())])):
+        pass
+    with pytest.raises(InputError, match="Not an Arrow file.*write it with to_feather"):
+        read_table(csv(stream.getvalue().to_pybytes(), "t.arrow"))
     # Text that nobody reads may be in any encoding.
     path = csv("qid,label,titel,x\n1,1,Größe,2\n".encode("latin1"))
     assert read_table(path).features.tolist() == [[2]]

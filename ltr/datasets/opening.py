@@ -326,6 +326,8 @@ def _of_splits(sources: Mapping[str, Any], objectives, how: Reading) -> Store:
             if error.file is None or Path(error.file) not in names:
                 raise
             what = f"{names[Path(error.file)]}: {error.what}"  # its file is gone before anybody reads this
+            for file, name in names.items():
+                what = what.replace(file.name, name)
             raise InputError(what, expected=error.expected, came=error.came, do=error.do) from None
 
 

@@ -6,6 +6,7 @@ A column of text is counted whole before it is read (`Census`), because one look
 - numbers: digits with a point, a sign, an exponent, or inf; and true and false (1 and 0);
 - a comma is the decimal point where a cell allows nothing else ("0,64", "12,5"), it groups thousands where a cell
   allows nothing else ("1,234,567", "1,234.5"), and a column where every comma could be either is refused;
+- numbers with a unit or grouped by something else ("50%", "$5", "1 000", "0x1F") are refused with their place;
 - a column where at least half of the cells are numbers is one of numbers, and the others are mistakes that are refused
   with their place; where fewer are, it is text.
 """
@@ -17,12 +18,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["MISSING", "Census", "Style", "numbers"]
+__all__ = ["MISSING", "UNITS", "Census", "Style", "numbers"]
 
 MISSING = ("", "na", "n/a", "#n/a", "#na", "nan", "+nan", "-nan", "null", "none", "nil", "<na>", "\\n", "?")
 Style = Literal["point", "decimal comma", "thousands"]
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$|^(?i:true|false)$"
+UNITS = "a number with a unit, or grouped by something else than commas"
+_GAP = r"[ '\x{2019}\x{a0}\x{202f}]"
+_UNITS = (
+    r"^[+\x{2212}-]?[$€£¥]?[+\x{2212}-]?([0-9]+|[0-9]{1,3}(" + _GAP + r"[0-9]{3})+)([.,][0-9]+)? ?[%‰$€£¥]?$"
+    r"|^0[xX][0-9a-fA-F]{1,16}$"
+)
 _FORMS = {  # the first that fits counts
     "grouped": r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3}){2,}(\.[0-9]*)?$|^[+-]?[1-9][0-9]{0,2},[0-9]{3}\.[0-9]*$",
     "either": r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$",
@@ -36,8 +43,8 @@ class Census:
     """What the cells of a text column are, counted block by block.
 
     Attributes:
-        cells, missing, numbers, points, commas: how many; points are numbers with a decimal point, commas the counts of
-            the four forms of a number with a comma.
+        cells, missing, numbers, points, units, commas: how many; points are numbers with a decimal point, commas the
+            counts of the four forms of a number with a comma.
         first: the first row of each kind of cell ("text" for what is no number at all) with the cell.
     """
 
@@ -45,6 +52,7 @@ class Census:
     missing: int = 0
     numbers: int = 0
     points: int = 0
+    units: int = 0
     commas: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FORMS, 0))
     first: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -78,7 +86,10 @@ class Census:
             known |= hit
             self._note(form, hit, left, rest, row)
             self.commas[form] += int(hit.sum())
-        self._note("text", ~known, left, rest, row)
+        unit = pc.match_substring_regex(rest, _UNITS).to_numpy(zero_copy_only=False).astype(bool) & ~known
+        self.units += int(unit.sum())
+        self._note("unit", unit, left, rest, row)
+        self._note("text", ~known & ~unit, left, rest, row)
 
     def _note(self, kind: str, hit: np.ndarray, left: np.ndarray, rest, row: int) -> None:
         if kind not in self.first and hit.any():
@@ -94,7 +105,7 @@ class Census:
     def is_text(self) -> bool:
         """Whether fewer than half of the cells that are there are numbers."""
         there = self.cells - self.missing
-        return there > 0 and 2 * (there - self.text) < there
+        return there > 0 and 2 * (there - self.text + self.units) < there
 
     def style(self, semicolons: bool = False) -> Style | None:
         """What a comma means in this column; None where the cells do not say, or say both.
@@ -116,8 +127,13 @@ class Census:
 
     def wrong(self, semicolons: bool = False) -> tuple[int, str, str] | None:
         """(row, cell, what is wrong with it) of the first cell that cannot be read; None where all can."""
-        if "text" in self.first:
-            return *self.first["text"], "not a number"
+        odd = [
+            (*self.first[kind], what)
+            for kind, what in (("text", "not a number"), ("unit", UNITS))
+            if kind in self.first
+        ]
+        if odd:
+            return min(odd)
         if self.style(semicolons) is None:
             form = next(form for form in ("either", "grouped", "decimal", "european") if form in self.first)
             if form == "either":

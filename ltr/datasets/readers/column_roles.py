@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from ltr.errors import InputError, unknown_name
 
-from .cells import Style
+from .cells import UNITS, Style
 
 __all__ = [
     "DOCUMENT",
@@ -242,9 +242,10 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     needed = {**dict.fromkeys(labels, "label"), **{c: role for role, c in facts.items()}}
     for c, role in needed.items():
         if there[c].kind != "number":
-            raise InputError(
-                f"{role} column {c!r} holds no numbers", file=path, expected="a column of numbers", came=there[c].type
-            )
+            place, line, cell, _ = there[c].wrong or ("", None, there[c].type, "")
+            what = f"{role} column {c!r} holds no numbers"
+            do = "Write the grades as numbers: 0 for the worst, then 1, 2, ..." if role == "label" else ""
+            raise InputError(what, file=path, line=line, expected="a column of numbers", came=cell, do=do)
     for c in (*needed, *features):
         check_cells(there[c], path, needed=c in needed)
     if not features:
@@ -363,12 +364,12 @@ def check_cells(column: Column, path, *, needed: bool = False) -> None:
     if column.wrong is None:
         return
     place, line, cell, what = column.wrong
-    comma = "comma" in what
+    comma = "comma" in what or what == UNITS
     raise InputError(
         f"{place}, column {column.name!r}: {what}",
         file=path,
         line=line,
-        expected="one decimal point and nothing else"
+        expected="digits, one decimal point and nothing else"
         if comma
         else "a number; empty, NA, NULL, None or ? where missing",
         came=cell,

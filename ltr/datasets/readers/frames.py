@@ -39,6 +39,11 @@ def write_frame(value: Any, path: Path, what: str) -> None:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{what} cannot be read: {error}", expected="a column a name, of numbers or text") from None
+    for k, field in enumerate(table.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if isinstance(kind, pa.BaseExtensionType):  # intervals, periods: no numbers, and not every reader takes them
+            cells = [None if c is None else _words(c, kind) for c in table.column(k).to_pylist()]
+            table = table.set_column(k, field.name, pa.array(cells, pa.large_string()))
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
@@ -63,3 +68,8 @@ def _of_pandas(frame, what: str):
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             plain[name] = [None if cell is None or cell != cell else str(cell) for cell in frame[name]]
     return pa.Table.from_pandas(frame.assign(**plain))
+
+
+def _words(cell: Any, kind: Any) -> str:
+    """A cell of an extension type; what is stored as a number, as a month is, is none."""
+    return f"{kind.extension_name} {cell}" if isinstance(cell, int | float) else str(cell)

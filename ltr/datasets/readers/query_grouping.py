@@ -48,6 +48,7 @@ class Block:
         done: share of the source that is read with this block; 0 where nobody knows.
         infinite: how many features are infinite, and where the first stands; None where none is.
         facts: weights and positions of the rows (see `FACTS`), float32 `[rows]` each, where the source has them.
+        odd: index of a feature -> what its values are, where a user should know.
     """
 
     features: np.ndarray
@@ -60,6 +61,7 @@ class Block:
     done: float = 0.0
     infinite: tuple[int, str] | tuple[int, str, int] | None = None
     facts: dict[str, np.ndarray] = field(default_factory=dict)
+    odd: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class Gathered:
         query_parts: what the source says each query belongs to; empty when it says nothing.
         labels: float32 `[documents, label]` in source order, after `close`.
         infinite: how many features are infinite, and where the first stands.
-        odd: index of a feature -> what its values in the first block look like, where that is no feature.
+        odd: index of a feature -> what its values are or (those of the first block) look like, where that is odd.
         facts: weights and positions, float32 `[documents]` each in source order, where the source has them.
     """
 
@@ -207,6 +209,7 @@ class Gathered:
             check_room(rows_in_all, columns, self.path, disk=None if self.spool is None else self.spool.parent)
         if not self.documents:
             self.odd = _odd_features(block)
+        self.odd = block.odd | self.odd
         if self.segments and self.segments[-1][1:] == (columns, block.base):
             self.segments[-1] = (self.segments[-1][0] + rows, columns, block.base)
         else:

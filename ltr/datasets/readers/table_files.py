@@ -24,6 +24,7 @@ __all__ = ["arrow_errors", "as_text", "is_text", "open_table"]
 
 _ROWS = 16384  # of one batch
 _CELLS = 8 << 20  # of one batch
+_COLUMNAR = (".parquet", ".pq", ".arrow", ".feather")
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -50,7 +51,8 @@ class _Csv:
         # csv.reader knows what is quoted; the first of the most frequent separators is the one.
         with contextlib.suppress(plain_csv.Error):
             fields = {d: len(next(plain_csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
-            self.delimiter = max(fields, key=lambda d: fields[d])
+            tabs = ".tsv" in path.name.lower() and fields["\t"] > 1  # then its commas are of the names
+            self.delimiter = "\t" if tabs else max(fields, key=lambda d: fields[d])
         self.delimiter = getattr(self, "delimiter", ",")
         self.block = min(LINE, max(4 << 20, 8 * len(head)))
         self.rows: int | None = None
@@ -151,7 +153,9 @@ class _Columnar:
 def open_table(path: Path):
     if not path.is_file():
         raise InputError("no such file", file=path, expected="CSV, Parquet or Arrow")
-    return _Csv(path) if re.search(r"\.[ct]sv", path.name.lower()) else _Columnar(path)
+    name = path.name.lower()
+    columnar = name.endswith(_COLUMNAR) or not re.search(r"\.[ct]sv", name)
+    return _Columnar(path) if columnar else _Csv(path)
 
 
 def _once(schema, path: Path):
@@ -159,7 +163,8 @@ def _once(schema, path: Path):
     names = list(schema.names)
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once")
+        do = "" if twice else "Name the columns in the first line, or take the empty ones away"
+        raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once", do=do)
     return schema
 
 
@@ -195,10 +200,16 @@ def arrow_errors(source):
             if source.csv
             else "a whole Parquet or Arrow file",
             came=f"{counts[2]}: {counts[3]}" if counts else text or type(error).__name__,
-            do="Its first line must be the names of the columns, with nothing before it"
-            if counts and int(counts[1]) < min(3, int(counts[2]))
-            else "",
+            do=_advice(source, text, counts),
         ) from None
+
+
+def _advice(source, text: str, counts) -> str:
+    if counts and int(counts[1]) < min(3, int(counts[2])):
+        return "Its first line must be the names of the columns, with nothing before it"
+    if "Not an Arrow file" in text:
+        return "Arrow's streams and the first version of Feather are not read: write it with to_feather, or as Parquet"
+    return ""
 
 
 def is_text(kind) -> bool:

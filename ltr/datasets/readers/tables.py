@@ -29,6 +29,7 @@ from .table_files import arrow_errors, as_text, is_text, open_table
 
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
+_EXACT = 2.0**24  # up to here float32 tells whole numbers apart
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -280,6 +281,10 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         parts,
         facts=_facts(source, columns, batch, first),
     )
+    with np.errstate(invalid="ignore"):
+        large = np.abs(block.features) >= _EXACT
+    if not large.any():
+        return block
     infinite = np.isinf(block.features)
     if infinite.any():
         row, k = np.argwhere(infinite)[0].tolist()
@@ -287,6 +292,12 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
             int(infinite.sum()),
             f"{source.path.name}, row {first + row + 1}, column {columns.features[k]!r}",
         )
+    for k in np.flatnonzero((large & ~infinite).any(0)).tolist():
+        given, kept = _doubles(columns.features[k], columns, batch, np.longdouble), block.features[:, k]
+        lost = np.flatnonzero(np.isfinite(kept) & (given != kept) & (given == np.floor(given)))
+        if len(lost):
+            row = int(lost[0])
+            block.odd[1 + k] = f"holds whole numbers that float32 rounds (row {first + row + 1}: {int(given[row])})"
     return block
 
 
@@ -305,24 +316,30 @@ def _facts(source, columns: Columns, batch, first: int) -> dict[str, np.ndarray]
 
 def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:
     """Columns of numbers as float32 `[rows, column]`, NaN where missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     out = np.empty((batch.num_rows, len(names)), np.float32)
     with np.errstate(over="ignore"):  # beyond float32 is inf, as in the svmlight reader
         for k, name in enumerate(names):
-            column = batch.column(name)
-            if is_text(column.type):
-                out[:, k] = numbers(as_text(column), columns.styles.get(name, "point"))
-            elif pa.types.is_null(column.type):
-                out[:, k] = np.nan
-            else:
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
-                if not pa.types.is_float32(column.type):
-                    column = pc.cast(column, pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
-                out[:, k] = column.to_numpy(zero_copy_only=False)
+            out[:, k] = _doubles(name, columns, batch)
     return out
+
+
+def _doubles(name: str, columns: Columns, batch, whole: type = np.float64) -> np.ndarray:
+    """A column of numbers as float32 or float64, whole numbers as `whole`; NaN where missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = batch.column(name)
+    if is_text(column.type):
+        return numbers(as_text(column), columns.styles.get(name, "point"))
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_integer(column.type) and whole is not np.float64:
+        return pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(whole)
+    if not pa.types.is_float32(column.type):
+        column = pc.cast(column, pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _cell(scalar) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["convert", "convert_folder"]
 
 Progress = Callable[[str, int, int], None]
+_SHOWN = 8  # features that are odd
 
 
 def convert_folder(path, target, *, name: str | None = None, card: Card | None = None, files=None, **options) -> Store:
@@ -228,7 +229,7 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
     seen = shard.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
     if len(seen.constant()) == len(keep):
         wanted.say("every feature is constant: to a ranker all documents look the same")
-    for index, what in found[0].gathered.odd.items():
+    for index, what in sorted(found[0].gathered.odd.items())[:_SHOWN]:
         if index - matrix.base in keep:
             name_of = matrix.names[index - matrix.base]
             wanted.say(f"feature {name_of!r} {what}: --drop {name_of!r} (drop= in Python) leaves it out")
