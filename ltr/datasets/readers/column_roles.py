@@ -33,6 +33,7 @@ __all__ = [
     "DOCUMENT",
     "QUERY",
     "RELEVANCE",
+    "SPLIT_NAMES",
     "Column",
     "Columns",
     "Kind",
@@ -49,6 +50,19 @@ RELEVANCE = ("relevance", "rel", "label", "grade", "relevance_label", "rating", 
 JUDGEMENTS = ("understandability", "under", "trust", "trustworthiness", "credibility", "readability", "usefulness")
 DOCUMENT = ("doc_id", "docid", "document_id", "document", "doc", "docno", "url")
 SPLIT = ("split", "subset", "partition")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "vali": "vali",
+    "valid": "vali",
+    "validation": "vali",
+    "val": "vali",
+    "dev": "vali",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "heldout": "test",
+}
 
 _INDEX = re.compile(
     r"unnamed: \d+(_level_\d+)?(\.\d+)*|__index_level_\d+__|level_\d+|id|_id|uid|guid|uuid|"

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from ltr.errors import InputError
 
-from .tables import SPLIT_NAMES, is_table
+from .column_roles import SPLIT_NAMES
+from .tables import is_table
 
 __all__ = ["Sources", "find", "split_of"]
 

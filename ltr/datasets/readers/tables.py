@@ -22,7 +22,7 @@ from ltr.errors import InputError, unknown_name
 from ltr.types import Split
 
 from .cells import Census, numbers
-from .column_roles import DOCUMENT, QUERY, Column, Columns, Kind, Roles, check_cells, decide
+from .column_roles import DOCUMENT, QUERY, SPLIT_NAMES, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
 from .query_grouping import FACTS, Block, Gathered, wrong_fact
 from .table_files import arrow_errors, as_text, is_text, open_table
@@ -30,19 +30,6 @@ from .table_files import arrow_errors, as_text, is_text, open_table
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
 _EXACT = 2.0**24  # up to here float32 tells whole numbers apart
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "vali": "vali",
-    "valid": "vali",
-    "validation": "vali",
-    "val": "vali",
-    "dev": "vali",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "heldout": "test",
-}
 
 
 def is_table(path) -> bool:
