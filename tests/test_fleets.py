@@ -41,7 +41,7 @@ def task():
 @pytest.fixture(scope="module", autouse=True)
 def small_squads():
     """Two members a squad, so that there are several squads here."""
-    from ltr.rankers.ensembles import training as fleet_module
+    from ltr.rankers.ensembles import net_stack as fleet_module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet_module, "_WIDTH", {"cpu": 16})
