@@ -492,7 +492,7 @@ def test_a_plan_is_the_sum_of_its_runs(suite):
     largest = max(c.memory for c in found.costs)
     assert found.memory == pytest.approx(4e8 + largest)
     assert found.memory < replace(found, workers=2).memory < found.memory + largest + 1
-    together = plan(replace(suite, limits=Limits(fleet=True)), workers=1)
+    together = plan(replace(suite, limits=Limits(stacked=True)), workers=1)
     assert together.runs == 9 and together.pieces == 5, "seeds, and candidates that differ in learning rate"
 
 

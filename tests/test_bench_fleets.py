@@ -15,7 +15,8 @@ from ltr.bench.analysis.leaderboard import leaderboard
 from ltr.bench.execution.display import Display
 from ltr.bench.execution.workers import Setting, WorkerPool
 from ltr.bench.suite import Limits, Suite, System, Tuning, check
-from ltr.bench.suite.plan import fleets, main_jobs, tuning_jobs
+from ltr.bench.suite.plan import main_jobs, stackable, tuning_jobs
+from ltr.cli import main
 from ltr.runs import read_record
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
@@ -42,7 +43,7 @@ def suite() -> Suite:
             measures=("nDCG@10", "AP"),
             training={"epochs": 5, "patience": 2, "lists": 8},
             tuning=Tuning(points=3),
-            limits=Limits(fleet=True),
+            limits=Limits(stacked=True),
         )
     )
 
@@ -50,7 +51,7 @@ def suite() -> Suite:
 @pytest.fixture(scope="module")
 def alone(suite, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone")
-    return out, run_suite(suite, out, workers=1, fleet=False, progress=False)
+    return out, run_suite(suite, out, workers=1, stacked=False, progress=False)
 
 
 def records(out, pattern="**/record.json"):
@@ -70,7 +71,7 @@ def same(out, results, alone):
 
 
 def test_who_trains_together(suite):
-    tuned, jobs = (fleets(f(suite, FOLDS)) for f in (tuning_jobs, main_jobs))
+    tuned, jobs = (stackable(f(suite, FOLDS)) for f in (tuning_jobs, main_jobs))
     assert [len(group) for group in tuned] == [3]
     assert [(group[0].system, len(group)) for group in jobs] == [
         ("Linear listnet", 3),
@@ -81,18 +82,22 @@ def test_who_trains_together(suite):
         ("Feature", 1),
     ]
     two_folds = main_jobs(suite, {DATA: ("Fold1", "Fold2")})
-    assert {tuple({job.fold for job in group}) for group in fleets(two_folds)} == {("Fold1",), ("Fold2",)}
-    assert sorted(j.folder for group in fleets(two_folds) for j in group) == sorted(j.folder for j in two_folds)
+    assert {tuple({job.fold for job in group}) for group in stackable(two_folds)} == {("Fold1",), ("Fold2",)}
+    assert sorted(j.folder for group in stackable(two_folds) for j in group) == sorted(j.folder for j in two_folds)
     wider = replace(suite.systems[0], grid={"params.noise": [0.0, 0.1, 0.2]})
-    assert [len(g) for g in fleets(tuning_jobs(replace(suite, systems=(wider,)), FOLDS))] == [1, 1, 1]
+    assert [len(g) for g in stackable(tuning_jobs(replace(suite, systems=(wider,)), FOLDS))] == [1, 1, 1]
 
 
-def test_a_suite_says_whether_it_has_fleets(suite, tmp_path):
+def test_a_suite_says_whether_it_stacks(suite, tmp_path, capsys):
     (tmp_path / "s.toml").write_text(
         f'title = "S"\ndatasets = ["{DATA}"]\n[limits]\nfleet = true\n[[systems]]\nlabel = "R"\nranker = "random"\n'
     )
-    assert load_suite(tmp_path / "s.toml").limits.fleet
-    assert not load_suite("quickstart").limits.fleet, "costs of single trainings unless a suite says otherwise"
+    assert load_suite(tmp_path / "s.toml").limits.stacked
+    assert not load_suite("quickstart").limits.stacked, "costs of single trainings unless a suite says otherwise"
+    assert main(["bench", "run", "quickstart", "--fleet", "--no-stacked"]) == 2
+    said = capsys.readouterr().err
+    assert "key 'fleet' is called 'stacked' now" in said and "option '--fleet' is called '--stacked' now" in said
+    assert "--stacked and --no-stacked exclude each other" in said
 
 
 def test_the_numbers_are_those_of_training_one_by_one(suite, alone, tmp_path):
@@ -110,7 +115,7 @@ def test_the_numbers_are_those_of_training_one_by_one(suite, alone, tmp_path):
     commands = [
         json.loads((out / "report" / "environment.json").read_text())["command"] for out in (tmp_path, alone[0])
     ]
-    assert ["--fleet" in command or "--no-fleet" in command for command in commands] == [False, True]
+    assert ["--stacked" in command or "--no-stacked" in command for command in commands] == [False, True]
     notes = [dict(zip(table.system, table.note, strict=True)) for table in (ours, theirs)]
     assert "3 trained together; times are shares" in notes[0]["MLP ranknet"]
     assert not notes[0]["Trees"] and not any(notes[1].values())
@@ -156,7 +161,7 @@ def test_the_death_of_a_worker_leaves_its_group_to_be_trained_one_by_one(suite, 
             ends[event.job.folder] = event
 
     with WorkerPool(Setting(tmp_path), workers=2) as pool:
-        pool.work(fleets(jobs), tell)
+        pool.work(stackable(jobs), tell)
     assert set(ends) == {job.folder for job in jobs}
     assert lost == {job.folder for job in jobs if job.system == killed[0].system} and len(lost) == 3
     for job in jobs:

@@ -406,7 +406,7 @@ def test_methods_give_with_and_without_a_fleet_the_same(task, name, tmp_path):
     training = {"epochs": 3, "learning_rate": 0.01, "lists": 8, "patience": 0}
     w = np.eye(2) if name in ("mod", "soup") else W[1:4]
     fit = lambda fleet: make_method(  # noqa: E731
-        name, ranker_params={"hidden": [8]}, training=training, fleet=fleet
+        name, ranker_params={"hidden": [8]}, training=training, stacked=fleet
     ).fit(task, preferences=w, accelerator="cpu")
     fleet, loop = fit(True), fit(False)
     assert [model.cost.get("fleet") for model in fleet.models] == [len(w)] * len(w)

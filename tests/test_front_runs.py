@@ -51,10 +51,21 @@ def config_of(name, **changes):
     return read_config(None, {**METHOD, "method.name": name, **changes})
 
 
+def test_runs_from_before_a_parameter_was_renamed_are_the_same_runs():
+    now = to_dict(resolve(config_of("ls", **{"method.params": {"fleet": False}})))
+    params = now["method"]["params"]
+    assert params["stacked"] is False and "fleet" not in params
+    kept = {**now, "method": {**now["method"], "params": {**params, "fleet": params["stacked"]}}}
+    del kept["method"]["params"]["stacked"]
+    assert config_hash(kept) == config_hash(now) and differences(kept, now) == []
+    kept["method"]["params"]["fleet"] = True
+    assert config_hash(kept) != config_hash(now) and differences(now, kept) == ["method.params.fleet: False, not True"]
+
+
 @pytest.fixture(scope="module")
 def config():
     """A model a preference, one after another: what is resumed in the middle."""
-    return config_of("dpo-ls", **{"method.params": {**TINY, "fleet": False}})
+    return config_of("dpo-ls", **{"method.params": {**TINY, "stacked": False}})
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +103,7 @@ def test_every_method_of_the_catalogue_resolves(name):
 def test_training_beside_a_method_is_a_parameter_of_it(config, tmp_path):
     path = tmp_path / "run.toml"
     text = f'preferences = 2\n[data]\nname = "{DATA}"\nobjectives = ["relevance", "quality"]\n[training]\nlists = 8\n'
-    text += 'learning_rate = 0.03\n[method]\nname = "dpo-ls"\n[method.params]\nfleet = false\n'
+    text += 'learning_rate = 0.03\n[method]\nname = "dpo-ls"\n[method.params]\nstacked = false\n'
     path.write_text(text + "ranker_params = { hidden = [4] }\n")
     assert read_config(path, {"training.epochs": 2}) == config
     path.write_text(text + "ranker_params = { hidden = [4] }\ntraining = { epochs = 7, lists = 3 }\n")

@@ -438,7 +438,7 @@ def test_modpo_in_its_forms(task, base):
     for params, further in (
         ({"form": "pair"}, 2),
         ({"form": "pair", "rewards": "labels", "loss_params": {"curve": "hinge"}}, 0),
-        ({"form": "pair", "main": "relevance", "fleet": False}, 1),
+        ({"form": "pair", "main": "relevance", "stacked": False}, 1),
         ({"rewards": "models"}, 2),
     ):
         method = fit("modpo", task, base, **params)
@@ -446,7 +446,7 @@ def test_modpo_in_its_forms(task, base):
         reached = measured(task.train, method.score(task.train, np.eye(2)), MEASURES)
         assert reached[0, 0] > reached[1, 0] and reached[1, 1] > reached[0, 1], params
         assert not any("reward" in note for note in method.models[0].notes)
-    both = [fit("modpo", task, base, form="pair", fleet=f).score(task.test, W, control=1.0) for f in (True, False)]
+    both = [fit("modpo", task, base, form="pair", stacked=f).score(task.test, W, control=1.0) for f in (True, False)]
     np.testing.assert_allclose(*(measured(task.test, each, MEASURES) for each in both), atol=1e-3)
 
 
@@ -522,6 +522,7 @@ def test_a_training_that_was_stopped_continues(task, base, tmp_path):
 def test_a_former_name_works_and_says_the_new_one(capsys):
     assert make_method("free", by="pcgrad").name == "unconditioned"
     assert METHODS["free"] is METHODS["unconditioned"]
+    assert make_method("ls", fleet=False).config == make_method("ls", stacked=False).config
 
 
 def test_what_cannot_be_is_said(task, base, tmp_path):

@@ -39,7 +39,7 @@ def documents(batch) -> np.ndarray:
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("size", [{"cells": 500}, {"lists": 7}, {"cells": 400, "lists": 3}])
+@pytest.mark.parametrize("size", [{"cells": 500}, {"batch_size": 7}, {"cells": 400, "batch_size": 3}])
 def test_every_document_once_and_aligned(device, resident, shuffle, size):
     split = split_of([5, 1, 0, 90, 40, 41, 39, 700, 3, 3, 3, 0, 12], objectives=3)
     batches = Batches(split, shuffle=shuffle, resident=resident, device=device, **size)
@@ -52,7 +52,7 @@ def test_every_document_once_and_aligned(device, resident, shuffle, size):
         assert all(getattr(batch, f).device.type == torch.device(device).type for f in FIELDS)
         assert batch.where.sum(1).max() == n  # padded to its own longest list
         assert b == 1 or b * n <= size.get("cells", np.inf)
-        assert b <= size.get("lists", np.inf)
+        assert b <= size.get("batch_size", np.inf)
         rows = batch.document.cpu().numpy()
         where = batch.where.cpu().numpy()
         assert ((rows == -1) == ~where).all()
@@ -87,7 +87,7 @@ def test_budget_holds_in_every_epoch_with_the_same_number_of_batches(lengths, ce
 def test_padding_on_web_search_lengths():
     """Under a tenth at the size of a WEB10K fold and well below it; random batches of the same lists pad half."""
     split = split_of(web_lengths(6_000), features=1, objectives=1)
-    for size in ({}, {"lists": 64}, {"cells": 32_768}, {"lists": 64, "list_size": 240}):
+    for size in ({}, {"batch_size": 64}, {"cells": 32_768}, {"batch_size": 64, "list_size": 240}):
         batches = Batches(split, shuffle=True, **size)
         for epoch in range(3):
             batches.set_epoch(epoch)
@@ -149,7 +149,7 @@ def test_order_depends_on_seed_and_epoch_only():
 
 def test_who_meets_whom_changes_between_epochs():
     """The jitter mixes neighbours: batches are not the same sets in another order."""
-    batches = Batches(split_of(web_lengths(300)), shuffle=True, lists=10)
+    batches = Batches(split_of(web_lengths(300)), shuffle=True, batch_size=10)
     sets = []
     for epoch in (0, 1):
         batches.set_epoch(epoch)
@@ -169,13 +169,13 @@ def test_sampled_documents_depend_on_seed_epoch_and_query_not_on_the_batch():
             for q, rows, kept in zip(b.query.tolist(), b.document.numpy(), b.where.numpy(), strict=True)
         }
 
-    alone, together = chosen(lists=1), chosen(lists=5)
+    alone, together = chosen(batch_size=1), chosen(batch_size=5)
     assert alone == together
     for q, rows in alone.items():
         n = int(split.lengths[q])
         assert len(set(rows)) == min(n, 20) and rows == sorted(rows)
         assert split.offsets[q] <= rows[0] and rows[-1] < split.offsets[q + 1]
-    for other in (chosen(epoch=1, lists=5), chosen(seed=1, lists=5)):
+    for other in (chosen(epoch=1, batch_size=5), chosen(seed=1, batch_size=5)):
         assert all((alone[q] != other[q]) == (split.lengths[q] > 20) for q in alone)
 
 
@@ -227,7 +227,8 @@ def test_resident_auto_weighs_free_memory(monkeypatch):
 def test_stopping_early_leaves_no_reader_behind():
     import threading
 
-    batches = Batches(split_of([10] * 20), lists=2, resident=False)
+    batches = Batches(split_of([10] * 20), lists=2, resident=False)  # the former name of batch_size
+    assert batches.batch_size == 2
     for _ in batches:
         break
     assert not [t for t in threading.enumerate() if t.name.startswith("ltr-batches")]
@@ -237,7 +238,7 @@ def test_stopping_early_leaves_no_reader_behind():
     ("bad", "message"),
     [
         ({"cells": 0}, "cells"),
-        ({"lists": -1}, "lists"),
+        ({"batch_size": -1}, "batch_size"),
         ({"list_size": 0}, "list_size"),
         ({"jitter": 1.0}, "jitter"),
         ({"resident": "yes"}, "resident"),

@@ -41,10 +41,10 @@ def test_they_go_with_their_documents():
     split = TRAIN.having(weights=weights)
     assert np.array_equal(split.take([3, 1]).weights, np.concatenate([weights[a:b] for a, b in rows(3, 1)]))
     for resident in (True, False):
-        for batch in Batches(split, lists=7, shuffle=True, list_size=6, resident=resident):
+        for batch in Batches(split, batch_size=7, shuffle=True, list_size=6, resident=resident):
             assert torch.equal(batch.weights[batch.where], batch.document[batch.where].float())
             assert not batch.weights[~batch.where].any() and batch.to("cpu").weights is not None
-    assert next(iter(Batches(TRAIN, lists=7))).weights is None
+    assert next(iter(Batches(TRAIN, batch_size=7))).weights is None
     assert np.array_equal(weighed(HALF).query_weights, HALF) and (TRAIN.query_weights == 1).all()
     made = Split.from_arrays(TRAIN.features, TRAIN.labels, TRAIN.lengths, weights=HALF)
     assert np.array_equal(made.weights, weighed(HALF).weights)

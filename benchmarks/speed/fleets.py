@@ -8,7 +8,7 @@ scalarisation of ListNet, whole fits of the same epochs: reading the lists, labe
 interleaved. Every contestant ends with the same nets; `tests/test_fleets.py` holds the members to that.
 
 Seeds of a leaderboard have their own orders of the lists and go through their nets one by one (bit for bit what they
-are alone), or share the order of the first. "A leaderboard" is a whole suite, `ltr bench run` with and without --fleet:
+are alone), or share the order of the first. "A leaderboard" is a whole suite, `ltr bench run`, also with --stacked:
 linear and MLP, five seeds, with reading, scoring, measuring, records and pages.
 """
 
@@ -127,7 +127,7 @@ def board(queries: int, epochs: int, device: str) -> tuple[dict[str, Callable[[]
     def run(fleet: bool) -> Callable[[], None]:
         def step() -> None:
             with tempfile.TemporaryDirectory() as out:
-                run_suite(suite, out, workers=1, threads=1, device=device, fleet=fleet, progress=False)
+                run_suite(suite, out, workers=1, threads=1, device=device, stacked=fleet, progress=False)
 
         return step
 

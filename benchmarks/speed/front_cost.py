@@ -113,7 +113,7 @@ def main() -> None:
     found = race(
         {
             "HyperDPO": fronts.fit("HyperDPO", "hyperdpo"),
-            names["one"]: fronts.fit("one", "dpo-ls", fleet=False),
+            names["one"]: fronts.fit("one", "dpo-ls", stacked=False),
             names["fleet"]: fronts.fit("fleet", "dpo-ls"),
         },
         rounds,

@@ -143,7 +143,7 @@ def training(folder: Path) -> dict:
     with watched() as found:
         data.batches = Batches(
             split,
-            lists=settings.lists,
+            batch_size=settings.lists,
             cells=settings.cells,
             list_size=settings.list_size,
             shuffle=True,

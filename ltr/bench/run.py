@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltr import schema
 from ltr.atomic import read_json, whole_file
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, renamed, unknown_name
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import check as check_run
 
@@ -55,9 +55,10 @@ def run_suite(
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     device: str = "auto",
-    fleet: bool | None = None,
+    stacked: bool | None = None,
     dry_run: bool = False,
     progress: bool = True,
+    fleet: bool | None = None,
 ) -> Results | FrontResults | None:
     """Runs a suite into the folder `out` and returns its results; a second call does only what is not done.
 
@@ -73,7 +74,8 @@ def run_suite(
         only: labels of systems (or beginnings of labels) to run.
         seeds: instead of the suite's.
         device: "auto", "cpu", "cuda".
-        fleet: train seeds and candidates together or one by one, whatever the suite says (`Limits.fleet`).
+        stacked: train seeds and candidates together or one by one, whatever the suite says (`Limits.stacked`);
+            `fleet` is its former name.
         dry_run: only prints the plan with an estimate of time and memory; returns None.
         progress: shows progress, the leaderboard, wall time and peak memory on the terminal.
 
@@ -84,20 +86,23 @@ def run_suite(
     from rich.console import Console
 
     began = time.perf_counter()
+    if fleet is not None:
+        renamed("argument", "fleet", "stacked")
+        stacked = fleet
     out = Path(out)
     sources = {name: str(path) for name, path in (data or {}).items()}
     console = Console(quiet=not progress, highlight=False)
-    stamp = _Stamp(suite, out, [sources, list(only), None if seeds is None else list(seeds), fleet])
+    stamp = _Stamp(suite, out, [sources, list(only), None if seeds is None else list(seeds), stacked])
     if not dry_run and (done := stamp.finished()):
         page = out / "report" / "report.md"
         console.print(f"Nothing to do: all {count(done, 'run')} are finished. Report: {page}", soft_wrap=True)
         return load_any(out)
     named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
     whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
-    whole = whole if fleet is None else replace(whole, limits=replace(whole.limits, fleet=fleet))
+    whole = whole if stacked is None else replace(whole, limits=replace(whole.limits, stacked=stacked))
     part = narrowed(whole, only, seeds)
     words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
-    words += () if fleet is None else ("--fleet" if fleet else "--no-fleet",)
+    words += () if stacked is None else ("--stacked" if stacked else "--no-stacked",)
     for name in sources:
         if name not in whole.datasets:
             raise unknown_name("dataset of the suite", name, whole.datasets)
@@ -173,7 +178,7 @@ def _environment(launch: Launch, suite: Suite, others: Sequence[str], seconds: f
         before = read_json(path) if path.is_file() else {}
     except InputError as error:
         launch.console.print(f"{error}. It is written anew; the time of earlier calls is lost.", soft_wrap=True)
-    words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--fleet", "--no-fleet")))
+    words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--stacked", "--no-stacked")))
     said = {"command": _command(launch, words), "not_shown": list(others)}
     if before and not launch.ran:
         return {**before, **said} if others or words_of(launch.suite, launch.whole) else {**before, "not_shown": []}

@@ -27,8 +27,8 @@ class Run:
         only: systems to run, by label or its beginning.
         seeds: instead of the suite's.
         device: where it is computed.
-        fleet: train the seeds of a system together, and its candidates, whatever the suite says: the same numbers.
-        no_fleet: train every run by itself.
+        stacked: train the seeds of a system together, and its candidates, whatever the suite says: the same numbers.
+        no_stacked: train every run by itself.
         dry_run: print the plan with an estimate of time and memory, and run nothing.
         quiet: no progress and no leaderboard.
     """
@@ -41,8 +41,8 @@ class Run:
     only: tuple[str, ...] = option((), metavar="LABEL")
     seeds: tuple[int, ...] = ()
     device: Device = "auto"
-    fleet: bool = False
-    no_fleet: bool = False
+    stacked: bool = False
+    no_stacked: bool = False
     dry_run: bool = False
     quiet: bool = option(False, short="-q")
 
@@ -165,10 +165,10 @@ def run(options: Run) -> int:
 
     data = pairs("data", options.data, "NAME=PATH")
     out = options.out or Path("runs") / Path(options.suite).stem
-    if options.fleet and options.no_fleet:
-        raise InputError("--fleet and --no-fleet exclude each other")
-    fleet = options.fleet if options.fleet or options.no_fleet else None
-    return _ended(run_suite(options.suite, out, data=data, fleet=fleet, **_given(options)))
+    if options.stacked and options.no_stacked:
+        raise InputError("--stacked and --no-stacked exclude each other")
+    stacked = options.stacked if options.stacked or options.no_stacked else None
+    return _ended(run_suite(options.suite, out, data=data, stacked=stacked, **_given(options)))
 
 
 def quickstart(options: Quickstart) -> int:
@@ -266,7 +266,13 @@ def names(options: List) -> int:
 
 
 COMMANDS = [
-    Command(("bench", "run"), Run, run, "SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]"),
+    Command(
+        ("bench", "run"),
+        Run,
+        run,
+        "SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]",
+        former={"--fleet": "--stacked", "--no-fleet": "--no-stacked"},
+    ),
     Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
     Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
     Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),

@@ -58,6 +58,7 @@ class Command:
         config: gives group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too. A
             function, because only this command's own line has to import them.
         alias: what people type -> the key of the config it stands for.
+        former: options as they were called -> as they are called now.
     """
 
     path: tuple[str, ...]
@@ -67,6 +68,7 @@ class Command:
     epilog: str | None = None
     config: Callable[[], Mapping[str, tuple[str, type, tuple[str, ...]]]] | None = None
     alias: Mapping[str, str] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:

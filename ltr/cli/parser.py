@@ -19,7 +19,7 @@ import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from ltr import __version__
-from ltr.errors import InputError, near_miss
+from ltr.errors import InputError, near_miss, renamed
 from ltr.schema import parse_value
 
 from .options import Command
@@ -175,8 +175,13 @@ def _parsers(
 
 def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[str], dict[str, Any]]:
     """Aliases spelled out, and `--ranker.params.KEY VALUE` taken from the line."""
-    if command is None or not command.config:
+    if command is None:
         return list(words), {}
+    for old in (word for word in words if word in command.former):
+        renamed("option", old, command.former[old])
+    words = [command.former.get(word, word) for word in words]
+    if not command.config:
+        return words, {}
     rest, params, i = [], {}, 0
     while i < len(words):
         head, equals, tail = words[i].partition("=")

@@ -29,7 +29,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ from .criteria import ObjectiveLoss, by_gain
 from .reference_choice import MethodAsRanker, ReferenceChoice
 from .terms import Term, combined
 
-__all__ = ["METHODS", "FitContext", "Method", "MethodConfig"]
+__all__ = ["METHODS", "FitContext", "Method", "MethodConfig", "TrainedConfig"]
 
 _FAMILIES = (
     "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
@@ -68,21 +68,19 @@ FORMAT, MARK = 1, "method.json"
 
 
 @dataclass(frozen=True)
-class MethodConfig:
-    """What every method trained by gradients has.
+class TrainedConfig:
+    """What every method has that trains rankers of the catalogue.
 
     Attributes:
-        ranker: net that is trained: linear, mlp or transformer.
+        ranker: what is trained: a net (linear, mlp or transformer), or for `single-objective` any of the catalogue.
         ranker_params: its parameters.
-        training: settings of each training.
+        training: settings of each training of a net.
         loss: list loss of every objective, a name of the catalogue of losses. Of a method with a reference: its value
             on beta (s - s_ref), or a loss with a reference of its own (lipo, mallowspo, dpo, ipo ...), where the method
             trains its own base with listnet.
         loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet. The `gain` of losses that have
             one is that of each objective (`task.facts["gains"]`, see objectives/objective.py) unless given here.
         measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
-        fleet: train the models of several preferences stacked, as one batched program, each as if it were alone
-            (rankers/ensembles/stacked.py; only their dropout masks are other ones); False: one after another.
     """
 
     ranker: str = "mlp"
@@ -91,7 +89,21 @@ class MethodConfig:
     loss: str = "listnet"
     loss_params: dict[str, Any] = field(default_factory=dict)
     measures: tuple[str, ...] = ()
-    fleet: bool = True
+
+
+@dataclass(frozen=True)
+class MethodConfig(TrainedConfig):
+    """What every method trained by gradients has.
+
+    Attributes:
+        stacked: train the models of several preferences as one batched program, each as if it were alone
+            (rankers/ensembles/stacked.py; only their dropout masks are other ones); False: one after another. (`fleet`
+            is its former name.)
+    """
+
+    RENAMED: ClassVar = {"fleet": "stacked"}
+
+    stacked: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,16 @@ class FitContext:
     folder: Path | None
     progress: Callable[..., Any] | None
     accelerator: str
+
+    def fit(self, ranker: Any, name: str = "model0", **own: Any) -> Any:
+        """`ranker`, trained on these lists as this call asks; checkpoints lie in `name`, `own` is given to it alone."""
+        folder = self.folder and self.folder / name
+        how = {"seed": self.seed, "folder": folder, "progress": self.progress, "accelerator": self.accelerator}
+        return ranker.fit(self.train, self.vali, **how, **own)
+
+    def fit_conditioned(self, ranker: ConditionedRanker, name: str = "model0", **own: Any) -> ConditionedRanker:
+        """The same for a net that is told preferences, chosen at those that were asked for unless `own` says others."""
+        return self.fit(ranker, name, **{"measures": self.measures, "preferences": self.preferences, **own})
 
 
 @dataclass(eq=False, repr=False)

@@ -111,21 +111,14 @@ class HyperDPO(ReferenceMethod):
         source = Dirichlet(c.alpha, len(context.objectives), c.sampled, c.by_list)
         loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
         criterion = Importance(loss, source, c.temperature, c.temperature_by is not None)
-        ranker.fit(
-            context.train,
-            context.vali,
+        context.fit_conditioned(
+            ranker,
             criterion=criterion,
-            measures=context.measures,
-            preferences=context.preferences,
             references=context.references,
             weights=context.weights if c.augmented else None,
             beta=self._beta(),
             checkpoints=c.checkpoints,
             controls=c.controls,
-            seed=context.seed,
-            folder=context.folder and context.folder / "model0",
-            progress=context.progress,
-            accelerator=context.accelerator,
         )
         self.models = [ranker]
         return 1

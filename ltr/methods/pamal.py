@@ -63,18 +63,7 @@ class PaMaL(Method):
         source = Dirichlet(c.alpha, len(context.objectives), c.sampled, by_list=False)
         plain = ConditioningConfig(kind="none", start="scratch")
         ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=context.seed)
-        ranker.fit(
-            context.train,
-            context.vali,
-            criterion=Importance(loss, source),
-            measures=context.measures,
-            preferences=context.preferences,
-            seed=context.seed,
-            folder=context.folder and context.folder / "model0",
-            progress=context.progress,
-            accelerator=context.accelerator,
-        )
-        self.models = [ranker]
+        self.models = [context.fit_conditioned(ranker, criterion=Importance(loss, source))]
         return 1
 
     def terms(self, w: np.ndarray) -> list[Term]:

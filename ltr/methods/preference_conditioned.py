@@ -133,17 +133,10 @@ class OneShot(OneEach):
             ideal, spread = payoff(self, context)
             self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(context.objectives)
         ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=context.seed)
-        ranker.fit(
-            context.train,
-            context.vali,
+        context.fit_conditioned(
+            ranker,
             criterion=self._criterion(len(context.objectives)),
-            measures=context.measures,
-            preferences=context.preferences,
             checkpoints=c.checkpoints,
-            seed=context.seed,
-            folder=context.folder and context.folder / "model0",
-            progress=context.progress,
-            accelerator=context.accelerator,
             quality=weighted_mean if self.judge is None else self.judge,
         )
         self.models = [ranker]

@@ -142,19 +142,8 @@ def train_plain(
 
     All trainings of a fit have the seed of the fit: the same first weights and the same data order.
     """
-    return _plain_net(method, context).fit(
-        context.train,
-        context.vali,
-        criterion=criterion,
-        measures=context.measures,
-        preferences=preferences,
-        references=context.references,
-        seed=context.seed,
-        folder=context.folder and context.folder / name,
-        progress=context.progress,
-        accelerator=context.accelerator,
-        **_options(method, context, quality),
-    )
+    own = {"criterion": criterion, "preferences": preferences, **_options(method, context, quality)}
+    return context.fit_conditioned(_plain_net(method, context), name, **own)
 
 
 def train_each(
@@ -163,7 +152,7 @@ def train_each(
     """A plain net for each criterion and preference `[objective]`: stacked where the method's config and the criteria
     allow it, else one `train_plain` after another.
     """
-    if not (method.config.fleet and can_stack(criteria)):
+    if not (method.config.stacked and can_stack(criteria)):
         return [
             train_plain(method, context, criterion, w[None], f"{name}{i}", quality)
             for i, (criterion, w) in enumerate(zip(criteria, preferences, strict=True))
@@ -175,7 +164,6 @@ def train_each(
         criterion=StackedCriterion(criteria),
         measures=context.measures,
         preferences=preferences,
-        references=context.references,
         folder=context.folder and context.folder / f"{name}s",
         progress=context.progress,
         accelerator=context.accelerator,
@@ -198,7 +186,9 @@ def _plain_net(method: Method, context: FitContext) -> ConditionedRanker:
 
 def _options(method: Method, context: FitContext, quality) -> dict[str, Any]:
     c = method.config
-    options = {} if quality is None else {"quality": quality}
+    options: dict[str, Any] = {"references": context.references}
+    if quality is not None:
+        options["quality"] = quality
     if getattr(c, "start", "scratch") == "augmented":
         options["weights"] = context.weights
     return {"controls": getattr(c, "controls", (1.0,)), **options}

@@ -136,18 +136,12 @@ class RiC(Method):
             blank = [name for name, b in zip(context.objectives, best, strict=True) if not b > 0]
             raise InputError("no label above 0 in train", came=blank, do="Leave these objectives out.")
         ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=context.seed)
-        ranker.fit(
-            context.train,
-            context.vali,
+        context.fit_conditioned(
+            ranker,
             criterion=Levels(tuple(best.tolist()), self.gains, c.sampled),
-            measures=context.measures,
             preferences=self._levels(context.preferences),
             # The net is told levels; an epoch is judged by the weights they stand for.
             quality=lambda values, _: float(np.nansum(values * context.preferences, axis=1).mean()),
-            seed=context.seed,
-            folder=context.folder and context.folder / "model0",
-            progress=context.progress,
-            accelerator=context.accelerator,
         )
         self.models = [ranker]
         return 1

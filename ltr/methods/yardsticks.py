@@ -9,19 +9,18 @@ of several). No trade-off is made, so that whatever does not lie above these poi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ltr.rankers import RANKERS, FittedRanker, load_ranker, make_ranker
-from ltr.rankers.config import TrainingConfig
 
-from .base import METHODS, FitContext, Method
+from .base import METHODS, FitContext, Method, TrainedConfig
 from .terms import Term
 
-__all__ = ["RandomConfig", "RandomRanking", "SingleConfig", "SingleObjective"]
+__all__ = ["RandomConfig", "RandomRanking", "SingleObjective"]
 
 
 @dataclass(frozen=True)
@@ -67,32 +66,11 @@ class RandomRanking(Method):
         return load_ranker(folder)
 
 
-@dataclass(frozen=True)
-class SingleConfig:
-    """Settings of one ranker, repeated for every objective.
-
-    Attributes:
-        ranker: any of the catalogue, nets or trees.
-        ranker_params: its parameters.
-        training: settings of each training of a net.
-        loss: of nets.
-        loss_params: its parameters; a `gain` is that of each objective unless given here.
-        measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
-    """
-
-    ranker: str = "mlp"
-    ranker_params: dict[str, Any] = field(default_factory=dict)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    loss: str = "listnet"
-    loss_params: dict[str, Any] = field(default_factory=dict)
-    measures: tuple[str, ...] = ()
-
-
 @METHODS.register(
     "single-objective",
     formula="s_w = s_k, k = argmax w",
     source="one model an objective; the corners of linear scalarisation",
-    config=SingleConfig,
+    config=TrainedConfig,
     preference="continuous",
     means="importance",
     base=False,
@@ -101,7 +79,7 @@ class SingleConfig:
 class SingleObjective(Method):
     """A ranker for each objective, in their order; one of them is run."""
 
-    config: SingleConfig
+    config: TrainedConfig
 
     def _fit(self, context: FitContext) -> int:
         c = self.config
@@ -112,16 +90,7 @@ class SingleObjective(Method):
                 else {}
             )
             ranker = make_ranker(c.ranker, seed=context.seed, **net, **c.ranker_params)
-            ranker.fit(
-                context.train,
-                context.vali,
-                objective=name,
-                select=context.measures[k],
-                folder=context.folder and context.folder / f"model{k}",
-                progress=context.progress,
-                accelerator=context.accelerator,
-            )
-            self.models.append(ranker)
+            self.models.append(context.fit(ranker, f"model{k}", objective=name, select=context.measures[k]))
         return len(self.models)
 
     def terms(self, w: np.ndarray) -> list[Term]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ltr.rankers.config import HEADLINE, TrainingConfig
@@ -170,11 +170,20 @@ class RunConfig:
     preferences: int | None = None
 
 
+def _as_first_named(config: RunConfig | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The table of a config in the words it was first kept in, so that a run from before a renaming is the same run."""
+    plain = config if isinstance(config, Mapping) else to_dict(config)
+    method = plain.get("method")
+    if not method:
+        return plain
+    params = {"fleet" if key == "stacked" else key: value for key, value in method["params"].items()}
+    return {**plain, "method": {**method, "params": params}}
+
+
 def config_hash(config: RunConfig | Mapping[str, Any]) -> str:
     """First 16 hex digits of the sha256 of the canonical JSON of a config, or of its table; equal configs have equal
     hashes."""
-    plain = config if isinstance(config, Mapping) else to_dict(config)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(_as_first_named(config), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -201,6 +210,6 @@ def leaves(mapping: Mapping, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def differences(ours: Mapping | RunConfig, theirs: Mapping | RunConfig) -> list[str]:
     """The dotted keys in which two configs differ, each as `key: ours, not theirs`."""
-    one, two = (dict(leaves(to_dict(c) if is_dataclass(c) else c)) for c in (ours, theirs))
+    one, two = (dict(leaves(_as_first_named(c))) for c in (ours, theirs))
     keys = list(dict.fromkeys([*one, *two]))
     return [f"{k}: {one.get(k)!r}, not {two.get(k)!r}" for k in keys if one.get(k) != two.get(k)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ltr.bench.suite.plan import Resolver, dataset_folds, fleets, main_jobs, tuning_jobs
+from ltr.bench.suite.plan import Resolver, dataset_folds, main_jobs, stackable, tuning_jobs
 from ltr.bench.suite.suite import Suite
 from ltr.bench.text import count, duration
 from ltr.datasets.cards.card import cards, load_card
@@ -119,7 +119,7 @@ def plan(
             tell(f"{variant.label} on {dataset}")
             own = [[j for j in jobs if j.system == variant.label] for jobs in (tuning, runs)]
             one = estimate(resolved(own[1][0]), sizes)
-            pieces = sum(len(fleets(jobs)) if suite.limits.fleet else len(jobs) for jobs in own)
+            pieces = sum(len(stackable(jobs)) if suite.limits.stacked else len(jobs) for jobs in own)
             memory = _PROCESS + one.memory_bytes
             costs.append(Cost(dataset, variant.label, len(own[0]), len(own[1]), one.seconds, memory, pieces))
     return Plan(tuple(costs), sources, workers or suite.limits.workers)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ltr import schema
 from ltr.atomic import whole_folder
-from ltr.bench.suite.plan import Chosen, Resolver, RunJob, choose, chosen_table, fleets, tuning_jobs
+from ltr.bench.suite.plan import Chosen, Resolver, RunJob, choose, chosen_table, stackable, tuning_jobs
 from ltr.bench.suite.suite import Suite
 from ltr.bench.text import count
 from ltr.errors import InputError
@@ -82,7 +82,7 @@ class Launch:
                     self.seconds[event.job.system].append(event.seconds)
                     self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
 
-            together = fleets(waiting) if self.suite.limits.fleet else [(job,) for job in waiting]
+            together = stackable(waiting) if self.suite.limits.stacked else [(job,) for job in waiting]
             ordered = sorted(together, key=self._expected, reverse=True)
             self.pool.work(ordered, tell)
         self.ran -= len(self.busy(waiting))

@@ -33,7 +33,7 @@ __all__ = [
     "chosen_table",
     "dataset_folds",
     "dataset_slug",
-    "fleets",
+    "stackable",
     "folds_of",
     "main_jobs",
     "tuning_jobs",
@@ -222,8 +222,8 @@ class Resolver:
         return self._known[key]
 
 
-def fleets(jobs: Sequence[RunJob]) -> list[tuple[RunJob, ...]]:
-    """The jobs in groups that can train together: a system's on one fold whose configs one fleet can train.
+def stackable(jobs: Sequence[RunJob]) -> list[tuple[RunJob, ...]]:
+    """The jobs in groups that can train together: a system's on one fold whose configs one program can train.
 
     Groups stand where their first job stood; who trains alone is a group of one.
     """

@@ -27,10 +27,10 @@ Where what counts is the numbers and not the cost of a single training, the seed
 architecture) and those of its candidates that differ in learning rate, weight decay, loss or seed train as one program:
 
     [limits]
-    fleet = true                             # or: ltr bench run SUITE --fleet, --no-fleet
+    stacked = true                           # or: ltr bench run SUITE --stacked, --no-stacked
 
 Every run ends in its own folder with the numbers it has alone, bit for bit on a CPU; its record says `fleet = N`, and
-its seconds of training are an N-th of the fleet's. Nets only; what no fleet can train is trained one by one.
+its seconds of training are an N-th of the program's. Nets only; what cannot be stacked is trained one by one.
 
 What several systems share stands once, in a template that they name with `template = "net"`:
 
@@ -62,7 +62,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ltr.errors import InputError
 from ltr.rankers.config import HEADLINE
@@ -131,14 +131,16 @@ class Limits:
     Attributes:
         workers: processes that train at the same time.
         threads: threads of each.
-        fleet: the seeds of a system on a fold train as one program, and so do the candidates of its tuning that differ
-            in learning rate, weight decay, loss or seed: same numbers, less time, and seconds of training that are a
-            share of the fleet's. Off where the cost of a single training is what a suite reports.
+        stacked: the seeds of a system on a fold train as one program, and so do the candidates of its tuning that
+            differ in learning rate, weight decay, loss or seed: same numbers, less time, and seconds of training that
+            are a share of the program's. Off where the cost of a single training is what a suite reports.
     """
 
     workers: int = 2
     threads: int = 1
-    fleet: bool = False
+    stacked: bool = False
+
+    RENAMED: ClassVar = {"fleet": "stacked"}
 
 
 @dataclass(frozen=True)

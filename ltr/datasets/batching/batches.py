@@ -22,7 +22,7 @@ from torch import Tensor
 from ltr.datasets.list_context import fill_context
 from ltr.datasets.memory import free_memory
 from ltr.datasets.transforms import Transform
-from ltr.errors import InputError
+from ltr.errors import InputError, renamed
 from ltr.seeds import seed_of
 from ltr.types import Batch, Split
 
@@ -43,8 +43,8 @@ class Batches:
     Args:
         split: the lists. Without labels the labels of a batch are NaN: whoever reads them notices.
         cells: most padded documents of a batch (batch x longest list); a longer list travels alone. Default `CELLS`,
-            or no limit when `lists` is given. Both given, both hold.
-        lists: most lists of a batch.
+            or no limit when `batch_size` is given. Both given, both hold.
+        batch_size: most lists of a batch. (`lists` is its former name.)
         list_size: most documents of a list; None keeps all (evaluation always does). A longer one is drawn from
             without replacement anew each epoch, seeded per (seed, epoch, query). Documents keep their order.
         shuffle: jitter the lengths and shuffle the batches; otherwise longest lists first, always the same.
@@ -64,7 +64,7 @@ class Batches:
         split: Split,
         *,
         cells: int | None = None,
-        lists: int | None = None,
+        batch_size: int | None = None,
         list_size: int | None = None,
         shuffle: bool = False,
         jitter: float = 0.05,
@@ -72,8 +72,12 @@ class Batches:
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
         resident: bool | Literal["auto"] = "auto",
+        lists: int | None = None,
     ):
-        for name, value in (("cells", cells), ("lists", lists), ("list_size", list_size)):
+        if lists is not None:
+            renamed("argument", "lists", "batch_size")
+            batch_size = lists
+        for name, value in (("cells", cells), ("batch_size", batch_size), ("list_size", list_size)):
             if value is not None and value < 1:
                 raise InputError(f"{name} of a batch out of range", expected="at least 1", came=value)
         if not 0 <= jitter < 1:
@@ -82,14 +86,14 @@ class Batches:
             raise InputError("resident is a switch", expected="True, False or 'auto'", came=resident)
         self.split, self.seed, self.shuffle, self.jitter = split, seed, shuffle, jitter
         self.list_size, self.device, self.transform = list_size, torch.device(device), transform
-        self.cells = cells if cells is not None or lists is not None else CELLS
-        self.lists = lists
+        self.cells = cells if cells is not None or batch_size is not None else CELLS
+        self.batch_size = batch_size
         self.epoch, self.rank, self.world = 0, 0, 1
         full = split.lengths
         self._query = np.flatnonzero(full > 0)
         self._length = full[self._query] if list_size is None else np.minimum(full[self._query], list_size)
         self._full = full[self._query]
-        self._cuts = cuts(self._length, self.cells, self.lists, jitter if shuffle else 0.0)
+        self._cuts = cuts(self._length, self.cells, self.batch_size, jitter if shuffle else 0.0)
         if transform is not None and transform.context:  # of whole lists, whatever is drawn from them
             if resident is False:
                 raise InputError("the context of lists is computed once, and kept", expected="resident = True")

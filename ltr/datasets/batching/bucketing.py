@@ -36,14 +36,14 @@ class Plan:
     sequence: list[int]
 
 
-def cuts(lengths: np.ndarray, cells: int | None, lists: int | None, jitter: float) -> np.ndarray:
+def cuts(lengths: np.ndarray, cells: int | None, batch_size: int | None, jitter: float) -> np.ndarray:
     """Where to cut the sorted lists into batches: int64 `[batches + 1]`, the same in every epoch; no list is empty.
 
     Jittered keys n (1 + u), |u| <= j, sorted falling, obey key_(i) <= n_(i) (1 + j), so no list at or after place i
     is longer than n_(i) (1 + j) / (1 - j) in any epoch. Cutting for this bound keeps every batch of every epoch within
     the budget while the number of batches, and so of training steps, never changes.
 
-    >>> cuts(np.array([5, 3, 3, 2, 1]), cells=6, lists=None, jitter=0.0).tolist()
+    >>> cuts(np.array([5, 3, 3, 2, 1]), cells=6, batch_size=None, jitter=0.0).tolist()
     [0, 1, 3, 5]
     """
     falling = np.sort(lengths)[::-1]
@@ -53,7 +53,7 @@ def cuts(lengths: np.ndarray, cells: int | None, lists: int | None, jitter: floa
     cut = [0]
     while cut[-1] < len(falling):
         count = len(falling) if cells is None else max(1, cells // bound[cut[-1]])
-        count = count if lists is None else min(count, lists)
+        count = count if batch_size is None else min(count, batch_size)
         cut.append(min(cut[-1] + count, len(falling)))
     return np.array(cut, dtype=np.int64)
 

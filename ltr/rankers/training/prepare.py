@@ -59,7 +59,7 @@ class Prepared:
         self.batches: Any = Batches(
             job.train,
             cells=settings.cells,
-            lists=settings.lists,
+            batch_size=settings.lists,
             list_size=settings.list_size or None,
             shuffle=True,
             seed=job.seed,
