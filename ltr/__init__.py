@@ -17,6 +17,7 @@ __version__ = "0.2.0"
 _HOME = {
     "datasets": ["load", "open_store", "read_svmlight", "read_table"],
     "datasets.clicks": ["debias", "propensities", "simulate_clicks"],
+    "datasets.pairs": ["bradley_terry", "pair_lists", "read_pairs"],
     "losses": ["loss", "preference_loss"],
     "rankers": ["fit_stacked", "load_ranker", "make_ranker", "register_net", "score_stacked"],
     "rankers.comparison": ["compare"],

@@ -377,6 +377,14 @@ def approxap(s, y, w, temperature=0.1):
     return sum(w[i] * (1 - p) for i, p in zip(found, precisions, strict=True)) / len(found)
 
 
+def adrmse(s, y, w, temperature=1.0):
+    total, everyone = 0.0, range(len(s))
+    for i in everyone:
+        r = 1 + sum(1.0 if y[j] > y[i] else 0.5 if y[j] == y[i] else 0.0 for j in everyone if j != i)
+        total += w[i] * (r - soft_rank(s, i, everyone, _sigmoid(temperature))) ** 2 / math.log2(1 + r)
+    return total / len(s)
+
+
 def boundndcg(s, y, w, gain="exp2", kind="hinge", scale=1.0):
     return _smooth_ndcg(s, y, w, gain, None, _surely(kind, scale), lambda r: 1.0)
 
@@ -479,6 +487,7 @@ LOSSES = {
         softrank,
         approxmrr,
         approxap,
+        adrmse,
         boundndcg,
         boundmrr,
         gumbel,

@@ -246,6 +246,7 @@ COMMANDS = [
             "--positions": "--data.positions",
             "--clicks": "--data.clicks",
             "--debias": "--data.debias",
+            "--pairs": "--data.pairs",
             "--ranker": "--ranker.name",
             "--loss": "--loss.name",
             "--method": "--method.name",

@@ -62,6 +62,7 @@ class DataConfig:
         clicks: its column of clicks: a label column, and the main one.
         debias: weighs clicked training documents by inverse propensities of their positions: "em" (estimated),
             "power:ETA" (rank^-ETA) or a file with a number a rank. Boosters have their own: ranker.params.debias.
+        pairs: table of comparisons (query, winner, loser, p, weight) that is trained on in place of the training lists.
     """
 
     name: str
@@ -79,6 +80,7 @@ class DataConfig:
     positions: str | None = None
     clicks: str | None = None
     debias: str | None = None
+    pairs: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ _ALWAYS = {
     "data.positions": "--positions",
     "data.clicks": "--clicks",
     "data.debias": "--debias",
+    "data.pairs": "--pairs",
     "ranker.name": "--ranker",
     "loss.name": "--loss",
     "method.name": "--method",

@@ -1,4 +1,5 @@
-"""The smoothed measures that are losses by name: NDCG, reciprocal rank, average precision at ranks of `ranks.py`."""
+"""The smoothed measures that are losses by name: NDCG, reciprocal rank, average precision at ranks of `ranks.py`, and
+the squared error of these ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from ltr.losses.base import LOSSES
 
 from .ranks import approx_ranks, average_precision, bound_ranks, missed, ndcg, reciprocal_rank
 
-__all__ = ["approxap", "approxmrr", "approxndcg", "boundmrr", "boundndcg", "softrank"]
+__all__ = ["adrmse", "approxap", "approxmrr", "approxndcg", "boundmrr", "boundndcg", "softrank"]
 
 
 def _positive(loss: str, **scales: float) -> None:
@@ -255,3 +256,38 @@ def boundmrr(
     """
     _positive("boundmrr", scale=scale)
     return missed(reciprocal_rank, bound_ranks(scores, kind=kind, scale=scale), labels, where, weights)
+
+
+@LOSSES.register(
+    "adrmse",
+    formula="(1/n) sum_i (r_i - rho_i)^2 / log2(1 + r_i), r_i the rank by label, rho_i = 1 + sum_{j != i} "
+    "sg((s_j - s_i) / T)",
+    source="ADR-MSE of Rank-DistiLLM: Schlatt et al., 2405.07920; as in sentence-transformers; ties are ours",
+    needs="pair",
+    shift_invariant=True,
+    convex=False,
+    ordinal=True,
+)
+def adrmse(
+    scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, temperature: float = 1.0
+) -> Tensor:
+    """Squared error of smooth ranks, most at the top: distils the order of a teacher, whatever its scores mean.
+
+    Args:
+        scores, labels, where: `[..., list]`; labels are any numbers, of which only the order counts.
+        weights: multiply the term of their document; the divisor stays n.
+        temperature: T > 0 of the smooth ranks.
+
+    Returns:
+        `[...]`, one value a list, 0 where all labels are equal; equal labels share the mean of their ranks.
+
+    >>> adrmse(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
+    tensor(1.8499)
+    """
+    _positive("adrmse", temperature=temperature)
+    rho = approx_ranks(scores, temperature=temperature).among(where)
+    n = where.sum(-1, keepdim=True)
+    rank = (n + 1 + ops.count_lower(-labels, where) - ops.count_lower(labels, where)).to(rho.dtype) / 2
+    terms = ((rank - rho).square() * ops.discounts(rank)).where(where & ops.differ(labels, where, keepdim=True), 0.0)
+    terms = terms if weights is None else terms * weights
+    return terms.sum(-1) / n.squeeze(-1).clamp(min=1)

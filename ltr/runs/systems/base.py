@@ -13,6 +13,7 @@ import numpy as np
 
 from ltr.atomic import read_json, whole_folder
 from ltr.datasets.clicks import debias
+from ltr.datasets.pairs import pair_lists, read_pairs
 from ltr.errors import InputError
 from ltr.objectives import Labelling
 from ltr.rankers.neural import pick_device
@@ -53,7 +54,13 @@ class System(ABC):
 
     def load_task(self, source: str | Path | None = None) -> Task:
         """The data with the labels the config names; from `source` instead of the dataset's usual place."""
-        task, how = self._load_task(source), self.config.data.debias
+        task, how, pairs = self._load_task(source), self.config.data.debias, self.config.data.pairs
+        if pairs is not None:
+            stated = read_pairs(pairs)
+            note = f"trained on {len(stated):,} comparisons in place of {task.train.n_queries:,} lists"
+            task = replace(
+                pair_lists(task, stated), facts={**task.facts, "notes": [*task.facts.get("notes", []), note]}
+            )
         if how is None:
             return task
         clicks = self.config.data.clicks
