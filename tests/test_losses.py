@@ -154,8 +154,7 @@ def test_every_property_has_a_mutant_that_it_catches():
 # -------------------------------------------------------------------------------------------------- worked values
 
 
-def test_golden(device):
-    """Every loss has its row, and its loops in tests/reference.py."""
+def test_every_loss_has_its_golden_value_and_its_loops(device):
     record = json.loads((GOLDEN / "losses.json").read_text())
     worked = battery.tensors((record["list"]["scores"], record["list"]["labels"]), device=device)
     for row in record["values"]:

@@ -33,7 +33,6 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT, id="strict"))
     own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "LTR_DATA")}
     own["TQDM_DISABLE"] = "1"  # bars are for who watches; what is committed has none
-    own["TQDM_DISABLE"] = "1"  # bars of trainings, which a reader of the notebook sees and its outputs do not keep
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:
