@@ -42,6 +42,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -63,7 +64,6 @@ __all__ = [
     "counts",
     "describe",
     "loss",
-    "needs_of",
     "normalised_gains",
     "own_parameters",
     "reduce",
@@ -221,35 +221,41 @@ def normalised_gains(
     return worth, share.sum(-1)
 
 
-def needs_of(entry: Entry) -> Needs:
-    """Which lists count for a loss."""
-    needs: Needs = entry.claims["needs"]
-    return needs
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss with its parameters bound; `loss(name, **params)` makes one.
-
-    Attributes:
-        name: its name in the catalogue.
-        params: the parameters that were given (defaults are the function's).
-    """
+@dataclass(frozen=True, repr=False)
+class BoundLoss(ABC):
+    """The name of a loss and the parameters that were given (defaults are the function's)."""
 
     name: str
     params: dict[str, Any] = field(default_factory=dict)
 
     @property
+    @abstractmethod
     def entry(self) -> Entry:
-        return LOSSES[self.name]
+        """What its catalogue says of it."""
 
     @property
     def needs(self) -> Needs:
         """Which lists count: "document", "pair" or "contrast"."""
         wraps = self.entry.claims.get("wraps")
-        if wraps in self.params:
-            return needs_of(LOSSES[self.params[wraps]])
-        return needs_of(self.entry)
+        entry = LOSSES[self.params[wraps]] if wraps in self.params else self.entry
+        needs: Needs = entry.claims["needs"]
+        return needs
+
+    def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
+        """Mean over the lists that count for this loss."""
+        return reduce(values, labels, where, self.needs)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
+
+
+@dataclass(frozen=True, repr=False)
+class Loss(BoundLoss):
+    """A loss with its parameters bound; `loss(name, **params)` makes one."""
+
+    @property
+    def entry(self) -> Entry:
+        return LOSSES[self.name]
 
     def __call__(
         self,
@@ -265,17 +271,10 @@ class Loss:
         values: Tensor = self.entry.function(scores, labels, where, **options)
         return values
 
-    def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
-        """Mean over the lists that count for this loss."""
-        return reduce(values, labels, where, self.needs)
-
     @property
     def fingerprint(self) -> str:
         """Of the source of a loss of a user's; empty for those of the suite."""
         return str(self.entry.claims.get("own", ""))
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
 def loss(

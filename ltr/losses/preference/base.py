@@ -32,7 +32,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.losses.base import LOSSES, ListLoss, Loss, Needs, needs_of, own_parameters, reduce, signed
+from ltr.losses.base import LOSSES, BoundLoss, ListLoss, Loss, own_parameters, signed
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
@@ -132,29 +132,16 @@ def implicit_rewards(
     return u
 
 
-@dataclass(frozen=True)
-class PreferenceLoss:
+@dataclass(frozen=True, repr=False)
+class PreferenceLoss(BoundLoss):
     """A preference loss with its parameters bound; `preference_loss(name, **params)` makes one.
 
-    Attributes:
-        name: its name in `PREFERENCE_LOSSES`, or NAME-dpo with NAME in `LOSSES`.
-        params: the parameters that were given (defaults are the function's).
+    `name` stands in `PREFERENCE_LOSSES`, or is NAME-dpo with NAME in `LOSSES`.
     """
-
-    name: str
-    params: dict[str, Any] = field(default_factory=dict)
 
     @property
     def entry(self) -> Entry:
         return preference_entry(self.name)
-
-    @property
-    def needs(self) -> Needs:
-        """Which lists count: "document", "pair" or "contrast"."""
-        wraps = self.entry.claims.get("wraps")
-        if wraps in self.params:
-            return needs_of(LOSSES[self.params[wraps]])
-        return needs_of(self.entry)
 
     def __call__(
         self,
@@ -172,13 +159,6 @@ class PreferenceLoss:
         options = {"reference": reference, "margins": margins, "weights": weights, "generator": generator}
         values: Tensor = self.entry.function(scores, labels, where, **options, **{**self.params, **tensors})
         return values
-
-    def reduce(self, values: Tensor, labels: Tensor, where: Tensor | None = None) -> Tensor:
-        """Mean over the lists that count for this loss."""
-        return reduce(values, labels, where, self.needs)
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
 
 
 def preference_losses() -> list[str]:
