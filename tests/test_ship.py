@@ -126,9 +126,9 @@ def test_a_ranker_without_preferences_is_shipped_too(task, tmp_path):
 
 
 def test_what_cannot_be_shipped_says_so(task, tmp_path):
-    trees = make_ranker("feature").fit(task.train, task.vali)
-    with pytest.raises(InputError, match="only nets"):
-        fixed(trees)
+    column = make_ranker("feature").fit(task.train, task.vali)
+    with pytest.raises(InputError, match="only nets and boosted trees"):
+        fixed(column)
     with pytest.raises(InputError, match="not fitted"):
         fixed(make_method("hyperdpo", **NET), W[0])
     fitted = make_method("ls", **NET).fit(task, preferences=W, accelerator="cpu")
@@ -139,17 +139,3 @@ def test_what_cannot_be_shipped_says_so(task, tmp_path):
     with pytest.raises(InputError, match="no such form"):
         ship(fixed(fitted, W[0]), tmp_path / "ranker.bin")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_trees_name_what_serves_them(task):
-    pytest.importorskip("lightgbm", reason="extra 'trees' is not installed")
-    small = {"rounds": 3, "min_data_in_leaf": 5}
-    grown = make_method("lightgbm-ls", lightgbm=small).fit(task, preferences=W)
-    with pytest.raises(InputError, match="model.txt, which lightgbm reads"):
-        fixed(grown, W[0])
-    trees = make_ranker("lightgbm", **small).fit(task.train, task.vali)
-    with pytest.raises(InputError, match="model.txt, which lightgbm reads"):
-        fixed(trees)
-    method = make_method("hyperdpo", **NET).fit(task, trees, accelerator="cpu")
-    with pytest.raises(InputError, match="the reference ranker is no net"):
-        fixed(method, W[0])

@@ -85,16 +85,27 @@ def predict(options: Predict) -> int:
     return 0
 
 
+_EXPORT = """\
+examples:
+  ltr export RUN                                       scores of the test split as a TREC run
+  ltr export RUN --as onnx --preference 0.7 0.3        a net or trees, with transform and preference inside
+  ltr export RUN --as opensearch --tag titles          trees for OpenSearch or Elasticsearch, linear models too
+forms: run qrels csv parquet (scores); onnx pt2 lightgbm-json xgboost-ubj solr opensearch (the model and its card)"""
+
+
 @dataclass(frozen=True)
 class Export:
-    """Write a run as TREC files or a table.
+    """Write what a run trained for those who serve it, or its scores as TREC files or a table.
+
+    A model is one file with a preference fixed, and a model card (Markdown) beside it.
 
     Attributes:
         run: run folder.
-        form: TREC run, TREC qrels, or the scores as a table.
-        split: which split.
-        out: file (default: RUN/export/SPLIT.ENDING).
-        tag: tag of a TREC run; the ranker's name by default.
+        form: TREC run, TREC qrels, or the scores as a table; or the model, as ONNX, a torch.export program, LightGBM's
+            or XGBoost's own file, or a model of Solr's or OpenSearch's (Elasticsearch's) Learning to Rank.
+        split: which split of scores.
+        out: file (default: RUN/export/SPLIT.ENDING, of a model RUN/export/model.ENDING).
+        tag: tag of a TREC run, or what a search engine calls the model; the ranker's name by default.
         names: document names, the data's own or row<i>.
         data: dataset, store or folder the run is of, where it is not at its usual place.
         objective: label column of the qrels; the trained one by default.
@@ -102,7 +113,9 @@ class Export:
     """
 
     run: Path
-    form: Literal["run", "qrels", "csv", "parquet"] = option("run", flag="--as")
+    form: Literal[
+        "run", "qrels", "csv", "parquet", "onnx", "pt2", "lightgbm-json", "xgboost-ubj", "solr", "opensearch"
+    ] = option("run", flag="--as", metavar="FORM")
     split: Literal["vali", "test"] = "test"
     out: Path | None = option(None, metavar="FILE")
     tag: str | None = option(None, metavar="WORD")
@@ -113,7 +126,53 @@ class Export:
 
 
 def export(options: Export) -> int:
-    """Writes one file."""
+    """Writes one file, of a model two."""
+    if options.form in ("run", "qrels", "csv", "parquet"):
+        return _export_scores(options)
+    return _export_model(options)
+
+
+def _export_model(options: Export) -> int:
+    import shlex
+
+    from ltr.atomic import whole_file
+    from ltr.methods.export_formats import FORMS, export
+    from ltr.runs import systems
+    from ltr.runs.model_card import model_card
+    from ltr.runs.record import open_run
+
+    record = open_run(options.run, "method", "ranker", "per_query/test.parquet")
+    place = "method" if "method" in record.config else "ranker"
+    model, form = systems.load(options.run / place, "cpu"), FORMS[options.form]
+    out = options.out or options.run / "export" / form.ending
+    names = systems.read_log(options.run / place).get("inputs", {}).get("names", ())
+    w = options.preference or None
+    found = export(model, out, options.form, w, names, options.tag or model.name)
+    card = out.with_name(f"{out.name}.md")
+    words = ["ltr", "export", str(options.run), "--as", options.form]
+    words += ["--preference", *(f"{x:g}" for x in options.preference)] if options.preference else []
+    words += ["--out", str(options.out)] if options.out else []
+    nets = [model, getattr(model, "base", None), *getattr(model, "models", ())]
+    text = model_card(
+        record,
+        file=out,
+        form=form.what,
+        command=shlex.join(words),
+        names=names,
+        preference=options.preference,
+        transforms=[net.transform.name for net in nets if hasattr(net, "transform")],
+        inside=options.form in ("onnx", "pt2"),
+        notes=found.notes,
+    )
+    with whole_file(card) as beside:
+        beside.write_text(text)
+    for note in found.notes:
+        show.remark(f"ltr: {note}")
+    show.remark(f"wrote {out} and {card}")
+    return 0
+
+
+def _export_scores(options: Export) -> int:
     from ltr.runs import open_run, read_scores, write_qrels, write_run
     from ltr.runs.per_query import join
 
@@ -167,5 +226,5 @@ def _ranking(options: Export, config: dict, rankings: list):
 
 COMMANDS = [
     Command(("predict",), Predict, predict, "RUN FILE [--preference W W ...] [--out FILE.csv]"),
-    Command(("export",), Export, export, "RUN [--as {run,qrels,csv,parquet}] [--split test] [--out FILE]"),
+    Command(("export",), Export, export, "RUN --as FORM [--preference W W ...] [--split test] [--out FILE]", _EXPORT),
 ]

@@ -18,7 +18,8 @@
     reference_choice.py  what a reference is trained as, a ranker or a method
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
     terms.py        what their scores are made of, and score_maps.py, which maps these go through
-    export.py       as a file; stacked.py: many preferences in one program
+    export.py       as a program; export_formats.py: as files of boosters and search engines
+    explanation.py  what each feature gives to a score; stacked.py: many preferences in one program
     steering.py     how far the scores of a method follow the preference, and attention a prompt made of it
     catalogue.py    `METHODS`, `make_method`, `load_method`
 
@@ -35,6 +36,8 @@ _HOME = {
     "steering": ["SteeringReport", "steering_report"],
     "loss_config": ["loss_params", "takes_loss"],
     "export": ["fixed", "ship"],
+    "export_formats": ["export"],
+    "explanation": ["Explanation", "explain"],
     "quality": ["measured"],
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)

@@ -17,8 +17,10 @@ import numpy as np
 from ltr.rankers import FittedRanker, load_ranker
 from ltr.rankers.config import check
 from ltr.rankers.training.validation import ValidationMeasures
+from ltr.rankers.trees.forest import Forest
 from ltr.rankers.trees.lightgbm import LightGBMConfig
 from ltr.rankers.trees.mixed_lambdas import MixedLightGBM
+from ltr.rankers.trees.shared import TreeRanker
 from ltr.schema import bind
 from ltr.seeds import seed_of
 from ltr.types import Split
@@ -84,8 +86,23 @@ class _Booster(MixedLightGBM):
 class _At:
     """The booster at a preference."""
 
-    ranker: FittedRanker
+    ranker: TreeRanker
     preference: tuple[float, ...]
+
+    @property
+    def n_features(self) -> int:
+        return (self.ranker.n_features or 0) - len(self.preference)
+
+    def forest(self) -> Forest:
+        """The trees with the preference told."""
+        return self.ranker.forest().given(self.preference)
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """Of the features; what the preference gives goes to the expected score."""
+        told = np.tile(np.asarray(self.preference, np.float32), (len(features), 1))
+        found = self.ranker.contributions(np.hstack([features, told]))
+        kept = features.shape[1]
+        return np.hstack([found[:, :kept], found[:, kept:].sum(1, keepdims=True)])
 
     def score(self, split: Split) -> np.ndarray:
         return self.ranker.score(beside(split, np.tile(self.preference, (split.n_queries, 1))))

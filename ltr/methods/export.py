@@ -1,12 +1,13 @@
-"""Exporting a trained net: one module from raw features to scores, its preference fixed, as an ONNX or PyTorch file.
+"""Exporting what was trained: one module from raw features to scores, its preference fixed, as ONNX or PyTorch file.
 
     module = fixed(load_method("run/method"), [0.7, 0.3])
     module(features, where)                          # float32 [batch, list], as `method.score` on the same lists
     ship(module, "ranker.onnx")                      # or "ranker.pt2", a torch.export program
 
-Every method whose ranking is a fixed combination of nets (`terms`) can be exported. Feature transform, reference
-ranker, control after training and preference are all inside: what serves it needs this file and a runtime, not ltr.
-Lists and batches may be of any size; the file says in its metadata what it was made from.
+Nets and boosted trees can be exported, and every method whose ranking is a fixed combination of them (`terms`). Feature
+transform, reference ranker, control after training and preference are all inside: what serves it needs this file and a
+runtime, not ltr. Lists and batches may be of any size; the file says in its metadata what it was made from. Formats of
+search engines and of the boosters: export_formats.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from ltr.errors import InputError, MissingExtra
 from ltr.objectives import check_preference
 from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
+from ltr.rankers.ensembles.bagged import BaggedRanker
 from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.trees.forest import Forest
 
 from .base import Method
 from .reference import ReferenceMethod
@@ -42,18 +45,42 @@ __all__ = ["FixedRanker", "fixed", "ship"]
 FORMS = {".onnx": "ONNX", ".pt2": "torch.export"}
 
 
-class _Plain(nn.Module):
+class PlainPart(nn.Module):
     """A ranker without preferences, on raw features."""
 
     def __init__(self, ranker: NeuralRanker):
         super().__init__()
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
 
+    def inputs(self, features: Tensor, where: Tensor) -> Tensor:
+        """What the net sees, `[batch, list, column]`."""
+        return self.transform.lists(features, where)
+
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
-        return self.net(self.transform.lists(features, where), where)
+        return self.net(self.inputs(features, where), where)
 
 
-class _AtPreference(nn.Module):
+class TreesPart(nn.Module):
+    """Boosted trees: every document walks down all of them, one level a step."""
+
+    def __init__(self, ranker: Any):
+        super().__init__()
+        forest: Forest = ranker.forest()
+        self.ranker, self.depth, self.bias = ranker, forest.depth, forest.bias
+        for name in ("roots", "feature", "threshold", "missing", "left", "right"):
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(getattr(forest, name))))
+        self.register_buffer("value", torch.from_numpy(forest.value.astype(np.float32)))
+
+    def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
+        at = self.roots.expand(*where.shape, -1)
+        for _ in range(self.depth):
+            x = features.gather(-1, self.feature[at])
+            left = (x < self.threshold[at]) | (torch.isnan(x) & self.missing[at])
+            at = torch.where(left, self.left[at], self.right[at])
+        return self.value[at].sum(-1) + self.bias
+
+
+class ConditionedPart(nn.Module):
     """The net of a term, told what the term says, on raw features."""
 
     def __init__(self, term: Term):
@@ -68,12 +95,14 @@ class _AtPreference(nn.Module):
         self.register_buffer("preference", told)
         self.register_buffer("beta", None if term.beta is None else torch.tensor([term.beta], dtype=torch.float32))
 
+    inputs = PlainPart.inputs
+
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
-        x = self.transform.lists(features, where)
+        x = self.inputs(features, where)
         return self.net(x, where, self.preference, beta=self.beta, reference=reference).squeeze(1)
 
 
-class _Mapped(nn.Module):
+class MappedPart(nn.Module):
     """A part whose scores go through a map."""
 
     def __init__(self, part: nn.Module, map: ScoreMap):
@@ -117,34 +146,36 @@ class FixedRanker(nn.Module):
         return torch.where(where, scores, 0.0)
 
 
-def fixed(model: Method | NeuralRanker, preference=None) -> FixedRanker:
+def fixed(model: Any, preference=None) -> FixedRanker:
     """One module for one preference.
 
     Args:
-        model: a fitted method, or a neural ranker, which takes no preference.
+        model: a fitted method, or a ranker (a net, a bag of nets, boosted trees), which takes no preference.
         preference: `[objective]`; of a method that trained one model a preference, one of those.
 
     Raises:
-        InputError: not fitted, an invalid preference, or a model that is no net; what serves it is named.
+        InputError: not fitted, an invalid preference, or a model that is neither net nor trees.
     """
-    if isinstance(model, NeuralRanker):
-        if preference is not None:
-            raise InputError("this ranker takes no preference", came=preference)
-        if model.net is None:
-            raise InputError("this ranker is not fitted", do="Call fit, or load one that was saved")
-        facts = {"ranker": model.name, "features": model.n_features}
-        return FixedRanker([(1.0, _Plain(model))], facts).eval()
-    if not isinstance(model, Method):
-        raise InputError("only nets are exported this way", came=type(model).__name__, do=_served_by(model))
-    return _method(model, preference)
+    if isinstance(model, Method):
+        return _method(model, preference)
+    if preference is not None:
+        raise InputError("this ranker takes no preference", came=preference)
+    if getattr(model, "n_features", None) is None:
+        raise InputError("this ranker is not fitted", do="Call fit, or load one that was saved")
+    members = model.models if isinstance(model, BaggedRanker) else [model]
+    facts = {"ranker": model.name, "features": model.n_features}
+    return FixedRanker([(1 / len(members), _ranker(member)) for member in members], facts).eval()
 
 
-def _served_by(ranker: Any) -> str:
-    """What serves a ranker that is no net."""
-    file, library = getattr(ranker, "file", None), getattr(ranker, "module", None)
-    if file is None or library is None:
-        return "Score with ltr predict."
-    return f"Trees are served by the library that grew them: save(folder) leaves {file}, which {library} reads."
+def _ranker(ranker: Any) -> nn.Module:
+    """A ranker without preferences."""
+    if isinstance(ranker, MethodAsRanker):
+        return _method(ranker.method, ranker.preference)
+    if isinstance(ranker, NeuralRanker):
+        return PlainPart(ranker)
+    if hasattr(ranker, "forest"):
+        return TreesPart(ranker)
+    raise InputError("only nets and boosted trees are exported", came=ranker.name, do="Score with ltr predict.")
 
 
 def _method(method: Method, preference: Any) -> FixedRanker:
@@ -154,50 +185,44 @@ def _method(method: Method, preference: Any) -> FixedRanker:
         raise InputError("a method needs the preference to fix", expected=", ".join(method.objectives))
     w = np.asarray(check_preference(preference, method.objectives), np.float64)
     terms = method.terms(w)
-    for term in terms:
-        if not is_net(term.net):
-            raise InputError(f"method {method.name!r} trained no nets", do=_served_by(term.net))
     facts = {
         "method": method.name,
         "objectives": list(method.objectives),
         "preference": w.tolist(),
-        "features": method.models[0].n_features,
+        "features": getattr(terms[0].net, "n_features", None) or method.models[0].n_features,
     }
     parts = [(term.share, _part(term)) for term in terms]
     if not isinstance(method, ReferenceMethod):
         return FixedRanker(parts, facts).eval()
-    if isinstance(method.base, MethodAsRanker):
-        base: nn.Module = _method(method.base.method, method.base.preference)
-    elif isinstance(method.base, NeuralRanker):
-        base = _Plain(method.base)
-    else:
-        raise InputError(
-            f"the reference ranker is no net, and the scores of {method.name!r} add to its",
-            came=method.base.name,
-            do="Start from a net, or score with ltr predict.",
-        )
-    return FixedRanker(parts, facts, base, method.control, method.config.augmented).eval()
+    return FixedRanker(parts, facts, _ranker(method.base), method.control, method.config.augmented).eval()
 
 
 def _part(term: Term) -> nn.Module:
-    part = _Plain(term.net) if isinstance(term.net, NeuralRanker) else _AtPreference(term)
-    return part if term.map is None else _Mapped(part, term.map)
+    if term.output is not None:
+        raise InputError("trees of several outputs are not exported", do="Score with ltr predict.")
+    plain = isinstance(term.net, NeuralRanker) or not is_net(term.net)
+    part = _ranker(term.net) if plain else ConditionedPart(term)
+    return part if term.map is None else MappedPart(part, term.map)
 
 
-def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] | None = None) -> Path:
+def ship(
+    module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] | None = None, form: str | None = None
+) -> Path:
     """Writes a module as a file that runs without ltr: `.onnx` (ONNX) or `.pt2` (torch.export).
 
     Args:
         module: from `fixed`.
         path: its ending says the form. The file appears whole or not at all.
         example: features and where the net is traced with; made up by default.
+        form: ".onnx" or ".pt2", whatever the ending is.
 
     Raises:
-        InputError: another ending.
+        InputError: another form.
         MissingExtra: ONNX without the libraries of the extra `onnx`.
     """
     path = Path(path)
-    if path.suffix not in FORMS:
+    form = path.suffix if form is None else form
+    if form not in FORMS:
         raise InputError("no such form", file=path, expected=" or ".join(FORMS))
     # Sizes of 2 and more: a trace with 1 would take the 1 for a fact of every list.
     lists, documents, features = 3, 5, module.facts["features"]
@@ -208,7 +233,7 @@ def ship(module: FixedRanker, path: Path | str, example: tuple[Tensor, Tensor] |
         program = torch.export.export(module, example, dynamic_shapes=shapes)
     facts = json.dumps(module.facts)
     with whole_file(path) as beside:
-        if path.suffix == ".pt2":
+        if form == ".pt2":
             torch.export.save(program, beside, extra_files={"ltr.json": facts})
         else:
             _onnx(program, facts).save(beside)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 
+from .forest import Forest, above
 from .shared import EarlyStopping, TreeRanker, TreesConfig, weights_of_lists
 
 __all__ = ["CatBoost", "CatBoostConfig"]
@@ -102,6 +106,27 @@ class CatBoost(TreeRanker):
         data = self.library.Pool(features)
         return self.model.predict(data, prediction_type="RawFormulaVal", thread_count=thread_count())
 
+    def forest(self) -> Forest:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.json"
+            self.model.save_model(str(path), format="json")
+            model = json.loads(path.read_text())
+        scale, bias = model["scale_and_bias"]
+        if "oblivious_trees" not in model or len(bias) != 1:
+            raise self._only_library("trees that are not symmetric, or several outputs")
+        if any(
+            s["split_type"] != "FloatFeature" for tree in model["oblivious_trees"] for s in tree.get("splits") or []
+        ):
+            raise self._only_library("splits on categories")
+        columns = model["features_info"].get("float_features", ())
+        high = {each["feature_index"]: each["nan_value_treatment"] == "AsTrue" for each in columns}
+        trees = [_symmetric(tree, scale, high) for tree in model["oblivious_trees"]]
+        return Forest.of_nodes(trees, bias[0], self.n_features or 0)
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        found = self.model.get_feature_importance(self.library.Pool(features), type="ShapValues")
+        return np.asarray(found, np.float64)
+
     def importances(self) -> np.ndarray:
         return np.asarray(self.model.get_feature_importance(type="PredictionValuesChange"), dtype=np.float64)
 
@@ -112,6 +137,22 @@ class CatBoost(TreeRanker):
     @property
     def n_parameters(self) -> int:
         return 0 if self.model is None else int(np.sum(self.model.get_tree_leaf_counts()))
+
+
+def _symmetric(tree: dict[str, Any], scale: float, high: dict[int, bool]) -> list[tuple]:
+    """Nodes of a tree whose levels ask one question each; bit i of a leaf's place is the answer x > border of split i.
+
+    Args:
+        high: of each feature, whether missing values count as large; as small otherwise.
+    """
+    splits = tree.get("splits") or []
+    depth, nodes = len(splits), []
+    for level in range(depth):  # the last split is asked first, so that the ways down count up
+        split = splits[depth - 1 - level]
+        feature, threshold = split["float_feature_index"], above(split["border"])
+        first = 2 ** (level + 1) - 1
+        nodes += [(feature, threshold, not high[feature], first + 2 * k, first + 2 * k + 1) for k in range(2**level)]
+    return nodes + [(scale * value,) for value in tree["leaf_values"]]
 
 
 def _ignored_mode(native: dict[str, Any]) -> list[str]:

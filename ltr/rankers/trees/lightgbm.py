@@ -14,6 +14,7 @@ from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 
+from .forest import Forest, above
 from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weighed
 
 __all__ = ["LightGBM", "LightGBMConfig"]
@@ -149,6 +150,32 @@ class LightGBM(TreeRanker):
 
     def _predict(self, features: np.ndarray) -> np.ndarray:
         return self.model.predict(features, raw_score=True, num_threads=thread_count())
+
+    def forest(self) -> Forest:
+        dump = self.model.dump_model()
+        if dump["num_tree_per_iteration"] != 1 or dump["average_output"]:
+            raise self._only_library("several trees a round")
+        trees = [self._nodes(tree["tree_structure"]) for tree in dump["tree_info"]]
+        return Forest.of_nodes(trees, 0.0, dump["max_feature_idx"] + 1)
+
+    def _nodes(self, root: Mapping[str, Any]) -> list[tuple]:
+        nodes: list[tuple] = [()]
+        left = [(0, root)]
+        for at, node in left:  # grows while it is walked
+            if "leaf_value" in node:
+                nodes[at] = (node["leaf_value"],)
+                continue
+            if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
+                raise self._only_library("splits on categories, or zeros that are missing values")
+            # Where training met no missing value, LightGBM takes one for 0.
+            goes = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0
+            nodes[at] = (node["split_feature"], above(node["threshold"]), goes, len(nodes), len(nodes) + 1)
+            left += [(len(nodes), node["left_child"]), (len(nodes) + 1, node["right_child"])]
+            nodes += [(), ()]
+        return nodes
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model.predict(features, pred_contrib=True, num_threads=thread_count()), np.float64)
 
     def importances(self) -> np.ndarray:
         return np.asarray(self.model.feature_importance("gain"), dtype=np.float64)

@@ -26,6 +26,8 @@ from ltr.rankers.operations import forest_operations, report
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .forest import Forest
+
 __all__ = ["EarlyStopping", "TreeRanker", "TreesConfig", "list_sizes"]
 
 _CHUNK = 65_536  # rows looked at at once
@@ -183,6 +185,24 @@ class TreeRanker(FittedRanker):
     def _predict(self, features: np.ndarray) -> np.ndarray:
         """Raw scores `[documents]`."""
         raise NotImplementedError
+
+    def forest(self) -> Forest:
+        """The trees without their library.
+
+        Raises:
+            InputError: trees of a kind that only the library knows: categories, several outputs, no trees at all.
+        """
+        raise NotImplementedError
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """The library's SHAP values `[documents, feature + 1]`, whose last column is the expected score.
+
+        Their sum is a document's score (TreeSHAP: Lundberg et al., Nature Machine Intelligence 2020).
+        """
+        raise NotImplementedError
+
+    def _only_library(self, what: str) -> InputError:
+        return InputError(f"{self.name} has {what}, which its library alone can score", do="Score with ltr predict.")
 
     # ---------------------------------------------------------------------------------------- checks, before the work
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .forest import Forest
 from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weighed, weights_of_lists
 
 __all__ = ["XGBoost", "XGBoostConfig"]
@@ -139,6 +141,29 @@ class XGBoost(TreeRanker):
     def _predict(self, features: np.ndarray) -> np.ndarray:
         self.model.set_param({"nthread": thread_count()})
         return self.model.predict(self.library.DMatrix(features, nthread=thread_count()), output_margin=True)
+
+    def forest(self) -> Forest:
+        learner = json.loads(self.model.save_raw("json"))["learner"]
+        model, facts = learner["gradient_booster"]["model"], learner["learner_model_param"]
+        if learner["gradient_booster"]["name"] != "gbtree":
+            raise self._only_library("no plain trees")
+        trees = model["trees"]
+        if any(tree["tree_param"]["size_leaf_vector"] not in ("0", "1") or tree["categories"] for tree in trees):
+            raise self._only_library("leaves of several outputs, or splits on categories")
+        # Of a leaf, the condition is its value.
+        each = ("left_children", "right_children", "split_conditions", "split_indices", "default_left")
+        nodes = [
+            [
+                (value,) if left < 0 else (feature, value, missing, left, right)
+                for left, right, value, feature, missing in zip(*(tree[key] for key in each))
+            ]
+            for tree in trees
+        ]
+        return Forest.of_nodes(nodes, float(facts["base_score"].strip("[]")), int(facts["num_feature"]))
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        data = self.library.DMatrix(features, nthread=thread_count())
+        return np.asarray(self.model.predict(data, pred_contribs=True), np.float64)
 
     def importances(self) -> np.ndarray:
         gains = self.model.get_score(importance_type="total_gain")
