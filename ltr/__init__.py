@@ -21,7 +21,7 @@ _HOME = {
     "losses": ["loss", "preference_loss"],
     "rankers": ["fit_stacked", "load_ranker", "make_ranker", "register_net", "score_stacked"],
     "rankers.comparison": ["compare"],
-    "methods": ["load_method", "make_method", "steering_report"],
+    "methods": ["explain", "load_method", "make_method", "steering_report"],
     "objectives": ["lattice", "load_multi"],
     "fronts": ["front_picture", "hypervolume"],
     "sklearn": ["GroupFolds", "RankingEstimator", "RankingScorer"],

@@ -1,4 +1,4 @@
-"""The command line: `ltr data`, `train`, `evaluate`, `predict`, `export`, `front`, `choose`, `bench`, `list`.
+"""Commands: `ltr data`, `train`, `evaluate`, `predict`, `export`, `explain`, `front`, `choose`, `bench`, `list`.
 
 Exit codes: 0 done; 1 a run failed or a check did not hold; 2 bad input, told in one message; 130 stopped by Ctrl-C (129
 and 143 by SIGHUP and SIGTERM, which end a run the same way).
@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 
 from ltr.errors import InputError
 
-from . import bench, board, data, evaluate, front, listing, predict, train
+from . import bench, board, data, evaluate, explain, front, listing, predict, train
 
 __all__ = ["main"]
 
@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    commands = [c for room in (data, train, evaluate, predict, front, bench, board, listing) for c in room.COMMANDS]
+    commands = [
+        c for room in (data, train, evaluate, predict, explain, front, bench, board, listing) for c in room.COMMANDS
+    ]
     with _stopped_like_ctrl_c() as received:
         try:
             command = parse(
