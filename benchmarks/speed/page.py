@@ -22,6 +22,7 @@ NAMES = (
     "front_cost",
     "scale",
     "resume",
+    "serve",
     "start",
 )
 DEVICE = "device"  # benchmarks/device.sh: a file of sections, with a section of the page to itself
