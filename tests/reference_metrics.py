@@ -228,3 +228,25 @@ def random_lists(seed: int, n: int, longest: int, grades: int = 5, levels: int =
             )
         )
     return lists
+
+
+@witness("Exposure")
+def exposure(measure, ys):
+    seen = [discount(measure, rank) for rank, _ in enumerate(first(measure, ys), start=1)]
+    group = [d for d, y in zip(seen, ys, strict=False) if y >= measure.rel]
+    return sum(group) / sum(seen)
+
+
+@witness("alphaNDCG")
+def alpha_ndcg(measure, ys):
+    def next_gain(shown, y):
+        return (1 - measure.alpha) ** shown.count(y) if y > 0 else 0.0
+
+    def total(order):
+        return sum(next_gain(order[:r], y) * discount(measure, r + 1) for r, y in enumerate(first(measure, order)))
+
+    # The best order, greedily: always what gains most now. One category a document: nothing better is given away.
+    best, rest = [], list(ys)
+    while rest:
+        best.append(rest.pop(max(range(len(rest)), key=lambda i: next_gain(best, rest[i]))))
+    return total(list(ys)) / total(best)

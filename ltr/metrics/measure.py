@@ -21,6 +21,7 @@ default. Arguments, in the order of the name:
     short=count      a list shorter than the cut-off counts as it is, or 0: it scores 0 (the LETOR 4.0 script)
     rel=1            the lowest label that counts as relevant
     p=0.8            persistence of RBP
+    alpha=0.5        how much less a further document of a category counts to alphaNDCG
     max_grade=4      the grade whose document stops the reader of ERR with probability 1 - 2^-max_grade
     weights=query    of any measure: a list counts by its weight (`Split.query_weights`). Its value is multiplied by
                      its weight over the mean weight of the lists that count, so that plain means and tests of
@@ -64,6 +65,7 @@ _DEFAULTS = {
     "rel": 1.0,
     "p": 0.8,
     "max_grade": 4,
+    "alpha": 0.5,
 }
 _ALWAYS_SHOWN = ("gain", "empty")
 _ALIASES = {"map": "AP", "mrr": "RR", "precision": "P", "prec": "P", "recall": "R", "ap_cut": "AP", "recip_rank": "RR"}
@@ -90,6 +92,7 @@ class Measure:
     rel: Any = None
     p: Any = None
     max_grade: Any = None
+    alpha: Any = None
     weights: Any = None
 
     def __post_init__(self) -> None:
@@ -255,6 +258,7 @@ def _checked(name: str, key: str, value: Any) -> str | float:
     ranges = {
         "rel": ("a number above 0", 0 < number < float("inf")),
         "p": ("a number between 0 and 1, both excluded", 0 < number < 1),
+        "alpha": ("a number above 0, at most 1", 0 < number <= 1),
         "max_grade": ("a whole number from 1 to 52", number in range(1, 53)),
     }
     expected, fits = ranges[key]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .measure import Measure
     from .ranked_lists import RankedLists
 
-__all__ = ["MEASURES", "discount"]
+__all__ = ["MEASURES", "chunks", "discount", "discounted"]
 
-MEASURES = Catalogue("measure")
+MEASURES = Catalogue("measure", ["ltr.metrics.measures", "ltr.metrics.diversity"])
 
 
 def discount(kind: str, rank: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -43,7 +43,8 @@ def discount(kind: str, rank: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return weight
 
 
-def _discounted(lists: Lists, kind: str) -> Array:
+def discounted(lists: Lists, kind: str) -> Array:
+    """`discount` at each slot."""
     return lists.by_rank(("discount", kind), partial(discount, kind))
 
 
@@ -74,7 +75,7 @@ _TINY = 1e-300  # denominators of blank lists, whose value is replaced anyway
 )
 def dcg(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
-    return top.sum(ranked.expected(measure.gain, top) * _discounted(top, measure.discount))
+    return top.sum(ranked.expected(measure.gain, top) * discounted(top, measure.discount))
 
 
 @MEASURES.register(
@@ -87,7 +88,7 @@ def dcg(ranked: RankedLists, measure: Measure) -> Array:
     ideal=1.0,
 )
 def mean_ndcg(ranked: RankedLists, measure: Measure) -> Array:
-    lists, weight = ranked.lists, _discounted(ranked.lists, measure.discount)
+    lists, weight = ranked.lists, discounted(ranked.lists, measure.discount)
     reached = lists.running(ranked.expected(measure.gain, lists) * weight)
     best = ranked.judged.ideal_running_dcg(measure.gain, measure.discount)
     return lists.sum(reached / best.clip(min=_TINY)) / lists.lengths.clip(min=1)
@@ -136,13 +137,13 @@ def _expected_stops(ranked: RankedLists, stops: Hashable, top: Lists) -> Array:
     starts, sizes = groups.starts[some], groups.lengths[some]
     widths = xp.minimum(xp.where(sizes < k - head[some], sizes, k - head[some]), k)
     stop = stop + 0  # a copy: slots of mixed groups are overwritten
-    for part in _chunks(sizes, widths):
+    for part in chunks(sizes, widths):
         slot, value = _survivals(xp, stop, starts[part], sizes[part], widths[part])
         stop[slot] = value
     return stop[top.slots]
 
 
-def _chunks(sizes: Array, widths: Array, cells: int = 1 << 20) -> Iterator[Array]:
+def chunks(sizes: Array, widths: Array, cells: int = 1 << 20) -> Iterator[Array]:
     """Indices of groups, longest first, in chunks whose table [groups, width + 1] stays under so many cells."""
     order = (-sizes).argsort()
     at = 0

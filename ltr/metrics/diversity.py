@@ -1,0 +1,123 @@
+"""Measures of what a list as a whole shows: how many categories, and whose documents get the attention.
+
+The label of a document is a number of its category here, and 0 where it has none (or is of no use): make such a column
+of a category and grades, and it is an objective like others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .backends import Array, Backend, Lists
+from .measures import MEASURES, chunks, discounted
+
+if TYPE_CHECKING:
+    from .measure import Measure
+    from .ranked_lists import RankedLists
+
+__all__ = ["alpha_ndcg", "exposure"]
+
+
+@MEASURES.register(
+    "Exposure",
+    formula="sum_{r<=k} rel_r d(r) / sum_{r<=k} d(r): the group's share of the attention; a label >= rel is the group",
+    source="Singh and Joachims, KDD 2018; in expectation over ties Diaz et al., CIKM 2020",
+    arguments=("empty", "ties", "discount", "rel"),
+    cutoff="optional",
+    blank="relevant",
+)
+def exposure(ranked: RankedLists, measure: Measure) -> Array:
+    # Linear in what stands at each slot. The mean over lists is the group's share amortised over all of them.
+    top = ranked.lists.top(measure.cutoff)
+    weight = discounted(top, measure.discount)
+    return top.sum(ranked.expected(("rel", measure.rel), top) * weight) / top.sum(weight).clip(min=1e-300)
+
+
+@MEASURES.register(
+    "alphaNDCG",
+    formula="sum_{r<=k} [y_r > 0] (1 - alpha)^(documents of category y_r above r) d(r) / the same of the best order",
+    source="Clarke et al., SIGIR 2008, one category a document",
+    arguments=("empty", "ties", "discount", "alpha"),
+    cutoff="optional",
+    blank="gain",
+    categories=True,
+)
+def alpha_ndcg(ranked: RankedLists, measure: Measure) -> Array:
+    xp, lists, left = ranked.xp, ranked.lists, 1 - measure.alpha
+    top = lists.top(measure.cutoff)
+    weight = discounted(top, measure.discount)
+    # With one category a document the best order takes the documents by falling gain, whatever stands above.
+    alone = _gains(xp, lists, ranked.judged.labels, left)
+    best = top.sum(alone[lists.descending(alone)[0]][top.slots] * weight)
+    labels = ranked.judged.labels[ranked.row]
+    if ranked.groups is None:
+        reached = top.sum(_gains(xp, lists, labels, left)[top.slots] * weight)
+    else:
+        reached = _expected(ranked, labels, measure, left)
+    return reached / best.clip(min=1e-300)
+
+
+def _same_above(lists: Lists, labels: Array) -> Array:
+    """Documents of the same label above each slot of its list, int64."""
+    place, same = lists.descending(labels)
+    above = lists.xp.arange(lists.size)
+    above[place] = lists.groups(same).position
+    return above
+
+
+def _gains(xp: Backend, lists: Lists, labels: Array, left: float) -> Array:
+    return xp.where(labels > 0, left ** xp.floats(_same_above(lists, labels)), 0.0)
+
+
+def _expected(ranked: RankedLists, labels: Array, measure: Measure, left: float) -> Array:
+    """Mean over the orders of tied documents, `[lists]`.
+
+    In a tie group of n documents, m of one category, slot j (from 0) has one of them with m / n, and of the j above it
+    in the group as many are of the category as a draw without replacement from the n - 1 others finds.
+    """
+    xp, lists, groups = ranked.xp, ranked.lists, ranked.groups
+    assert groups is not None
+    place, same = groups.descending(labels)
+    pairs = groups.groups(same)  # the documents of one category in one tie group; the first of them stands highest
+    head = place[pairs.starts]
+    group = groups.query[head]
+    n, m, start = groups.lengths[group], pairs.lengths, groups.starts[group]
+    reach = n
+    if measure.cutoff is not None:
+        below = measure.cutoff - lists.position[start]
+        reach = xp.where(n < below, n, below)
+    counted = xp.nonzero((labels[head] > 0) & (reach > 0))
+    n, m, start, reach = n[counted], m[counted], start[counted], reach[counted]
+    before = left ** xp.floats(_same_above(lists, labels)[head][counted])
+    weight, value = discounted(lists, measure.discount), xp.zeros(len(pairs))
+    for part in chunks(m, reach):
+        inside, table = _drawn(xp, n[part], m[part], reach[part], left)
+        slot = (start[part][:, None] + xp.arange(table.shape[1])[None, :])[inside]
+        each = Lists.of(xp, reach[part]).sum(table[inside] * weight[slot])
+        value[counted[part]] = each * before[part] * m[part] / n[part]
+    first = xp.zeros(lists.size)
+    first[pairs.starts] = 1
+    return Lists.of(xp, xp.ints(lists.sum(first))).sum(value)
+
+
+def _drawn(xp: Backend, n: Array, m: Array, reach: Array, left: float) -> tuple[Array, Array]:
+    """Which cells count, and E[left^J], J of j draws without replacement from n - 1 documents, m - 1 of them counted.
+
+    E is the mean of all products of j of n - 1 factors, m - 1 of them `left`, the others 1. It is 1 while there are
+    only ones; one factor more, the (i+1)-th, makes a_j <- a_j (i+1-j)/(i+1) + left a_{j-1} j/(i+1).
+
+    Args:
+        n, m, reach: int64 `[pair]`, m falling.
+    """
+    width = int(reach.max())
+    j = xp.floats(xp.arange(width))[None, :]
+    ones = xp.floats(n - m)
+    a = xp.where(j <= ones[:, None], 1.0, 0.0)
+    falling = xp.host(m)
+    for step in range(int(falling[0]) - 1):
+        active = int((falling > step + 1).sum())
+        i, rows = ones[:active, None] + step + 1, a[:active]
+        shifted = xp.zeros(active, width)
+        shifted[:, 1:] = rows[:, :-1]
+        a[:active] = rows * ((i - j) / i).clip(min=0) + left * shifted * (j / i)
+    return j < xp.floats(reach)[:, None], a
