@@ -22,7 +22,7 @@ from ltr.bench.suite.plan import main_jobs, tuning_jobs
 from ltr.cli import main
 from ltr.errors import InputError
 from ltr.fronts import hypervolume, knee, nondominated
-from ltr.methods import METHODS, load_method
+from ltr.methods import METHODS, load_method, make_method, measured
 from ltr.objectives import lattice
 from ltr.rankers import load_ranker
 from ltr.runs import config_hash, execute, load_task, read_config, read_record, read_scores, summarise, verify
@@ -472,6 +472,15 @@ def test_objectives_go_by_their_column():
         objective_named("clicks", known)
     with pytest.raises(InputError, match="Did you mean 'quality'"):
         objective_named("qality", known)
+
+
+def test_the_exposure_of_a_group_is_an_axis_of_a_front(task):
+    """Documents of quality 3 and more are the group: its share of the attention rises with its weight."""
+    measures = ("nDCG@10", "Exposure(rel=3)@10")
+    training = {"epochs": 5, "lists": 8, "learning_rate": 0.05}
+    method = make_method("soup", ranker="linear", training=training, measures=measures).fit(task, accelerator="cpu")
+    points = measured(task.test, method.score(task.test, W), measures)
+    assert points[0, 0] > points[-1, 0] and points[0, 1] < points[1, 1] < points[-1, 1]
 
 
 def likelihood(d, w, beta):

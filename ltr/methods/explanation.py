@@ -91,7 +91,7 @@ def explain(model: Any, split: Split, query: str, documents: Sequence[str] = (),
     >>> task = ltr.load("synthetic:queries=20,features=50,objectives=1")
     >>> ranker = ltr.make_ranker("linear", loss="listnet", epochs=2).fit(task.train)
     >>> why = ltr.explain(ranker, task.test, task.test.query_ids[0])
-    >>> abs(why.contributions.sum() - (why.scores[0] - why.scores[1])) < 1e-3
+    >>> bool(abs(why.contributions.sum() - (why.scores[0] - why.scores[1])) < 1e-3)
     True
     """
     queries = [str(q) for q in split.query_ids]

@@ -1,7 +1,9 @@
 """Measures of what a list as a whole shows: how many categories, and whose documents get the attention.
 
-The label of a document is a number of its category here, and 0 where it has none (or is of no use): make such a column
-of a category and grades, and it is an objective like others.
+Exposure     labels are a group (1) and the others (0), or grades: the group is where they are `rel` or more. A column
+             that says who is in it is an objective like others: losses lift the group, fronts trade it off.
+alphaNDCG    labels are numbers of categories, 0 where a document has none or is of no use. Nothing learns from such
+             labels; it measures rankings. ties=worst puts low numbers first there.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def _drawn(xp: Backend, n: Array, m: Array, reach: Array, left: float) -> tuple[
     width = int(reach.max())
     j = xp.floats(xp.arange(width))[None, :]
     ones = xp.floats(n - m)
-    a = xp.where(j <= ones[:, None], 1.0, 0.0)
+    a = xp.floats(j <= ones[:, None])
     falling = xp.host(m)
     for step in range(int(falling[0]) - 1):
         active = int((falling > step + 1).sum())
