@@ -64,7 +64,7 @@ def explain_choices(
     Raises:
         InputError: no choice, or values that are no numbers.
 
-    >>> found = explain_choices(np.array([[0.2, -0.1], [0.1, -0.05], [-0.1, 0.3], [-0.2, -0.1]]))
+    >>> found = explain_choices(np.array([[0.2, -0.1], [0.1, 0.05], [-0.05, 0.1], [-0.2, 0.1]]))
     >>> found.agree, bool(found.low[0] <= found.weights[0] <= found.high[0])
     (3, True)
     """
