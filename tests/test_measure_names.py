@@ -23,6 +23,7 @@ VALUES = {
     "rel": st.one_of(st.integers(1, 100), st.floats(1e-3, 100)),
     "p": st.floats(0.01, 0.99),
     "max_grade": st.integers(1, 52),
+    "alpha": st.floats(0.01, 1),
 }
 
 
@@ -119,6 +120,7 @@ def test_names(text, name):
         ("AP(rel=nan)", "above 0"),
         ("RBP(p=1)", "between 0 and 1"),
         ("ERR(max_grade=2.5)", "whole number"),
+        ("alphaNDCG(alpha=1.5)", "at most 1"),
     ],
 )
 def test_wrong_names_say_what_was_meant(text, says):
