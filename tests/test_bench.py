@@ -487,7 +487,7 @@ def test_a_plan_is_the_sum_of_its_runs(suite):
     ]
     assert found.runs == found.pieces == 9
     for end in (0, 1):
-        assert found.seconds[end] == pytest.approx(sum((c.tuning + c.runs) * c.seconds[end] for c in found.costs))
+        assert found.seconds[end] == pytest.approx(sum(c.all_seconds[end] for c in found.costs))
         assert replace(found, workers=3).seconds[end] == pytest.approx(found.seconds[end] / 3)
     largest = max(c.memory for c in found.costs)
     assert found.memory == pytest.approx(4e8 + largest)

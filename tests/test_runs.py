@@ -25,7 +25,7 @@ from ltr.methods import METHODS
 from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, read_config, read_record, read_scores, seeds, summarise, verify
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, differences
-from ltr.runs.estimate import estimate
+from ltr.runs.estimate import _stopped, estimate
 from ltr.runs.per_query import join, per_query, read_per_query, to_frame
 from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
@@ -579,8 +579,37 @@ def test_the_estimate_is_near_what_a_run_took(finished, task, config):
     assert found.cells >= task.train.n_documents * 0.9
     low, high = found.seconds
     assert 0 < low < high and found.memory_bytes > 4 * task.train.features.size
+    assert found.course[2] == 1.0 and high == pytest.approx(3 * low) and found.of(7)[1] == pytest.approx(7 * high)
     trees = estimate(read_config(None, {"data.name": DATA, "ranker.name": "lightgbm"}), sizes_of_task(task))
     assert 0 < trees.seconds[0] < trees.seconds[1] and trees.parameters == 500 * 31
+
+
+def test_many_trainings_that_stop_early_are_known_better_than_one():
+    """The mean of a log-uniform share between .1 and 1 is .9 / ln 10, its standard deviation .2494."""
+    assert _stopped(1.0, 1) == (1.0, 1.0)
+    low, high = _stopped(0.1, 1)
+    assert low == 0.1 and high == pytest.approx(0.390865 + 1.64 * 0.2494, abs=1e-4)
+    low, high = _stopped(0.1, 100)
+    assert (low, high) == pytest.approx((0.390865 - 0.164 * 0.2494, 0.390865 + 0.164 * 0.2494), abs=1e-5)
+    stops = read_config(None, {**MLP, "data.name": DATA, "training.epochs": 30, "training.patience": 2})
+    found = estimate(stops)
+    assert found.course[2] == 0.1 and found.facts()["seconds"] == found.seconds
+    (low, high), (least, most) = found.of(100), found.seconds
+    assert 100 * least < low < high < 100 * most and high < 4 * low
+
+
+def test_members_of_a_stack_share_what_a_step_costs():
+    asked = {"data.name": DATA, "data.objectives": ["relevance", "quality"], "method.name": "ls", "preferences": 6}
+    params = {"training": {"epochs": 5, "patience": 0}}
+    config = read_config(None, asked)
+    times = {
+        stacked: estimate(replace(config, method=MethodChoice("ls", {**params, "stacked": stacked}))).course[0]
+        for stacked in (True, False)
+    }
+    assert times[True] < 0.8 * times[False]
+    copies = [MethodChoice("conditioned-trees", {"copies": c}) for c in (1, 8)]
+    once, often = (estimate(replace(config, method=method)).course[0] for method in copies)
+    assert 2 * once < often < 9 * once
 
 
 def test_an_estimate_opens_no_data(monkeypatch):

@@ -1,9 +1,13 @@
 """What a run will cost, before it is paid: memory and time from counted operations and one probe of this machine.
 
-Nothing is trained and no data are read. Of a net, one step is taken on a few made-up lists of the data's mean length;
-an epoch is that many documents more. Of trees, the operations of their histograms are counted, and what one costs here
-is measured once a process. Times are processor time of one thread, so that a busy machine does not stretch them, and
-come as a range: early stopping, caches and several threads make a run shorter than said, odd lists longer.
+Nothing is trained and no data are read. Of a net, two steps are taken: one on a few made-up lists of the data's mean
+length, one on next to nothing. The first says what a document costs, the second what a step costs whatever is in it,
+which members of a stack share. Of trees, the operations of their histograms are counted, and what one costs here is
+measured once a process. Times are processor time of one thread, so that a busy machine does not stretch them.
+
+They come as a range, of two reasons. What was counted is right up to `_LOOSE`. Where early stopping may end a training,
+the share of its epochs or rounds that are trained lies between the least and 1, taken as equally likely on a log scale;
+many trainings stop early and late, so that their sum is known better than each: the range holds nine sums of ten.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import torch
 
 from ltr import losses
 from ltr.methods import METHODS
+from ltr.methods.gradient_methods import AdaptiveConfig
 from ltr.methods.plug_in import PlugInConfig, trainings
 from ltr.rankers import RANKERS, make_ranker, resolve_params
 from ltr.rankers.config import TrainingConfig
@@ -29,7 +34,7 @@ from ltr.schema import bind
 from .config import LossChoice, RankerChoice, RunConfig
 from .resolving import resolve
 from .sizes import Sizes, sizes_of
-from .systems import MethodSystem, system_of
+from .systems import MethodSystem, RankerSystem, system_of
 
 __all__ = ["Estimate", "estimate"]
 
@@ -37,7 +42,11 @@ _PROBE = 4096  # documents of the measured step at most
 _LISTS = 32  # and lists
 _SCORING = 0.35  # of a training step, what scoring the same lists costs
 _START = 0.5  # seconds of a run that nothing else accounts for: files, checkpoints, the record
-_LOOSE = (0.4, 2.5)  # how far the truth may lie from what was counted
+_LOOP = 2e-3  # seconds of a step outside of net, loss and optimiser: the trainer, and the batch it takes
+_LOOSE = (
+    0.6,
+    1.8,
+)  # how far the truth may lie from what was counted: nine of ten runs of the study of fronts lie there
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class Estimate:
         parameters: of the net; of trees at most (leaves), None where unknown.
         memory_bytes: of data, weights with gradients and moments, and activations of a full batch; not of the process
             itself, about 0.4 GB with torch.
-        seconds: of the whole run, at least and at most.
+        course: seconds of processor time of all trainings to their ends, of everything else, and the share of a
+            training's epochs or rounds after which it may stop.
         trainings: of a method at least; those that are stacked take less than their sum.
     """
 
@@ -65,11 +75,22 @@ class Estimate:
     epochs: int
     parameters: int | None
     memory_bytes: int
-    seconds: tuple[float, float]
+    course: tuple[float, float, float]
     trainings: int = 1
 
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Of the whole run, at least and at most."""
+        return self.of(1)
+
+    def of(self, runs: int) -> tuple[float, float]:
+        """Seconds of so many runs of this kind, at least and at most."""
+        whole, rest, least = self.course
+        low, high = _stopped(least, runs * self.trainings)
+        return _LOOSE[0] * runs * (low * whole + rest), _LOOSE[1] * runs * (high * whole + rest)
+
     def facts(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "seconds": self.seconds}
 
     def lines(self) -> list[str]:
         """The estimate for reading."""
@@ -104,43 +125,67 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     m = max(1, len(config.data.objectives))
     data = 4 * sum(sizes.documents.values()) * (sizes.features + m + 1)
     facts: dict[str, Any] = {"cells": 0, "batches": 0, "epochs": 0, "parameters": None, "memory_bytes": data}
-    work = (_START, _START)  # seconds of the shortest and the longest course
-    trainings = 1
+    work, least, together = 0.0, 1.0, [1]  # seconds of all trainings; how many of them go side by side
     alone = config
     if isinstance(system, MethodSystem):
-        trainings, alone = _trainings(system), _alone(system)
+        together, alone = _trainings(system), _alone(system)
     if alone.training is not None and alone.loss is not None:
         # A regressor of the plug-in method learns one form at a time; the others weigh a loss an objective.
         one = not isinstance(system, MethodSystem) or METHODS[system.name].claims["config"] is PlugInConfig
-        net, step = _net(alone, sizes, data, 1 if one else m)
+        net, document, step = _net(alone, sizes, data, 1 if one else m)
         facts |= net
-        work = _epochs(alone.training, net["cells"] * step, sizes, step)
+        backward = (1 + m) / 2 if _combines_gradients(system) else 1.0  # they want each objective's by itself
+        seen = net["cells"] + _SCORING * sizes.documents["vali"]
+        work = alone.training.epochs * backward * sum(net["batches"] * step + k * seen * document for k in together)
+        patience = alone.training.patience
+        least = min(1.0, (patience + 1) / alone.training.epochs) if patience else 1.0
     elif alone.ranker is not None and "rounds" in alone.ranker.params:
-        forest, seconds = _trees(alone.ranker.params, sizes, data)
+        params = alone.ranker.params
+        copies = system.method.params.get("copies", 1) if isinstance(system, MethodSystem) else 1
+        forest, seconds = _trees(params, sizes, data, copies)
         facts |= forest
-        work = (seconds * min(1.0, 60 / alone.ranker.params["rounds"]), seconds)
+        work = sum(together) * seconds
+        stops = params.get("patience", 50) + params.get("select_every", 10)
+        least = min(1.0, stops / params["rounds"]) if params.get("patience", 50) else 1.0
     points = 1 if system.preferences is None else len(system.preferences)
     # Scores and measures of every preference: sorting, and a few passes over the labels.
     after = _START + points * m * 3e-7 * (sizes.documents["vali"] + sizes.documents["test"])
-    low, high = (trainings * each + after for each in work)
     return Estimate(
         dict(sizes.queries),
         dict(sizes.documents),
         sizes.features,
         **facts,
-        seconds=(_LOOSE[0] * low, _LOOSE[1] * high),
-        trainings=trainings,
+        course=(work, after, least),
+        trainings=sum(together),
     )
 
 
-def _trainings(system: MethodSystem) -> int:
-    """What can be said before a method has run: its models, the base it starts from, and those of a pay-off table."""
+def _stopped(least: float, trainings: int) -> tuple[float, float]:
+    """What share of all epochs these trainings take together, at least and at most, when each stops between `least` and
+    1 with equal chances on a log scale: nine sums of ten lie between them."""
+    if least >= 1.0:
+        return 1.0, 1.0
+    log = math.log(1 / least)
+    mean = (1 - least) / log
+    wide = 1.64 * math.sqrt(((1 - least**2) / (2 * log) - mean**2) / trainings)
+    return max(least, mean - wide), min(1.0, mean + wide)
+
+
+def _combines_gradients(system: RankerSystem | MethodSystem) -> bool:
+    return isinstance(system, MethodSystem) and METHODS[system.name].claims["config"] is AdaptiveConfig
+
+
+def _trainings(system: MethodSystem) -> list[int]:
+    """What can be said before a method has run: its models, the base it starts from, and those of a pay-off table; how
+    many of them are trained side by side each time."""
     claims, m = METHODS[system.name].claims, len(system.objectives)
     models = {"preference": len(system.preferences), "objective": m, "one": 1}[claims["models"]]
     if claims["config"] is PlugInConfig:  # its forms, one net for all
         models = trainings(bind(PlugInConfig, system.method.params), m)
-    own_base = bool(claims["base"]) and system.method.base is None
-    return models + own_base + (m if claims.get("payoff") else 0)
+    own_base = [1] if claims["base"] and system.method.base is None else []
+    stacked = system.method.params.get("stacked", False) and not _combines_gradients(system)
+    groups = [models, m] if claims.get("payoff") else [models]
+    return own_base + [size for k in groups for size in ([k] if stacked else [1] * k)]
 
 
 def _alone(system: MethodSystem) -> RunConfig:
@@ -160,17 +205,8 @@ def _alone(system: MethodSystem) -> RunConfig:
     return RunConfig(data, ranker, loss, bind(TrainingConfig, params["training"]))
 
 
-def _epochs(training: TrainingConfig, epoch: float, sizes: Sizes, step: float) -> tuple[float, float]:
-    """Seconds of the shortest and the longest training; `step` are those of one document."""
-    validation = _SCORING * step * sizes.documents["vali"]
-    patience = training.patience
-    least = min(training.epochs, patience + 1) if patience else training.epochs
-    scoring = _SCORING * step * (sizes.documents["vali"] + sizes.documents["test"])
-    return least * (epoch + validation) + scoring, training.epochs * (epoch + validation) + scoring
-
-
-def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[dict[str, Any], float]:
-    """What the net of a config takes, and seconds a document of a training step."""
+def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[dict[str, Any], float, float]:
+    """What the net of a config takes, seconds a document of a training step, and those of a step without any."""
     assert config.ranker is not None and config.training is not None and config.loss is not None
     settings, length = config.training, sizes.list_length
     length = min(length, settings.list_size) if settings.list_size else length
@@ -188,12 +224,14 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
         where = torch.ones(lists, length, dtype=torch.bool)
         loss = losses.loss(config.loss.name, **config.loss.params)
         kept, seconds = _measured(net, loss, features, labels, where, objectives)
+        _, least = _measured(net, loss, features[:1, :2], labels[:1, :2], where[:1, :2], objectives, steps=True)
     parameters = members * sum(p.numel() for p in net.parameters())
     # Lists of one batch are of like length (buckets): a tenth is padding where they are not all the same.
     cells = round(sizes.queries["train"] * length * 1.1)
     full = min(settings.cells, settings.lists * min(sizes.longest or 4 * length, settings.list_size or 1 << 60))
     batches = math.ceil(cells / max(1, min(settings.cells, settings.lists * length)))
     probed = lists * length
+    document = max(seconds - least, 0.2 * seconds) / probed
     facts = {
         "cells": cells,
         "batches": batches,
@@ -202,7 +240,7 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
         # A full batch keeps as much a cell as the probe did; weights, gradients and two moments are four copies.
         "memory_bytes": int(data + 16 * parameters + kept * full / probed),
     }
-    return facts, members * seconds / probed
+    return facts, members * document, members * (least + _LOOP)
 
 
 def _measured(
@@ -212,9 +250,11 @@ def _measured(
     labels: torch.Tensor,
     where: torch.Tensor,
     objectives: int,
+    steps: bool = False,
 ) -> tuple[int, float]:
-    """Bytes a step of training keeps for its way back, and its seconds of processor time."""
+    """Bytes a step of training keeps for its way back, and its seconds, with the optimiser's where it `steps`."""
     kept, seconds = 0, math.inf
+    optimiser = torch.optim.Adam(net.parameters(), 0.0) if steps and next(net.parameters(), None) is not None else None
 
     def weigh(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
@@ -227,14 +267,16 @@ def _measured(
             scores = net(features, where)
             total = sum(loss.reduce(loss(scores, labels, where), labels, where) for _ in range(objectives))
             total.backward()
+        if optimiser is not None:
+            optimiser.step()
         seconds = min(seconds, time.process_time() - began)
     return kept, seconds
 
 
-def _trees(params: Mapping[str, Any], sizes: Sizes, data: int) -> tuple[dict[str, Any], float]:
+def _trees(params: Mapping[str, Any], sizes: Sizes, data: int, copies: int) -> tuple[dict[str, Any], float]:
     """What a forest takes, and its seconds: histograms of every feature level by level, and lambdas of every list."""
     leaves = params.get("leaves") or 2 ** min(params.get("depth") or 6, 16)
-    documents, rounds = sizes.documents["train"], params["rounds"]
+    documents, rounds = copies * sizes.documents["train"], params["rounds"]
     # The smaller child of a split is counted, the other one subtracted: half of the documents on a level.
     histograms = documents * sizes.features * (1 + 0.5 * math.log2(max(2, leaves)))
     lambdas = 10 * documents * min(sizes.list_length, 30)

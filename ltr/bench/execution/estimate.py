@@ -20,6 +20,8 @@ from ltr.runs.sizes import sizes_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ltr.runs.estimate import Estimate
+
 __all__ = ["Cost", "Plan", "plan", "print_plan"]
 
 _PROCESS = 4e8  # bytes a process with torch holds before it does anything
@@ -32,7 +34,7 @@ class Cost:
 
     Attributes:
         tuning, runs: runs that only choose, and runs that are reported.
-        seconds: of processor time of one run, at least and at most.
+        one: what is said of one run.
         memory: bytes of one run.
         pieces: pieces of work these runs are; less where some train together.
     """
@@ -41,15 +43,19 @@ class Cost:
     system: str
     tuning: int
     runs: int
-    seconds: Range
+    one: Estimate
     memory: float
     pieces: int = 0
 
     @property
+    def seconds(self) -> Range:
+        """Of processor time of one run, at least and at most."""
+        return self.one.seconds
+
+    @property
     def all_seconds(self) -> Range:
         """Of all of its runs, one after another."""
-        low, high = self.seconds
-        return low * (self.tuning + self.runs), high * (self.tuning + self.runs)
+        return self.one.of(self.tuning + self.runs)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ def plan(
             one = estimate(resolved(own[1][0]), sizes)
             pieces = sum(len(stackable(jobs)) if suite.limits.stacked else len(jobs) for jobs in own)
             memory = _PROCESS + one.memory_bytes
-            costs.append(Cost(dataset, variant.label, len(own[0]), len(own[1]), one.seconds, memory, pieces))
+            costs.append(Cost(dataset, variant.label, len(own[0]), len(own[1]), one, memory, pieces))
     return Plan(tuple(costs), sources, workers or suite.limits.workers)
 
 
