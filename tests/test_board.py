@@ -17,7 +17,7 @@ from ltr import datasets
 from ltr.bench import leaderboard, load_results, run_suite
 from ltr.bench.analysis import outside
 from ltr.bench.analysis.merging import merged
-from ltr.bench.analysis.outside import _Found, _with
+from ltr.bench.analysis.outside import Found, with_row
 from ltr.bench.analysis.paired import compare_systems
 from ltr.bench.suite import Suite, System, check
 from ltr.bench.suite.narrow import restricted
@@ -192,7 +192,7 @@ def test_folds_without_scores_are_rows_without_numbers():
     for fold, missing in (("Fold1", 1), ("Fold2", 0)):
         frame = table[table.fold == fold].assign(**key)
         value = {**key, "fold": fold, "split": "test", "measure": NDCG, "mean": 0.4, "queries": 50, "blank": 10}
-        results = _with(results, _Found({**key, "fold": fold, "status": "done", "reason": ""}, [value], frame, None))
+        results = with_row(results, Found({**key, "fold": fold, "status": "done", "reason": ""}, [value], frame, None))
         mine = results.runs[results.runs.system == "BM25"]
         assert (mine.status == "missing").sum() == missing and len(mine) == 2
         assert ("BM25" in leaderboard(results).p) == (fold == "Fold2")

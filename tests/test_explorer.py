@@ -113,7 +113,7 @@ def test_twenty_methods_at_66_preferences_fit_in_three_megabytes(tmp_path):
     data = unpack(section["payload"])
     assert data == front(results, "made-data", systems=[s["name"] for s in data["systems"]], samples=samples)
     assert len(data["queries"]["ids"]) < data["queries"]["of"] and len(section["pictures"]) == 2
-    page = pages.write_page(tmp_path / "report.html", "report.html.j2", pages._context(results, [section]))
+    page = pages.write_page(tmp_path / "report.html", "report.html.j2", pages.page_context(results, [section]))
     assert page.stat().st_size < 3_000_000
 
 
@@ -195,7 +195,7 @@ def test_pictures_show_what_the_table_says(objectives, panels, tmp_path):
     for picture in (fronts, cost):
         assert (tmp_path / picture["file"]).read_bytes().startswith(b"\x89PNG")
         assert not re.findall(r"#[0-9a-f]{6}", picture["svg"]), "colours are the style sheet's"
-    drawn = fronts_picture(_rows(results, "made-data", 10)[-1], "x")
+    drawn = fronts_picture(_rows(results, "made-data", 10)[3], "x")
     assert len([ax for ax in drawn.figure.axes if ax.get_visible()]) == panels
 
 
@@ -274,7 +274,7 @@ def folder(tmp_path_factory):
     for m, systems in ((2, 3), (3, 4), (5, 10)):
         results = made_fronts(systems=systems, objectives=m)
         section = front_section(results, "made-data", made_samples(results), to=folder, draws=100)
-        context = pages._context(results, [section])
+        context = pages.page_context(results, [section])
         pages.write_page(folder / f"fronts{m}.html", "report.html.j2", context)
     made_results(three_systems()).save(folder / "rankers")
     report(folder / "rankers", draws=200)
@@ -301,7 +301,7 @@ def rankers(browser, folder):
 
 
 def preference(page) -> list[int]:
-    return page.run("[...document.querySelectorAll('.slider input')].map((s) => +s.value)")
+    return page.run("[...document.querySelectorAll('.slider input[type=range]')].map((s) => +s.value)")
 
 
 def lit(page, panel: int = 0) -> dict[str, tuple[float, float]]:
@@ -325,8 +325,8 @@ def shown(page) -> dict[str, list[str]]:
 def test_a_slider_moves_the_point_on_every_projection(fronts):
     data = fronts.data
     before = [lit(fronts, panel) for panel in range(3)]
-    assert sum(preference(fronts)) == 10 and len(before[0]) == 4
-    fronts.run("document.querySelector('.slider input').focus()")
+    assert sum(preference(fronts)) == 10 and len(before[0]) == 2, "the best and its rival; the others are grey"
+    fronts.run("document.querySelector('.slider input[type=range]').focus()")
     fronts.press("ArrowRight", 3)
     now = preference(fronts)
     assert now in data["lattice"], "snapped to the lattice"
@@ -337,13 +337,16 @@ def test_a_slider_moves_the_point_on_every_projection(fronts):
     at = data["lattice"].index(now)
     for system in data["systems"]:
         assert shown(fronts)[system["name"]][:3] == [f"{v / SCALE:.4f}" for v in system["points"]["test"][at]]
-    assert fronts.run("document.querySelector('.slider input').getAttribute('aria-valuetext')") == "0.7 relevance"
+    assert (
+        fronts.run("document.querySelector('.slider input[type=range]').getAttribute('aria-valuetext')")
+        == "0.7 relevance"
+    )
     assert "relevance 0.7" in fronts.run("document.querySelector('.words').textContent")
 
 
 @needs_browser
 def test_every_step_of_every_slider_is_a_preference_of_the_lattice(fronts):
-    fronts.run("document.querySelectorAll('.slider input')[2].focus()")
+    fronts.run("document.querySelectorAll('.slider input[type=range]')[2].focus()")
     seen = set()
     for key, times in (("End", 1), ("ArrowLeft", 10), ("ArrowRight", 4), ("Home", 1)):
         for _ in range(times):
@@ -444,6 +447,94 @@ def test_systems_can_be_hidden_chosen_and_sorted(fronts):
 
 
 @needs_browser
+def test_a_few_systems_are_lit_and_the_address_keeps_the_choice(fronts, browser, folder):
+    """Grey but for the best and its rival; a row that is pointed at lights up; bounds, command and address agree."""
+    greys = "document.querySelectorAll('.panel:first-child path[fill=\"var(--faint)\"].full').length"
+    assert fronts.run(greys) == len(fronts.data["systems"]) - 2
+    rows = "[...document.querySelectorAll('table.chosen tbody tr')]"
+    fronts.run(f"{rows}.find((r) => r.textContent.includes('Soups')).dispatchEvent(new PointerEvent('pointerenter'))")
+    assert fronts.run(greys) == len(fronts.data["systems"]) - 3
+    fronts.run(f"{rows}.find((r) => r.textContent.includes('Soups')).dispatchEvent(new PointerEvent('pointerleave'))")
+    axis = fronts.run("[...document.querySelectorAll('.panel:first-child .axis')].map((t) => t.textContent).join()")
+    assert "nDCG@10" in axis and "test" in axis
+    first = fronts.data["systems"][0]
+    vali = np.array(first["points"]["vali"]) / SCALE
+    bound = round(float(np.median(vali[:, 0])), 2)
+    fronts.run(f"document.querySelector('.bound').value = {bound}")
+    fronts.run("document.querySelector('.bound').dispatchEvent(new Event('input'))")
+    meets = int((vali[:, 0] >= bound).sum())
+    words = fronts.run("document.querySelectorAll('.tool .words')[1].textContent")
+    assert words.startswith(f"{meets} of 66 preferences of HyperDPO keep relevance at {bound} or more")
+    fronts.run("document.querySelectorAll('.tool .words')[1].querySelector('button').click()")
+    best = max((i for i in range(66) if vali[i, 0] >= bound), key=lambda i: (vali[i, 1], -i))
+    assert preference(fronts) == fronts.data["lattice"][best]
+    command = fronts.run("document.querySelector('.command code').textContent")
+    assert command == f"ltr choose {first['run']} --at-least relevance={bound} --maximise freshness"
+    fronts.run("document.querySelector('.toggles input').click()")
+    fronts.run("document.querySelectorAll('table.chosen .name')[2].click()")
+    looked, address = fronts.run("document.querySelector('.words b').textContent"), fronts.run("location.href")
+    again = browser.open(folder / "fronts3.html")
+    again.run(f"location.hash = {address.partition('#')[2]!r}; location.reload()")
+    again.wait_for("document.querySelector('.words b')?.textContent")
+    again.settle()
+    assert again.run("document.querySelector('.words b').textContent") == looked
+    assert preference(again) == preference(fronts)
+    assert again.run("document.querySelector('.bound').value") == str(bound)
+    again.close()
+
+
+@needs_browser
+def test_points_are_reached_by_keyboard_and_two_objectives_have_one_slider(browser, folder):
+    page = browser.open(folder / "fronts2.html")
+    data = unpack(page.run("document.querySelector('script.payload').textContent"))
+    assert page.run("document.querySelectorAll('.slider input[type=range]').length") == 1
+    page.run("document.querySelectorAll('.presets button')[2].click()")
+    page.run("document.querySelector('.panel svg').focus()")
+    first = np.array(data["systems"][data["start"][0]]["points"]["test"])
+    along = sorted(range(len(first)), key=lambda i: (first[i, 0], i))
+    at = along.index(data["lattice"].index([0, 10]))
+    for step in (1, 2):
+        page.press("ArrowRight")
+        wanted = data["lattice"][along[at + step]]
+        assert page.run("+document.querySelector('.slider input[type=range]').value") == wanted[1]
+    page.press("ArrowDown")
+    assert page.run("document.querySelector('.words b').textContent") == data["systems"][data["start"][1]]["name"]
+    assert page.run("document.activeElement.tagName") == "svg"
+    for toggle in range(page.run("document.querySelectorAll('.toggles input').length")):
+        page.run(f"document.querySelectorAll('.toggles input')[{toggle}].click()")
+    assert page.run("document.querySelectorAll('.panel .spot').length") == 1, "the knee is drawn"
+    # A part of the picture is enlarged with the mouse.
+    ticks = "[...document.querySelectorAll('.panel .axes text')].map((t) => t.textContent).join()"
+    before = page.run(ticks)
+    page.run("document.querySelector('.panel').scrollIntoView({block: 'center'})")
+    box = page.run("(({left, top}) => [left, top])(document.querySelector('.panel svg').getBoundingClientRect())")
+    send = lambda kind, x, y: page.ask(  # noqa: E731
+        "Input.dispatchMouseEvent", type=kind, x=box[0] + x, y=box[1] + y, button="left", buttons=1, clickCount=1
+    )
+    send("mousePressed", 100, 60)
+    send("mouseMoved", 200, 160)
+    send("mouseReleased", 200, 160)
+    page.settle()
+    assert page.run(ticks) != before
+    page.run("[...document.querySelectorAll('button')].find((b) => b.textContent === 'Whole picture').click()")
+    assert page.run(ticks) == before
+    assert page.complaints() == []
+    page.close()
+
+
+@needs_browser
+def test_print_is_light_and_whole(browser, folder):
+    """On paper: no controls, no dark ground, nothing cut at the side."""
+    page = browser.open(folder / "fronts5.html", width=720, height=1000, dark=True)
+    page.ask("Emulation.setEmulatedMedia", media="print")
+    page.settle()
+    assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.run("[...document.querySelectorAll('select, #theme, nav, .more')].every((e) => !e.checkVisibility())")
+    assert page.run("document.documentElement.scrollWidth") <= 720
+    page.close()
+
+
+@needs_browser
 def test_validation_points_are_other_points(fronts):
     test = shown(fronts)
     fronts.run(
@@ -541,7 +632,7 @@ def test_the_leaderboard_sorts_by_keyboard(page, request):
 @pytest.mark.parametrize("name", ["fronts2.html", "fronts5.html", "rankers/report.html"])
 def test_pages_fit_any_width_and_theme(browser, folder, name):
     """Nothing sticks out sideways, the ground takes the theme, no exception, nothing from the network."""
-    for width, dark in ((1280, False), (390, False), (320, False), (320, True)):
+    for width, dark in ((1280, False), (360, False), (320, False), (320, True)):
         with about(width, "dark" if dark else "light"):
             _fits(browser.open(folder / name, width=width, height=844, dark=dark), width, dark)
 

@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 
 from ltr.errors import InputError
 
-from . import bench, board, data, evaluate, explain, front, listing, predict, train
+from . import bench, board, data, evaluate, explain, front, listing, predict, submissions, train
 
 __all__ = ["main"]
 
@@ -30,14 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    commands = [
-        c for room in (data, train, evaluate, predict, explain, front, bench, board, listing) for c in room.COMMANDS
-    ]
+    modules = (data, train, evaluate, predict, explain, front, bench, board, submissions, listing)
+    commands = [command for module in modules for command in module.COMMANDS]
+    rooms = {"data": data.__doc__, "bench": bench.__doc__, "board": submissions.__doc__}
     with _stopped_like_ctrl_c() as received:
         try:
-            command = parse(
-                [w for w in words if w != "--debug"], commands, {"data": data.__doc__, "bench": bench.__doc__}
-            )
+            command = parse([w for w in words if w != "--debug"], commands, rooms)
             return command() or 0
         except SystemExit as stop:  # --help and --version
             return int(stop.code or 0)

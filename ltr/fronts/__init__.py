@@ -32,7 +32,8 @@ _HOME = {
         "reference",
         "three_hypervolumes",
     ],
-    "pictures": ["cost_picture", "front_picture", "pairs_picture", "parallel_picture", "plane_picture"],
+    "cost": ["cost_picture"],
+    "pictures": ["front_picture", "pairs_picture", "parallel_picture", "plane_picture"],
     "attainment": ["attained", "attainment_surface", "staircase"],
     "bootstrap": ["difference_interval", "paired_hypervolumes", "poisson_weights"],
 }

@@ -2,7 +2,7 @@
 
 All take fronts as a mapping from a system's name to its seeds, one `[point, objective]` a seed (points of two seeds
 need not correspond), maximised, and return a matplotlib figure that no window knows of. A system keeps its colour and
-marker from picture to picture where `numbers` says which. Systems beyond four get a panel each, with the others as
+marker from picture to picture where `numbers` says which. Systems beyond five get a panel each, with the others as
 grey lines behind, because bands of many on one another are no longer anybody's.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, canvas
+from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, SOFT, canvas
 
 from .attainment import attainment_surface, staircase
 from .dominance import Floats, as_points, nondominated
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["cost_picture", "front_picture", "pairs_picture", "parallel_picture", "plane_picture"]
+__all__ = ["front_picture", "pairs_picture", "parallel_picture", "plane_picture"]
 
 Fronts = Mapping[str, Sequence[Any]]
-TOGETHER = 4  # systems that share a panel
+TOGETHER = 5  # systems that share a panel
 MARKS = "xPd1"  # of points that are nobody's front
 
 
@@ -56,6 +57,9 @@ def plane_picture(
     title: str = "",
     marks: Mapping[str, Sequence[float]] | None = None,
     numbers: Mapping[str, int] | None = None,
+    truth: Any = None,
+    reference: Sequence[float] | None = None,
+    note: str = "",
 ) -> Figure:
     """Two objectives. Line: what half of the seeds attain; band: between what every seed and what any seed attains.
 
@@ -65,11 +69,15 @@ def plane_picture(
         title: above the picture.
         marks: single points by name (base model, ideal).
         numbers: system -> number of its colour and marker; None: in the order of `fronts`.
+        truth: `[point, 2]`, the best that can be reached, where it is known: dashed.
+        reference: point that hypervolumes are seen from; that of the first system is shaded.
+        note: which systems these are, if not all.
     """
     systems = _checked(fronts, objectives, 2)
     numbers = _numbers(systems, numbers)
-    places = _places(marks)
-    low, high = _limits([*_all(systems), *(p[None] for p in places.values())])
+    places = _places({**(marks or {}), **({} if reference is None else {"reference point": reference})})
+    best = None if truth is None or not len(truth) else np.asarray(truth, dtype=np.float64)
+    low, high = _limits([*_all(systems), *(p[None] for p in places.values()), *([] if best is None else [best])])
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
     columns = 4 if len(panels) in (7, 8) else min(len(panels), 3)  # hardly an empty place below
     rows = -(-len(panels) // columns)
@@ -83,8 +91,16 @@ def plane_picture(
                 ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
             for name in named:
                 _front(ax, systems[name], low, numbers[name], name)
+            if best is not None:
+                line = staircase(best, low)
+                ax.plot(*line.T, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+                ax.annotate("true front", line[len(line) // 3], (6, 6), **_BESIDE, color=INK)
+            if reference is not None:
+                _shade(ax, systems[named[0]], places["reference point"], numbers[named[0]])
             _marks(ax, places)
             _frame(ax, low, high)
+            if len(panels) == 1:
+                _named(ax, {name: _median(systems[name], low) for name in named}, numbers)
             if len(panels) > 1:
                 ax.set_title(named[0], fontsize=9)
         for i, ax in enumerate(axes.flat[: len(panels)]):
@@ -94,8 +110,10 @@ def plane_picture(
         for ax in axes[:, 0]:
             ax.set_ylabel(objectives[1])
         seeds = max(len(s) for s in systems.values())
-        bands = f"line: what half of the {seeds} seeds attain; band: from what every seed to what any attains"
-        _foot(figure, axes[0, 0], [*(systems if len(panels) == 1 else ()), *places], bands if seeds > 1 else "")
+        lines = [note] if note else []
+        lines += [f"line: what half of the {seeds} seeds attain; band: from every seed to any"] * (seeds > 1)
+        lines += [f"shaded: the hypervolume of {panels[0][0]}"] * (reference is not None and len(panels) == 1)
+        _foot(figure, axes[0, 0], [], "; ".join(lines))
         _title(figure, title)
     return figure
 
@@ -107,6 +125,7 @@ def pairs_picture(
     title: str = "",
     marks: Mapping[str, Sequence[float]] | None = None,
     numbers: Mapping[str, int] | None = None,
+    note: str = "",
 ) -> Figure:
     """Every pair of objectives: points of all seeds, and the staircase that half of the seeds attain in that plane.
 
@@ -114,7 +133,7 @@ def pairs_picture(
 
     Args:
         fronts: system -> its seeds, each `[point, objective]`, two objectives or more.
-        objectives, title, marks, numbers: as of `plane_picture`.
+        objectives, title, marks, numbers, note: as of `plane_picture`.
     """
     systems = _checked(fronts, objectives, None)
     numbers = _numbers(systems, numbers)
@@ -142,7 +161,7 @@ def pairs_picture(
                 axes[row, 0].set_title(named[0], fontsize=9)
         seeds = max(len(s) for s in systems.values())
         several = f", what half of the {seeds} seeds attain" if seeds > 1 else ""
-        note = f"points: every seed; line: outline of the points in this plane{several}"
+        note = f"{note}; " * bool(note) + f"points: every seed; line: outline of the points in this plane{several}"
         _foot(figure, axes[0, 0], [*(systems if rows == 1 else ()), *places], note)
         _title(figure, title)
     return figure
@@ -155,6 +174,7 @@ def parallel_picture(
     title: str = "",
     marks: Mapping[str, Sequence[float]] | None = None,
     numbers: Mapping[str, int] | None = None,
+    note: str = "",
 ) -> Figure:
     """A panel a system, an axis an objective, a line a non-dominated point of any seed; the knee of all drawn thick.
 
@@ -163,7 +183,7 @@ def parallel_picture(
 
     Args:
         fronts: system -> its seeds, each `[point, objective]`.
-        objectives, title, marks, numbers: as of `plane_picture`.
+        objectives, title, marks, numbers, note: as of `plane_picture`.
     """
     systems = _checked(fronts, objectives, None)
     numbers = _numbers(systems, numbers)
@@ -209,90 +229,14 @@ def parallel_picture(
             ax.tick_params(axis="x", length=0, labelcolor=INK)
             for side in ("left", "bottom"):
                 ax.spines[side].set_visible(False)
-        note = "thick: the knee; dashed: the best of any system, objective by objective"
+        note = f"{note}; " * bool(note) + "thick: the knee; dashed: the best of any system, objective by objective"
         _foot(figure, axes[0, 0], list(places), note)
         _title(figure, title)
     return figure
 
 
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
 _END: dict[str, Any] = {"ha": "center", "fontsize": 7, "color": SOFT}
-
-
-def cost_picture(
-    systems: Sequence[str],
-    seconds: Any,
-    hypervolumes: Sequence[Any],
-    *,
-    title: str = "",
-    label: str = "hypervolume",
-    numbers: Mapping[str, int] | None = None,
-    named: Sequence[str] | None = None,
-) -> Figure:
-    """Hypervolume against the cost of the whole front; the stairs join what nothing cheaper beats.
-
-    Args:
-        systems: their names.
-        seconds: `[system]`: training of all models that the front's points need; above 0 (the axis is logarithmic).
-        hypervolumes: one a system, or a row of seeds a system (rows may differ in length); the mark is the mean, the
-            bar goes from the least to the most.
-        title, numbers: as of `plane_picture`.
-        label: what the hypervolume is of.
-        named: systems with a colour and a name, besides those on the stairs; the others are small grey marks. All by
-            default.
-    """
-    seconds = np.asarray(seconds, dtype=np.float64)
-    values = [np.asarray(row, dtype=np.float64).reshape(-1) for row in hypervolumes]
-    fits = len(values) == len(systems) and all(len(row) for row in values)
-    if not fits or seconds.shape != (len(systems),) or not (seconds > 0).all():
-        expected = f"{len(systems)} costs above 0 and as many rows of hypervolumes"
-        raise InputError("costs of systems", expected=expected, came=(seconds.shape, [len(row) for row in values]))
-    numbers = _numbers(systems, numbers)
-    means = np.array([row.mean() for row in values])
-    as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
-    with canvas(7.2, 4.2) as (figure, axes):
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-        ax = axes[0, 0]
-        best = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
-        cheap: list[int] = best[np.argsort(seconds[best])].tolist()
-        stairs = [*seconds[cheap], seconds.max()], [*means[cheap], means[cheap[-1]]]
-        ax.step(*stairs, where="post", color=SOFT, linewidth=1, zorder=0)
-        shown = {*(systems if named is None else named), *(systems[i] for i in cheap)}
-        rest = [i for i, name in enumerate(systems) if name not in shown]
-        if rest:
-            text = f"{len(rest)} others"
-            ax.plot(
-                seconds[rest], means[rest], "o", color=SOFT, alpha=0.45, markersize=4, markeredgewidth=0, label=text
-            )
-        for i, name in enumerate(systems):
-            if name not in shown:
-                continue
-            colour = PALETTE[numbers[name] % len(PALETTE)]
-            ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
-            ax.plot(
-                seconds[i],
-                means[i],
-                _marker(numbers[name]),
-                color=colour,
-                markersize=7,
-                label=name,
-                markerfacecolor=colour if i in cheap else PAPER,
-                markeredgewidth=1.4,
-                linestyle="none",
-            )
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.margins(x=0.06, y=0.1)
-        ax.grid(True)
-        ax.set_xlabel("seconds of training for the whole front (log scale)")
-        ax.set_ylabel(label)
-        ax.set_title(title)
-        # Beside, not inside: twenty names leave no empty corner.
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, borderaxespad=0)
-        _foot(figure, ax, [], "filled: nothing cheaper is better; bars: from the least to the most of the seeds")
-    return figure
 
 
 # -- what the pictures share -----------------------------------------------------------------------------------------
@@ -375,9 +319,28 @@ def _front(ax: Axes, seeds: list[Floats], low: Floats, number: int, name: str, b
     ax.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)  # for the legend
 
 
+def _named(ax: Axes, lines: Mapping[str, Floats], numbers: Mapping[str, int]) -> None:
+    """Names beside the lines, up and right of them, where a front leaves the panel empty; each at another place."""
+    for i, (name, line) in enumerate(lines.items()):
+        at = line[round((i + 1) / (len(lines) + 1) * (len(line) - 1))]
+        colour = PALETTE[numbers[name] % len(PALETTE)]
+        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
+        ax.annotate(name, at, (16, 14), **_BESIDE, color=colour, fontweight="bold", arrowprops=arrow)
+
+
+def _shade(ax: Axes, seeds: list[Floats], reference: Floats, number: int) -> None:
+    """What lies between the reference point and the front that half of the seeds attain."""
+    median = attainment_surface(seeds, 0.5)
+    above = median[(median > reference).all(1)]
+    if len(above):
+        region = np.concatenate([staircase(above, reference), reference[None]])
+        ax.fill(*region.T, color=PALETTE[number % len(PALETTE)], alpha=0.07, linewidth=0, zorder=1)
+
+
 def _marks(ax: Axes, marks: Mapping[str, Floats]) -> None:
     for (name, place), shape in zip(marks.items(), itertools.cycle(MARKS)):
         ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
+        ax.annotate(name, place, (6, -9), **_BESIDE, color=SOFT)
 
 
 def _frame(ax: Axes, low: Floats, high: Floats) -> None:
@@ -395,7 +358,8 @@ def _title(figure: Figure, title: str) -> None:
 def _foot(figure: Figure, ax: Axes, names: Sequence[str], note: str) -> None:
     """Below the panels, where they cover nothing: a legend of these names, and in the last line what lines mean."""
     found = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    room = 0.17 if note else 0.0  # inches
+    note = fill(note, round(figure.get_figwidth() * 17))
+    room = 0.13 * len(note.splitlines()) + 0.04 if note else 0.0  # inches
     if len(names) > 1 or any(found[name].get_linestyle() == "None" for name in names):
         columns = min(len(names), 5)
         anchor = (0.5, room / figure.get_figheight())

@@ -32,7 +32,18 @@ from .results_io import COST, KEYS, tidy_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outside", "add", "copy_scores", "outside_systems", "remove", "with_outside"]
+__all__ = [
+    "Found",
+    "Outside",
+    "add",
+    "copy_scores",
+    "measured",
+    "one_of",
+    "outside_systems",
+    "remove",
+    "with_outside",
+    "with_row",
+]
 
 _FOLDER = "outside"
 _AGAIN = "Remove it and add it again: ltr bench remove, ltr bench add"
@@ -119,15 +130,15 @@ def add(
         raise InputError(
             "the label is taken, but for case and signs, or empty", came=label, expected="a name of its own"
         )
-    dataset = _one_of("dataset", dataset, list(suite.datasets))
-    fold = _one_of("fold", fold, list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])))
+    dataset = one_of("dataset", dataset, list(suite.datasets))
+    fold = one_of("fold", fold, list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])))
     for name, value in (cost or {}).items():
         if name not in COST:
             raise unknown_name("cost of a run", name, COST)
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"cost {name}", expected="0 or more", came=value)
     for name in data or {}:
-        _one_of("dataset", name, list(suite.datasets))
+        one_of("dataset", name, list(suite.datasets))
     file = Path(file)
     row = Outside(label, dataset, fold, seed, dict(cost or {}), file.name)
     same = (results.runs[list(KEYS)] == list(row.key.values())).all(axis=1)
@@ -137,11 +148,11 @@ def add(
             f"{label!r} has a row for {dataset} {fold} with seed {seed} already",
             do="Take it out first: ltr bench remove",
         )
-    found = _measured(results, row, file, data or {})
+    found = measured(results, row, file, data or {})
     place = _root(folder) / row.place
     with whole_folder(place) as beside:
         _keep(beside, row, file, found)
-    results = _with(results, found)
+    results = with_row(results, found)
     results.save(tidy_folder(folder, ("results.parquet",)))
     return results
 
@@ -192,10 +203,10 @@ def with_outside(results: Results, folder: Path | str, data: Mapping[str, str] |
             scores = path.parent / "scores.parquet"
             if not scores.is_file() or sha256(scores) != row.scores:
                 raise InputError("the scores are not those that were added", file=scores, do=_AGAIN)
-            found = _measured(results, row, scores, data or {})
+            found = measured(results, row, scores, data or {})
         except InputError as error:
-            found = _Found({**row.key, "status": "damaged", "reason": error.what}, [], None, None)
-        results = _with(results, found)
+            found = Found({**row.key, "status": "damaged", "reason": error.what}, [], None, None)
+        results = with_row(results, found)
     return results
 
 
@@ -209,7 +220,7 @@ def copy_scores(folder: Path | str, to: Path) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class Found:
     """A row of the table of runs, rows of values, values a query, and the table of scores."""
 
     run: dict[str, Any]
@@ -231,7 +242,7 @@ def _root(folder: Path | str) -> Path:
     return folder.parent if folder.name == "report" and (folder.parent / "runs").is_dir() else folder
 
 
-def _one_of(what: str, asked: str | None, known: list[str]) -> str:
+def one_of(what: str, asked: str | None, known: list[str]) -> str:
     if asked is None and len(known) == 1:
         return known[0]
     if asked is None:
@@ -241,7 +252,7 @@ def _one_of(what: str, asked: str | None, known: list[str]) -> str:
     return asked
 
 
-def _measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]) -> _Found:
+def measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]) -> Found:
     """The row's numbers from its scores and the labels of the suite's data."""
     from ltr.runs.per_query import per_query, summarise
     from ltr.runs.rankings import read_ranking
@@ -274,10 +285,10 @@ def _measured(results: Results, row: Outside, file: Path, data: Mapping[str, str
     frame = table.select(["query", *kept]).to_pandas().astype(dict.fromkeys(kept, "float32")).assign(**row.key)
     blank = sum(table["blank"].to_pylist())
     facts = {"test_queries": len(table), "test_blank": blank, "store_hash": store, "command": row.command}
-    return _Found({**row.key, "status": "done", "reason": "", **facts, **row.cost}, values, frame, scores)
+    return Found({**row.key, "status": "done", "reason": "", **facts, **row.cost}, values, frame, scores)
 
 
-def _keep(folder: Path, row: Outside, file: Path, found: _Found) -> None:
+def _keep(folder: Path, row: Outside, file: Path, found: Found) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(found.scores, folder / "scores.parquet", compression="zstd", write_page_checksum=True)
@@ -285,7 +296,7 @@ def _keep(folder: Path, row: Outside, file: Path, found: _Found) -> None:
     schema.write_toml(folder / "row.toml", row)
 
 
-def _with(results: Results, found: _Found) -> Results:
+def with_row(results: Results, found: Found) -> Results:
     """The results with a row; folds of its dataset that it has no scores of are rows without numbers."""
     import pandas as pd
 

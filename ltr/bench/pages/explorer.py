@@ -16,15 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr.bench.analysis.front_cube import measures_of, over_queries, points_of_all
+from ltr.bench.analysis.front_leaderboard import asks
 from ltr.bench.analysis.leaderboard import per_query_values
 from ltr.bench.analysis.results_io import rows_of
+from ltr.bench.suite.plan import dataset_slug
+from ltr.bench.suite.suite import slug
 from ltr.fronts import nondominated
 from ltr.seeds import seed_of
+
+from .front_pictures import looks
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ltr.bench.analysis.leaderboard import Leaderboard
+    from ltr.bench.analysis.reference_points import TaskPoints
     from ltr.bench.analysis.results import FrontResults, Results
     from ltr.bench.analysis.samples import Sample
 
@@ -90,6 +96,8 @@ def front(
     *,
     systems: Sequence[str] = (),
     samples: Sequence[Sample] = (),
+    points: TaskPoints | None = None,
+    baseline: str = "",
     most: int = MOST_VALUES,
 ) -> dict[str, Any] | None:
     """The points of every system at every preference, and its values a query; None without finished runs.
@@ -101,14 +109,18 @@ def front(
         dataset: one of its datasets.
         systems: labels in the order of the page; as the results have them by default.
         samples: queries whose best documents are shown.
+        points: of the task: its true front, ideal, nadir and reference point, where they are known.
+        baseline: system that the first one is compared with; the second one without.
         most: values a query to embed at most.
 
     Returns:
         kind "front", dataset, scale, objectives, measures (one an objective), partition H, lattice
-        `[preference][objective]` in parts of H, systems: name, points {vali, test} `[preference][objective]`, sd over
-        seeds of the test points (None with one seed), front (1 where the validation point is non-dominated among the
-        system's own); start (the two compared first), queries, values `[system][preference][objective][query]`,
-        samples (see `_sample_payload`).
+        `[preference][objective]` in parts of H, systems: name, look (number of its colour and marker, as on pictures),
+        run (folder of one of its runs), free (whether no preference steers it), points {vali, test}
+        `[preference][objective]`, sd over seeds of the test points (None with one seed), front (1 where the validation
+        point is non-dominated among the system's own); start (the two compared first), baseline (its number or None),
+        truth `[preference][objective]`, marks {ideal, nadir, reference} `[objective]` (None where not known), queries,
+        values `[system][preference][objective][query]`, samples (see `_sample_payload`).
     """
     table = results.fronts[results.fronts.dataset == dataset]
     if not len(table):
@@ -118,6 +130,10 @@ def front(
     systems = [s for s in systems if s in set(table.system)] + named
     weights, partition = results.lattice, results.suite.preferences
     data = points_of_all(results, dataset)
+    numbers = looks([v.label for v in results.suite.variants()])
+    unsteered = {v.label for v in results.suite.variants() if asks(v) == "none"}
+    folds = dict(zip(table.system, table.fold, strict=True))
+    place = f"runs/{results.suite.name}/runs/{dataset_slug(dataset)}"
     described = []
     for system in systems:
         s = data.systems.index(system)
@@ -130,12 +146,18 @@ def front(
         described.append(
             {
                 "name": system,
+                "look": numbers.get(system, len(numbers)),
+                "run": f"{place}/{slug(system)}/{slug(str(folds[system]))}/seed{results.suite.seeds[0]}",
+                "free": system in unsteered,
                 "points": {name: _whole(mean) for name, (mean, _) in means.items()},
                 "sd": _whole(means["test"][1]) if seeds > 1 else None,
                 "seeds": seeds,
                 "front": member.astype(int).tolist(),
             }
         )
+    steered = [i for i, system in enumerate(systems) if system not in unsteered] or [0]
+    against = systems.index(baseline) if baseline in systems else None
+    second = next((i for i in steered[1:] if i != against), min(1, len(systems) - 1))
     queries, values = _front_values(results, dataset, systems, objectives, len(weights), samples, most)
     return {
         "kind": "front",
@@ -146,11 +168,20 @@ def front(
         "partition": partition,
         "lattice": np.rint(weights * partition).astype(int).tolist(),
         "systems": described,
-        "start": [0, min(1, len(systems) - 1)],
+        "start": [steered[0], second if against in (None, steered[0]) else against],
+        "baseline": against,
+        "truth": _whole(np.array(points.truth)) if points and points.truth_partition == partition else [],
+        "marks": _marks(points, partition) if points else None,
         "queries": queries,
         "values": values,
         "samples": [_sample_payload(sample, systems) for sample in samples],
     }
+
+
+def _marks(points: TaskPoints, partition: int) -> dict[str, list[int]]:
+    """Of the task, in the units of its measures; the reference point is -1/H of the way from the nadir to the ideal."""
+    ideal, nadir = np.array(points.ideal), np.array(points.nadir)
+    return {"ideal": _whole(ideal), "nadir": _whole(nadir), "reference": _whole(nadir - (ideal - nadir) / partition)}
 
 
 def _over_seeds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

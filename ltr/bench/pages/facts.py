@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ltr.bench.text import count, duration, settings
+from ltr.datasets.cards.card import cards, load_card
 
 if TYPE_CHECKING:
     from ltr.bench.analysis.results import FrontResults, Results
 
-__all__ = ["was_run", "who_chose"]
+__all__ = ["dataset_title", "scale_of", "was_run", "who_chose"]
+
+
+def dataset_title(name: str) -> str:
+    """A dataset in words: the title of its card without what stands in brackets.
+
+    >>> dataset_title("mq2008"), dataset_title("synthetic:queries=8000,objectives=2"), dataset_title("my-lists")
+    ('MQ2008', 'Synthetic lists, 8,000 queries', 'my-lists')
+    """
+    kind, _, options = name.partition(":")
+    if kind == "synthetic":
+        said = dict(part.split("=", 1) for part in options.split(",") if "=" in part)
+        queries = said.get("queries", "")
+        return f"Synthetic lists, {int(queries):,} queries" if queries.isdigit() else "Synthetic lists"
+    return re.sub(r" *\(.*\)", "", load_card(name).title) if name in cards() else name
+
+
+def scale_of(values: np.ndarray) -> Callable[[float], float | None]:
+    """Value -> its place in the span of `values`, per cent, for the little pictures of a table; a value outside, a
+    random ranking's say, stands at the end, and NaN has no place.
+
+    >>> at = scale_of(np.array([1.0, 3.0]))
+    >>> at(2.0), at(-7.0), at(float("nan"))
+    (50.0, 0.0, None)
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+    def at(value: float) -> float | None:
+        if not np.isfinite(value):
+            return None
+        return round(min(max(100 * (value - low) / max(high - low, 1e-12), 0.0), 100.0), 1)
+
+    return at
 
 
 def was_run(results: Results | FrontResults) -> dict[str, Any]:

@@ -29,16 +29,13 @@ from ltr.errors import InputError
 from .facts import was_run, who_chose
 from .front_answers import goals_table, taken_table
 from .front_costs import choices_table, costs_table, edges_table
-from .front_pictures import cost_picture, fronts_picture, of_board
+from .front_pictures import SHOWN, cost_picture, fronts_picture, looks, of_board, payoff_picture, title_of
 from .report import write_page
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["fronts_page", "overview"]
-
-# Drawn in pictures of fronts; a table names all.
-SHOWN = ("DPO-LS", "Plug-in", "Plug-in, trees", "HyperDPO", "HyperDPO mixture")
 
 
 def fronts_page(
@@ -186,9 +183,13 @@ def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str,
     name = results.suite.name
     if len(results.suite.datasets) > 1:
         name += f"-{dataset_slug(board.dataset)}"
-    drawn, numbers = of_board(board, _title(board)), _colours(board)
+    kind = board.suite.split("-")[0]
+    of_nets = "" if kind in ("core", "fronts") or kind == board.suite else f" ({kind})"
+    drawn = of_board(board, title_of(board.dataset, len(board.objectives)) + of_nets)
+    numbers = looks(board.cube.systems)
     pictures = [
         fronts_picture(drawn, f"{name}-front", SHOWN, numbers),
+        payoff_picture(drawn, f"{name}-payoff", SHOWN),
         cost_picture(drawn, f"{name}-cost", SHOWN, numbers),
     ]
     measures = list(dict.fromkeys(board.measures))
@@ -204,11 +205,6 @@ def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str,
         "caption": _caption(board),
         "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures if p is not None],
     }
-
-
-def _colours(board: FrontLeaderboard) -> dict[str, int]:
-    """A system has its colour and marker on every picture: those of SHOWN first."""
-    return {s: i for i, s in enumerate([*SHOWN, *(s for s in board.cube.systems if s not in SHOWN)])}
 
 
 def _quality(board: FrontLeaderboard) -> str:

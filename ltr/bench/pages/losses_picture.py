@@ -1,107 +1,87 @@
-"""Quality against cost of every loss: a panel for each net on each dataset."""
+"""Every loss with every net on every dataset: one row a loss, sorted, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltr.bench.analysis.losses import family
+from ltr.bench.analysis.losses import family, overview
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import short_measure, unmath
-from ltr.plot_style import MARKERS, PALETTE, SOFT, canvas
+from ltr.plot_style import LINE, MARKERS, PALETTE, SOFT, canvas
 
-from .pictures import Picture, cheapest
+from .facts import dataset_title
+from .pictures import Picture
 
 if TYPE_CHECKING:
-    from matplotlib.lines import Line2D
-
     from ltr.bench.analysis.losses import Cell
 
 __all__ = ["losses_picture"]
 
 
 def losses_picture(cells: Sequence[Cell], name: str) -> Picture:
-    """Mean of the headline against milliseconds of a training step, rows of nets, columns of datasets.
+    """Means of the headline with their intervals, a column a net and dataset, a row a loss, best mean rank on top.
 
-    Named is what nothing cheaper beats. Losses far below the others are said in words.
+    The span of a column is that of its better half and as much again below; what lies lower stands at the edge as an
+    arrow, with its number. Colour and marker are the loss's family's; the dotted line is the best baseline.
     """
-    nets = list(dict.fromkeys(c.net for c in cells))
-    datasets = list(dict.fromkeys(c.dataset for c in cells))
-    families = list(dict.fromkeys(family(loss) for c in cells for loss in c.losses.values()))
-    said = []
-    with canvas(3.6 * len(datasets) + 0.3, 3.3 * len(nets) + 0.6, len(nets), len(datasets)) as (figure, axes):
-        for ax in axes.flat:
-            ax.set_visible(False)
-        marks: dict[str, Line2D] = {}
-        for cell in cells:
-            ax = axes[nets.index(cell.net), datasets.index(cell.dataset)]
-            ax.set_visible(True)
-            names = _panel(ax, cell, families, marks)
-            said.append(f"{cell.title}: {', '.join(names) or 'none'}")
-            ax.set_title(unmath(cell.title), fontsize=9)
-        for ax in axes[:, 0]:
-            ax.set_ylabel(short_measure(cells[0].board.measure), fontsize=8)
-        figure.supxlabel("milliseconds of processor time of a training step (log scale)", fontsize=9)
-        shown = [f for f in families if f in marks]
-        columns = min(len(shown), 3 * len(datasets))
-        figure.legend([marks[f] for f in shown], shown, loc="outside upper center", ncols=columns, fontsize=8)
-    text = f"Quality against cost of every loss. Nothing cheaper beats, in {'; in '.join(said)}."
-    return Picture(name, "Quality and cost", text, figure)
+    order = [str(loss) for loss in overview(cells).index]
+    families = list(dict.fromkeys(family(loss) for loss in sorted(order, key=lambda loss: family(loss))))
+    height = 1.5 + 0.19 * len(order)
+    with canvas(1.6 + 1.75 * len(cells), height, 1, len(cells), sharey=True) as (figure, axes):
+        for ax, cell in zip(axes[0], cells, strict=True):
+            _column(ax, cell, order, families)
+            ax.set_title(unmath(f"{dataset_title(cell.dataset)},\n{cell.net}"), fontsize=8.5)
+        axes[0, 0].set_yticks(range(len(order)), order, fontsize=8)
+        axes[0, 0].set_ylim(len(order) - 0.4, -0.6)
+        for label in axes[0, 0].get_yticklabels():
+            label.set_color(PALETTE[families.index(family(label.get_text())) % len(PALETTE)])
+        measure = short_measure(cells[0].board.measure)
+        figure.supxlabel(f"{measure} on test, mean and interval; dotted: the best baseline", fontsize=9)
+        marks = [
+            axes[0, 0].plot([], [], MARKERS[n % 8], color=PALETTE[n % 8], markersize=5, linestyle="none")[0]
+            for n in range(len(families))
+        ]
+        figure.legend(marks, families, loc="outside upper center", ncols=min(len(families), 8), fontsize=8)
+    best = "; ".join(f"{cell.title}: {_best(cell)}" for cell in cells)
+    return Picture(name, "Every loss", f"Means and intervals of every loss. Best in {best}.", figure)
 
 
-def _panel(ax, cell: Cell, families: list[str], marks: dict[str, Line2D]) -> list[str]:
-    """Draws one cell; returns the losses that nothing cheaper beats, the cheapest first."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+def _best(cell: Cell) -> str:
+    """The best loss, which may stand below a baseline."""
+    return next((cell.losses[row.system] for row in rows_of(cell.board.table) if row.system in cell.losses), "none")
 
-    table = cell.board.table
-    trained = [r for r in rows_of(table) if r.system in cell.losses]
-    rows = [r for r in trained if np.isfinite([r.mean, cell.step_ms.get(r.system, np.nan)]).all()]
+
+def _column(ax, cell: Cell, order: list[str], families: list[str]) -> None:
+    rows = {cell.losses[r.system]: r for r in rows_of(cell.board.table) if r.system in cell.losses}
+    rows = {loss: row for loss, row in rows.items() if np.isfinite(row.mean)}
     if not rows:
-        return []
-    labels = [cell.losses[r.system] for r in rows]
-    x = np.array([cell.step_ms[r.system] for r in rows])
-    y = np.array([r.mean for r in rows])
-    # What learned next to nothing must not press the rest into a line: it is said in words instead.
-    floor = max(y.min(), np.median(y) - 3 * (y.max() - np.median(y)))
-    for i in np.flatnonzero(y >= floor):
-        n = families.index(family(labels[i])) % len(PALETTE)
-        (mark,) = ax.plot(x[i], y[i], MARKERS[n], color=PALETTE[n], markersize=5, linestyle="none")
-        marks.setdefault(family(labels[i]), mark)
-    front = cheapest(x, y)
-    drawn = [i for i in front if y[i] >= floor]
-    ax.step([*x[drawn], x[y >= floor].max()], [*y[drawn], y.max()], where="post", color=SOFT, linewidth=0.9, zorder=0)
-    last, room = np.inf, 0.05 * (y.max() - floor)
-    for at in reversed(drawn):  # names that would touch the one above are left to the table
-        if last - y[at] > room:
-            ax.annotate(labels[at], (x[at], y[at]), (-5, 3), textcoords="offset points", ha="right", fontsize=7)
-            last = y[at]
-    for row in rows_of(table):
-        if row.baseline and row.mean >= floor:
-            ax.axhline(row.mean, color=SOFT, linewidth=0.8, linestyle=":")
-            ax.annotate(
-                row.system,
-                (1, row.mean),
-                (-2, 2),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                fontsize=6,
-                color=SOFT,
-            )
-    below = [f"{labels[i]} {y[i]:.2f}" for i in np.argsort(-y) if y[i] < floor]
-    if below:
-        text = "below: " + ", ".join(below)
-        ax.text(0.99, 0.01, fill(text, 48), transform=ax.transAxes, ha="right", va="bottom", fontsize=6, color=SOFT)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.margins(x=0.12, y=0.13)
-    low, high = ax.get_xlim()
-    ax.set_xlim(low * (low / high) ** 0.35, high)  # room for the names
-    ax.grid(True)
-    ax.tick_params(labelsize=7)
-    return [labels[i] for i in front]
+        return
+    means = np.array([row.mean for row in rows.values()])
+    baselines = [r.mean for r in rows_of(cell.board.table) if r.baseline and np.isfinite(r.mean)]
+    top = max([*(r.high for r in rows.values() if np.isfinite(r.high)), means.max()])
+    floor = max(means.min(), means.max() - 2.5 * (means.max() - np.median(means))) if len(means) > 3 else means.min()
+    lows = [row.low for row in rows.values() if row.mean >= floor and np.isfinite(row.low)]
+    left = max(min([floor, *lows]), floor - 0.3 * max(top - floor, 1e-9))
+    for y, loss in enumerate(order):
+        if (row := rows.get(loss)) is None:
+            continue
+        n = families.index(family(loss)) % len(PALETTE)
+        if row.mean < floor:
+            ax.plot(left, y, "<", color=PALETTE[n], markersize=4)
+            ax.annotate(f"{row.mean:.3f}", (left, y), (5, 0), textcoords="offset points", va="center", fontsize=7)
+            continue
+        if np.isfinite(row.low):
+            ax.plot([max(row.low, left), row.high], [y, y], color=PALETTE[n], linewidth=1.3, alpha=0.5)
+        ax.plot(row.mean, y, MARKERS[n % len(MARKERS)], color=PALETTE[n], markersize=4.5)
+    if baselines and max(baselines) >= left:
+        ax.axvline(max(baselines), color=SOFT, linewidth=0.9, linestyle=":", zorder=0)
+    ax.set_xlim(left - 0.04 * (top - left), top + 0.04 * (top - left))
+    ax.grid(axis="x")
+    for y in range(0, len(order), 2):
+        ax.axhspan(y - 0.5, y + 0.5, color=LINE, alpha=0.25, linewidth=0, zorder=0)
+    ax.tick_params(labelsize=7.5)
+    ax.tick_params(axis="y", length=0)
+    ax.locator_params(axis="x", nbins=3)

@@ -26,7 +26,7 @@ from ltr.bench.text import count, plain
 from ltr.errors import InputError
 
 from .explorer import drill, pack
-from .facts import who_chose
+from .facts import scale_of, who_chose
 from .pictures import pictures
 from .report_fronts import HEADS as FRONT_HEADS
 from .report_fronts import front_section, print_section
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ltr.bench.suite.suite import Suite
 
-__all__ = ["report", "write_page"]
+__all__ = ["page_context", "report", "section_of", "write_page"]
 
 _NAMED = 5  # folders of runs that a page cannot show; more are counted
 # What a head means; the table's columns stay short.
@@ -102,8 +102,8 @@ def report(
             for board in boards:
                 console.print(board.to_rich(console.width))
                 console.print(board.caption(), style="dim")
-        sections = [_section(results, board, Path(to)) for board in boards]
-    context = _context(results, sections)
+        sections = [section_of(results, board, Path(to)) for board in boards]
+    context = page_context(results, sections)
     write_page(Path(to) / "report.html", "report.html.j2", context)
     return write_page(Path(to) / "report.md", "report.md.j2", context)
 
@@ -145,13 +145,14 @@ def _draw(results: Results, board: Leaderboard, to: Path) -> list[dict[str, str]
     return [{"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in drawn]
 
 
-def _context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def page_context(results: Results | FrontResults, sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Everything the templates say, as text: they hold no arithmetic."""
     suite = results.suite
     done = int((results.runs.status == "done").sum())
     planned = int((results.runs.status != "truth").sum())
     return {
         "title": suite.title,
+        "home": "",
         "description": suite.description.strip(),
         "command": results.environment.get("command", f"ltr bench run {suite.name}"),
         "summary": _summary(results, done, planned),
@@ -213,21 +214,17 @@ def _chosen_by(suite: Suite) -> str:
     )
 
 
-def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
+def section_of(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
+    """What the templates say about one dataset of a suite of rankers; writes its pictures into `to`."""
     short, legend = short_names(list(board.all_measures.columns))
-    span = board.table[["mean", "low", "high"]].to_numpy(float)
-    finite = span[np.isfinite(span)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-
-    def at(value: float) -> float | None:
-        """Place in the span of the table's little interval pictures, per cent."""
-        return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
-
+    ranked = board.table[~board.table.baseline & ~board.table.best_possible]
+    at = scale_of((ranked if len(ranked) else board.table)[["mean", "low", "high"]].to_numpy(float))
     compared = drill(results, board)
     rows: list[dict[str, Any]] = []
     for text, facts in zip(board.rows(), rows_of(board.table), strict=True):
         bar = {"mean": at(facts.mean), "low": at(facts.low), "high": at(facts.high)}
-        rows.append({"text": text, "bar": bar, "faint": bool(facts.baseline or facts.best_possible)})
+        faint = bool(facts.baseline or facts.best_possible)
+        rows.append({"text": text, "bar": bar, "faint": faint, "baseline": bool(facts.baseline), "free": False})
     return {
         "dataset": board.dataset,
         "id": dataset_slug(board.dataset),
@@ -237,6 +234,7 @@ def _section(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]:
         "heads": {},
         "caption": board.caption(),
         "columns": [c for c in (rows[0]["text"] if rows else {}) if any(r["text"][c] for r in rows)],
+        "first": ("#", "system", "mean", "interval", "group", "fit s", "docs/s", "state", "note"),
         "rows": rows,
         "markdown": board.to_markdown(),
         "measures_markdown": board.measures_markdown(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from ltr.fronts import chosen
 from ltr.fronts.hypervolume import hypervolume
 
 from .explorer import front, pack
-from .front_pictures import Drawn, cost_picture, fronts_picture, of_board
+from .facts import scale_of
+from .front_pictures import Drawn, cost_picture, fronts_picture, looks, of_board, payoff_picture, title_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +48,8 @@ HEADS = {
     "s/point": "seconds of training, a point of the front",
 }
 _LEFT = ("system", "method", "note")
+# Shown before a reader asks for more; whoever reads six columns has read what the table says.
+FIRST = ("#", "system", "hypervolume", "interval", "verdict", "fit s", "note")
 
 
 def front_section(
@@ -66,8 +69,9 @@ def front_section(
         draws: of the paired bootstrap.
         tuning: rows of its table.
     """
-    rows, against, caption, drawn = _rows(results, dataset, draws)
-    data = front(results, dataset, systems=[row["text"]["system"] for row in rows], samples=samples)
+    rows, against, caption, drawn, points = _rows(results, dataset, draws)
+    names = [row["text"]["system"] for row in rows]
+    data = front(results, dataset, systems=names, samples=samples, points=points, baseline=against)
     text = [row["text"] for row in rows]
     measures = _per_objective(data) if data else None
     return {
@@ -79,6 +83,7 @@ def front_section(
         "bar": {"after": f"difference to {against}", "head": "difference and interval"},
         "heads": {f"difference to {against}": "difference in hypervolume to the suite's baseline"},
         "columns": [c for c in (text[0] if text else {}) if any(r[c] for r in text)],
+        "first": (*FIRST, f"difference to {against}") if against else (*FIRST, "seed sd", "front"),
         "rows": rows,
         "markdown": f"{markdown_table(text, left=_LEFT)}\n\n{plain(caption)}\n",
         "measures": measures,
@@ -87,7 +92,9 @@ def front_section(
         "verdicts": [],
         "uncompared": [],
         "tuning": tuning,
-        "pictures": _pictures(drawn, data["systems"] if data else (), Path(to)),
+        "pictures": _pictures(
+            drawn, dataset_slug(dataset), looks([v.label for v in results.suite.variants()]), Path(to)
+        ),
         "explorer": bool(data),
         "explorer_text": (
             "Every point is one preference, scored on all test queries, seeds averaged. Filled points are not "
@@ -99,11 +106,13 @@ def front_section(
     }
 
 
-def _pictures(drawn: Drawn, systems: Sequence[dict[str, Any]], to: Path) -> list[dict[str, str]]:
+def _pictures(drawn: Drawn, name: str, numbers: Mapping[str, int], to: Path) -> list[dict[str, str]]:
     """Of the fronts and of their cost; a system's colour and marker are those it has in the explorer."""
-    numbers = {system["name"]: i for i, system in enumerate(systems)}
-    name = dataset_slug(drawn.title)
-    found = [fronts_picture(drawn, f"fronts-{name}", (), numbers), cost_picture(drawn, f"cost-{name}", (), numbers)]
+    found = [
+        fronts_picture(drawn, f"fronts-{name}", (), numbers),
+        payoff_picture(drawn, f"payoff-{name}"),
+        cost_picture(drawn, f"cost-{name}", (), numbers),
+    ]
     return [
         {"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in found if p is not None
     ]
@@ -145,20 +154,15 @@ def text_rows(results: FrontResults, dataset: str, draws: int = 1000) -> list[di
     return [row["text"] for row in _rows(results, dataset, draws)[0]]
 
 
-def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn]:
-    """Rows of the table, whom it compares all with, its caption, and what pictures show of it."""
+def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[str, Any]], str, str, Drawn, Any]:
+    """Rows of the table, whom it compares all with, its caption, what pictures show of it, and the task's points."""
     try:
         board = front_leaderboard(results, dataset, draws=draws)
     except InputError:  # no reference points of this task, or a system without a whole front
         return _plain_rows(results, dataset)
     table = board.table
-    span = table[["difference", "low", "high"]].to_numpy(float)
-    finite = np.append(span[np.isfinite(span)], 0.0)  # the little pictures show where no difference is
-    low, high = float(finite.min()), float(finite.max())
-
-    def at(value: float) -> float | None:
-        return round(100 * (value - low) / max(high - low, 1e-12), 1) if np.isfinite(value) else None
-
+    span = table[table.asks != "none"][["difference", "low", "high"]].to_numpy(float)
+    at = scale_of(np.append(span, 0.0))  # the little pictures show where no difference is
     rows, place = [], 0
     for row in rows_of(table):
         place += bool(np.isfinite(row.normalised))
@@ -185,7 +189,8 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
         }
         bar = {name: at(getattr(row, name)) if gap else None for name in ("low", "high")}
         bar |= {"mean": at(row.difference) if gap else None, "nought": at(0.0)}
-        rows.append({"text": text, "bar": bar, "faint": False})
+        free = row.asks == "none"
+        rows.append({"text": text, "bar": bar, "faint": free, "baseline": row.system == board.baseline, "free": free})
     baseline = f" The baseline is {board.baseline}." if board.baseline else ""
     nets = board.errors["hypervolume"].scope == "nets"
     over = "over other queries for these nets" if nets else "over other queries and other trainings"
@@ -195,10 +200,11 @@ def _rows(results: FrontResults, dataset: str, draws: int) -> tuple[list[dict[st
         f"{board.level:.0%} of the difference, {over}, {draws:,} draws; verdicts are corrected by Holm over the "
         f"systems, the margin of equality is {board.margins['hypervolume']:.4f}."
     )
-    return rows, board.baseline, caption, of_board(board, dataset)
+    drawn = of_board(board, title_of(dataset, len(board.objectives)))
+    return rows, board.baseline, caption, drawn, board.points
 
 
-def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn]:
+def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any]], str, str, Drawn, Any]:
     """A task without committed ideal and nadir points: hypervolumes at 0, no normalised numbers."""
     points, first = _whole_fronts(results, dataset)
     volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
@@ -222,7 +228,7 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
             text["front"] = number(float(np.mean([len(np.unique(seed, axis=0)) for seed in points[system]])), 1)
             text[head] = number(float(np.mean(first[system])), 4)
             text |= {name: number(done.reference.mean(), 4) for name in own}
-        rows.append({"text": text, "bar": {"mean": None}, "faint": False})
+        rows.append({"text": text, "bar": {"mean": None}, "faint": False, "baseline": False, "free": False})
     caption = (
         "Hypervolume at reference point 0 of the points that are not dominated on validation, measured on test; mean "
         "over seeds. Ideal and nadir of this task are not known here, so nothing is normalised."
@@ -230,7 +236,7 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
     table = results.fronts[results.fronts.dataset == dataset].drop_duplicates("objective").set_index("objective")
     measures = [str(table.measure[o]) for o in results.suite.objectives] if len(table) else []
     drawn = Drawn(
-        dataset,
+        title_of(dataset, len(measures)),
         results.suite.objectives,
         measures,
         {s: points[s] for s in ranked},
@@ -239,7 +245,7 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
         "hypervolume above 0",
         max((len(v) for v in volumes.values()), default=0),
     )
-    return rows, "", caption, drawn
+    return rows, "", caption, drawn, None
 
 
 def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:

@@ -1,6 +1,6 @@
 // What both tools share: elements, scales, marks. Systems are told apart by colour and by shape.
 const SPACE = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
-const DRAWN = new Set(["svg", "g", "path", "line", "rect", "circle", "text", "polyline", "title"]);
+const DRAWN = new Set(["svg", "g", "path", "line", "rect", "circle", "text", "polyline", "title", "clipPath"]);
 
 // make("td", {class: "left"}, "text", child, ...): an HTML or SVG element; on* attributes are listeners.
 function make(tag, attributes = {}, ...children) {

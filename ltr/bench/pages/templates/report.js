@@ -1,6 +1,6 @@
 "use strict";
 // Sorting: numbers by value (thousands commas dropped), words by letter; empty cells stay at the end.
-const value = (row, column) => row.cells[column].textContent.trim();
+const value = (row, column) => (row.cells[column].firstChild?.textContent ?? "").trim();
 const number = (text) => /^[-+]?[\d,]*\.?\d+/.test(text) ? parseFloat(text.replace(/,/g, "")) : NaN;
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -8,22 +8,28 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const button = head.querySelector("button");
     if (!button) return;
     button.addEventListener("click", () => {
-      const body = table.tBodies[0];
-      const rows = [...body.rows];
+      const groups = [...table.tBodies].map((body) => [body, [...body.rows].filter((r) => !r.classList.contains("group"))]);
+      const rows = groups.flatMap(([, own]) => own);
       const numeric = rows.every((r) => value(r, column) === "" || !isNaN(number(value(r, column))));
       const now = head.getAttribute("aria-sort");
       const down = now === null ? numeric && head.textContent.trim() !== "#" : now === "ascending";
       heads.forEach((h) => h.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      rows.sort((a, b) => {
+      for (const [body, own] of groups) body.append(...own.sort((a, b) => {
         const [x, y] = [value(a, column), value(b, column)];
         if (x === "" || y === "") return (x === "") - (y === "");
         const order = numeric ? number(x) - number(y) : x.localeCompare(y);
         return down ? -order : order;
-      });
-      body.append(...rows);
+      }));
     });
   });
+  if (table.dataset.late) { // the columns that most readers need come first
+    const more = document.createElement("button");
+    const tell = (few) => { table.classList.toggle("few", few); more.textContent = few ? `${table.dataset.late} more columns` : "Fewer columns"; more.setAttribute("aria-expanded", !few); };
+    Object.assign(more, {type: "button", className: "more", onclick: () => tell(!table.classList.contains("few"))});
+    table.parentElement.after(more);
+    tell(true);
+  }
 }
 const theme = document.getElementById("theme");
 const dark = () => document.documentElement.dataset.theme
