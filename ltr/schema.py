@@ -33,7 +33,17 @@ from typing import Any, Literal, TypeVar, Union
 from .atomic import whole_file
 from .errors import InputError, near_miss, renamed
 
-__all__ = ["bind", "changed", "override", "parse_value", "read_toml", "to_dict", "unknown_keys", "write_toml"]
+__all__ = [
+    "bind",
+    "changed",
+    "describe",
+    "override",
+    "parse_value",
+    "read_toml",
+    "to_dict",
+    "unknown_keys",
+    "write_toml",
+]
 
 T = TypeVar("T")
 
@@ -59,7 +69,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
     if isinstance(mapping, cls):
         return mapping
     if not isinstance(mapping, Mapping):
-        raise InputError(f"{where or 'the file'} is not a table", file=file, expected=_describe(cls), came=mapping)
+        raise InputError(f"{where or 'the file'} is not a table", file=file, expected=describe(cls), came=mapping)
     mapping = _renamed(cls, mapping)
     hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
@@ -72,7 +82,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
         if name not in mapping and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        wanted = ", ".join(f"{name}: {_describe(hints[name])}" for name in missing)
+        wanted = ", ".join(f"{name}: {describe(hints[name])}" for name in missing)
         raise InputError(f"missing {_keys(missing)}{_in(where)}", file=file, expected=wanted)
     values = {key: _value(hints[key], value, file, _join(where, key)) for key, value in mapping.items()}
     try:
@@ -112,7 +122,7 @@ def _value(kind: Any, value: Any, file, path: str) -> Any:
             return value
         hit = near_miss(value, [a for a in args if isinstance(a, str)]) if isinstance(value, str) else None
         do = f"Did you mean {hit!r}?" if hit else ""
-        raise InputError(f"{path} is not one of its choices", file=file, expected=_describe(kind), came=value, do=do)
+        raise InputError(f"{path} is not one of its choices", file=file, expected=describe(kind), came=value, do=do)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, kind):
             return value
@@ -169,7 +179,7 @@ def _tuple(kind, args, value, file, path):
         inner = args[0] if args else Any
         return tuple(_value(inner, v, file, f"{path}[{i}]") for i, v in enumerate(value))
     if len(value) != len(args):
-        raise InputError(f"{path} has the wrong length", file=file, expected=_describe(kind), came=list(value))
+        raise InputError(f"{path} has the wrong length", file=file, expected=describe(kind), came=list(value))
     return tuple(_value(a, v, file, f"{path}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
 
 
@@ -219,10 +229,10 @@ def unknown_keys(unknown: Sequence[str], known: Iterable[str], file: Path | str 
 def _wrong(kind, value, file, path):
     came = next((name for t, name in _CAME.items() if type(value) is t), type(value).__name__)
     # The value is shown by InputError; its type is what surprised us, so it stands in the sentence.
-    return InputError(f"{path} has the wrong type ({came})", file=file, expected=_describe(kind), came=value)
+    return InputError(f"{path} has the wrong type ({came})", file=file, expected=describe(kind), came=value)
 
 
-def _describe(kind) -> str:
+def describe(kind) -> str:
     """The annotation in the words of a user of TOML."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind in _PLAIN:
@@ -234,15 +244,15 @@ def _describe(kind) -> str:
     if origin is Literal:
         return "one of " + ", ".join(repr(a) for a in args)
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(a) for a in args if a is not type(None))  # TOML cannot write a None
+        return " or ".join(describe(a) for a in args if a is not type(None))  # TOML cannot write a None
     if dataclasses.is_dataclass(kind):
         return f"a table ({', '.join(f.name for f in dataclasses.fields(kind) if f.init)})"
     if origin in (list, Sequence) or (origin is tuple and args[-1] is Ellipsis):
-        return f"an array, each {_describe(args[0])}"
+        return f"an array, each {describe(args[0])}"
     if origin is tuple:
-        return f"an array of {len(args)}: " + ", ".join(_describe(a) for a in args)
+        return f"an array of {len(args)}: " + ", ".join(describe(a) for a in args)
     if origin in (dict, Mapping):
-        return f"a table, each value {_describe(args[1])}"
+        return f"a table, each value {describe(args[1])}"
     return getattr(kind, "__name__", str(kind))
 
 

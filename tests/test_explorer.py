@@ -183,9 +183,9 @@ def test_seeds_without_all_folds_are_left_out(tmp_path):
     assert second["seed sd"], "the other system has both seeds"
 
 
-@pytest.mark.parametrize("objectives, panels", [(2, 5), (3, 15), (4, 5)])
+@pytest.mark.parametrize("objectives, panels", [(2, 1), (3, 3), (4, 5)])
 def test_pictures_show_what_the_table_says(objectives, panels, tmp_path):
-    """Five systems: a panel each of the plane, of every pair, of all objectives side by side; and their cost."""
+    """Five systems: together in the plane, and in every pair, a panel each side by side; and their cost."""
     results = made_fronts(systems=5, objectives=objectives, partition=4)
     section = front_section(results, "made-data", to=tmp_path, draws=10)
     fronts, cost = section["pictures"]
@@ -431,8 +431,10 @@ def test_systems_look_alike_in_the_explorer_and_in_the_pictures(fronts):
 
 @needs_browser
 def test_systems_can_be_hidden_chosen_and_sorted(fronts):
-    fronts.run("document.querySelector('table.chosen tbody input').click()")
-    assert len(lit(fronts)) == 3
+    row = "[...document.querySelectorAll('table.chosen tbody tr')].find((r) => r.textContent.includes('Soups'))"
+    for expected in (3, 2):
+        fronts.run(f"{row}.querySelector('input').click()")
+        assert len(lit(fronts)) == expected
     fronts.run("[...document.querySelectorAll('table.chosen .name')].find((b) => b.textContent === 'Soups').focus()")
     fronts.press("Enter")
     assert fronts.run("document.querySelector('.words b').textContent") == "Soups"

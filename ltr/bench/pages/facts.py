@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr.atomic import whole_file
 from ltr.bench.text import count, duration, settings
 from ltr.datasets.cards.card import cards, load_card
 
 if TYPE_CHECKING:
     from ltr.bench.analysis.results import FrontResults, Results
 
-__all__ = ["dataset_title", "scale_of", "was_run", "who_chose"]
+__all__ = ["dataset_title", "put_between", "scale_of", "was_run", "who_chose"]
+
+
+def put_between(file: Path, mark: str, text: str) -> None:
+    """Writes text between `<!-- mark ... -->` and `<!-- /mark -->` of a Markdown file, where it has them."""
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    after = re.sub(
+        rf"(<!-- {mark}\b[^\n]*-->\n).*?(<!-- /{mark} -->)", lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.S
+    )
+    if after != before:
+        with whole_file(file) as beside:
+            beside.write_text(after, encoding="utf-8", newline="\n")
 
 
 def dataset_title(name: str) -> str:

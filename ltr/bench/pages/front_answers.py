@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +11,9 @@ from ltr.bench.analysis.front_choice import SHARES, Choice, few_models
 from ltr.bench.analysis.front_results import FrontResults
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.tuning import edges
-from ltr.bench.text import count, markdown_table, number
+from ltr.bench.text import count, markdown_table, number, plain
 
-__all__ = ["goals_table", "taken_table"]
+__all__ = ["answer", "goals_table", "taken_table"]
 
 _TAKEN = ("task", "largest front", "of the true one", "cheapest that is not below it", "its operations", "as good")
 
@@ -34,6 +35,21 @@ def taken_table(taken: Sequence[Choice | None], titles: Sequence[str]) -> str:
         )
         rows.append(dict(zip(_TAKEN, cells, strict=True)))
     return markdown_table(rows, left=_TAKEN[:-1]) if rows else ""
+
+
+def answer(taken: Sequence[Choice | None], systems: int) -> str:
+    """The table of what to take in a sentence, for the README."""
+    found = [choice for choice in taken if choice is not None]
+    tasks = count(len(found), "task")
+
+    def most(names: Sequence[str]) -> str:
+        return ", ".join(f"{plain(name)} on {n}" for name, n in Counter(names).most_common(3))
+
+    return (
+        f"**Several objectives:** of {systems} systems at equal cost on {tasks}, the largest front is that of "
+        f"{most([c.best for c in found])}; the cheapest that is not below it: {most([c.level[0] for c in found])} "
+        "(`ltr bench fronts`: [all of it](benchmarks/FRONTS.md))."
+    )
 
 
 def goals_table(taken: Sequence[Choice | None], titles: Sequence[str], suites: Sequence[FrontResults]) -> str:

@@ -26,8 +26,8 @@ from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
 
-from .facts import was_run, who_chose
-from .front_answers import goals_table, taken_table
+from .facts import put_between, was_run, who_chose
+from .front_answers import answer, goals_table, taken_table
 from .front_costs import choices_table, costs_table, edges_table
 from .front_pictures import SHOWN, cost_picture, fronts_picture, looks, of_board, payoff_picture, title_of
 from .report import write_page
@@ -100,6 +100,8 @@ def fronts_page(
         "command": " ".join(filter(None, ["ltr bench fronts", asked and f"--results {asked} --name {name}"])),
         "points_command": COMMAND,
     }
+    if to == places.suites() and name == "FRONTS.md":
+        put_between(to.parent / "README.md", "fronts", answer(taken, len(systems)))
     return write_page(to / name, "fronts.md.j2", context)
 
 

@@ -18,7 +18,7 @@ from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, short_measure, told
 from ltr.errors import InputError
 
-from .facts import was_run, who_chose
+from .facts import put_between, was_run, who_chose
 from .losses_picture import losses_picture
 from .report import write_page
 
@@ -61,7 +61,23 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
         "machines": list(dict.fromkeys(machine(results.environment) for results in found)),
         "command": "ltr bench losses",
     }
+    if to == paths.suites():
+        put_between(to.parent / "README.md", "losses", _answer(cells))
     return write_page(to / "LOSSES.md", "losses.md.j2", context)
+
+
+def _answer(cells: Sequence[Cell]) -> str:
+    """The overview in a sentence, for the README."""
+    means, words = overview(cells), [beside_best(cell) for cell in cells]
+    level = [str(loss) for loss in means.index if all(each.get(str(loss), "") != "below" for each in words)]
+    first = ", ".join(f"`{loss}`" for loss in level[:3])
+    nets, sets = len({c.net for c in cells}), len({c.dataset for c in cells})
+    return (
+        f"**One objective:** of {len(means)} losses with {count(nets, 'net')} on {count(sets, 'dataset')}, "
+        f"{len(level) or 'none'} {'is' if len(level) == 1 else 'are'} nowhere shown to be below the best"
+        + (f", {first} first by mean rank" if level else "")
+        + " (`ltr bench losses`: [all of it](benchmarks/LOSSES.md))."
+    )
 
 
 # --------------------------------------------------------------------------------------------- what stands on the page
