@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,13 +29,13 @@ from ltr.bench import report
 from ltr.bench.analysis import submission
 from ltr.bench.pages.board_site import build as build_board
 from ltr.bench.suite import Suite
-from ltr.bench.text import markdown_table
+from ltr.bench.text import Markdown, markdown_table
 from ltr.datasets.cards.card import Card
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "build" / "docs"
+DOCS, SOURCE = ROOT / "build" / "docs", ROOT / "build" / "source"
 # Rooms whose docstrings are pages, and files that pages link to.
 ROOMS = (
     "datasets",
@@ -90,7 +92,7 @@ def _tables(cls: type, at: str, seen: set[type]) -> Iterator[str]:
                 "key": key,
                 "type": schema.describe(hints[each.name]),
                 "default": _default(each),
-                "what": told.get(each.name, ""),
+                "what": Markdown(told.get(each.name, "").replace("|", r"\|")),
             }
         )
         arms = (hints[each.name], *typing.get_args(hints[each.name]))
@@ -111,7 +113,7 @@ def _default(each: dataclasses.Field) -> str:
         return "required"
     if dataclasses.is_dataclass(each.default):
         return "see below"
-    return "" if each.default is None else str(each.default) or '""'
+    return "" if each.default is None else Markdown(f"`{json.dumps(schema.to_dict({'x': each.default})['x'])}`")
 
 
 def gather(results: Sequence[Path]) -> None:
@@ -129,6 +131,11 @@ def gather(results: Sequence[Path]) -> None:
         shutil.copy(ROOT / path, to)
     (DOCS / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
     (DOCS / "schema.md").write_text(schema_page())
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    for path in sorted((ROOT / "ltr").rglob("*.py")):
+        to = SOURCE / path.relative_to(ROOT)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(fenced(path.read_text(encoding="utf-8")), encoding="utf-8")
     for room in ROOMS:
         page = DOCS / "api" / f"{room}.md"
         page.parent.mkdir(exist_ok=True)
@@ -149,6 +156,25 @@ def gather(results: Sequence[Path]) -> None:
         lines.append(f"- [{title}](reports/{folder.name}.html)")
     build_board(submission.read_board(ROOT / "benchmarks/board/board.toml"), DOCS / "site-of-the-board")
     (DOCS / "reports.md").write_text("\n".join(lines) + "\n")
+
+
+def fenced(source: str) -> str:
+    """Python text whose doctests stand between fences: Markdown would take `>>>` for quotes.
+
+    >>> print(fenced("    >>> 1 + 1\\n    2\\n\\n    text"))
+        ```pycon
+        >>> 1 + 1
+        2
+        ```
+    <BLANKLINE>
+        text
+    """
+    return re.sub(r'^( *)(>>> (?:(?!^ *(?:"""|$)).*\n?)+)', _fence, source, flags=re.M)
+
+
+def _fence(found: re.Match) -> str:
+    body = found[2] if found[2].endswith("\n") else found[2] + "\n"
+    return f"{found[1]}```pycon\n{found[1]}{body}{found[1]}```\n"
 
 
 def _modules(room: str) -> list[str]:

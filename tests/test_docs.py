@@ -48,7 +48,7 @@ def test_readme_commands_exist(capsys):
 
     for line in readme_commands():
         words = line.split()[1:]
-        command = words[:2] if words[0] in {"data", "bench"} else words[:1]
+        command = words[:2] if words[0] in {"data", "bench", "board"} else words[:1]
         assert main([*command, "--help"]) == 0
         page = capsys.readouterr().out
         for option in (word for word in words if word.startswith("--")):

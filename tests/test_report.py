@@ -249,6 +249,7 @@ def test_pictures_where_there_is_little_to_draw(tmp_path):
     object.__setattr__(results, "curves", results.curves.iloc[:0])
     drawn = pictures(results, leaderboard(results), "x")
     assert [p.title for p in drawn] == ["Leaderboard", "Quality and cost"]
+    assert f"{leaderboard(results).table['mean'][0]:.4f}" in re.sub(r"<[^>]*>", "", drawn[0].svg()), "all four digits"
 
 
 def test_curves_of_more_losses_than_colours():

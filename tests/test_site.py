@@ -29,12 +29,23 @@ def site():
 
 def test_the_schema_says_every_key(site):
     page = site.schema_page()
-    rows = dict(re.findall(r"^\| ([\w.]+) \|(.*)\|$", page, flags=re.M))
+    rows: dict[str, str] = {}
+    for key, told in re.findall(r"^\| ([\w.]+) \|(.*)\|$", page, flags=re.M):
+        rows.setdefault(key, told)  # the suite's come first
     for each in dataclasses.fields(Suite):
         assert each.name in rows and rows[each.name].count("|") == 2, each.name
-    assert "required" in rows["datasets"] and "for the report" in rows["title"]
+    assert "required" in rows["datasets"] and "for the report" in rows["title"] and "`[0]`" in rows["seeds"]
     assert {"tuning.points", "limits.workers", "data.name", "files.sha256"} <= set(rows)
     assert all("::: " not in line for line in page.splitlines())
+
+
+def test_doctests_are_fenced(site):
+    source = 'def f():\n    """Text.\n\n    >>> f()\n    1\n    """\n'
+    assert site.fenced(source) == 'def f():\n    """Text.\n\n    ```pycon\n    >>> f()\n    1\n    ```\n    """\n'
+    for path in sorted((ROOT / "ltr/fronts").glob("*.py")):
+        text = path.read_text()
+        assert site.fenced(text).count("```pycon") == len(re.findall(r"(?:\n\n|\"\"\"\n) *>>>", text))
+        compile(site.fenced(text), path.name, "exec")
 
 
 def test_links_that_lead_nowhere_are_found(site, tmp_path):
@@ -47,9 +58,9 @@ def test_links_that_lead_nowhere_are_found(site, tmp_path):
     assert site.broken_links(tmp_path) == ["a.html: sub/#gone", "a.html: no.png", "a.html: b.html"]
 
 
-def test_every_page_of_the_navigation_is_gathered():
+def test_every_page_of_the_navigation_is_gathered(site):
     names = re.findall(r": ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.M)
-    made = {"schema.md", "reports.md"}
+    made = {"schema.md", "reports.md", *(f"api/{room}.md" for room in site.ROOMS)}
     missing = [n for n in names if n not in made and not (ROOT / n).is_file() and not (ROOT / "docs" / n).is_file()]
     assert len(names) > 10 and missing == []
 

@@ -18,6 +18,8 @@ from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
 
+from .facts import dataset_title
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -65,7 +67,8 @@ class Picture:
         for colour, variable in (named | {c: f"c{i}" for i, c in enumerate(PALETTE)}).items():
             svg = svg.replace(colour, f"var(--{variable})")
         svg = re.sub(r"(font(?:-family)?: [^;\"]*)'DejaVu Sans'[^;\"]*", r"\1inherit", svg)
-        svg = re.sub(r"(\.\d\d)\d+", r"\1", _styled_once(svg))  # a hundredth of a point is enough
+        # A hundredth of a point is enough; numbers that are read stay as they are.
+        svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), _styled_once(svg))
         return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(self.text)}" ', 1).strip()
 
 
@@ -142,7 +145,7 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
         if high <= 1.1:
             ax.set_xticks([x for x in ax.get_xticks() if low <= x <= 1.0])
         ax.set_xlabel(f"{board.measure}, mean and {board.level:.0%} interval over queries")
-        ax.set_title(f"{unmath(board.dataset)}: test queries of all folds")
+        ax.set_title(f"{unmath(dataset_title(board.dataset))}: test queries of all folds")
     ranked = [f"{row.system} {row.mean:.4f}" for row in table.itertuples() if not row.best_possible]
     text = f"{len(ranked)} systems, best first: {', '.join(ranked[:3])}." if ranked else "No finished runs."
     return Picture(name, "Leaderboard", text, figure)
@@ -204,7 +207,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
         ax.grid(True)
         ax.set_xlabel("seconds of training, mean over runs (log scale)")
         ax.set_ylabel(board.measure)
-        ax.set_title(f"{unmath(board.dataset)}: quality and cost")
+        ax.set_title(f"{unmath(dataset_title(board.dataset))}: quality and cost")
     cheap = ", ".join(table.system.iloc[i] for i in front) if len(table) else "none"
     return Picture(name, "Quality and cost", f"Quality against training time. Nothing cheaper beats: {cheap}.", figure)
 
@@ -245,9 +248,8 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
             lines.append(f"{wins} queries better, {ties} equal and {losses} worse than {other}")
         axes[0, 0].set_ylabel("queries")
         figure.supxlabel(f"difference in {board.measure}; equal ones are not drawn", fontsize=9)
-        figure.suptitle(
-            unmath(f"{board.dataset}: {best.system}, query by query"), x=0.01, ha="left", fontsize=10, fontweight="bold"
-        )
+        title = unmath(f"{dataset_title(board.dataset)}: {best.system}, query by query")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return Picture(name, "Query by query", f"{best.system}: " + "; ".join(lines) + ".", figure)
 
 
