@@ -126,7 +126,7 @@ def gather(results: Sequence[Path]) -> None:
         path = Path(name)
         if path.parts[0] in ("tests", "ltr", ".ci") or not any(path.match(pattern) for pattern in COPIED):
             continue
-        to = DOCS / (path.name if path.parts[0] == "docs" else path)
+        to = DOCS / path
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, to)
     (DOCS / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())

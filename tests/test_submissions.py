@@ -234,6 +234,11 @@ def test_the_workflow_checks_a_pull_request(home, tmp_path):
     assert run("git add benchmarks && git commit -qm worse").returncode == 0
     found = run(script["Check what the pull request changes"], BASE=base)
     assert found.returncode == 2 and "the hash differs" in found.stderr
+    (repository / "benchmarks/board/submissions/net/measured").mkdir()
+    (repository / "benchmarks/board/submissions/net/measured/environment.json").write_text('{"verified": true}')
+    assert run("git add benchmarks && git commit -qm forged").returncode == 0
+    found = run(script["Check what the pull request changes"], BASE=base)
+    assert found.returncode == 1 and "written where a submission is accepted" in found.stdout
     (repository / "other.txt").write_text("x")
     assert run("git add other.txt && git commit -qm other").returncode == 0
     found = run(script["Check what the pull request changes"], BASE=base)

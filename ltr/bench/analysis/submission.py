@@ -11,7 +11,6 @@ somebody else computed is taken over: what a submission says it reaches must be 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ltr import __version__, schema
-from ltr.atomic import sha256
+from ltr.atomic import sha256, whole_folder
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
 from ltr.errors import InputError, unknown_name
@@ -231,10 +230,10 @@ def accept(checked: Checked, board: Board, repeated: bool = False) -> Path:
     """
     place, submission = checked.folder / _MEASURED, checked.submission
     hashes = {each.file: each.sha256 for each in submission.files}
-    shutil.rmtree(place, ignore_errors=True)
-    for dataset, results in checked.results.items():
-        facts = {"files": hashes, "board": board.version, "ltr": __version__, "verified": repeated}
-        _alone(results, submission.label, dataset, facts).save(place / dataset_slug(dataset))
+    facts = {"files": hashes, "board": board.version, "ltr": __version__, "verified": repeated}
+    with whole_folder(place) as beside:
+        for dataset, results in checked.results.items():
+            _alone(results, submission.label, dataset, facts).save(beside / dataset_slug(dataset))
     return place
 
 

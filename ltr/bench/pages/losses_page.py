@@ -72,12 +72,10 @@ def _answer(cells: Sequence[Cell]) -> str:
     level = [str(loss) for loss in means.index if all(each.get(str(loss), "") != "below" for each in words)]
     first = ", ".join(f"`{loss}`" for loss in level[:3])
     nets, sets = len({c.net for c in cells}), len({c.dataset for c in cells})
-    return (
-        f"**One objective:** of {len(means)} losses with {count(nets, 'net')} on {count(sets, 'dataset')}, "
-        f"{len(level) or 'none'} {'is' if len(level) == 1 else 'are'} nowhere shown to be below the best"
-        + (f", {first} first by mean rank" if level else "")
-        + " (`ltr bench losses`: [all of it](benchmarks/LOSSES.md))."
-    )
+    text = f"of {len(means)} losses with {count(nets, 'net')} on {count(sets, 'dataset')}, {len(level) or 'none'} "
+    text += ("is" if len(level) == 1 else "are") + " nowhere shown to be below the best"
+    text += f", {first} first by mean rank" if level else ""
+    return f"**One objective:** {text} (`ltr bench losses`: [all of it](benchmarks/LOSSES.md))."
 
 
 # --------------------------------------------------------------------------------------------- what stands on the page

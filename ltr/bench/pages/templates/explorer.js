@@ -180,7 +180,7 @@ function explorer(root, data) {
     const label = `${objectives[j]} against ${objectives[i]}, ${splitName()} points of ${seen.length} systems; arrow keys go along the front, up and down from system to system`;
     plot.root.replaceChildren(make("svg", {width, height, role: "application", tabindex: 0, "aria-label": label, onkeydown: (event) => key(plot, event),
       onpointerdown: (event) => grab(plot, event), onpointermove: (event) => hover(plot, event), onpointerleave: hush, onclick: (event) => choose(plot, event)},
-      make("clipPath", {id: inner}, make("rect", {x: box.left - 1, y: box.top - 1, width: box.right - box.left + 14, height: box.bottom - box.top + 2})),
+      make("clipPath", {id: inner}, make("rect", {x: box.left - 1, y: box.top - 1, width: Math.max(1, box.right - box.left + 14), height: box.bottom - box.top + 2})),
       axes(x, y, box, width < 340 ? 3 : 5, 5),
       make("text", {x: (box.left + box.right) / 2, y: height - 6, "text-anchor": "middle", class: "axis"}, room(i, box.right - box.left)),
       make("text", {x: 12, y: (box.top + box.bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(box.top + box.bottom) / 2})`, class: "axis"}, room(j, box.bottom - box.top)),
