@@ -155,8 +155,9 @@ def test_measured_rows_are_ours_or_refused_and_the_site_needs_no_data(copy, monk
     shutil.rmtree(folder)
     capsys.readouterr()
     assert main([*words, str(tmp_path / "site"), "--freeze"]) == 2 and "frozen with other" in capsys.readouterr().err
-    text = file.read_text() + '\n[[versions]]\nversion = "1.1"\ndate = "2026-12-01"\nwhat = "Without the net."\n'
-    file.write_text(text)
+    facts = schema.read_toml(file)
+    facts["versions"].append({"version": "1.1", "date": "2026-12-01", "what": "Without the entry."})
+    schema.write_toml(file, facts)
     assert main([*words, str(tmp_path / "new"), "--freeze"]) == 0
     assert (file.parent / "archive/1-0.json").read_bytes() == frozen
     old = Page((tmp_path / "new/archive/1-0.html").read_text())
