@@ -164,7 +164,7 @@ def to_ranker(module: RankingModule) -> FittedRanker:
     params = vars(module.config) if named else {}
     ranker: Any = make_ranker(module.hparams["ranker"] if named else cast(OwnNet, module.net).net, **params)
     ranker.transform, ranker.net, ranker.seed = module.transform, module.net.eval(), module.hparams["seed"]
-    inputs, indicators = module.hparams["n_features"], len(module.transform.missing)
+    inputs, indicators = module.hparams["n_features"], module.transform.extra
     ranker.n_features, ranker.objective = inputs - indicators, module.hparams["objective"] or "relevance"
     return ranker
 

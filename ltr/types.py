@@ -93,6 +93,7 @@ class Split:
             (`ltr.mean(values, weights=split.query_weights)`). None: all count alike.
         positions: int32 `[documents]`, from 1: the rank at which the document was shown when its clicks were counted;
             see `ltr.datasets.clicks`. None where nobody says.
+        categories: places of the feature columns that hold codes of categories, whose order and distance mean nothing.
     """
 
     features: np.ndarray
@@ -106,6 +107,7 @@ class Split:
     name: str = ""
     weights: np.ndarray | None = None
     positions: np.ndarray | None = None
+    categories: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self._held.shape

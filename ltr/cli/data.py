@@ -81,6 +81,7 @@ class Convert:
         clicks: label column of a table, and the main one.
         labels: label columns of a table; names or patterns.
         features: feature columns of a table; names or patterns, also those that are left out by their name.
+        categories: feature columns of a table that are categories; names or patterns.
         index_base: index of the first feature in svmlight text.
         n_features: number of features of svmlight text; the largest index by default.
         non_finite: nan and inf among the features.
@@ -101,6 +102,7 @@ class Convert:
     clicks: str | None = option(None, metavar="COLUMN")
     labels: tuple[str, ...] = option((), metavar="COLUMN")
     features: tuple[str, ...] = option((), metavar="COLUMN")
+    categories: tuple[str, ...] = option((), metavar="COLUMN")
     index_base: Literal[0, 1] | None = None
     n_features: int | None = None
     non_finite: Literal["keep", "refuse"] = "keep"
@@ -270,7 +272,7 @@ def convert(options: Convert) -> int:
     from ltr.datasets.store.convert import convert_folder
 
     name, target = options.source, options.to
-    said = ("query", "document", "labels", "features", "weights", "positions", "clicks")
+    said = ("query", "document", "labels", "features", "weights", "positions", "clicks", "categories")
     columns = {role: value for role in said if (value := getattr(options, role))}
     card, path = None, Path(name)
     if card_file(name) is not None:

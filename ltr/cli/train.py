@@ -247,6 +247,7 @@ COMMANDS = [
             "--clicks": "--data.clicks",
             "--debias": "--data.debias",
             "--pairs": "--data.pairs",
+            "--categories": "--data.categories",
             "--ranker": "--ranker.name",
             "--loss": "--loss.name",
             "--method": "--method.name",

@@ -47,6 +47,7 @@ class Reading:
         labels: label columns of a table, the first is the main one; names or patterns.
         features: feature columns of a table; names or patterns.
         drop: columns or features that leave the inputs, by name, pattern or index.
+        categories: feature columns of a table that are categories, of text or numbers; names or patterns.
         n_features, index_base: of svmlight text.
     """
 
@@ -61,11 +62,12 @@ class Reading:
     weights: str | None = None
     positions: str | None = None
     clicks: str | None = None
+    categories: Sequence[str] | None = None
 
     def columns(self) -> dict[str, Any]:
         """What is said of a table's columns."""
         found: dict[str, Any] = {}
-        for key in (*_SINGLE, "labels", "features"):
+        for key in (*_SINGLE, "labels", "features", "categories"):
             value = getattr(self, key)
             if value is None:
                 continue
@@ -118,7 +120,7 @@ def load(
         exact: of a dataset with a card: from its inputs must be gone exactly what the card says leaves with these
             objectives. By default a store that was converted for more objectives will do.
         **reading: how raw files are read: `query`, `document`, `split`, `labels`, `features`, `drop`, `weights`,
-            `positions`, `clicks`, `n_features`, `index_base`, see `Reading`.
+            `positions`, `clicks`, `categories`, `n_features`, `index_base`, see `Reading`.
 
     Raises:
         InputError: nothing of that name, or nothing fetched yet (and what to run).

@@ -11,6 +11,9 @@ value is missing tells something too (a document that no index retrieved), a col
 each column that misses values in train. An infinity is a value: it becomes the largest (smallest) finite one the column
 has in train. A column that is constant in train becomes 0 everywhere, whatever it holds later.
 
+A column of categories becomes 0, and behind all others a column of 0 and 1 follows for each of the `LEVELS` most
+frequent values it has in train (one-hot, no label is looked at); of other values, unseen ones too, all of these are 0.
+
 The fit streams over row chunks and sums in float64 (raw columns of web data reach 1e7, so float32 sums drift), so a
 memory-mapped block of any size needs the memory of one chunk. `apply` is float32 torch arithmetic for arrays and
 tensors alike: an array and a CPU tensor give the same bits, a GPU the same to the last place or two.
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "Transform", "fit"]
 
+LEVELS = 64
 NAMES = ("none", "log1p", "standardise", "log1p-standardise", "quantile")
 _CHUNK = 32_768  # rows; 18 MB of 136 float32 features, and twice that in float64
 
@@ -47,6 +51,7 @@ def fit(
     *,
     missing: Literal["indicator", "mean"] | None = None,
     context: bool = False,
+    categories: Sequence[int] = (),
     n_quantiles: int = 1000,
     output: str = "normal",
     sample: int = 100_000,
@@ -60,6 +65,7 @@ def fit(
         missing: "indicator" (the default, also None): columns that miss values in train get a column that says so;
             "mean": they do not.
         context: let two columns follow for each feature, its rank and z-score within its list (list_context.py).
+        categories: columns that hold codes of categories.
         n_quantiles: knots of the quantile map.
         output: "normal" or "uniform", what the quantile map aims at.
         sample: rows the quantiles are estimated from, drawn without replacement; all rows when there are fewer.
@@ -79,7 +85,22 @@ def fit(
     arrays, holes = _moments(features, log) if name.endswith("standardise") else _ends(features, log)
     if name == "quantile":
         arrays |= _quantile_knots(features, n_quantiles, output, sample, seed)
-    return Transform(name, arrays, () if missing == "mean" else np.flatnonzero(holes), context)
+    holes[list(categories)] = False  # a category that is missing is none of those that were seen
+    for array in arrays.values():
+        array[list(categories)] = 0
+    return Transform(
+        name, arrays, () if missing == "mean" else np.flatnonzero(holes), context, levels_of(features, categories)
+    )
+
+
+def levels_of(features: np.ndarray, columns: Sequence[int], most: int = LEVELS) -> dict[int, np.ndarray]:
+    """Column -> its most frequent values, float32, most frequent first (of equal counts the smaller code)."""
+    found = {}
+    for column in columns:
+        values, counts = np.unique(np.asarray(features[:, column], np.float32), return_counts=True)
+        values, counts = values[np.isfinite(values)], counts[np.isfinite(values)]
+        found[int(column)] = values[np.argsort(-counts, kind="stable")][:most]
+    return found
 
 
 class Transform:
@@ -92,6 +113,7 @@ class Transform:
             column), each `[feature]`. quantile: `knots` and `values` `[feature, n_quantiles]`. Those that versions
             before 0.2 saved have no ends: an infinity became 0 there, and still does.
         missing: int64, the columns that are followed by an indicator, in the order of the indicators.
+        levels: column of categories -> the values that have a column of their own, behind the indicators.
         context: whether ranks and z-scores within the list follow, which `lists` adds and `apply` leaves out: it sees
             documents only.
     """
@@ -102,16 +124,23 @@ class Transform:
         arrays: Mapping[str, np.ndarray],
         missing: Sequence[int] | np.ndarray = (),
         context: bool = False,
+        levels: Mapping[int, np.ndarray] | None = None,
     ):
         if name not in NAMES:
             raise unknown_name("transform", name, NAMES)
         self.name, self.missing, self.context = name, np.asarray(missing, dtype=np.int64), bool(context)
         self.arrays = {key: np.ascontiguousarray(array, dtype=np.float32) for key, array in arrays.items()}
+        self.levels = {int(c): np.asarray(values, np.float32) for c, values in (levels or {}).items()}
         self._tensors: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def extra(self) -> int:
+        """Columns behind the features: indicators, and those of categories."""
+        return len(self.missing) + sum(map(len, self.levels.values()))
 
     def width(self, n_features: int) -> int:
         """Columns that come out for so many features: the features, the indicators and the context behind them."""
-        return n_features * (3 if self.context else 1) + len(self.missing)
+        return n_features * (3 if self.context else 1) + self.extra
 
     def lists(self, x: Tensor, where: Tensor) -> Tensor:
         """Padded lists `[batch, list, feature]` to all columns, `[batch, list, column]`."""
@@ -138,6 +167,8 @@ class Transform:
         return self is other or (
             (self.name, self.context) == (other.name, other.context)
             and np.array_equal(self.missing, other.missing)
+            and self.levels.keys() == other.levels.keys()
+            and all(np.array_equal(values, other.levels[c]) for c, values in self.levels.items())
             and self.arrays.keys() == other.arrays.keys()
             and all(np.array_equal(self.arrays[key], other.arrays[key]) for key in self.arrays)
         )
@@ -149,7 +180,7 @@ class Transform:
         import torch
 
         self._check_width(x.shape)
-        out = np.empty((*x.shape[:-1], x.shape[-1] + len(self.missing)), dtype=np.float32)
+        out = np.empty((*x.shape[:-1], x.shape[-1] + self.extra), dtype=np.float32)
         rows, flat = x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1])
         for start in range(0, len(rows), _CHUNK):
             # Copied, because torch refuses read-only memory (a memory map is one) without a warning.
@@ -170,6 +201,7 @@ class Transform:
             kept: dict[str, Any] = {"transform": np.array(self.name), "missing": self.missing, **self.arrays}
             if self.context:  # files without it stay what they were
                 kept["context"] = np.array(True)
+            kept |= {f"levels {column}": values for column, values in self.levels.items()}
             np.savez(file, **kept)
 
     @classmethod
@@ -183,7 +215,8 @@ class Transform:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
                 context = bool(arrays.pop("context", False))
-                return cls(str(arrays.pop("transform")), arrays, arrays.pop("missing", ()), context)
+                levels = {int(key[7:]): arrays.pop(key) for key in stored.files if key.startswith("levels ")}
+                return cls(str(arrays.pop("transform")), arrays, arrays.pop("missing", ()), context, levels)
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError, OSError) as error:
             raise InputError("not a saved transform", file=path, expected="the .npz of Transform.save") from error
 
@@ -201,6 +234,9 @@ class Transform:
         key = str(device)
         if key not in self._tensors:
             held = {**self.arrays, "missing": self.missing}
+            if self.levels:
+                held["coded"] = np.repeat([*self.levels], [*map(len, self.levels.values())])
+                held["levels"] = np.concatenate([*self.levels.values()])
             self._tensors[key] = {k: torch.from_numpy(a).to(device) for k, a in held.items()}
         return self._tensors[key]
 
@@ -215,7 +251,9 @@ class Transform:
 
         self._check_width(x.shape)
         fitted = self._on(x.device)
-        x = x.to(torch.float32)
+        raw = x = x.to(torch.float32)
+        if self.levels:
+            x = x.index_fill(-1, torch.tensor([*self.levels], device=x.device), 0.0)
         known = ~torch.isnan(x) if "high" in fitted else torch.isfinite(x)
         given = torch.where(known, x, 0.0)
         x = given
@@ -230,9 +268,11 @@ class Transform:
         elif "knots" in fitted:
             x = _interpolate(x, fitted["knots"], fitted["values"])
         x = torch.where(known, x, 0.0)
-        if len(self.missing) == 0:
-            return x
-        return torch.cat([x, (~known).index_select(-1, fitted["missing"]).to(torch.float32)], -1)
+        if len(self.missing):
+            x = torch.cat([x, (~known).index_select(-1, fitted["missing"]).to(torch.float32)], -1)
+        if self.levels:
+            x = torch.cat([x, (raw.index_select(-1, fitted["coded"]) == fitted["levels"]).to(torch.float32)], -1)
+        return x
 
 
 def _log1p(x: Tensor) -> Tensor:

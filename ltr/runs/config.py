@@ -55,6 +55,7 @@ class DataConfig:
         labels: label columns of a table or folder that is named by its path, as `ltr.load` takes them.
         features: its feature columns; all other numbers by default.
         drop: columns of it that are left out.
+        categories: its feature columns that are categories, of text or numbers.
         query: its query column, where the name does not say so.
         document: its document column, likewise.
         weights: its column of weights: what a document counts in the losses.
@@ -81,6 +82,7 @@ class DataConfig:
     clicks: str | None = None
     debias: str | None = None
     pairs: str | None = None
+    categories: tuple[str, ...] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ class DataConfig:
     @property
     def roles(self) -> dict[str, Any]:
         """What is said of the columns of data given by path, as `ltr.load` takes it."""
-        keys = ("labels", "features", "drop", "query", "document", "weights", "positions", "clicks")
+        keys = ("labels", "features", "drop", "query", "document", "weights", "positions", "clicks", "categories")
         asked = {key: getattr(self, key) for key in keys}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if value}
 

@@ -39,7 +39,9 @@ def input_facts(task: Task) -> dict[str, Any]:
     width = task.train.n_features + len(left_out)
     every = _all_names(task, [*names, *left_out], width, base)
     columns = [every.index(name) for name in names] if left_out else list(range(width))
-    return {"names": names, "width": width, "columns": columns, "index_base": base}
+    categories = [names[k] for k in task.train.categories]
+    found = {"names": names, "width": width, "columns": columns, "index_base": base}
+    return {**found, "categories": categories} if categories else found
 
 
 def _all_names(task: Task, known: list[str], width: int, base: Literal[0, 1] | None) -> list[str]:
@@ -71,7 +73,7 @@ def read_lists(
     if not path.is_file():
         raise InputError("no such file", file=path, expected="svmlight text, Parquet or CSV")
     if is_table(path):
-        split = _from_table(path, list(inputs["names"]), query, document)
+        split = _from_table(path, inputs, query, document)
     else:
         split = _from_text(path, inputs["width"], inputs["index_base"])
         if len(inputs["columns"]) < split.n_features:
@@ -107,7 +109,8 @@ def _blank(line: bytes) -> bool:
     return not line.split(b"#", 1)[0].strip()
 
 
-def _from_table(path: Path, features: list[str], query: str | None, document: str | None) -> Split:
-    columns = tables.inputs(path, features, query=query, document=document)
+def _from_table(path: Path, inputs: Mapping[str, Any], query: str | None, document: str | None) -> Split:
+    features, categories = list(inputs["names"]), inputs.get("categories", ())
+    columns = tables.inputs(path, features, query=query, document=document, categories=categories)
     gathered = Gathered(path=path).read(tables.blocks(path, columns))
     return gathered.split(objectives=(), names=tuple(features), name=path.name)

@@ -34,12 +34,13 @@ _ALWAYS = {
     "data.clicks": "--clicks",
     "data.debias": "--debias",
     "data.pairs": "--pairs",
+    "data.categories": "--categories",
     "ranker.name": "--ranker",
     "loss.name": "--loss",
     "method.name": "--method",
 }
 # Options of several words; other lists are one TOML value.
-_WORDS = ("measures", "data.objectives", "data.labels", "data.features", "data.drop")
+_WORDS = ("measures", "data.objectives", "data.labels", "data.features", "data.drop", "data.categories")
 
 
 def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:

@@ -13,12 +13,13 @@ A column of text is counted whole before it is read (`Census`), because one look
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["MISSING", "UNITS", "Census", "Style", "numbers"]
+__all__ = ["MISSING", "UNITS", "Census", "Style", "category_code", "numbers"]
 
 MISSING = ("", "na", "n/a", "#n/a", "#na", "nan", "+nan", "-nan", "null", "none", "nil", "<na>", "\\n", "?")
 Style = Literal["point", "decimal comma", "thousands"]
@@ -175,3 +176,15 @@ def numbers(column, style: Style = "point") -> np.ndarray:
             column = pc.replace_substring_regex(column, f"^(?i:{word})$", value)
         found = pc.cast(column, pa.float64())
     return found.to_numpy(zero_copy_only=False)
+
+
+def category_code(text: str) -> float:
+    """What stands for a category in a matrix of numbers: 24 bits of a CRC-32, which float32 holds; NaN where missing.
+
+    The same text has the same code in every file and every process, so nothing has to be remembered to read it again.
+    Of a thousand categories two share a code with a chance of 3 %; they are one category then.
+
+    >>> category_code("tea"), category_code("NA")
+    (8837042.0, nan)
+    """
+    return float("nan") if text.strip().lower() in MISSING else float(zlib.crc32(text.encode()) & 0xFFFFFF)

@@ -118,6 +118,7 @@ class Columns:
         raw: labels that are quantities, any finite number; the others are grades, 0 or more.
         left_out: name -> why.
         styles: of the columns of text that hold numbers.
+        categories: features that are read as categories, see `cells.category_code`.
     """
 
     query: str
@@ -130,6 +131,7 @@ class Columns:
     styles: Mapping[str, Style] = field(default_factory=dict)
     weights: str | None = None
     positions: str | None = None
+    categories: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, str]:
@@ -162,6 +164,7 @@ class Roles:
         query, document, split, weights, positions: a column.
         clicks: a column that is a label, and the main one.
         labels, features: columns or patterns; features may be columns that would be left out by their name.
+        categories: columns or patterns that are features, of text or numbers, and categories.
         drop: columns or patterns that are no features.
         wanted: columns that are labels if they are there, beside those the rules find (the objectives asked for).
         raw: those among the labels that are quantities.
@@ -178,6 +181,7 @@ class Roles:
     weights: str | None = None
     positions: str | None = None
     clicks: str | None = None
+    categories: Sequence[str] = ()
 
 
 def matching(names: Sequence[str], known: Sequence[str], what: str, path=None) -> tuple[str, ...]:
@@ -200,6 +204,11 @@ def matching(names: Sequence[str], known: Sequence[str], what: str, path=None) -
     return tuple(dict.fromkeys(found))
 
 
+def as_categories(there: dict[str, Column], categories: Sequence[str]) -> dict[str, Column]:
+    """What was found out about columns, where some are read as categories: their cells are codes, not numbers."""
+    return there | {c: Column(c, "number", "categories") for c in categories if c in there}
+
+
 def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Columns, list[dict[str, str]]]:
     """The roles of the columns, and the table that tells them.
 
@@ -207,9 +216,10 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         InputError: a column that was named does not exist or cannot be what it shall be; no query, label or feature
             column; a cell of a label or feature column that is no number, with its place.
     """
-    there = {c.name: c for c in columns}
-    names = list(there)
-    why: dict[str, str] = {}
+    names = [c.name for c in columns]
+    categories = matching(said.categories, names, "category column", path)
+    there = as_categories({c.name: c for c in columns}, categories)
+    why: dict[str, str] = dict.fromkeys(categories, "categories, as said")
 
     def named(role: str, name: str) -> str:
         if name not in there:
@@ -222,7 +232,8 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         return next((folded[n] for n in usual if n in folded), None)
 
     dropped = matching(said.drop, names, "column to drop", path)
-    said_for = {said.query, said.document, said.split, said.weights, said.positions, said.clicks, *(said.labels or ())}
+    said_for = {said.query, said.document, said.split, said.weights, said.positions, said.clicks}
+    said_for |= {*(said.labels or ()), *categories}
     if hit := [c for c in dropped if c in said_for]:
         raise InputError(f"column {hit[0]!r} is dropped and named as something else", file=path)
     query = named("query", said.query) if said.query else guess(QUERY)
@@ -233,17 +244,19 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     split = named("split", said.split) if said.split else guess(SPLIT)
     facts = {role: named(role, c) for role in ("weights", "positions") if (c := getattr(said, role))}
     single = {"query": [query], "document": [said.document], "split": [said.split], "label": labels}
-    _check_single({**single, **{role: [c] for role, c in facts.items()}}, path)
+    _check_single({**single, **{role: [c] for role, c in facts.items()}, "categories": categories}, path)
     document, split = (None if c in (*labels, *facts.values(), query) else c for c in (document, split))
     taken = {query, document, split, *labels, *facts.values()}
     if said.features is not None:
         features = tuple(c for c in matching(said.features, names, "feature column", path) if c not in dropped)
         patterns = not set(said.features) <= set(names)
         features = tuple(c for c in features if not patterns or (c not in taken and there[c].kind == "number"))
-        why.update(dict.fromkeys(features, "as said"))
+        why = {**dict.fromkeys(features, "as said"), **why}
+        features = tuple(dict.fromkeys([*features, *categories]))
         left = {c: "dropped, as said" if c in dropped else "not among the features that were named" for c in names}
     else:
         left = {c: "dropped, as said" if c in dropped else _reason(there[c]) for c in names if c not in taken}
+        left |= {c: "" for c in categories if c in left}
         features = tuple(c for c in names if c not in taken and not left[c])
     for c in features:
         if c in taken or there[c].kind != "number":
@@ -283,6 +296,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         {c: left[c] for c in names if c not in taken and c not in features},
         {c: there[c].style for c in used if there[c].style != "point"},
         **facts,
+        categories=categories,
     )
     return chosen, chosen.table(why)
 

@@ -21,7 +21,7 @@ import numpy as np
 from ltr.errors import InputError, unknown_name
 from ltr.types import Split
 
-from .cells import Census, numbers
+from .cells import Census, category_code, numbers
 from .column_roles import DOCUMENT, QUERY, SPLIT_NAMES, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
 from .query_grouping import FACTS, Block, Gathered, wrong_fact
@@ -44,11 +44,12 @@ def is_table(path) -> bool:
 # --- roles ------------------------------------------------------------------------------------------------------
 
 
-def columns_of(path, only: Sequence[str] | None = None) -> list[Column]:
+def columns_of(path, only: Sequence[str] | None = None, categories: Sequence[str] = ()) -> list[Column]:
     """What every column of the table is, columns of text counted from end to end.
 
     Args:
         only: names of the columns that are looked at; the others are taken for what their type says.
+        categories: those whose cells are codes, whatever they are.
     """
     import pyarrow as pa
 
@@ -72,6 +73,9 @@ def columns_of(path, only: Sequence[str] | None = None) -> list[Column]:
     number = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal, kinds.is_null)
     found = []
     for name, kind in source.types.items():
+        if name in categories:
+            found.append(Column(name, "number", "categories"))
+            continue
         index = name in source.index
         kind = kind.value_type if kinds.is_dictionary(kind) else kind
         if name not in census:
@@ -113,7 +117,7 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
     used = (*chosen.labels, *chosen.features)
     facts = tuple(chosen.facts.values())
     for path in others:
-        there = {c.name: c for c in columns_of(path, only=(*used, *facts))}
+        there = {c.name: c for c in columns_of(path, (*used, *facts), chosen.categories)}
         own = {role: c for role, c in chosen.facts.items() if c in there}  # test lists often have none
         for name in (chosen.query, *used, *own.values()):
             column = there.get(name)
@@ -141,14 +145,14 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
     return found, table
 
 
-def inputs(path, features: Sequence[str], *, query: str | None = None, document: str | None = None) -> Columns:
+def inputs(path, features, *, query=None, document=None, categories: Sequence[str] = ()) -> Columns:
     """The columns of a table that shall be scored: these features, a query, no labels.
 
     Raises:
         InputError: a feature that is not there or holds something else than numbers, no query column.
     """
     path = Path(path)
-    there = {c.name: c for c in columns_of(path, only=features)}
+    there = {c.name: c for c in columns_of(path, features, categories)}
     for name in (query, document):
         if name is not None and name not in there:
             raise unknown_name("column", name, there, file=path)
@@ -179,7 +183,7 @@ def inputs(path, features: Sequence[str], *, query: str | None = None, document:
                 f"column {name!r} cannot be a feature", file=path, expected="a column of numbers", came=there[name].type
             )
     styles = {name: there[name].style for name in features if there[name].style != "point"}
-    return Columns(query, (), tuple(features), document, styles=styles)
+    return Columns(query, (), tuple(features), document, styles=styles, categories=tuple(categories))
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ def blocks(path, columns: Columns, *, progress: Callable[[int], None] | None = N
 
 
 def _block(source, columns: Columns, batch, first: int) -> Block:
-    labels = _matrix(columns.labels, columns, batch)
+    labels = _matrix(columns.labels, columns, batch, source)
     grades = np.array([c not in columns.raw for c in columns.labels], bool)
     wrong = np.argwhere(~(np.isfinite(labels) & ((labels >= 0) | ~grades)))
     if len(wrong):
@@ -259,7 +263,7 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         docs = _strings(batch.column(columns.document), source, first)
     runs = np.flatnonzero(change)
     block = Block(
-        _matrix(columns.features, columns, batch),
+        _matrix(columns.features, columns, batch, source),
         1,
         labels,
         runs,
@@ -292,7 +296,7 @@ def _facts(source, columns: Columns, batch, first: int) -> dict[str, np.ndarray]
     """Weights and positions of the rows, each float32 `[rows]`."""
     found = {}
     for role, name in columns.facts.items():
-        values = found[role] = _matrix([name], columns, batch)[:, 0]
+        values = found[role] = _matrix([name], columns, batch, source)[:, 0]
         if (bad := wrong_fact(role, values)) is not None:
             place, line = source.place(first + bad)
             came = _cell(batch.column(name)[bad])
@@ -301,11 +305,15 @@ def _facts(source, columns: Columns, batch, first: int) -> dict[str, np.ndarray]
     return found
 
 
-def _matrix(names: Sequence[str], columns: Columns, batch) -> np.ndarray:
+def _matrix(names: Sequence[str], columns: Columns, batch, source) -> np.ndarray:
     """Columns of numbers as float32 `[rows, column]`, NaN where missing."""
     out = np.empty((batch.num_rows, len(names)), np.float32)
     with np.errstate(over="ignore"):  # beyond float32 is inf, as in the svmlight reader
         for k, name in enumerate(names):
+            if name in columns.categories:
+                codes, texts = _ids(batch.column(name), source)
+                out[:, k] = np.array([*map(category_code, texts), np.nan], np.float32)[codes]  # -1 is no value
+                continue
             out[:, k] = _doubles(name, columns, batch)
     return out
 

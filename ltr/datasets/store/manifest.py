@@ -66,6 +66,7 @@ def of(
             "left_out": [matrix.names[k] for k in np.setdiff1d(np.arange(matrix.width), keep)],
             "ignored": list(roles.ignored) if roles else [],
             "index_base": None if roles else matrix.base,
+            **({"categories": [c for c in kept if c in roles.categories]} if roles and roles.categories else {}),
             "constant": [kept[k] for k in seen.constant()],
             "non_finite": {kept[k]: int(seen.non_finite[k]) for k in np.flatnonzero(seen.non_finite)},
             "infinite": {kept[k]: int(seen.infinite[k]) for k in np.flatnonzero(seen.infinite)},

@@ -108,7 +108,9 @@ class Store:
             self._parts[part] = shard.read(
                 self.folder / "parts" / part, self.objectives, self.feature_names, self.manifest["parts"][part]
             )
-        found = _pieces(self._parts[part], entry["queries"]).having(name=split)
+        coded = self.manifest["features"].get("categories", ())
+        categories = tuple(k for k, name in enumerate(self.feature_names) if name in coded)
+        found = _pieces(self._parts[part], entry["queries"]).having(name=split, categories=categories)
         if objectives is None:
             return found
         if not objectives:

@@ -53,7 +53,11 @@ class Prepared:
             torch.cuda.reset_peak_memory_stats(self.device)
         fit = transforms.fit
         self.transform = transform or fit(
-            settings.transform, job.train.features, missing=settings.missing, context=settings.context is not None
+            settings.transform,
+            job.train.features,
+            missing=settings.missing,
+            context=settings.context is not None,
+            categories=job.train.categories,
         )
         common = {"device": self.device, "transform": self.transform}
         self.batches: Any = Batches(

@@ -123,13 +123,15 @@ class TrainerFace(ListModule):
         if self.transform is not None:  # without it the weights mean nothing
             arrays = {key: torch.from_numpy(np.array(value)) for key, value in self.transform.arrays.items()}
             missing = [int(column) for column in self.transform.missing]
-            checkpoint["ltr_transform"] = {"name": self.transform.name, "missing": missing, "arrays": arrays}
+            levels = {column: values.tolist() for column, values in self.transform.levels.items()}
+            kept = {"name": self.transform.name, "missing": missing, "arrays": arrays, "levels": levels}
+            checkpoint["ltr_transform"] = kept
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint.get("ltr_transform")
         if kept is not None:
             arrays = {key: value.numpy() for key, value in kept["arrays"].items()}
-            self.transform = Transform(kept["name"], arrays, kept["missing"])
+            self.transform = Transform(kept["name"], arrays, kept["missing"], levels=kept.get("levels"))
 
 
 class RankingModule(TrainerFace):

@@ -126,6 +126,7 @@ class LightGBM(TreeRanker):
             weight=weights,
             group=list_sizes(job.train),
             position=job.train.positions if self.config.debias else None,
+            categorical_feature=list(self.levels) or "auto",
             params=params,
         )
         booster = self.library.Booster(params, data)

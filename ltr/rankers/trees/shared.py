@@ -5,7 +5,9 @@ validation lists are scored every few rounds and measured by `ltr.metrics`, the 
 else is the library's own: with `select_rounds=False` the model equals the library called by hand with `native()`.
 
 Features are handed over as arrays and lists as sizes, unscaled; a tree does not care. Parameters that have no field
-here go into `params` under the library's own name and win over ours.
+here go into `params` under the library's own name and win over ours. Of a column of categories the libraries get the
+place among the values of train, most frequent first, and NaN for a value that was not seen; LightGBM is told that these
+are categories, the others cut them as numbers.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ltr.datasets.transforms import levels_of
 from ltr.errors import InputError, MissingExtra
 from ltr.rankers.base import FittedRanker
 from ltr.rankers.config import check
@@ -131,6 +135,7 @@ class TreeRanker(FittedRanker):
 
     Attributes:
         model: the library's own; None before `fit`.
+        levels: column of categories -> its values in train, most frequent first.
         way_out: what to set where no tree finds a split.
     """
 
@@ -138,6 +143,7 @@ class TreeRanker(FittedRanker):
     file: ClassVar[str]
     way_out: ClassVar[str]
     model: Any = None
+    levels: Mapping[int, np.ndarray] = MappingProxyType({})
 
     @property
     def library(self):
@@ -159,6 +165,10 @@ class TreeRanker(FittedRanker):
         _ = self.library  # a missing one is named before any work
 
     def _fit(self, job: ObjectiveJob) -> int:
+        self.levels = levels_of(job.train.features, job.train.categories, 1 << 24)
+        if self.levels:
+            coded = lambda split: None if split is None else split.having(features=self._coded(split.features))  # noqa: E731
+            job = replace(job, train=coded(job.train), vali=coded(job.vali))
         self._check_data(job)
         stopping = EarlyStopping(job, self.config)
         with self._library_errors("cannot be trained on this"):
@@ -180,7 +190,18 @@ class TreeRanker(FittedRanker):
     def _score(self, split: Split) -> np.ndarray:
         self._check_features(split)
         with self._library_errors("cannot score this"):
-            return self._predict(split.features)
+            return self._predict(self._coded(split.features))
+
+    def _coded(self, features: np.ndarray) -> np.ndarray:
+        """Features with the places of categories in place of their codes."""
+        features = np.array(features, dtype=np.float32) if self.levels else features
+        for column, values in self.levels.items():
+            order = np.argsort(values)
+            found = np.searchsorted(values, features[:, column], sorter=order).clip(max=max(len(values) - 1, 0))
+            place = order[found] if len(values) else found
+            seen = values[place] == features[:, column] if len(values) else np.zeros(len(place), bool)
+            features[:, column] = np.where(seen, place, np.nan)
+        return features
 
     def _predict(self, features: np.ndarray) -> np.ndarray:
         """Raw scores `[documents]`."""
@@ -282,9 +303,11 @@ class TreeRanker(FittedRanker):
 
     def _write(self, folder: Path) -> Mapping[str, Any]:
         self.model.save_model(str(folder / self.file))
-        return {"n_parameters": self.n_parameters}
+        levels = {str(column): values.tolist() for column, values in self.levels.items()}
+        return {"n_parameters": self.n_parameters, **({"levels": levels} if levels else {})}
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.levels = {int(c): np.array(values, np.float32) for c, values in facts.get("levels", {}).items()}
         path, do = folder / self.file, "Train it anew, or take the folder from a copy"
         if not path.is_file():
             raise InputError("this file is missing", file=path, do=do)
