@@ -209,9 +209,9 @@ def _descend(f, device):
     scores, labels = battery.tensors(case, device=device)
     top = f.params.get("k") or len(scores)
     scores = scores.clone().requires_grad_()
-    optimiser = torch.optim.Adam([scores], lr=0.05)
+    optimiser = torch.optim.Adam([scores], lr=0.1)
     generator, copies = (seeded(device), 32) if f.entry.claims.get("stochastic") is True else (None, 1)
-    for _ in range(150):
+    for _ in range(75):
         optimiser.zero_grad()
         f(scores.expand(copies, -1), labels.expand(copies, -1), generator=generator).mean().backward()
         optimiser.step()
