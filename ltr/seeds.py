@@ -6,6 +6,7 @@ All methods of one repetition see the same data order because the axis "order" d
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 
 __all__ = ["seed_of"]
 
@@ -18,5 +19,6 @@ def seed_of(*axes: object) -> int:
     >>> seed_of("order", 0) == seed_of("init", 0)
     False
     """
-    text = "\x1f".join(f"{type(a).__name__}:{a}" for a in axes)
+    plain = [int(a) if isinstance(a, Integral) and not isinstance(a, bool) else a for a in axes]  # numpy's are the same
+    text = "\x1f".join(f"{type(a).__name__}:{a}" for a in plain)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little") & 0x7FFFFFFF

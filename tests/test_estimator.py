@@ -178,6 +178,11 @@ def test_arrays_that_do_not_fit_are_refused(lists, harm, says):
 
 def test_calls_that_do_not_fit_are_refused(lists):
     X, y, group = lists
+    for odd in (1.5, -1, None, True, "0"):
+        with pytest.raises(InputError, match="seed; expected a whole number from 0"):
+            model(seed=odd).fit(*lists)
+    with pytest.raises(InputError, match="unknown measure 'nDGC'.*Did you mean 'nDCG'"):
+        model(select="nDGC@10").fit(*lists)  # also where there is nothing to select on
     frame = pd.DataFrame(X).assign(qid=1, query_id=1)
     with pytest.raises(InputError, match="two columns of X say the query.*qid.*query_id"):
         model().fit(frame, y)
@@ -208,6 +213,7 @@ def test_calls_that_do_not_fit_are_refused(lists):
         (lambda n: [np.inf] * n, "came 'inf in row 0'"),
         (lambda n: 7, "one query a row.*came 7"),
         (lambda n: "q" * n, "one query a row"),
+        (lambda n: dict(enumerate("q" * n)), "one query a row"),  # its keys are no ids
     ],
 )
 def test_ids_that_are_none_are_refused(lists, qid, says):

@@ -520,6 +520,7 @@ def test_one_step_of_the_loop_is_the_textbook_one():
 
     ranker.fit(TRAIN, loss=Recorded(), seed=2)
     with torch.random.fork_rng():
+        assert seed_of("init", 2) == seed_of("init", np.int64(2)) != seed_of("init", "2")
         torch.manual_seed(seed_of("init", 2))
         w = build(ranker.config, TRAIN.n_features).head.linear.weight.detach()[0].requires_grad_()
     total = counting = 0
@@ -538,6 +539,8 @@ def test_blank_lists_and_flat_validation_are_no_trouble():
     blank = Split.from_arrays(TRAIN.features, np.zeros(TRAIN.n_documents), TRAIN.lengths)
     ranker = make("mlp", epochs=2).fit(TRAIN, blank)
     assert ranker.best == {"epoch": 2, "vali": None}
+    said = "no validation list holds a relevant document by 'relevance': nothing is selected by it"
+    assert [note for note in ranker.notes if "lists hold no" not in note] == [said]
     still = make("linear", epochs=2).fit(blank, VALI)
     assert np.isfinite(still.score(TEST)).all()
 
@@ -549,6 +552,12 @@ def test_notes_say_what_nobody_would_notice(tmp_path):
     blank = int((np.maximum.reduceat(labels, TRAIN.offsets[:-1]) <= 0).sum())
     fitted = make("linear", epochs=1).fit(sparse, VALI)
     assert fitted.notes == [f"{blank} of 60 training lists hold no relevant document by 'relevance'"]
+    same = Split.from_arrays(TRAIN.features, np.repeat(np.arange(60) % 3, TRAIN.lengths), TRAIN.lengths)
+    equal = "no training list holds two different labels by 'relevance': they teach no order"
+    assert make("linear", epochs=1).fit(same, VALI).notes[:2] == [
+        "20 of 60 training lists hold no relevant document by 'relevance'",
+        equal,
+    ]
     flat = Split.from_arrays(np.ones_like(TRAIN.features), labels, TRAIN.lengths)
     tied = make("linear", epochs=1).fit(flat, None)
     assert tied.notes[1:] == ["linear: all scores of a list are equal, which ranks nothing"]

@@ -158,7 +158,7 @@ class FittedRanker:
         )
         self._ready()
         self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
-        self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column])
+        self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column], vali)
         start = time.perf_counter()
         with listener(progress, self.name) as heard:
             documents = self._fit(replace(job, on_progress=heard))

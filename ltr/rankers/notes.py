@@ -13,16 +13,28 @@ __all__ = ["blank_lists", "tied_scores"]
 _LISTS = (20, 2_000)  # looked at for ties: a few, and more where those few are ties
 
 
-def blank_lists(train: Split, columns: Iterable[int]) -> list[str]:
-    """A note for each label column in which training lists have no relevant document: there they teach no order."""
-    starts = train.offsets[:-1][train.lengths > 0]
+def blank_lists(train: Split, columns: Iterable[int], vali: Split | None = None) -> list[str]:
+    """A note for each label column in which training lists have no relevant document (there they teach no order), in
+    which no list has two different labels, or by which no validation list can select."""
     found = []
     for k in columns:
-        blank = int((np.maximum.reduceat(train.label(train.objectives[k]), starts) <= 0).sum()) if len(starts) else 0
-        if blank:
-            name = train.objectives[k]
-            found.append(f"{blank:,} of {len(starts):,} training lists hold no relevant document by {name!r}")
+        name = train.objectives[k]
+        least, most = _extremes(train, name)
+        if blank := int((most <= 0).sum()):
+            found.append(f"{blank:,} of {len(most):,} training lists hold no relevant document by {name!r}")
+        if (least == most).all() and (most > 0).any():
+            found.append(f"no training list holds two different labels by {name!r}: they teach no order")
+        if vali is not None and (_extremes(vali, name)[1] <= 0).all():
+            found.append(f"no validation list holds a relevant document by {name!r}: nothing is selected by it")
     return found
+
+
+def _extremes(split: Split, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest label of each list with documents."""
+    starts, label = split.offsets[:-1][split.lengths > 0], split.label(name)
+    if not len(starts):
+        return np.zeros(0), np.zeros(0)
+    return np.minimum.reduceat(label, starts), np.maximum.reduceat(label, starts)
 
 
 def tied_scores(score: Callable[[Split], np.ndarray], train: Split, whose: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ltr.datasets.readers.column_roles import is_outcome
 from ltr.errors import InputError, unknown_name
 from ltr.losses import loss as make_loss
 from ltr.metrics import evaluate, mean
+from ltr.metrics import measure as as_measure
 from ltr.rankers import HEADLINE, RANKERS, TrainingConfig, make_ranker
 from ltr.rankers.devices import asked_device
 from ltr.rankers.own import own_ranker
@@ -166,6 +168,9 @@ class RankingEstimator(BaseEstimator):
             InputError: shapes or types that do not fit, missing ids, rows without a query, negative grades, unknown
                 names or parameters.
         """
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
+            raise InputError("seed", expected="a whole number from 0", came=self.seed)
+        as_measure(self.select)
         single = self.single_list if single_list is None else single_list
         X = frame(X)
         if y is None:

@@ -224,7 +224,7 @@ def _sizes(group, rows: int, role: str) -> np.ndarray:
 def queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
     """The number of each row's query, in the order of their first rows, and the ids of these queries."""
     # A list keeps the types of its ids: numpy would make text of a number beside a text.
-    if not hasattr(qid, "__iter__") or isinstance(qid, str):
+    if not hasattr(qid, "__iter__") or isinstance(qid, str | dict | set | frozenset):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=qid)
     ids = np.asarray(qid) if hasattr(qid, "dtype") else np.array(list(qid), dtype=object)
     if ids.shape != (rows,):

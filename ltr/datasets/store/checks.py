@@ -45,7 +45,7 @@ _CHECKED: set[tuple[Any, ...]] = set()  # files that were found right, as the sy
 def sealed_hash(manifest: Mapping[str, Any]) -> str:
     """The hash of a manifest's facts, its own entry `sha256` left out."""
     facts = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class ConditionedRanker:
         self.cost["operations"] = data.operations(self.inner, self.config, documents, passes=passes)
         self.net, self.best = module.chosen()
         self.net.to(data.device)
-        self.notes = blank_lists(train, range(len(measures))) + notes
+        self.notes = blank_lists(train, range(len(measures)), vali) + notes
         return self
 
     def score(

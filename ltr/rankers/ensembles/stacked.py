@@ -183,7 +183,7 @@ def fit_stacked(
     module = StackedModule(StackedNets(stacks, criterion), job, first.training, members, data.batches)
     before, notes = run(module, data, data.identity(facts, arrays))
 
-    state, notes = module.state, blank_lists(train, columns) + notes
+    state, notes = module.state, blank_lists(train, columns, vali) + notes
     cost = data.cost(state, before, documents, len(rankers))
     for i, ranker in enumerate(rankers):
         ranker.inner.load_state_dict(state.best["net"][i])
