@@ -32,6 +32,7 @@ except ImportError:  # no advisory locks on this platform: one writer a folder i
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "HOST",
     "Busy",
     "fingerprints",
     "lock",
@@ -44,7 +45,7 @@ __all__ = [
     "whole_folder",
 ]
 
-_HOST = re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename if hasattr(os, "uname") else "")[:16] or "host"
+HOST = re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename if hasattr(os, "uname") else "")[:16] or "host"
 _OURS = re.compile(r"\.(partial|replaced)-([A-Za-z0-9]+)-[0-9a-f]{8}\.(.+)", re.DOTALL)
 _OLD = re.compile(r"\..+\.(part|partial)")  # of versions before 0.2, which held no lock
 _WEEK, _DAY = 7 * 86_400, 86_400
@@ -155,7 +156,7 @@ def _exchange(beside: Path, folder: Path) -> None:
 
 
 def _name(kind: str, target: Path) -> str:
-    return f".{kind}-{_HOST}-{secrets.token_hex(4)}.{target.name}"
+    return f".{kind}-{HOST}-{secrets.token_hex(4)}.{target.name}"
 
 
 def _make(folder: Path) -> None:
@@ -273,7 +274,7 @@ def _litter(entry: os.DirEntry[str]) -> bool:
     ours = _OURS.fullmatch(entry.name)
     if ours is None and not _OLD.fullmatch(entry.name):
         return False
-    if ours is not None and ours[2] == _HOST:
+    if ours is not None and ours[2] == HOST:
         return True
     with contextlib.suppress(OSError):
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > (_DAY if ours is None else _WEEK)
@@ -320,8 +321,9 @@ def lock(folder: Path | str, *, wait: bool = False, what: str = "another process
     with open(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            raise Busy(what, file=folder, do="Wait for it, or choose another folder") from None
+        except OSError as error:  # others: a file system without such locks
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise Busy(what, file=folder, do="Wait for it, or choose another folder") from None
         sweep(folder, deep=True)
         yield
 

@@ -125,7 +125,7 @@ def test_litter_of_the_killed_goes_and_the_work_of_the_living_stays(tmp_path):
 def test_the_next_writer_and_the_next_lock_sweep(tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b", tmp_path / "b" / "deep"):
         folder.mkdir()
-        (folder / f".partial-{atomic._HOST}-0123abcd.x.json").write_text("")
+        (folder / f".partial-{atomic.HOST}-0123abcd.x.json").write_text("")
     with whole_file(tmp_path / "a" / "y.json") as beside:
         beside.write_text("")
     assert names(tmp_path / "a") == ["y.json"]
@@ -135,7 +135,7 @@ def test_the_next_writer_and_the_next_lock_sweep(tmp_path):
 
 def test_a_folder_that_had_stepped_aside_comes_back(tmp_path):
     for name in ("gone", "there"):
-        aside = tmp_path / f".replaced-{atomic._HOST}-0123abcd.{name}"
+        aside = tmp_path / f".replaced-{atomic.HOST}-0123abcd.{name}"
         aside.mkdir()
         (aside / "old").write_text("")
     (tmp_path / "there").mkdir()

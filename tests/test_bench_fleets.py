@@ -13,7 +13,8 @@ import pytest
 from ltr.bench import load_suite, run_suite
 from ltr.bench.analysis.leaderboard import leaderboard
 from ltr.bench.execution.display import Display
-from ltr.bench.execution.workers import Setting, WorkerPool
+from ltr.bench.execution.pool import WorkerPool
+from ltr.bench.execution.workers import Setting
 from ltr.bench.suite import Limits, Suite, System, Tuning, check
 from ltr.bench.suite.plan import main_jobs, stackable, tuning_jobs
 from ltr.cli import main
@@ -152,9 +153,9 @@ def test_the_death_of_a_worker_leaves_its_group_to_be_trained_one_by_one(suite, 
     def tell(event):
         if event.kind == "start" and not killed:
             killed.append(event.job)
-            process = next(p for number, p in pool._pool.alive.values() if number == event.worker)
+            process = next(p for number, p in pool.alive.values() if number == event.worker)
             os.kill(process.pid, signal.SIGKILL)
-        if event.kind == "lost":
+        if event.kind == "again":
             assert "killed by signal 9" in event.reason
             lost.add(event.job.folder)
         if event.kind == "end":

@@ -232,39 +232,26 @@ def test_something_to_do_is_done(copy, file, tmp_path, capsys, change):
 # --------------------------------------------------------------------------------------------- others are left to it
 
 
-def test_a_run_that_another_process_holds_is_busy_and_no_failure(copy, file, capsys):
-    held, free = folder_of(copy, "Feature"), folder_of(copy, "Linear ranknet", 1)
-    for folder in (held, free):
-        shutil.rmtree(folder)
-    with lock(held):
-        assert main(["bench", "run", str(file), "--out", str(copy)]) == 0
-    told = capsys.readouterr().out
-    status = load_results(copy).runs.set_index(["system", "seed"]).status
-    assert status["Feature", 0] == "busy" and status["Linear ranknet", 1] == "done"
-    assert "1 run left to another launcher" in told
-    results = run_suite(file, copy, progress=False)
-    assert set(results.runs.status) == {"done", "truth"}
-
-
-def test_a_busy_run_is_looked_at_again_at_the_end(copy, file, monkeypatch):
+def test_a_run_that_another_process_holds_is_waited_for(copy, file, monkeypatch):
     """The other process lets go while the rest is worked off: the run is done by this call."""
     from ltr.bench.execution.display import Display
 
     held, last = folder_of(copy, "Feature"), folder_of(copy, "Linear ranknet", 1)
     for folder in (held, last):
         shutil.rmtree(folder)
-    other, shown, busy = lock(held), Display.__call__, []
+    other, shown, ended = lock(held), Display.__call__, []
 
     def watch(display, event):
         shown(display, event)
-        if event.kind == "end" and event.status == "busy":
-            busy.append(event.job.system)
+        if event.kind == "end":
+            ended.append(event.job.system)
+        if ended == ["Linear ranknet"]:
             other.__exit__(None, None, None)
 
     monkeypatch.setattr(Display, "__call__", watch)
     other.__enter__()
     results = run_suite(file, copy, progress=False)
-    assert busy == ["Feature"] and set(results.runs.status) == {"done", "truth"}
+    assert ended == ["Linear ranknet", "Feature"] and set(results.runs.status) == {"done", "truth"}
 
 
 SCRIPT = """

@@ -23,6 +23,7 @@ NAMES = (
     "scale",
     "resume",
     "serve",
+    "workers",
     "start",
 )
 DEVICE = "device"  # benchmarks/device.sh: a file of sections, with a section of the page to itself

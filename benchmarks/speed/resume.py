@@ -97,11 +97,14 @@ def _scan(suite, out: Path) -> None:
     from rich.console import Console
 
     from ltr.bench.execution.launch import Launch
-    from ltr.bench.execution.workers import Setting, WorkerPool
+    from ltr.bench.execution.plan_file import Plan
+    from ltr.bench.execution.pool import WorkerPool
+    from ltr.bench.execution.workers import Setting
     from ltr.bench.suite.plan import main_jobs
 
     setting = Setting(out)
-    launch = Launch(suite, suite, setting, WorkerPool(setting, 1), Console(quiet=True), "cells", ())
+    plan = Plan(suite, suite, {DATA: ("Fold1",)}, {})
+    launch = Launch(plan, setting, WorkerPool(setting, 1), Console(quiet=True))
     launch.work_off(main_jobs(replace(suite), {DATA: ("Fold1",)}), "Runs")
     if launch.ran:
         raise SystemExit("a cell is not finished")

@@ -15,9 +15,11 @@ from __future__ import annotations
 from .analysis.leaderboard import leaderboard, per_query_values
 from .analysis.losses import cells_of, family, overview
 from .analysis.results import load_front_results, load_results
+from .execution.engines import Engine
+from .execution.status import status
 from .pages.report import report
-from .run import quickstart, run_suite
+from .run import quickstart, run_suite, work_suite
 from .suite.reading import load_suite
 
-__all__ = ["cells_of", "family", "leaderboard", "load_front_results", "load_results", "load_suite", "overview"]
-__all__ += ["per_query_values", "quickstart", "report", "run_suite"]
+__all__ = ["Engine", "cells_of", "family", "leaderboard", "load_front_results", "load_results", "load_suite"]
+__all__ += ["overview", "per_query_values", "quickstart", "report", "run_suite", "status", "work_suite"]

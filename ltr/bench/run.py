@@ -8,6 +8,7 @@ out/finished.json                         what the last call found to be finishe
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -29,9 +30,13 @@ from .analysis.oracle import with_best_possible
 from .analysis.outside import with_outside
 from .analysis.results import FrontResults, Results, collect, collect_fronts, load_any
 from .analysis.results_io import READ
+from .execution.cells import LEASE
+from .execution.engines import Engine, EnginePool
 from .execution.estimate import print_plan
 from .execution.launch import Launch, check_jobs
-from .execution.workers import Setting, WorkerPool
+from .execution.plan_file import Plan, read_plan
+from .execution.pool import WorkerPool
+from .execution.workers import Setting
 from .pages.report import report
 from .suite.narrow import narrowed, run_folders, shown, words_of
 from .suite.plan import RunJob, dataset_folds, main_jobs, tuning_jobs
@@ -42,7 +47,7 @@ from .text import count, duration
 if TYPE_CHECKING:
     pass
 
-__all__ = ["quickstart", "run_suite"]
+__all__ = ["quickstart", "run_suite", "work_suite"]
 
 
 def run_suite(
@@ -56,6 +61,9 @@ def run_suite(
     seeds: Sequence[int] | None = None,
     device: str = "auto",
     stacked: bool | None = None,
+    gpus: Sequence[str] = (),
+    engine: Engine | None = None,
+    lease: float = LEASE,
     dry_run: bool = False,
     progress: bool = True,
     fleet: bool | None = None,
@@ -76,6 +84,11 @@ def run_suite(
         device: "auto", "cpu", "cuda".
         stacked: train seeds and candidates together or one by one, whatever the suite says (`Limits.stacked`);
             `fleet` is its former name.
+        gpus: each worker sees one of these (ids as in CUDA_VISIBLE_DEVICES), in turn; a worker each by default. More
+            workers than GPUs share them.
+        engine: who starts workers instead, on other machines that see `out` under the same path; this process waits for
+            them. Of 0 copies the folder is prepared for `work_suite`, and None returned.
+        lease: seconds without a heartbeat after which a run passes to another worker.
         dry_run: only prints the plan with an estimate of time and memory; returns None.
         progress: shows progress, the leaderboard, wall time and peak memory on the terminal.
 
@@ -110,28 +123,83 @@ def run_suite(
         print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
         return None
     folds = {dataset: dataset_folds(sources.get(dataset, dataset)) for dataset in whole.datasets}
-    setting = Setting(out, threads or part.limits.threads, device, sources)
-    pool = WorkerPool(setting, workers or part.limits.workers)
-    launch = Launch(part, whole, setting, pool, console, named, words)
+    plan = Plan(part, whole, folds, {d: _anywhere(sources.get(d, d)) for d in whole.datasets}, named, words, lease)
+    setting = Setting(out, threads or part.limits.threads, device, sources, tuple(gpus), lease=lease)
+    work = functools.partial(work_suite, out.absolute(), progress=False, **(engine.work if engine else {}))
+    pool = (
+        EnginePool(setting, engine, work)
+        if engine
+        else WorkerPool(setting, workers or len(gpus) or part.limits.workers)
+    )
+    launch = Launch(plan, setting, pool, console)
     check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
     out.mkdir(parents=True, exist_ok=True)
+    launch.prepare()
+    if engine is not None and not engine.copies:
+        console.print(f"Prepared; workers are started with: ltr bench work {out}", soft_wrap=True)
+        return None
     try:
         with pool:
-            chosen = launch.tune(folds)
-            jobs, tuned = main_jobs(part, folds, chosen), tuning_jobs(part, folds)
-            launch.take_over(jobs, tuned)
-            launch.work_off(jobs, "Runs")
-            launch.look_again(jobs, "Runs")
+            jobs = launch.carry_out()
     except KeyboardInterrupt:
         again = _command(launch, words, here=True)
         console.print(
             f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {again}", soft_wrap=True
         )
         raise
-    there = shown(whole, folds, chosen, jobs, out)
+    there = shown(whole, folds, launch.chosen, jobs, out)
     results = _results(launch, *there, time.perf_counter() - began)
-    stamp.write([*tuned, *there[1]])
+    stamp.write([*tuning_jobs(part, folds), *there[1]])
     return results
+
+
+def work_suite(
+    out: Path | str,
+    *,
+    until: float | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    gpus: Sequence[str] = (),
+    data: Mapping[str, str | Path] | None = None,
+    progress: bool = True,
+) -> int:
+    """Takes part in a suite that `run_suite` has prepared in `out`, here or on another machine, until all is done.
+
+    Args:
+        until: seconds after which it ends; what it was at is given back, and goes on elsewhere.
+        workers: of this machine; 1 by default, or one a GPU.
+        data: dataset -> where it is read from on this machine.
+        threads, device, gpus, progress: as in `run_suite`.
+
+    Returns:
+        How many runs its workers have ended.
+
+    Raises:
+        InputError: nothing is prepared there.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM on the command line, after its runs were given back: no failure of theirs.
+    """
+    from rich.console import Console
+
+    plan, pieces = read_plan(Path(out))
+    console = Console(quiet=not progress, highlight=False)
+    sources = {**plan.data, **{name: str(path) for name, path in (data or {}).items()}}
+    end = None if until is None else time.monotonic() + until
+    setting = Setting(
+        Path(out), threads or plan.suite.limits.threads, device, sources, tuple(gpus), until=end, lease=plan.lease
+    )
+    pool = WorkerPool(setting, workers or len(gpus) or 1)
+    launch = Launch(plan, setting, pool, console, pieces)
+    with pool:
+        launch.carry_out()
+    what = "Its time is up" if setting.late else "Nothing is left to do"
+    console.print(f"{what}; {count(launch.ran, 'run')} by this worker. How far it is: ltr bench status {out}")
+    return launch.ran
+
+
+def _anywhere(source: str) -> str:
+    """Where data lie, for workers that start in another folder."""
+    return os.path.abspath(source) if os.path.exists(source) else source
 
 
 def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | FrontResults | None:
@@ -178,10 +246,11 @@ def _environment(launch: Launch, suite: Suite, others: Sequence[str], seconds: f
         before = read_json(path) if path.is_file() else {}
     except InputError as error:
         launch.console.print(f"{error}. It is written anew; the time of earlier calls is lost.", soft_wrap=True)
-    words = (*words_of(suite, launch.whole), *(word for word in launch.words if word in ("--stacked", "--no-stacked")))
+    plan = launch.plan
+    words = (*words_of(suite, plan.whole), *(word for word in plan.words if word in ("--stacked", "--no-stacked")))
     said = {"command": _command(launch, words), "not_shown": list(others)}
     if before and not launch.ran:
-        return {**before, **said} if others or words_of(launch.suite, launch.whole) else {**before, "not_shown": []}
+        return {**before, **said} if others or words_of(plan.suite, plan.whole) else {**before, "not_shown": []}
     there = environment(launch.setting.device)
     return {
         **said,
@@ -208,7 +277,7 @@ def _command(launch: Launch, words: Sequence[str], here: bool = False) -> str:
 
     data = [f"{name}={path if here else 'PATH'}" for name, path in launch.setting.data.items()]
     options = [*words, *(word for pair in data for word in ("--data", pair))]
-    return shlex.join(["ltr", "bench", "run", place(launch.named), *options, "--out", place(launch.setting.out)])
+    return shlex.join(["ltr", "bench", "run", place(launch.plan.named), *options, "--out", place(launch.setting.out)])
 
 
 # ------------------------------------------------------------------------------------------------------- nothing to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,10 @@ class Run:
         device: where it is computed.
         stacked: train the seeds of a system together, and its candidates, whatever the suite says: the same numbers.
         no_stacked: train every run by itself.
+        gpus: each worker sees one of these GPUs (CUDA_VISIBLE_DEVICES), a worker each by default.
+        per_gpu: workers that share a GPU.
+        engine: who starts the workers: this machine, Slurm (by submitit) or dask.
+        copies: workers it starts; 0 only prepares the folder for `ltr bench work`.
         dry_run: print the plan with an estimate of time and memory, and run nothing.
         quiet: no progress and no leaderboard.
     """
@@ -43,8 +48,55 @@ class Run:
     device: Device = "auto"
     stacked: bool = False
     no_stacked: bool = False
+    gpus: tuple[str, ...] = option((), metavar="ID")
+    per_gpu: int = 1
+    engine: Literal["local", "submitit", "dask"] = "local"
+    copies: int | None = None
     dry_run: bool = False
     quiet: bool = option(False, short="-q")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Take part in a suite that was prepared in a folder, from this machine or any other that sees it.
+
+    `ltr bench run SUITE --copies 0` prepares one; `ltr bench run SUITE` beside it works on the same. Every run is done
+    by one worker; what a machine that dies was at, another continues.
+
+    Attributes:
+        folder: a suite's folder.
+        until: stop after this time (90s, 225m, 6h); runs that are stopped go on elsewhere.
+        workers: processes of this machine that train at the same time (default: 1, or one a GPU).
+        threads: threads of each; the suite's number by default.
+        data: read a dataset of the suite from this store, folder or file.
+        device: where it is computed.
+        gpus: each worker sees one of these GPUs (CUDA_VISIBLE_DEVICES).
+        per_gpu: workers that share a GPU.
+        quiet: no progress.
+    """
+
+    folder: Path
+    until: str = option("", metavar="TIME")
+    workers: int | None = None
+    threads: int | None = None
+    data: tuple[str, ...] = option((), metavar="NAME=PATH")
+    device: Device = "auto"
+    gpus: tuple[str, ...] = option((), metavar="ID")
+    per_gpu: int = 1
+    quiet: bool = option(False, short="-q")
+
+
+@dataclass(frozen=True)
+class StatusOf:
+    """Say how far a suite is: its runs by state, who works on them, how fast, and the time that is left.
+
+    Attributes:
+        folder: a suite's folder.
+        json: as JSON on stdout.
+    """
+
+    folder: Path
+    json: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,15 +212,78 @@ class List:
     json: bool = False
 
 
-def run(options: Run) -> int:
-    from ltr.bench import run_suite
+def run(options: Run, keys: dict[str, Any]) -> int:
+    from ltr.bench import Engine, run_suite
 
+    if options.engine == "local" and keys:
+        raise InputError("this machine has no such options", came=f"--{next(iter(keys))}", do="Name an --engine")
+    copies = None if options.copies is None else _at_least("copies", options.copies, 0)
+    engine, given = None, {**_given(options), **_gpus(options)}
+    if options.engine != "local" or copies == 0:
+        own = {name: value for name, value in given.items() if name in ("threads", "device", "gpus", "workers")}
+        named = {key.removeprefix("engine."): value for key, value in keys.items()}
+        engine = Engine(options.engine, 1 if copies is None else copies, named, own)
+    elif copies:
+        given["workers"] = copies
     data = pairs("data", options.data, "NAME=PATH")
     out = options.out or Path("runs") / Path(options.suite).stem
     if options.stacked and options.no_stacked:
         raise InputError("--stacked and --no-stacked exclude each other")
     stacked = options.stacked if options.stacked or options.no_stacked else None
-    return _ended(run_suite(options.suite, out, data=data, stacked=stacked, **_given(options)))
+    return _ended(run_suite(options.suite, out, data=data, stacked=stacked, engine=engine, **given))
+
+
+def work(options: Work) -> int:
+    from ltr.bench import work_suite
+
+    given = {"threads": options.threads, "device": options.device, **_gpus(options), **_workers(options)}
+    data = pairs("data", options.data, "NAME=PATH")
+    until = _seconds(options.until) if options.until else None
+    work_suite(options.folder, until=until, data=data, progress=not options.quiet, **given)
+    return 0
+
+
+def status(options: StatusOf) -> int:
+    from dataclasses import asdict
+
+    from ltr.bench import status
+    from ltr.bench.text import duration
+
+    found = status(options.folder)
+    if options.json:
+        show.machine(asdict(found), "json")
+        return 0
+    states = ("done", "running", "waiting", "failed", "skipped")
+    rows = [{"stage": stage, **{s: counts.get(s, 0) for s in states}} for stage, counts in found.runs.items()]
+    show.table(rows, right=states)
+    for host, number in sorted(found.hosts.items()):
+        print(f"{host}: {number} running")
+    if found.rate is not None and found.seconds_left:
+        print(f"{found.rate:,.1f} runs an hour; {duration(found.seconds_left)} left")
+    return 0
+
+
+def _seconds(text: str) -> float:
+    """Of a time as 90s, 225m or 6h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
+        raise InputError("--until says how long", expected="a time as 90s, 225m or 6h", came=text)
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _at_least(name: str, value: int, least: int) -> int:
+    if value < least:
+        raise InputError(f"--{name.replace('_', '-')} is out of range", expected=f"{least} or more", came=value)
+    return value
+
+
+def _gpus(options: Run | Work) -> dict[str, Any]:
+    """The GPU of every worker, each as often as workers share it."""
+    return {"gpus": options.gpus * _at_least("per_gpu", options.per_gpu, 1)}
+
+
+def _workers(options: Run | Work) -> dict[str, Any]:
+    return {} if options.workers is None else {"workers": _at_least("workers", options.workers, 1)}
 
 
 def quickstart(options: Quickstart) -> int:
@@ -180,9 +295,8 @@ def quickstart(options: Quickstart) -> int:
 def _given(options: Run | Quickstart) -> dict[str, Any]:
     """What was asked for, as `run_suite` takes it."""
     for name in ("workers", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is out of range", expected="1 or more", came=value)
+        if (value := getattr(options, name)) is not None:
+            _at_least(name, value, 1)
     return {
         "workers": options.workers,
         "threads": options.threads,
@@ -265,14 +379,25 @@ def names(options: List) -> int:
     return 0
 
 
+_ENGINES = """\
+on many machines that see --out under the same path:
+  ltr bench run SUITE --engine submitit --copies 40 --engine.slurm_partition cpu --engine.timeout_min 240
+  ltr bench run SUITE --engine dask --copies 8 --engine.address tcp://scheduler:8786
+  ltr bench run SUITE --copies 0        prepares the folder; `ltr bench work FOLDER` on each machine does the rest"""
+
 COMMANDS = [
     Command(
         ("bench", "run"),
         Run,
         run,
-        "SUITE [--out FOLDER] [--data NAME=PATH ...] [--dry-run]",
+        "SUITE [--out FOLDER] [--data NAME=PATH ...] [--engine NAME --copies N] [--dry-run]",
+        _ENGINES,
+        config=lambda: {},
+        free="engine",
         former={"--fleet": "--stacked", "--no-fleet": "--no-stacked"},
     ),
+    Command(("bench", "work"), Work, work, "FOLDER [--until TIME] [--workers N] [--gpus ID ...]"),
+    Command(("bench", "status"), StatusOf, status, "FOLDER [--json]"),
     Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
     Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
     Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),

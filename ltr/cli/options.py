@@ -57,6 +57,7 @@ class Command:
         epilog: examples.
         config: gives group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too. A
             function, because only this command's own line has to import them.
+        free: what, with `config`, takes keys of any name and type: `--FREE.KEY VALUE` (a pattern).
         alias: what people type -> the key of the config it stands for.
         former: options as they were called -> as they are called now.
     """
@@ -67,6 +68,7 @@ class Command:
     usage: str
     epilog: str | None = None
     config: Callable[[], Mapping[str, tuple[str, type, tuple[str, ...]]]] | None = None
+    free: str = r"(?:ranker|loss|method)\.params"
     alias: Mapping[str, str] = field(default_factory=dict)
     former: Mapping[str, str] = field(default_factory=dict)
 

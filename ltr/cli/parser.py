@@ -26,8 +26,6 @@ from .options import Command
 
 __all__ = ["parse"]
 
-_PARAMS = re.compile(r"--((?:ranker|loss|method)\.params\.[\w.-]+)(?:=(.*))?", re.DOTALL)
-
 
 class _Help(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """The default where there is one, and no type: the metavar says it."""
@@ -185,7 +183,7 @@ def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[st
     rest, params, i = [], {}, 0
     while i < len(words):
         head, equals, tail = words[i].partition("=")
-        hit = _PARAMS.fullmatch(words[i])
+        hit = re.fullmatch(rf"--((?:{command.free})\.[\w.-]+)(?:=(.*))?", words[i], re.DOTALL)
         if hit is None:
             rest.append(command.alias.get(head, head) + equals + tail)
         else:

@@ -25,7 +25,8 @@ class Display:
             TimeRemainingColumn,
         )
 
-        self.console, self.what, self.total, self.done = console, what, total, done
+        self.console, self.what, self.total, self.before = console, what, total, done
+        self.ended: set[str] = set()  # folders
         columns = (
             TextColumn("{task.description}"),
             BarColumn(24),
@@ -38,6 +39,10 @@ class Display:
             Progress(*columns, console=console, transient=True) if console.is_terminal and not console.quiet else None
         )
         self.workers: dict[int, Any] = {}
+
+    @property
+    def done(self) -> int:
+        return self.before + len(self.ended)
 
     def __enter__(self) -> Display:
         if self.progress is not None:
@@ -52,23 +57,27 @@ class Display:
     def __call__(self, event: Event) -> None:
         job = event.job
         name = f"{job.system} {job.fold} seed {job.seed}" + ("" if job.point is None else f" point {job.point}")
-        if event.kind == "lost":
-            text = f"{self.what} {job.dataset} {name}: {event.reason}; tried once more alone, when all else has ended"
+        if event.kind == "again":
+            text = f"{self.what} {job.dataset} {name}: {event.reason}; tried again at the end"
             self.console.print(text, style="yellow", markup=False, soft_wrap=True)
+        if event.kind in ("end", "seen"):
+            self.ended.add(job.folder)
         if event.kind == "end":
-            self.done += event.status != "busy"
-            failed = event.status not in ("done", "skipped", "busy")
+            failed = event.status not in ("done", "skipped")
             if failed or self.progress is None:
                 reason = f": {event.reason.splitlines()[0]}" if event.reason else ""
-                colour = "red" if failed else "yellow" if event.status in ("skipped", "busy") else "dim"
+                colour = "red" if failed else "yellow" if event.status == "skipped" else "dim"
                 text = f"{self.what} {self.done}/{self.total} {job.dataset} {name} {event.status} {event.seconds:.1f} s"
                 self.console.print(text + reason, style=colour, markup=False, soft_wrap=True)
         if self.progress is None:
             return
+        if event.kind == "seen":  # by a worker elsewhere
+            self.progress.update(self.all, completed=self.done)
+            return
         if event.worker not in self.workers:
             self.workers[event.worker] = self.progress.add_task("", total=None, note="")
         line = self.workers[event.worker]
-        if event.kind in ("end", "lost"):
+        if event.kind in ("end", "again"):
             self.progress.update(self.all, completed=self.done)
             self.progress.update(line, description="", note="", completed=0, total=None)
         else:

@@ -1,65 +1,123 @@
-"""Works a suite off: tuning first, then what is reported, on worker processes; every call continues the last one.
+"""Works a suite off: tuning first, then what is reported; every call continues the last.
 
+out/plan.jsonl      what is to do, for workers that come from elsewhere
 out/tuning/...      runs that only choose
 out/chosen.toml     what they chose, with the validation value of every candidate
 out/runs/...        what is reported
+out/.cells/         who is at what
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ltr import schema
-from ltr.atomic import whole_folder
-from ltr.bench.suite.plan import Chosen, Resolver, RunJob, choose, chosen_table, stackable, tuning_jobs
+from ltr.atomic import whole_file, whole_folder
+from ltr.bench.suite.plan import (
+    Chosen,
+    Resolver,
+    RunJob,
+    choose,
+    chosen_table,
+    main_jobs,
+    read_chosen,
+    stackable,
+    tuning_jobs,
+)
 from ltr.bench.suite.suite import Suite
-from ltr.bench.text import count
 from ltr.errors import InputError
 from ltr.runs.config import differences
 from ltr.runs.record import check
 
+from .cells import Cells
 from .display import Display
-from .workers import Event, Setting, WorkerPool
+from .estimate import plan as estimates
+from .plan_file import Piece, Plan, read_plan, write_plan
+from .pool import WorkerPool
+from .workers import Event, Group, Setting
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Launch", "check_jobs"]
 
-_LOOK_EVERY = 1.0  # seconds between looks at runs that another launcher holds
+_LOOK_EVERY = 0.2  # seconds between looks at who closes tuning
+_TUNED = ".cells/tuned"  # key of the plan whose tuning is over
+_ESTIMATED = 40  # pieces of work from which on an estimate pays: it takes seconds of imports and probes
 
 
 @dataclass
 class Launch:
-    """One call of `run_suite`: what it was asked, and what it saw.
+    """One call of `run_suite` or `work_suite`: what it was asked, and what it saw.
 
     Attributes:
-        suite: what this call does; whole: the suite, of which that may be a part.
-        named: the suite as it was asked for, its file or its name.
-        words: the options that leave out part of the suite, as words of a command line.
+        plan: what this call does, and its pieces, in their order.
+        chosen: the points in use, once tuning is over.
         ended: folder of a job -> (status, reason), for the jobs of this call.
         seconds: label of a system -> seconds of its finished runs, for the order of the next ones.
         peaks: worker -> its peak memory in bytes.
-        ran: runs that were not finished before.
+        ran: runs that workers of this call have ended.
     """
 
-    suite: Suite
-    whole: Suite
+    plan: Plan
     setting: Setting
     pool: WorkerPool
     console: Console
-    named: str = ""
-    words: tuple[str, ...] = ()
+    pieces: list[Piece] = field(default_factory=list)
+    chosen: Chosen = field(default_factory=dict)
     resolved: Resolver = field(default_factory=Resolver)
     ended: dict[str, tuple[str, str]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     peaks: dict[int, int] = field(default_factory=dict)
     ran: int = 0
+
+    @property
+    def suite(self) -> Suite:
+        return self.plan.suite
+
+    @property
+    def folds(self) -> Mapping[str, Sequence[str]]:
+        return self.plan.folds
+
+    def prepare(self) -> None:
+        """Writes the plan, where it is not there yet; failures of earlier calls are forgotten."""
+        out, stages = self.setting.out, {"tuning": tuning_jobs(self.suite, self.folds)}
+        stages["runs"] = main_jobs(self.suite, self.folds)
+        Cells(out).forget({job.folder for jobs in stages.values() for job in jobs})
+        (out / _TUNED).unlink(missing_ok=True)
+        with contextlib.suppress(InputError):
+            there, self.pieces = read_plan(out)
+            if there.key == self.plan.key:
+                return
+        together = stackable if self.suite.limits.stacked else zip
+        groups = [(stage, tuple(group)) for stage, jobs in stages.items() for group in together(jobs)]
+        seconds = self._estimates() if len(groups) >= _ESTIMATED else {}
+        pieces = [Piece(s, tuple(j.folder for j in g), seconds.get((g[0].dataset, g[0].system))) for s, g in groups]
+        self.pieces = sorted(pieces, key=lambda p: (p.stage != "tuning", -len(p.runs) * (p.seconds or math.inf)))
+        write_plan(out, self.plan, self.pieces)
+
+    def _estimates(self) -> dict[tuple[str, str], float]:
+        """Seconds of a run of every system on every dataset, by the estimate a dry run shows."""
+        found = estimates(self.suite, data=self.plan.data)
+        return {(cost.dataset, cost.system): round(sum(cost.seconds) / 2, 1) for cost in found.costs}
+
+    def carry_out(self) -> list[RunJob]:
+        """Tunes, chooses and runs; returns the jobs that are reported, with what was chosen.
+
+        Where the time of the workers is up earlier, what is left is left.
+        """
+        self.work_off(tuning_jobs(self.suite, self.folds), "Tuning")
+        if not self.setting.late:
+            self.chosen = self.close_tuning()
+            self.work_off(main_jobs(self.suite, self.folds, self.chosen), "Runs")
+        return main_jobs(self.suite, self.folds, self.chosen)
 
     def work_off(self, jobs: Sequence[RunJob], what: str) -> None:
         """Does those of `jobs` that are not done, the longest first as far as known.
@@ -72,20 +130,29 @@ class Launch:
         waiting = [job for job in jobs if not self._stands(job)]
         if not waiting:
             return
-        self.ran += len(waiting)
         with Display(self.console, what, len(jobs), len(jobs) - len(waiting)) as display:
 
             def tell(event: Event) -> None:
                 display(event)
                 if event.kind == "end":
+                    self.ran += 1
                     self.ended[event.job.folder] = (event.status, event.reason)
                     self.seconds[event.job.system].append(event.seconds)
                     self.peaks[event.worker] = max(event.peak_memory, self.peaks.get(event.worker, 0))
 
-            together = stackable(waiting) if self.suite.limits.stacked else [(job,) for job in waiting]
-            ordered = sorted(together, key=self._expected, reverse=True)
-            self.pool.work(ordered, tell)
-        self.ran -= len(self.busy(waiting))
+            self.pool.work(self._in_order(waiting), tell)
+
+    def _in_order(self, jobs: Sequence[RunJob]) -> list[Group]:
+        """Jobs in the pieces of the plan, the longest first; what nobody has timed is first of all."""
+        job_of, groups = {job.folder: job for job in jobs}, []
+        for piece in self.pieces:
+            group = tuple(job_of.pop(folder) for folder in piece.runs if folder in job_of)
+            if group:
+                known = self.seconds.get(group[0].system)
+                each = sum(known) / len(known) if known else piece.seconds or math.inf
+                groups.append((-len(group) * each, group))
+        groups += [(-math.inf, (job,)) for job in job_of.values()]
+        return [group for _, group in sorted(groups, key=lambda pair: pair[0])]
 
     def _stands(self, job: RunJob) -> bool:
         """Whether there is nothing to do for a job; sees how it ended."""
@@ -110,31 +177,29 @@ class Launch:
             self.ended[job.folder] = ("done", "")
         return record.done
 
-    def _expected(self, group: Sequence[RunJob]) -> float:
-        """Seconds these will take; systems nobody has timed yet go first, in the order of the suite."""
-        known = self.seconds.get(group[0].system)
-        return len(group) * sum(known) / len(known) if known else float("inf")
-
-    def busy(self, jobs: Iterable[RunJob]) -> list[RunJob]:
-        """Those in whose folders another process works."""
-        return [job for job in jobs if self.ended.get(job.folder, ("",))[0] == "busy"]
-
-    def tune(self, folds: Mapping[str, Sequence[str]]) -> Chosen:
-        """Runs the candidates of this call and writes what is chosen to chosen.toml, with what earlier calls chose.
-
-        Where another launcher holds a candidate this one waits for it: without its value the choice would be another.
-        """
-        out = self.setting.out
-        jobs = tuning_jobs(self.suite, folds)
-        self.work_off(jobs, "Tuning")
-        if held := self.busy(jobs):
-            self.console.print(f"[yellow]Waiting for {count(len(held), 'tuning run')} of another launcher.[/]")
-        while held:
+    def close_tuning(self) -> Chosen:
+        """What tuning chose: one worker writes it to chosen.toml, with what earlier calls chose; all others read it."""
+        jobs, out = tuning_jobs(self.suite, self.folds), self.setting.out
+        if not jobs:
+            return self._choose([])
+        cells = Cells(out, self.setting.lease)
+        while (lease := cells.hold("tuning")) is None:
             time.sleep(_LOOK_EVERY)
-            self.work_off(held, "Tuning")
-            held = self.busy(held)
+        try:
+            if (out / _TUNED).is_file() and (out / _TUNED).read_text() == self.plan.key:
+                return read_chosen(schema.read_toml(out / "chosen.toml"))
+            chosen = self._choose(jobs)
+            self._take_over(main_jobs(self.suite, self.folds, chosen), jobs)
+            with whole_file(out / _TUNED) as beside:
+                beside.write_text(self.plan.key)
+            return chosen
+        finally:
+            lease.release()
+
+    def _choose(self, jobs: Sequence[RunJob]) -> Chosen:
+        out, whole = self.setting.out, self.plan.whole
         mine = {job.folder for job in jobs}
-        candidates = tuning_jobs(self.whole, folds)
+        candidates = tuning_jobs(whole, self.folds)
         found = {job.folder: check(out / job.folder) for job in candidates}
         ended = ("done", "not checked", "failed", "skipped", "damaged")
         begun = {j.system for j in candidates if j.folder not in mine and found[j.folder].status not in ended}
@@ -149,11 +214,11 @@ class Launch:
             value = it.record.selection.get("value")
             return it.record.mean(self.suite.select, "vali") if value is None else value, ""
 
-        chosen, values = choose(self.whole, judged, vali_of)
-        schema.write_toml(out / "chosen.toml", chosen_table(self.whole, chosen, values))
+        chosen, values = choose(whole, judged, vali_of)
+        schema.write_toml(out / "chosen.toml", chosen_table(whole, chosen, values))
         return chosen
 
-    def take_over(self, jobs: Sequence[RunJob], tuned: Sequence[RunJob]) -> None:
+    def _take_over(self, jobs: Sequence[RunJob], tuned: Sequence[RunJob]) -> None:
         """A reported run that tuning has made already, config for config, is copied instead of trained again."""
         out = self.setting.out
         made = {(job.system, self.resolved.hash(job)): out / job.folder for job in tuned}
@@ -162,14 +227,6 @@ class Launch:
             if source is not None and check(source).usable and check(target).status == "missing":
                 with whole_folder(target) as beside:
                     shutil.copytree(source, beside, dirs_exist_ok=True)
-
-    def look_again(self, jobs: Sequence[RunJob], what: str) -> None:
-        """Runs that another launcher held are looked at once more: it may have finished them, or died."""
-        held = self.busy(jobs)
-        if held:
-            self.work_off(held, what)
-            if held := self.busy(held):
-                self.console.print(f"[yellow]{count(len(held), 'run')} left to another launcher, which works on it.[/]")
 
 
 def check_jobs(jobs: Sequence[RunJob]) -> None:

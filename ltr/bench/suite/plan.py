@@ -36,6 +36,7 @@ __all__ = [
     "stackable",
     "folds_of",
     "main_jobs",
+    "read_chosen",
     "tuning_jobs",
 ]
 
@@ -297,3 +298,14 @@ def chosen_table(suite: Suite, chosen: Chosen, judged: Sequence[Candidate]) -> d
         "split": "vali",
     }
     return {"budget": budget, "systems": systems}
+
+
+def read_chosen(table: Mapping[str, Any]) -> Chosen:
+    """The choices in what `chosen_table` made."""
+    return {
+        (dataset, system, scope): entry["chosen"]
+        for dataset, systems in table["systems"].items()
+        for system, scopes in systems.items()
+        for scope, entry in scopes.items()
+        if entry["chosen"]
+    }

@@ -1,0 +1,180 @@
+"""Who works on which run of a suite, when many workers on many machines share its folder and nothing else.
+
+    out/.cells/CELL.lease          whose it is: made atomically, touched as long as its worker lives
+    out/.cells/CELL.at-HOST-TOKEN  where that worker makes it; its last act is to rename it to the run's folder
+    out/.cells/CELL.failed         a line for every failure
+
+A lease is taken over when its heartbeat has stood still for its whole length on the clock of the one who looks (no two
+clocks are ever compared), or its process is gone from this machine. The heir renames the work to a name of its own and
+continues it. So whoever lost a lease and does not know yet (a machine that slept) has no place left to write to: what
+it still writes lands nowhere, and its own rename finds nothing. Every run is done once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ltr.atomic import HOST, Busy, lock
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
+
+__all__ = ["LEASE", "TRIES", "Cell", "Cells", "name_of"]
+
+LEASE = 60.0  # seconds without a heartbeat after which work passes to another; all workers of a folder agree on it
+TRIES = 3  # failures that end a run; a worker that was told to stop has not failed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run this worker holds.
+
+    Attributes:
+        folder: its folder, relative to that of the suite.
+        final: where it will lie; place: where it is made.
+        lost: whether a worker was lost at it.
+    """
+
+    folder: str
+    final: Path
+    place: Path
+    lease: SoftFileLease
+    lost: bool = False
+
+    def mine(self) -> bool:
+        """Whether the lease on disk is still this worker's."""
+        owner = self.lease.owner
+        return self.lease.compromise is None and owner is not None and owner.token == self.lease.token
+
+    def put(self) -> bool:
+        """Gives the cell back, with what was made of it; False where it is another's by now, and nothing is kept."""
+        mine = self.mine()
+        try:
+            if mine and any(path.name != ".lock" for path in self.place.iterdir()):
+                self.final.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(self.place, self.final)
+        except OSError:  # the place is gone: the lease was lost a moment ago
+            mine = False
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.lease.release()
+        return mine
+
+
+@dataclass
+class Cells:
+    """The cells of a suite's folder, as one worker sees them.
+
+    Attributes:
+        out: folder of the suite.
+        seconds: length of a lease, the same for all.
+    """
+
+    out: Path
+    seconds: float = LEASE
+    _leases: dict[str, SoftFileLease] = field(default_factory=dict)  # held by others: each watches a heartbeat
+
+    @property
+    def place(self) -> Path:
+        return self.out / ".cells"
+
+    def ended(self, folder: str) -> bool:
+        """Whether nothing is left to do: it is finished, or has failed for good."""
+        return (self.out / folder / "DONE").is_file() or self._failures(folder)[1]
+
+    def tries(self, folder: str) -> int:
+        """How often it failed."""
+        return self._failures(folder)[0]
+
+    def _failures(self, folder: str) -> tuple[int, bool]:
+        try:
+            lines = (self.place / f"{name_of(folder)}.failed").read_text().splitlines()
+        except FileNotFoundError:
+            return 0, False
+        return len(lines), len(lines) >= TRIES or any(line.startswith("final") for line in lines)
+
+    def fail(self, folder: str, reason: str, final: bool = False) -> None:
+        """Remembers a failure; a final one would come again."""
+        with open(self.place / f"{name_of(folder)}.failed", "a") as file:
+            file.write(f"{'final' if final else 'again'}, {HOST}: {' '.join(reason.split())}\n")
+
+    def forget(self, folders: set[str]) -> None:
+        """Failures of earlier calls do not count: somebody asked again."""
+        names = {f"{name_of(folder)}.failed" for folder in folders}
+        for path in self.place.glob("*.failed"):
+            if path.name in names:
+                path.unlink(missing_ok=True)
+
+    def owners(self) -> dict[str, tuple[str, int]]:
+        """Name of a cell -> host and process of its worker, for those that are held."""
+        from filelock import SoftFileLease
+
+        held = {
+            path.stem: SoftFileLease(path, lease_duration=self.seconds).owner for path in self.place.glob("*.lease")
+        }
+        return {name: (it.hostname.partition("?")[0], it.pid) for name, it in held.items() if it is not None}
+
+    def hold(self, name: str) -> SoftFileLease | None:
+        """A lease of this name, or None where another has it."""
+        from filelock import SoftFileLease, Timeout
+
+        self.place.mkdir(parents=True, exist_ok=True)
+        lease = self._leases.get(name) or SoftFileLease(
+            self.place / f"{name}.lease", lease_duration=self.seconds, timeout=0, thread_local=False
+        )
+        try:
+            lease.acquire()
+        except Timeout:
+            self._leases[name] = lease
+            return None
+        self._leases.pop(name, None)
+        return lease
+
+    def take(self, folder: str) -> Cell | None:
+        """A cell to work on, with all that was made of it before; None where another has it, or it has ended."""
+        lease = self.hold(name_of(folder))
+        if lease is None:
+            return None
+        try:
+            cell = self._at(folder, lease)
+        except BaseException:
+            lease.release()
+            raise
+        if cell is None:
+            lease.release()
+        return cell
+
+    def _at(self, folder: str, lease: SoftFileLease) -> Cell | None:
+        name, final = name_of(folder), self.out / folder
+        place, lost = self.place / f"{name}.at-{HOST}-{str(lease.token)[:8]}", False
+        while not self.ended(folder):
+            try:
+                for other in [path for path in self.place.glob(f"{name}.at-*") if path != place]:
+                    aside, lost = place.with_name(f"{place.name}.old"), True
+                    os.rename(other, aside)
+                    # A run writes its config first: without it, this is what a sleeper wrote into nowhere.
+                    if (aside / "config.toml").is_file() and not place.exists() and not final.exists():
+                        (aside / ".lock").unlink(missing_ok=True)  # the sleeper's
+                        os.rename(aside, place)
+                    else:
+                        shutil.rmtree(aside, ignore_errors=True)
+                if final.is_dir():
+                    with lock(final):  # against `ltr train` in that folder
+                        os.rename(final, place)
+            except FileNotFoundError:  # its worker woke, and was faster
+                continue
+            except Busy:
+                return None
+            place.mkdir(exist_ok=True)
+            return Cell(folder, final, place, lease, lost)
+        return None
+
+
+def name_of(folder: str) -> str:
+    """The name of a cell: its folder on one line, short enough for every file system."""
+    name = folder.replace("/", ".")
+    return name if len(name) < 180 else f"{name[:160]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
