@@ -25,7 +25,7 @@ from ltr.errors import InputError
 from ltr.runs import execute, read_record
 
 DATA = "synthetic:queries=30,objectives=1,features=50"
-TABLES = ("results.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "chosen.toml")
+TABLES = ("results.parquet", "per_query.parquet", "curves.parquet", "suite.toml")
 
 
 def suite_of(seeds: int = 3, **options) -> Suite:
