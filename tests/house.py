@@ -78,7 +78,18 @@ HEAVY = {
 }
 # Standard modules that not every platform has.
 PLATFORM = {"fcntl", "resource"}
-EXTRAS = {"lightgbm", "xgboost", "catboost", "onnx", "onnxruntime", "onnxscript", "torchjd", "openpyxl"}
+EXTRAS = {
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "torchjd",
+    "openpyxl",
+    "submitit",
+    "distributed",
+}
 
 
 @dataclass(frozen=True)

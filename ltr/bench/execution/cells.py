@@ -17,12 +17,10 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import SoftFileLease, Timeout
 
 from ltr.atomic import HOST, Busy, lock
-
-if TYPE_CHECKING:
-    from filelock import SoftFileLease
 
 __all__ = ["LEASE", "TRIES", "Cell", "Cells", "name_of"]
 
@@ -111,8 +109,6 @@ class Cells:
 
     def owners(self) -> dict[str, tuple[str, int]]:
         """Name of a cell -> host and process of its worker, for those that are held."""
-        from filelock import SoftFileLease
-
         held = {
             path.stem: SoftFileLease(path, lease_duration=self.seconds).owner for path in self.place.glob("*.lease")
         }
@@ -120,8 +116,6 @@ class Cells:
 
     def hold(self, name: str) -> SoftFileLease | None:
         """A lease of this name, or None where another has it."""
-        from filelock import SoftFileLease, Timeout
-
         self.place.mkdir(parents=True, exist_ok=True)
         lease = self._leases.get(name) or SoftFileLease(
             self.place / f"{name}.lease", lease_duration=self.seconds, timeout=0, thread_local=False

@@ -19,6 +19,7 @@ from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.runs import read_record
 from ltr.runs.environment import peak_memory
+from ltr.runs.record import write_record
 
 from .cells import LEASE, TRIES, Cell, Cells
 
@@ -185,7 +186,6 @@ class Worker:
         """Counts the loss of a worker; the last one that counts is a failed run."""
         from ltr.runs import resolve
         from ltr.runs.execution import begun
-        from ltr.runs.record import write_record
 
         self.cells.fail(job.folder, reason)
         if self.cells.ended(job.folder):
