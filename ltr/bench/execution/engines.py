@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ltr.bench.suite.plan import RunJob
 from ltr.errors import InputError, MissingExtra
+from ltr.runs.record import Record, read_record
 
 from .cells import Cells
 from .workers import Event, Group, Setting
@@ -73,7 +74,7 @@ class EnginePool:
             waiting = []
             for job in left:
                 if cells.ended(job.folder):
-                    tell(Event("seen", 0, job))
+                    tell(self._end(job))
                 else:
                     waiting.append(job)
             left = waiting
@@ -82,6 +83,19 @@ class EnginePool:
                 raise InputError(what, came="; ".join(reasons) or None, do="The same command starts new ones")
             if left:
                 time.sleep(_LOOK_EVERY)
+
+    def _end(self, job: RunJob) -> Event:
+        try:
+            record = read_record(self.setting.out / job.folder)
+        except InputError:  # damaged: the page says so
+            record = None
+        if record is None:
+            return Event("end", 0, job, status="failed")
+        return Event("end", 0, job, status=record.status, reason=record.reason, seconds=_seconds(record))
+
+
+def _seconds(record: Record) -> float:
+    return sum(record.cost.get(f"{stage}_seconds") or 0.0 for stage in ("fit", "score", "measure"))
 
 
 @dataclass(frozen=True)
