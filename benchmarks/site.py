@@ -50,7 +50,7 @@ ROOMS = (
     "sklearn",
     "lightning",
 )
-COPIED = ("*.md", "*.png", "*.json", "*.toml", "*.py", "*.yml", "*.cff")
+COPIED = ("*.md", "*.png", "*.json", "*.toml", "*.py", "*.yml", "*.cff", "*.ipynb")
 FILES = {
     "A suite": Suite,
     "A run": RunConfig,

@@ -340,7 +340,7 @@ def _shade(ax: Axes, seeds: list[Floats], reference: Floats, number: int) -> Non
 def _marks(ax: Axes, marks: Mapping[str, Floats]) -> None:
     for (name, place), shape in zip(marks.items(), itertools.cycle(MARKS)):
         ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
-        ax.annotate(name, place, (6, -9), **_BESIDE, color=SOFT)
+        ax.annotate(name, (place[0], place[1]), (6, -9), **_BESIDE, color=SOFT)
 
 
 def _frame(ax: Axes, low: Floats, high: Floats) -> None:
