@@ -168,9 +168,11 @@ def test_what_to_take():
     choice = choose_system(results, board)
     assert choice.best == "HyperDPO" and choice.level == ("Soup", "HyperDPO")
     assert choice.times("Soup") == pytest.approx(0.01) and choice.share("HyperDPO") < 1
-    assert (choice.one_net, choice.per_objective, choice.each) == ("HyperDPO", "Soup", "DPO-LS")
+    assert choice.below == ("DPO-LS", "LS", "EPO") and choice.models["DPO-LS"] == "preference"
     reached, came = few_models(choice)
-    assert not reached and came.startswith("HyperDPO to DPO-LS: +") and came.endswith("0.5 times the operations")
+    assert reached and came.startswith("Soup to DPO-LS: +") and came.endswith("0.01 times the operations")
+    dear = replace(choice, operations={**choice.operations, "Soup": 2e8})
+    assert few_models(dear) == (False, "nothing costs a tenth of DPO-LS")
     blank = replace(results, fronts=results.fronts.iloc[:0], per_query=results.per_query.iloc[:0])
     blank = replace(blank, runs=blank.runs.assign(status="failed", reason="x"))
     assert choose_system(blank, replace(board, cube=replace(board.cube, complete=board.cube.complete & False))) is None

@@ -30,18 +30,17 @@ class Choice:
         board: the task's leaderboard.
         best: system with the largest normalised hypervolume of those that follow a preference.
         level: systems that are not below it, itself included, cheapest first.
+        below: the others that are, by an interval each; of the rest nobody can tell.
+        models: system -> what it trains: "one" for all preferences, one an "objective", or one a "preference".
         operations: system -> counted operations of one front; NaN where none were counted.
-        one_net, per_objective, each: the largest fronts among systems of one model for all preferences, of one model an
-            objective, and of one model a preference; "" where there is none.
     """
 
     board: FrontLeaderboard
     best: str
     level: tuple[str, ...]
+    below: tuple[str, ...]
+    models: dict[str, str]
     operations: dict[str, float]
-    one_net: str
-    per_objective: str
-    each: str
 
     def times(self, system: str) -> float:
         """Operations of a system, those of the baseline being 1."""
@@ -65,14 +64,12 @@ def choose_system(results: FrontResults, board: FrontLeaderboard) -> Choice | No
     runs = results.runs[(results.runs.dataset == board.dataset) & (results.runs.status == "done")]
     counted = runs.groupby("system").operations.mean().to_dict() if "operations" in runs else {}
     operations = {str(system): float(value) for system, value in counted.items()}
-    gaps = {s: board.difference(s, best) for s in steered if s != best}
-    level = [best, *(s for s, gap in gaps.items() if gap is not None and gap.not_below)]
+    gaps = {s: gap for s in steered if s != best and (gap := board.difference(s, best)) is not None}
+    level = [best, *(s for s, gap in gaps.items() if gap.not_below)]
     level.sort(key=lambda s: operations.get(s, np.inf))
-    kinds = {kind: _largest(board, (s for s in steered if claims[s]["models"] == kind)) for kind in _KINDS}
-    return Choice(board, best, tuple(level), operations, *(kinds[kind] for kind in _KINDS))
-
-
-_KINDS = ("one", "objective", "preference")
+    below = tuple(s for s, gap in gaps.items() if gap.verdict == "below" and s not in level)
+    models = {s: str(claims[s]["models"]) for s in steered}
+    return Choice(board, best, tuple(level), below, models, operations)
 
 
 def _largest(board: FrontLeaderboard, systems: Iterable[str]) -> str:
@@ -80,19 +77,20 @@ def _largest(board: FrontLeaderboard, systems: Iterable[str]) -> str:
 
 
 def few_models(choice: Choice) -> tuple[bool, str] | None:
-    """Whether a system of one model, or one an objective, is at or above the largest front of one model a preference
-    with a tenth of its operations, and what came; None where one side is missing, or operations were not counted.
+    """Whether a system of one model, or one an objective, that costs a tenth of the operations of the largest front of
+    one model a preference is at or above it, and what came; None where there is no such front, or nothing was counted.
 
     "At or above" is judged by the means, as the goal was set; the difference with its interval is in what came.
     """
-    claims = [s for s in (choice.one_net, choice.per_objective) if s]
-    board = choice.board
-    if not choice.each or not claims:
+    board, models = choice.board, choice.models
+    each = _largest(board, (s for s, kind in models.items() if kind == "preference"))
+    limit = choice.operations.get(each, np.nan) * _TENTH
+    if not np.isfinite(limit):
         return None
-    best = _largest(board, claims)
-    gap = board.difference(best, choice.each)
-    ratio = choice.operations.get(best, np.nan) / choice.operations.get(choice.each, np.nan)
-    if gap is None or not np.isfinite(ratio):
-        return None
-    reached = gap.value >= 0 and ratio <= _TENTH
-    return reached, f"{best} to {choice.each}: {gap}, {ratio:.2g} times the operations"
+    best = _largest(
+        board, (s for s, kind in models.items() if kind != "preference" and choice.operations.get(s, np.inf) <= limit)
+    )
+    if not best or (gap := board.difference(best, each)) is None:
+        return False, f"nothing costs a tenth of {each}"
+    share = choice.operations[best] / choice.operations[each]
+    return gap.value >= 0, f"{best} to {each}: {gap}, {share:.2g} times the operations"

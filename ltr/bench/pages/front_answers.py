@@ -15,7 +15,8 @@ from ltr.bench.text import count, markdown_table, number, plain
 
 __all__ = ["answer", "goals_table", "taken_table"]
 
-_TAKEN = ("task", "largest front", "of the true one", "cheapest that is not below it", "its operations", "as good")
+_TAKEN = ("task", "largest front", "of the true one", "cheapest that is not below it", "its operations")
+_COUNTED = ("as good", "below", "cannot tell")
 
 
 def taken_table(taken: Sequence[Choice | None], titles: Sequence[str]) -> str:
@@ -25,16 +26,17 @@ def taken_table(taken: Sequence[Choice | None], titles: Sequence[str]) -> str:
         if choice is None:
             continue
         cheap, share, times = choice.level[0], choice.share(choice.best), choice.times(choice.level[0])
+        level, below = len(choice.level), len(choice.below)
         cells = (
             title,
             f"{choice.best} ({number(choice.board.mean(choice.best), 4)})",
             f"{share:.1%}" if np.isfinite(share) else "",
             cheap,
             f"{times:.2g} times {choice.board.baseline}" if np.isfinite(times) else "",
-            str(len(choice.level)),
+            *(str(n) for n in (level, below, len(choice.models) - level - below)),
         )
-        rows.append(dict(zip(_TAKEN, cells, strict=True)))
-    return markdown_table(rows, left=_TAKEN[:-1]) if rows else ""
+        rows.append(dict(zip(_TAKEN + _COUNTED, cells, strict=True)))
+    return markdown_table(rows, left=_TAKEN) if rows else ""
 
 
 def answer(taken: Sequence[Choice | None], systems: int) -> str:
