@@ -35,10 +35,9 @@ MODELS = {
 CALLS = 20  # of a round
 
 
-def runtimes(ranker, folder: Path, features: np.ndarray) -> dict[str, Callable[[], np.ndarray] | str]:
-    """Who scores the list beside us, or why it does not."""
-    x, where = torch.from_numpy(features)[None], torch.ones(1, len(features), dtype=torch.bool)
-    found: dict[str, Callable[[], np.ndarray] | str] = {}
+def runtimes(ranker, folder: Path) -> dict[str, Callable[[np.ndarray], Callable[[], np.ndarray]] | str]:
+    """Who scores lists beside us, `features -> a call that scores them`, or why it does not."""
+    found: dict[str, Callable[[np.ndarray], Callable[[], np.ndarray]] | str] = {}
     try:
         import onnxruntime
 
@@ -46,20 +45,28 @@ def runtimes(ranker, folder: Path, features: np.ndarray) -> dict[str, Callable[[
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         path = export(ranker, folder / "model.onnx", "onnx").path
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        given = {"features": x.numpy(), "where": where.numpy()}
-        found["onnxruntime"] = lambda: session.run(["scores"], given)[0][0]
+
+        def onnx(features: np.ndarray) -> Callable[[], np.ndarray]:
+            given = {"features": features[None], "where": np.ones((1, len(features)), bool)}
+            return lambda: session.run(["scores"], given)[0][0]
+
+        found["onnxruntime"] = onnx
     except ImportError as problem:
         found["onnxruntime"] = why(problem)
     program = torch.export.load(export(ranker, folder / "model.pt2", "pt2").path).module()
 
-    def torch_export() -> np.ndarray:
-        with torch.no_grad():
-            return program(x, where)[0].numpy()
+    def exported(features: np.ndarray) -> Callable[[], np.ndarray]:
+        x, where = torch.from_numpy(features)[None], torch.ones(1, len(features), dtype=torch.bool)
 
-    found["torch.export"] = torch_export
+        def run() -> np.ndarray:
+            with torch.no_grad():
+                return program(x, where)[0].numpy()
+
+        return run
+
+    found["torch.export"] = exported
     if hasattr(ranker, "forest"):
-        booster = ranker.model
-        found[ranker.name] = lambda: booster.predict(features, raw_score=True, num_threads=1)
+        found[ranker.name] = lambda x: lambda: ranker.model.predict(x, raw_score=True, num_threads=1)
     return found
 
 
@@ -71,20 +78,20 @@ def main() -> int:
     rows = []
     for name, (kind, params) in MODELS.items():
         ranker = ltr.make_ranker(kind, **params).fit(task.train, task.vali, threads=1, progress=False)
+        with tempfile.TemporaryDirectory() as folder:
+            peers = runtimes(ranker, Path(folder))
         for documents in (1, 100):
             features = np.ascontiguousarray(task.test.features[:documents], dtype=np.float32)
             split = ltr.Split.from_arrays(features)
-            ours = ranker.score(split)
-            with tempfile.TemporaryDirectory() as folder:
-                peers = runtimes(ranker, Path(folder), features)
-                runs = {k: v for k, v in peers.items() if not isinstance(v, str)}
-                for peer, run in runs.items():
-                    np.testing.assert_allclose(run(), ours, atol=1e-4, err_msg=peer)
-                each = {"ltr": lambda: ranker.score(split), **runs}  # noqa: B023 (run before the next turn)
-                times = race({k: (lambda run=run: [run() for _ in range(CALLS)]) for k, run in each.items()}, rounds)
+            runs = {k: v if isinstance(v, str) else v(features) for k, v in peers.items()}
+            each = {k: run for k, run in runs.items() if not isinstance(run, str)}
+            for peer, run in each.items():
+                np.testing.assert_allclose(run(), ranker.score(split), atol=1e-4, err_msg=peer)
+            each["ltr"] = lambda: ranker.score(split)  # noqa: B023 (run before the next turn)
+            times = race({k: (lambda run=run: [run() for _ in range(CALLS)]) for k, run in each.items()}, rounds)
             medians = {k: 1000 * t.cpu / CALLS for k, t in times.items()}
             case = f"{name}: {documents} document{'s' if documents > 1 else ''}"
-            shown = {k: medians.get(k, v) for k, v in peers.items()}
+            shown = {k: medians.get(k, run) for k, run in runs.items()}
             rows.append(row(case, "ms of processor time", medians["ltr"], shown, lower=True, packages=PACKAGES))
     write("serve", rows, args.quick)
     return 0
