@@ -11,7 +11,7 @@ import ltr
 from ltr.cli import main
 from ltr.datasets import load
 from ltr.errors import InputError
-from ltr.methods import make_method
+from ltr.methods import export, make_method
 from ltr.rankers import make_ranker
 from ltr.runs import execute, read_config
 
@@ -77,6 +77,24 @@ def test_nets_add_up(task):
         ("transformer", {"width": 8, "d_ff": 8, "heads": 2, "blocks": 1}),
     ):
         adds_up(make_ranker(name, **settings, **NET).fit(task.train), task)
+
+
+def test_a_column_of_categories_is_a_feature_of_nets_and_no_export_of_trees(task):
+    def coded(split):
+        x = np.array(split.features)
+        x[:, 5] = np.round(np.abs(x[:, 5])) % 4
+        return split.having(features=x, categories=(5,))
+
+    made = type(task)(
+        task.name, task.fold, *(coded(task.split(name)) for name in ("train", "vali", "test")), task.facts
+    )
+    net = make_ranker("linear", transform="standardise", **NET).fit(made.train)
+    adds_up(net, made)
+    with pytest.raises(InputError, match="Formats that can: onnx, pt2"):
+        export(net, "nowhere", "solr")
+    trees = make_ranker("lightgbm", rounds=2, leaves=4, min_data_in_leaf=5).fit(made.train)
+    with pytest.raises(InputError, match="columns of categories"):
+        export(trees, "nowhere", "lightgbm-json")
 
 
 def test_trees_say_what_their_library_says(task, forest):

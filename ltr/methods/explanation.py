@@ -218,4 +218,5 @@ class _Line:
 def _features_of(transform: Any, n: int) -> np.ndarray:
     """The feature each column of a transform's output tells of."""
     own = np.arange(n)
-    return np.concatenate([own, transform.missing, *((own, own) if transform.context else ())]).astype(np.int64)
+    coded = [np.full(len(values), column) for column, values in transform.levels.items()]
+    return np.concatenate([own, transform.missing, *coded, *((own, own) if transform.context else ())]).astype(np.int64)

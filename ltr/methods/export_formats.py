@@ -142,6 +142,8 @@ def _forest(given: _Given, module: FixedRanker) -> Forest | None:
 
 def _linear(module: FixedRanker) -> tuple[np.ndarray, float] | None:
     """Weights `[feature]` and constant, of scores that are linear in the raw features; None where they are not."""
+    if any(m.transform.levels for m in module.modules() if hasattr(m, "transform")):
+        return None  # codes of categories are no numbers
     n = module.facts["features"]
     where = torch.ones(1, 64, dtype=torch.bool)
     x = torch.zeros(1, 64, n, requires_grad=True)

@@ -106,7 +106,7 @@ class CatBoost(TreeRanker):
         data = self.library.Pool(features)
         return self.model.predict(data, prediction_type="RawFormulaVal", thread_count=thread_count())
 
-    def forest(self) -> Forest:
+    def _forest(self) -> Forest:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.json"
             self.model.save_model(str(path), format="json")

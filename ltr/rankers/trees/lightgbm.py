@@ -152,7 +152,7 @@ class LightGBM(TreeRanker):
     def _predict(self, features: np.ndarray) -> np.ndarray:
         return self.model.predict(features, raw_score=True, num_threads=thread_count())
 
-    def forest(self) -> Forest:
+    def _forest(self) -> Forest:
         dump = self.model.dump_model()
         if dump["num_tree_per_iteration"] != 1 or dump["average_output"]:
             raise self._only_library("several trees a round")

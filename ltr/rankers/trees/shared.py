@@ -213,6 +213,11 @@ class TreeRanker(FittedRanker):
         Raises:
             InputError: trees of a kind that only the library knows: categories, several outputs, no trees at all.
         """
+        if self.levels:
+            raise self._only_library("columns of categories")
+        return self._forest()
+
+    def _forest(self) -> Forest:
         raise NotImplementedError
 
     def contributions(self, features: np.ndarray) -> np.ndarray:

@@ -142,7 +142,7 @@ class XGBoost(TreeRanker):
         self.model.set_param({"nthread": thread_count()})
         return self.model.predict(self.library.DMatrix(features, nthread=thread_count()), output_margin=True)
 
-    def forest(self) -> Forest:
+    def _forest(self) -> Forest:
         learner = json.loads(self.model.save_raw("json"))["learner"]
         model, facts = learner["gradient_booster"]["model"], learner["learner_model_param"]
         if learner["gradient_booster"]["name"] != "gbtree":
