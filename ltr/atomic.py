@@ -36,6 +36,7 @@ __all__ = [
     "Busy",
     "fingerprints",
     "lock",
+    "meant",
     "read_facts",
     "read_json",
     "scratch_folder",
@@ -243,6 +244,17 @@ def _space(path: Path) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------------------------------------------------- sweeping
+
+
+def meant(path: object) -> str:
+    """The path a temporary of ours stands for; any other as it is.
+
+    >>> meant("runs/.partial-host-0123abcd.scores.csv")
+    'runs/scores.csv'
+    """
+    folder, slash, name = str(path).rpartition("/")
+    hit = _OURS.fullmatch(name)
+    return folder + slash + (hit[3] if hit else name)
 
 
 def sweep(folder: Path | str, *, deep: bool = False) -> int:

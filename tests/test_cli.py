@@ -687,3 +687,10 @@ def test_bench_passes_on_what_was_asked(monkeypatch):
     assert suite == "mine.toml" and str(out) == "runs/mine" and options["data"] == {"mq2008": "a/b"}
     assert options["workers"] == 3 and options["only"] == ("MLP", "Linear") and options["seeds"] == (1, 2)
     assert options["dry_run"] and not options["progress"] and options["threads"] is None
+
+
+def test_a_place_that_cannot_be_written_to_is_named_as_it_was_given(capsys):
+    from ltr.cli import _told
+
+    for path in ("there/.partial-host-0123abcd.made.run", "there/made.run"):
+        assert _told(IsADirectoryError(21, "Is a directory", path)) == (2, "there/made.run: Is a directory")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
+from ltr.atomic import meant
 from ltr.errors import InputError
 
 from . import bench, board, data, evaluate, explain, front, listing, predict, submissions, train
@@ -62,7 +63,7 @@ def _told(error: Exception) -> tuple[int, str]:
         return 2, str(error)
     file = _file_of(error.__traceback__)
     if isinstance(error, OSError):  # no such folder, no permission, disk full: the machine's answer, not our mistake
-        where = error.filename if error.filename is not None else file
+        where = meant(error.filename) if error.filename is not None else file
         return 2, f"{where}: {error.strerror or error}" if where else str(error.strerror or error)
     if isinstance(error, MemoryError):
         return 1, f"out of memory{f' at {file}' if file else ''}; try fewer lists at a time, or a machine with more"
