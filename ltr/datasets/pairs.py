@@ -21,6 +21,8 @@ import numpy as np
 from ltr.errors import InputError, unknown_name
 from ltr.types import Deferred, Split, Task
 
+from .readers.table_files import open_table
+
 __all__ = ["Pairs", "bradley_terry", "pair_lists", "read_pairs"]
 
 _NEEDED, _MORE = ("query", "winner", "loser"), ("p", "weight", "objective")
@@ -68,8 +70,6 @@ def read_pairs(source: Any) -> Pairs:
     if isinstance(source, Pairs):
         return source
     import pyarrow as pa
-
-    from .readers.table_files import open_table
 
     file = Path(source) if isinstance(source, str | Path) else None
     if file is not None:
