@@ -75,6 +75,7 @@ class Cells:
     out: Path
     seconds: float = LEASE
     _leases: dict[str, SoftFileLease] = field(default_factory=dict)  # held by others: each watches a heartbeat
+    _sighted: set[str] = field(default_factory=set)  # names of leases that were there when first looked for
 
     @property
     def place(self) -> Path:
@@ -113,6 +114,15 @@ class Cells:
             path.stem: SoftFileLease(path, lease_duration=self.seconds).owner for path in self.place.glob("*.lease")
         }
         return {name: (it.hostname.partition("?")[0], it.pid) for name, it in held.items() if it is not None}
+
+    def newly_held(self, folder: str) -> bool:
+        """Whether a lease is there that was not seen before: another's, most likely at work. To try it costs more than
+        a look, and if its worker has just died, who started that one should count the death first."""
+        name = name_of(folder)
+        if name in self._sighted or not (self.place / f"{name}.lease").exists():
+            return False
+        self._sighted.add(name)
+        return True
 
     def hold(self, name: str) -> SoftFileLease | None:
         """A lease of this name, or None where another has it."""

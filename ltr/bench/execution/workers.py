@@ -166,7 +166,8 @@ class Worker:
         return self._work(fresh, left)
 
     def _work(self, jobs: Sequence[RunJob], left: Sequence[RunJob]) -> tuple[Group, bool]:
-        held = [(job, cell) for job in jobs if (cell := self._take(job)) is not None]
+        free = [job for job in jobs if not self.cells.newly_held(job.folder)]
+        held = [(job, cell) for job in free if (cell := self._take(job)) is not None]
         ended = self._run(held) if held else set()
         return tuple(job for job in left if job.folder not in ended), bool(held)
 
