@@ -365,7 +365,9 @@ def _check_measured(folder: Path, submission: Submission, dataset: str, ours: Re
     place = folder / _MEASURED / dataset_slug(dataset)
     theirs, mine = load_results(place), _alone(ours, submission.label, dataset, {})
     values = [r.values.set_index(["system", "fold", "seed", "split", "measure"])["mean"] for r in (theirs, mine)]
-    same = values[0].index.equals(values[1].index) and np.allclose(*values, rtol=0, atol=_SAME, equal_nan=True)
+    same = values[0].index.equals(values[1].index) and np.allclose(
+        values[0], values[1], rtol=0, atol=_SAME, equal_nan=True
+    )
     if not same or not _alike(theirs.per_query, mine.per_query):
         raise InputError("measures that were not computed here", file=place, do="Remove the folder measured")
 

@@ -64,7 +64,7 @@ def build(board: Board, to: Path | str, *, frozen: bool = False) -> Path:
     for state in history[:-1]:
         name = slug(state["version"])
         _write_text(to / "archive" / f"{name}.json", _json(state))
-        facts = {"title": f"{board.title}, {state['version']}", "state": state, "file": f"{name}.json"}
+        facts: dict[str, Any] = {"title": f"{board.title}, {state['version']}", "state": state, "file": f"{name}.json"}
         facts |= {"number": number, "version": state["ltr"]}
         write_page(to / "archive" / f"{name}.html", "archive.html.j2", facts)
     runs = [results.runs[results.runs.dataset == dataset] for dataset, results in tables.items()]

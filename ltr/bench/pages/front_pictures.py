@@ -66,9 +66,9 @@ class Drawn:
     label: str
     seeds: int
     base: Sequence[float] | None = None
-    ideal: Sequence[float] | None = None
-    nadir: Sequence[float] | None = None
-    reference: Sequence[float] | None = None
+    ideal: Sequence[float] | np.ndarray | None = None
+    nadir: Sequence[float] | np.ndarray | None = None
+    reference: Sequence[float] | np.ndarray | None = None
     truth: Sequence[Sequence[float]] = ()
     free: frozenset[str] = frozenset()
     presets: Mapping[str, np.ndarray] = field(default_factory=dict)
