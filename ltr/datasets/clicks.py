@@ -111,10 +111,15 @@ def simulate_clicks(
     if isinstance(data, Task):
         options: dict[str, Any] = {"sessions": sessions, "shown": shown, "eta": eta, "noise": noise, "seed": seed}
         name = objective or data.objectives[0]
-        train = simulate_clicks(data.train, scores, objective=name, **options)
-        others = {role: _only(data.split(role), name) for role in ("vali", "test")}
-        facts = {k: v for k, v in data.facts.items() if k != "truth"}
-        return replace(data, train=train, facts=facts, **others)
+        task: Task = data
+        clicked: Any = replace(
+            task,
+            train=simulate_clicks(task.train, scores, objective=name, **options),
+            vali=_only(task.vali, name),
+            test=_only(task.test, name),
+            facts={k: v for k, v in task.facts.items() if k != "truth"},
+        )
+        return clicked
     for what, value, least in (("sessions", sessions, 1), ("shown", shown or 1, 1), ("eta", eta, 0)):
         if value < least:
             raise InputError(f"{what} of simulated clicks", expected=f"{least} or more", came=value)
@@ -285,5 +290,6 @@ def debias(data: _Data, how: Any = "em", *, objective: str | None = None, least:
     found = propensities(how, split, objective=objective)
     weighed = split.having(weights=position_weights(split, found, objective=objective, least=least))
     if isinstance(data, Task):
-        return replace(data, train=weighed, facts={**data.facts, "propensities": found})
+        task: Any = data
+        return replace(task, train=weighed, facts={**task.facts, "propensities": found})
     return weighed

@@ -151,7 +151,8 @@ def pair_lists(data: _Data, pairs: Any) -> _Data:
         InputError: an unknown query, document or objective.
     """
     if isinstance(data, Task):
-        return replace(data, train=pair_lists(data.train, pairs))
+        task: Any = data
+        return replace(task, train=pair_lists(task.train, pairs))
     found = read_pairs(pairs)
     winner, loser = _rows(data, found)
     rows = np.stack([winner, loser], 1)

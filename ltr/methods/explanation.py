@@ -24,7 +24,7 @@ from ltr.errors import InputError, unknown_name
 from ltr.types import Split
 
 from .base import Method
-from .export import ConditionedPart, FixedRanker, MappedPart, PlainPart, TreesPart, fixed
+from .export import FixedRanker, MappedPart, PlainPart, TreesPart, fixed
 
 __all__ = ["Explanation", "explain"]
 
@@ -129,7 +129,7 @@ def _place(document: str, names: Sequence[str]) -> int:
 def _contributions(module: FixedRanker, features: Tensor, places: list[int]) -> tuple[np.ndarray, float]:
     """Of each feature, float64 `[feature]`, and what all of them explain."""
     where = torch.ones(features.shape[:2], dtype=torch.bool)
-    nets: list[Any] = [m for m in module.modules() if isinstance(m, PlainPart | ConditionedPart)]
+    nets: list[Any] = [m for m in module.modules() if isinstance(m, PlainPart)]
     trees: list[Any] = [m for m in module.modules() if isinstance(m, TreesPart)]
     if any(isinstance(m, MappedPart) and isinstance(m.part, TreesPart) for m in module.modules()):
         raise InputError("scores of trees that go through a map have no contributions", do="Take another form of it")
@@ -139,7 +139,7 @@ def _contributions(module: FixedRanker, features: Tensor, places: list[int]) -> 
         ends = [part.inputs(features, where) for part in nets]
         grown = [part(features, where) for part in trees]
     line = _Line(module, features, where, places, nets, ends, trees, grown)
-    found, shares = np.zeros(features.shape[-1]), []
+    found, shares = np.zeros(features.shape[-1]), list[torch.Tensor]()
     total = line.moved()
     for steps in _STEPS if nets else (1,):
         found, shares = line.integral(steps)

@@ -48,6 +48,9 @@ FORMS = {".onnx": "ONNX", ".pt2": "torch.export"}
 class PlainPart(nn.Module):
     """A ranker without preferences, on raw features."""
 
+    transform: Any
+    net: Any
+
     def __init__(self, ranker: NeuralRanker):
         super().__init__()
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
@@ -62,6 +65,14 @@ class PlainPart(nn.Module):
 
 class TreesPart(nn.Module):
     """Boosted trees: every document walks down all of them, one level a step."""
+
+    roots: Tensor
+    feature: Tensor
+    threshold: Tensor
+    missing: Tensor
+    left: Tensor
+    right: Tensor
+    value: Tensor
 
     def __init__(self, ranker: Any):
         super().__init__()
@@ -80,11 +91,11 @@ class TreesPart(nn.Module):
         return self.value[at].sum(-1) + self.bias
 
 
-class ConditionedPart(nn.Module):
+class ConditionedPart(PlainPart):
     """The net of a term, told what the term says, on raw features."""
 
     def __init__(self, term: Term):
-        super().__init__()
+        nn.Module.__init__(self)
         ranker = term.net.made() if isinstance(term.net, MixedWeights) else term.net
         self.transform, self.net = ranker.transform.to("cpu"), copy.deepcopy(ranker.net).cpu().eval()
         told = torch.as_tensor(np.asarray(term.told), dtype=torch.float32)[None]
@@ -94,8 +105,6 @@ class ConditionedPart(nn.Module):
             self.net.fix(told[0])
         self.register_buffer("preference", told)
         self.register_buffer("beta", None if term.beta is None else torch.tensor([term.beta], dtype=torch.float32))
-
-    inputs = PlainPart.inputs
 
     def forward(self, features: Tensor, where: Tensor, reference: Tensor | None = None) -> Tensor:
         x = self.inputs(features, where)

@@ -26,7 +26,7 @@ from ltr.errors import InputError, unknown_name
 from ltr.rankers.trees.forest import Forest
 
 from .base import Method
-from .export import FixedRanker, fixed, ship
+from .export import FixedRanker, PlainPart, fixed, ship
 from .reference import ReferenceMethod
 
 __all__ = ["FORMS", "Exported", "export"]
@@ -142,7 +142,7 @@ def _forest(given: _Given, module: FixedRanker) -> Forest | None:
 
 def _linear(module: FixedRanker) -> tuple[np.ndarray, float] | None:
     """Weights `[feature]` and constant, of scores that are linear in the raw features; None where they are not."""
-    if any(m.transform.levels for m in module.modules() if hasattr(m, "transform")):
+    if any(m.transform.levels for m in module.modules() if isinstance(m, PlainPart)):
         return None  # codes of categories are no numbers
     n = module.facts["features"]
     where = torch.ones(1, 64, dtype=torch.bool)
@@ -187,7 +187,7 @@ def _used(forest: Forest, names: Sequence[str]) -> list[str]:
 
 def _solr(given: _Given, module: FixedRanker) -> _Written:
     forest, names = _forest(given, module), given.names
-    head = {"class": "org.apache.solr.ltr.model.", "name": given.title}
+    head: dict[str, Any] = {"class": "org.apache.solr.ltr.model.", "name": given.title}
     if forest is None:
         weights, notes = _linear_weights(given, module, "solr")
         features = [{"name": name} for name in weights]

@@ -194,8 +194,8 @@ def value_of(m: Measure, ranking: RankedLists) -> Array:
     if m.weights:
         value, weights = value_of(replace(m, weights=None), ranking), ranking.judged.weights()
         counts = value == value
-        own = weights[counts]
-        mean = float(own.sum()) / max(len(own), 1)
+        counted = weights[counts]
+        mean = float(counted.sum()) / max(len(counted), 1)
         return ranking.judged.xp.where(counts, value * weights / mean if mean > 0 else float("nan"), float("nan"))
     entry, judged = MEASURES[m.name], ranking.judged
     if entry.claims.get("own"):  # a function of a user says itself which lists count

@@ -34,7 +34,7 @@ from ltr.schema import bind
 from .config import LossChoice, RankerChoice, RunConfig
 from .resolving import resolve
 from .sizes import Sizes, sizes_of
-from .systems import MethodSystem, RankerSystem, system_of
+from .systems import MethodSystem, system_of
 
 __all__ = ["Estimate", "estimate"]
 
@@ -171,7 +171,7 @@ def _stopped(least: float, trainings: int) -> tuple[float, float]:
     return max(least, mean - wide), min(1.0, mean + wide)
 
 
-def _combines_gradients(system: RankerSystem | MethodSystem) -> bool:
+def _combines_gradients(system: object) -> bool:
     return isinstance(system, MethodSystem) and METHODS[system.name].claims["config"] is AdaptiveConfig
 
 

@@ -60,6 +60,10 @@ class RankingEstimator(BaseEstimator):
         (6,)
     """
 
+    ranker_: Any
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     __metadata_request__fit = {"qid": True, "sample_weight": True, "groups": False}
     __metadata_request__predict = {"qid": True}
     __metadata_request__score = {"qid": True}

@@ -38,6 +38,7 @@ from ltr.runs.record import check
 
 from .cells import Cells
 from .display import Display
+from .engines import EnginePool
 from .estimate import plan as estimates
 from .plan_file import Piece, Plan, read_plan, write_plan
 from .pool import WorkerPool
@@ -68,7 +69,7 @@ class Launch:
 
     plan: Plan
     setting: Setting
-    pool: WorkerPool
+    pool: WorkerPool | EnginePool
     console: Console
     pieces: list[Piece] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)

@@ -86,8 +86,8 @@ def read_plan(out: Path) -> tuple[Plan, list[Piece]]:
         head, *rows = (json.loads(line) for line in path.read_text().splitlines())
         if head.pop("format") != 1:
             raise InputError("a plan of another format", file=path, do="Run it with the version of ltr that wrote it")
-        suites = {name: schema.bind(Suite, head.pop(name), file=path) for name in ("suite", "whole")}
-        plan = Plan(**suites, **{**head, "words": tuple(head["words"])})
+        suite, whole = (schema.bind(Suite, head.pop(name), file=path) for name in ("suite", "whole"))
+        plan = Plan(suite, whole, **{**head, "words": tuple(head["words"])})
         return plan, [Piece(row["stage"], tuple(row["runs"]), row["seconds"]) for row in rows]
     except FileNotFoundError:
         do = "Prepare one with: ltr bench run SUITE --out FOLDER --engine local --copies 0"

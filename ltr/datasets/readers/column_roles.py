@@ -243,7 +243,12 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     document = named("document", said.document) if said.document else guess(n for n in DOCUMENT if n != query.lower())
     split = named("split", said.split) if said.split else guess(SPLIT)
     facts = {role: named(role, c) for role in ("weights", "positions") if (c := getattr(said, role))}
-    single = {"query": [query], "document": [said.document], "split": [said.split], "label": labels}
+    single: dict[str, Iterable[str | None]] = {
+        "query": [query],
+        "document": [said.document],
+        "split": [said.split],
+        "label": labels,
+    }
     _check_single({**single, **{role: [c] for role, c in facts.items()}, "categories": categories}, path)
     document, split = (None if c in (*labels, *facts.values(), query) else c for c in (document, split))
     taken = {query, document, split, *labels, *facts.values()}

@@ -131,16 +131,16 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
                 )
             if name != chosen.query:
                 check_cells(column, path, needed=name not in chosen.features)
-        new = [
-            c for c in there if c not in (*used, *facts, *chosen.left_out, chosen.query, chosen.document, chosen.split)
-        ]
+        known = {*used, *facts, *chosen.left_out, chosen.query, chosen.document, chosen.split}
+        new = [c for c in there if c not in known]
         table += [{"column": c, "role": "left out", "why": f"only in {path.name}, not in {first.name}"} for c in new]
         found[path] = replace(
             chosen,
             document=chosen.document if chosen.document in there else None,
             split=chosen.split if chosen.split in there else None,
             styles={n: there[n].style for n in (*used, *own.values()) if there[n].style != "point"},
-            **{role: own.get(role) for role in ("weights", "positions")},
+            weights=own.get("weights"),
+            positions=own.get("positions"),
         )
     return found, table
 

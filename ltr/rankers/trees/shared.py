@@ -167,8 +167,8 @@ class TreeRanker(FittedRanker):
     def _fit(self, job: ObjectiveJob) -> int:
         self.levels = levels_of(job.train.features, job.train.categories, 1 << 24)
         if self.levels:
-            coded = lambda split: None if split is None else split.having(features=self._coded(split.features))  # noqa: E731
-            job = replace(job, train=coded(job.train), vali=coded(job.vali))
+            coded = lambda split: split.having(features=self._coded(split.features))  # noqa: E731
+            job = replace(job, train=coded(job.train), vali=None if job.vali is None else coded(job.vali))
         self._check_data(job)
         stopping = EarlyStopping(job, self.config)
         with self._library_errors("cannot be trained on this"):

@@ -110,7 +110,7 @@ class XGBoost(TreeRanker):
         features, labels = job.train.features, job.labels
         if self.config.debias:  # the library knows a position by the order of the rows
             lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
-            order = np.lexsort((job.train.positions, lists))
+            order = np.lexsort((np.asarray(job.train.positions), lists))
             features, labels = features[order], labels[order]
         if self.config.objective == "rank:map":
             labels = (labels > 0).astype(np.float32)
