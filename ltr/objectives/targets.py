@@ -61,9 +61,8 @@ def list_targets(
     >>> list_targets(torch.tensor([[1.0, 3.0], [3.0, 0.0], [0.0, 1.0], [2.0, 0.0]]), kind="lin")[:, 0]
     tensor([0.1667, 0.5000, 0.0000, 0.3333])
     """
-    columns = zip(labels.unbind(-1), _one_each(gain, labels.shape[-1]), strict=True)
     given = {"eps": eps, "temperature": temperature}
-    return torch.stack([ops.list_target(y, where, kind, gain=g, **given) for y, g in columns], -1)
+    return torch.stack([ops.list_target(y, where, kind, gain=g, **given) for y, g in _with_gains(labels, gain)], -1)
 
 
 def weighted_sum(values: Tensor, preference: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -150,12 +149,12 @@ def oracle_scores(
 
 
 def _gains(labels: Tensor, gain: ops.Gain | Sequence[ops.Gain]) -> Tensor:
-    columns = zip(labels.unbind(-1), _one_each(gain, labels.shape[-1]), strict=True)
-    return torch.stack([ops.gains(y, g) for y, g in columns], -1)
+    return torch.stack([ops.gains(y, g) for y, g in _with_gains(labels, gain)], -1)
 
 
-def _one_each(gain: ops.Gain | Sequence[ops.Gain], objectives: int) -> tuple[ops.Gain, ...]:
-    gains: tuple[ops.Gain, ...] = (gain,) * objectives if isinstance(gain, str) else tuple(gain)
-    if len(gains) != objectives:
-        raise InputError("one gain an objective", expected=f"{objectives} gains", came=gains)
-    return gains
+def _with_gains(labels: Tensor, gain: ops.Gain | Sequence[ops.Gain]) -> list[tuple[Tensor, ops.Gain]]:
+    columns = labels.unbind(-1)
+    gains: tuple[ops.Gain, ...] = (gain,) * len(columns) if isinstance(gain, str) else tuple(gain)
+    if len(gains) != len(columns):
+        raise InputError("one gain an objective", expected=f"{len(columns)} gains", came=gains)
+    return list(zip(columns, gains, strict=True))

@@ -51,8 +51,7 @@ class Prepared:
         self.device = devices.pick_device(job.accelerator)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        fit = transforms.fit
-        self.transform = transform or fit(
+        self.transform = transform or transforms.fit(
             settings.transform,
             job.train.features,
             missing=settings.missing,

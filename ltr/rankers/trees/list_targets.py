@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.metrics import mean
 from ltr.rankers.base import RANKERS, FittedRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.rankers.training.validation import ValidationMeasure
@@ -128,12 +129,7 @@ class _Joint(TreeRanker):
 
 def _mean_of(measure: str, vali: Split) -> Callable[[np.ndarray], float]:
     each = [ValidationMeasure(measure, vali, k) for k in range(len(vali.objectives))]
-
-    def mean(scores: np.ndarray) -> float:
-        values = np.array([one(column) for one, column in zip(each, scores.T, strict=True)])
-        return float(np.nansum(values) / counted) if (counted := (~np.isnan(values)).sum()) else float("nan")
-
-    return mean
+    return lambda scores: mean([one(column) for one, column in zip(each, scores.T, strict=True)])
 
 
 class JointXGBoost(_Joint, XGBoost):
