@@ -438,6 +438,8 @@ def test_a_run_whose_worker_dies_is_tried_again_at_the_end(suite, finished, tmp_
 def test_only_and_seeds_narrow_a_suite(suite, tmp_path):
     from ltr.bench.suite.narrow import narrowed
 
+    exact = narrowed(suite, ["Linear ListNet"])
+    assert [v.label for v in exact.variants()] == ["Linear listnet"]
     narrow = narrowed(suite, ["linear list", "feat"], [1])
     assert [v.label for v in narrow.variants()] == ["Linear listnet", "Feature"]
     assert [v.seeds for v in narrow.variants()] == [(1,), (0,)]

@@ -25,7 +25,7 @@ class Run:
         data: read a dataset of the suite from this store, folder or file.
         workers: processes that train at the same time; the suite's number by default.
         threads: threads of each; the suite's number by default.
-        only: systems to run, by label or its beginning.
+        only: systems to run, by label, or its beginning where none is called so.
         seeds: instead of the suite's.
         device: where it is computed.
         stacked: train the seeds of a system together, and its candidates, whatever the suite says: the same numbers.
@@ -107,7 +107,7 @@ class Quickstart:
         out: folder of runs and report.
         workers: processes that train at the same time; the suite's number by default.
         threads: threads of each; the suite's number by default.
-        only: systems to run, by label or its beginning.
+        only: systems to run, by label, or its beginning where none is called so.
         seeds: instead of the suite's.
         device: where it is computed.
         dry_run: print the plan with an estimate of time and memory, and run nothing.

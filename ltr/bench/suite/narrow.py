@@ -17,7 +17,7 @@ __all__ = ["narrowed", "restricted", "run_folders", "shown", "words_of"]
 
 
 def narrowed(suite: Suite, only: Sequence[str] = (), seeds: Sequence[int] | None = None) -> Suite:
-    """The suite with some of its systems, by label or its beginning, and other seeds.
+    """The suite with some of its systems, by label (or its beginning, where none is called so), and other seeds.
 
     Raises:
         InputError: nothing is called so, or no seed is left.
@@ -30,11 +30,14 @@ def narrowed(suite: Suite, only: Sequence[str] = (), seeds: Sequence[int] | None
     if not only:
         return suite
     labels = [v.label for v in suite.variants()]
-    fits = {label: any(label.lower().startswith(wanted.lower()) for wanted in only) for label in labels}
+    kept: set[str] = set()
     for wanted in only:
-        if not any(label.lower().startswith(wanted.lower()) for label in labels):
+        meant = [label for label in labels if label.lower() == wanted.lower()]
+        meant = meant or [label for label in labels if label.lower().startswith(wanted.lower())]
+        if not meant:
             raise unknown_name("system of the suite", wanted, labels)
-    return check(restricted(suite, [label for label in labels if fits[label]]))
+        kept.update(meant)
+    return check(restricted(suite, [label for label in labels if label in kept]))
 
 
 def restricted(suite: Suite, labels: Sequence[str]) -> Suite:
