@@ -113,6 +113,8 @@ class _Work:
         return submitit.helpers.DelayedSubmission(self)
 
 
+_LAST_WORDS = 30.0  # seconds for processes of this machine to end by themselves
+
 Started = tuple[Callable[[], list[str] | None], Callable[[], Any]]  # reasons, once all have ended; how to close
 
 
@@ -134,7 +136,12 @@ def _submitit(out: Path, engine: Engine, work: _Work) -> Started:
             return None
         return sorted({str(job.exception()).strip().splitlines()[-1] for job in jobs if job.exception() is not None})
 
-    return over, lambda: None
+    def close() -> None:
+        end = time.monotonic() + _LAST_WORDS
+        while executor.cluster == "local" and over() is None and time.monotonic() < end:
+            time.sleep(_LOOK_EVERY)  # processes of ours: they end when nothing is left to do
+
+    return over, close
 
 
 def _dask(out: Path, engine: Engine, work: _Work) -> Started:
