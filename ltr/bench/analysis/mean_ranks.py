@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,8 +62,8 @@ def critical_difference(systems: int, datasets: int, alpha: float = 0.05) -> flo
 
     if datasets < 2 or systems < 2:
         return float("inf")
-    q = float(studentized_range.ppf(1 - alpha, systems, np.inf)) / np.sqrt(2)
-    return q * float(np.sqrt(systems * (systems + 1) / (6 * datasets)))
+    q = float(studentized_range.ppf(1 - alpha, systems, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(systems * (systems + 1) / (6 * datasets))
 
 
 def mean_ranks(boards: Sequence[Leaderboard], level: float = 0.95, draws: int = 2000) -> MeanRanks:
