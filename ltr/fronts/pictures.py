@@ -322,6 +322,8 @@ def _front(ax: Axes, seeds: list[Floats], low: Floats, number: int, name: str, b
 def _named(ax: Axes, lines: Mapping[str, Floats], numbers: Mapping[str, int]) -> None:
     """Names beside the lines, up and right of them, where a front leaves the panel empty; each at another place."""
     for i, (name, line) in enumerate(lines.items()):
+        if not len(line):  # a front without points
+            continue
         at = line[round((i + 1) / (len(lines) + 1) * (len(line) - 1))]
         colour = PALETTE[numbers[name] % len(PALETTE)]
         arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
