@@ -285,6 +285,10 @@ def debias(data: _Data, how: Any = "em", *, objective: str | None = None, least:
 
     Returns:
         The same lists with weights; of a task `facts["propensities"]` tells the propensities.
+
+    >>> shown = Split.from_arrays(np.eye(3), [0, 1, 1]).having(positions=np.array([1, 2, 3]))
+    >>> debias(shown, "power:1").weights.tolist()
+    [1.0, 2.0, 3.0]
     """
     split = data.train if isinstance(data, Task) else data
     found = propensities(how, split, objective=objective)

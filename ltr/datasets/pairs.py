@@ -149,6 +149,10 @@ def pair_lists(data: _Data, pairs: Any) -> _Data:
 
     Raises:
         InputError: an unknown query, document or objective.
+
+    >>> lists = Split.from_arrays(np.eye(3)).having(query_ids=np.array(["q1"]), doc_ids=np.array(["a", "b", "c"]))
+    >>> pair_lists(lists, {"query": ["q1", "q1"], "winner": ["a", "b"], "loser": ["b", "c"]}).label().tolist()
+    [1.0, 0.0, 1.0, 0.0]
     """
     if isinstance(data, Task):
         task: Any = data
@@ -201,6 +205,10 @@ def bradley_terry(split: Split, pairs: Any, *, prior: float = 0.5, tolerance: fl
 
     Returns:
         float32 `[documents]`, sg(b) in (0, 1); .5 where nothing is known.
+
+    >>> lists = Split.from_arrays(np.eye(3)).having(query_ids=np.array(["q1"]), doc_ids=np.array(["a", "b", "c"]))
+    >>> bradley_terry(lists, {"query": ["q1", "q1"], "winner": ["a", "b"], "loser": ["b", "c"]}).round(2).tolist()
+    [0.75, 0.5, 0.25]
     """
     if not prior > 0:
         raise InputError("prior of Bradley-Terry", expected="a number above 0", came=prior)
