@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ltr.bench.suite.plan import RunJob
 from ltr.errors import InputError, MissingExtra
-from ltr.runs.record import Record, read_record
+from ltr.runs.record import read_record
 
 from .cells import Cells
 from .workers import Event, Group, Setting
@@ -22,6 +22,7 @@ from .workers import Event, Group, Setting
 __all__ = ["Engine", "EnginePool"]
 
 _LOOK_EVERY = 0.5  # seconds between looks at what has ended elsewhere
+_LAST_WORDS = 30.0  # seconds for processes of this machine to end by themselves
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,8 @@ class EnginePool:
             record = None
         if record is None:
             return Event("end", 0, job, status="failed")
-        return Event("end", 0, job, status=record.status, reason=record.reason, seconds=_seconds(record))
-
-
-def _seconds(record: Record) -> float:
-    return sum(record.cost.get(f"{stage}_seconds") or 0.0 for stage in ("fit", "score", "measure"))
+        seconds = sum(record.cost.get(f"{stage}_seconds") or 0.0 for stage in ("fit", "score", "measure"))
+        return Event("end", 0, job, status=record.status, reason=record.reason, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,6 @@ class _Work:
 
         return submitit.helpers.DelayedSubmission(self)
 
-
-_LAST_WORDS = 30.0  # seconds for processes of this machine to end by themselves
 
 Started = tuple[Callable[[], list[str] | None], Callable[[], Any]]  # reasons, once all have ended; how to close
 
