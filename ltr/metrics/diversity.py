@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .backends import Array, Backend, Lists
-from .measures import MEASURES, chunks, discounted
+from .measures import MEASURES, TINY, chunks, discounted
 
 if TYPE_CHECKING:
     from .measure import Measure
@@ -32,7 +32,7 @@ def exposure(ranked: RankedLists, measure: Measure) -> Array:
     # Linear in what stands at each slot. The mean over lists is the group's share amortised over all of them.
     top = ranked.lists.top(measure.cutoff)
     weight = discounted(top, measure.discount)
-    return top.sum(ranked.expected(("rel", measure.rel), top) * weight) / top.sum(weight).clip(min=1e-300)
+    return top.sum(ranked.expected(("rel", measure.rel), top) * weight) / top.sum(weight).clip(min=TINY)
 
 
 @MEASURES.register(
@@ -56,7 +56,7 @@ def alpha_ndcg(ranked: RankedLists, measure: Measure) -> Array:
         reached = top.sum(_gains(xp, lists, labels, left)[top.slots] * weight)
     else:
         reached = _expected(ranked, labels, measure, left)
-    return reached / best.clip(min=1e-300)
+    return reached / best.clip(min=TINY)
 
 
 def _same_above(lists: Lists, labels: Array) -> Array:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .measure import Measure
     from .ranked_lists import RankedLists
 
-__all__ = ["MEASURES", "chunks", "discount", "discounted"]
+__all__ = ["MEASURES", "TINY", "chunks", "discount", "discounted"]
 
 MEASURES = Catalogue("measure", ["ltr.metrics.measures", "ltr.metrics.diversity"])
 
@@ -59,10 +59,10 @@ def discounted(lists: Lists, kind: str) -> Array:
 )
 def ndcg(ranked: RankedLists, measure: Measure) -> Array:
     best = ranked.judged.ideal_dcg(measure.gain, measure.discount, measure.cutoff)
-    return dcg(ranked, measure) / best.clip(min=_TINY)
+    return dcg(ranked, measure) / best.clip(min=TINY)
 
 
-_TINY = 1e-300  # denominators of blank lists, whose value is replaced anyway
+TINY = 1e-300  # denominators of blank lists, whose value is replaced anyway
 
 
 @MEASURES.register(
@@ -91,7 +91,7 @@ def mean_ndcg(ranked: RankedLists, measure: Measure) -> Array:
     lists, weight = ranked.lists, discounted(ranked.lists, measure.discount)
     reached = lists.running(ranked.expected(measure.gain, lists) * weight)
     best = ranked.judged.ideal_running_dcg(measure.gain, measure.discount)
-    return lists.sum(reached / best.clip(min=_TINY)) / lists.lengths.clip(min=1)
+    return lists.sum(reached / best.clip(min=TINY)) / lists.lengths.clip(min=1)
 
 
 @MEASURES.register(
@@ -168,7 +168,7 @@ def _survivals(xp: Backend, stop: Array, starts: Array, sizes: Array, widths: Ar
             j[:w] / (i + 1)
         )
     # A survival that underflowed to 0 is never reached: its slot may say anything finite.
-    conditional = 1 - a[:, 1:] / a[:, :-1].clip(min=_TINY)
+    conditional = 1 - a[:, 1:] / a[:, :-1].clip(min=TINY)
     inside = xp.arange(width)[None, :] < widths[:, None]
     return (starts[:, None] + xp.arange(width)[None, :])[inside], conditional[inside]
 
