@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ltr.atomic import HOST, Busy, lock
 __all__ = ["LEASE", "TRIES", "Cell", "Cells", "name_of"]
 
 LEASE = 60.0  # seconds without a heartbeat after which work passes to another; all workers of a folder agree on it
+_MOMENT = 2.0  # seconds a launcher has to see that a worker of its own is dead
 TRIES = 3  # failures that end a run; a worker that was told to stop has not failed
 
 
@@ -75,7 +77,7 @@ class Cells:
     out: Path
     seconds: float = LEASE
     _leases: dict[str, SoftFileLease] = field(default_factory=dict)  # held by others: each watches a heartbeat
-    _sighted: set[str] = field(default_factory=set)  # names of leases that were there when first looked for
+    _sighted: dict[str, float] = field(default_factory=dict)  # leases that were there when looked for -> since when
 
     @property
     def place(self) -> Path:
@@ -116,13 +118,13 @@ class Cells:
         return {name: (it.hostname.partition("?")[0], it.pid) for name, it in held.items() if it is not None}
 
     def newly_held(self, folder: str) -> bool:
-        """Whether a lease is there that was not seen before: another's, most likely at work. To try it costs more than
-        a look, and if its worker has just died, who started that one should count the death first."""
+        """Whether a lease is there that was first seen a moment ago: another's, most likely at work. To try it costs
+        more than a look, and if its worker has just died, who started that one should count the death first."""
         name = name_of(folder)
-        if name in self._sighted or not (self.place / f"{name}.lease").exists():
+        if not (self.place / f"{name}.lease").exists():
+            self._sighted.pop(name, None)
             return False
-        self._sighted.add(name)
-        return True
+        return time.monotonic() - self._sighted.setdefault(name, time.monotonic()) < _MOMENT
 
     def hold(self, name: str) -> SoftFileLease | None:
         """A lease of this name, or None where another has it."""
