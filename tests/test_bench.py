@@ -178,6 +178,7 @@ def test_extends_merges_tables_and_systems(tmp_path):
         ("folds = [1]", "folds"),
         ("[tuning]\npoints = 3", "smaller than the budget"),
         ('[[systems]]\nlabel = "linear listnet"\nranker = "random"', "share a folder"),
+        ('[[systems]]\nlabel = "../../x"\nranker = "random"', "expected a name for tables, no path"),
         ('[[systems]]\nlabel = "X"\nranker = "mlp"\ngrid = { "param.lr" = [1] }', r"Did you mean 'params"),
         ('[[systems]]\nlabel = "X"\nranker = "mlp"\ngrid = { "params.lr" = 1 }', "list of values"),
     ],

@@ -273,6 +273,9 @@ def test_objectives_of_reordered_and_0_based_files(tmp_path):
         np.testing.assert_array_equal(ours.features[:, 0], ours.row + 100)
     by_index = convert_folder(path, tmp_path / "other", objectives={"grade": 0, "second": 1})
     assert by_index.feature_names == ("f0",)
+    assert convert_folder(path, tmp_path / "pattern", drop=["f[!0]"]).feature_names == ("f0",)
+    with pytest.raises(InputError, match="no features are left.*all 2 leave"):
+        convert_folder(path, tmp_path / "none", drop=["*"])
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,13 @@ def test_names_of_outcomes_are_no_features_unless_said_so(csv):
         table.roles(path, drop=["pric"])
     with pytest.raises(InputError, match="column 'price' is dropped and named as"):
         table.roles(path, drop=["price"], labels=["price"])
+    # A pattern speaks of features: what has another role keeps it, and one that takes nothing is a mistake.
+    some = table.roles(csv("qid,label,q_len,a\n1,1,3,4\n"), drop=["q*"])
+    assert (some.query, some.features) == ("qid", ("a",))
+    with pytest.raises(InputError, match="no feature columns.*not all dropped"):
+        table.roles(path, drop=["*"])
+    with pytest.raises(InputError, match="takes no feature but 'qid'"):
+        table.roles(csv("qid,label,a\n1,1,3\n"), drop=["q*"])
 
 
 def test_a_second_judgement_is_a_label_or_left_out(csv):

@@ -59,6 +59,8 @@ def rows(*lists):
 
 def test_a_list_of_weight_zero_teaches_nothing():
     """One batch of all lists: half of them at weight 2 give the gradient of that half alone."""
+    with pytest.raises(InputError, match="all weights of the train split are 0"):
+        make_ranker("linear", loss="listnet", **PARAMS).fit(weighed(0 * HALF))
     some = TRAIN.take(np.flatnonzero(HALF))
     for loss in ("listnet", "lambdarank", "mse"):
         alone = make_ranker("linear", loss=loss, **PARAMS).fit(some).score(TEST)

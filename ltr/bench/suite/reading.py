@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,8 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
     for what, texts in (("datasets", suite.datasets), ("objectives", suite.objectives), ("labels", labels)):
         if any(not text.strip() or "\0" in text for text in texts):
             raise InputError(f"{what} of a suite", file=file, expected="names that can be read", came=list(texts))
+    if paths := [label for label in labels if ".." in re.split(r"[/\\]", label)]:
+        raise InputError("label of a system", file=file, expected="a name for tables, no path", came=paths[0])
     for system in suite.systems:
         if bool(system.ranker) == bool(system.method):
             came = [name for name in (system.ranker, system.method) if name]

@@ -231,11 +231,12 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         folded = {c.strip().lower(): c for c in reversed(names) if c not in dropped}
         return next((folded[n] for n in usual if n in folded), None)
 
-    dropped = matching(said.drop, names, "column to drop", path)
+    by_pattern = matching([c for c in said.drop if c not in there], names, "column to drop", path)
+    dropped = {c for c in said.drop if c in there}
     said_for = {said.query, said.document, said.split, said.weights, said.positions, said.clicks}
     said_for |= {*(said.labels or ()), *categories}
-    if hit := [c for c in dropped if c in said_for]:
-        raise InputError(f"column {hit[0]!r} is dropped and named as something else", file=path)
+    if hit := dropped & said_for:
+        raise InputError(f"column {min(hit)!r} is dropped and named as something else", file=path)
     query = named("query", said.query) if said.query else guess(QUERY)
     if query is None:
         raise _without("query", QUERY, names, path)
@@ -252,6 +253,10 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     _check_single({**single, **{role: [c] for role, c in facts.items()}, "categories": categories}, path)
     document, split = (None if c in (*labels, *facts.values(), query) else c for c in (document, split))
     taken = {query, document, split, *labels, *facts.values()}
+    if by_pattern and taken.issuperset(by_pattern):
+        what = f"the pattern of drop takes no feature but {by_pattern[0]!r}, which has another role"
+        raise InputError(what, file=path)
+    dropped |= set(by_pattern) - taken - {*categories}  # patterns speak of features only
     if said.features is not None:
         features = tuple(c for c in matching(said.features, names, "feature column", path) if c not in dropped)
         patterns = not set(said.features) <= set(names)
@@ -281,9 +286,8 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     for c in (*needed, *features):
         check_cells(there[c], path, needed=c in needed)
     if not features:
-        raise InputError(
-            "no feature columns", file=path, expected="columns of numbers beside query and labels", came=names
-        )
+        expected = "columns of numbers beside query and labels" + (", not all dropped" if said.drop else "")
+        raise InputError("no feature columns", file=path, expected=expected, came=names)
     used = (*needed, *features)
     for c in used:
         if there[c].style != "point":

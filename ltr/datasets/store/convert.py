@@ -214,7 +214,8 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
     objectives, leaving = labels.choose(wanted.objectives, drop, wanted.card, matrix)
     keep = np.setdiff1d(np.arange(matrix.width), leaving)
     if len(keep) == 0:
-        raise InputError("no features are left", expected="inputs beside objectives and drops", came=matrix.names)
+        expected, came = "inputs beside objectives and what is dropped", f"all {matrix.width} leave"
+        raise InputError("no features are left", file=found[0].path, expected=expected, came=came)
 
     def finish(part: Shard, check) -> shard.FeatureFacts:
         check()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ltr.datasets.readers.column_roles import matching
 from ltr.datasets.readers.query_grouping import Gathered
 from ltr.errors import InputError, unknown_name
 
@@ -107,7 +108,8 @@ def choose(
     chosen = [_by_name(o, card, matrix) if o.column is None else o for o in listed(given)]
     if not chosen:
         raise InputError("no objective", expected="at least one")
-    leaving = {matrix.column(c) for c in drop}
+    leaving = {matrix.column(c) for c in drop if not isinstance(c, str)}
+    leaving |= {matrix.column(c) for c in matching([c for c in drop if isinstance(c, str)], matrix.names, "feature")}
     for k, o in enumerate(chosen):
         before = [p.name for p in chosen[:k]]
         if o.name in ("row", "doc_id", "_weights", "_positions", "", *before):

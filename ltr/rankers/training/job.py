@@ -99,6 +99,8 @@ def check_splits(train: Split, vali: Split | None, objective: str | None = None)
             raise InputError(f"the {role} split carries no labels")
         if split.n_documents == 0:
             raise InputError(f"the {role} split holds no documents")
+        if split.weights is not None and not split.weights.any():
+            raise InputError(f"all weights of the {role} split are 0, so nothing counts", expected="one above 0")
         split.label(objective)  # an unknown objective is named there
         if split.n_features != train.n_features or split.objectives != train.objectives:
             raise InputError(
