@@ -43,7 +43,7 @@ HOME = Path(__file__).with_name("results") / "plug-in-share"
 def training(lists: int) -> dict[str, Any]:
     """Settings of the nets."""
     epochs = max(4, round(STEPS * 16 / lists))
-    return {"epochs": epochs, "patience": 0, "lists": 16, "learning_rate": 0.004, "schedule": "cosine"}
+    return {"epochs": epochs, "patience": 0, "batch_size": 16, "learning_rate": 0.004, "schedule": "cosine"}
 
 
 def measured(name: str, task: Task, test: Split, reference: np.ndarray, best: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The suite's data and trainings for a Lightning Trainer of one's own.
 
     module = ltr.lightning.RankingModule(ranker="mlp", loss="lambdarank", measures=["nDCG@10", "MAP"])
-    data = ltr.lightning.RankingDataModule("mq2008", fold="Fold1", lists=64)
+    data = ltr.lightning.RankingDataModule("mq2008", fold="Fold1", batch_size=64)
     best = ModelCheckpoint(monitor="vali/nDCG@10", mode="max")
     Trainer(max_epochs=50, callbacks=[best, EarlyStopping("vali/nDCG@10", mode="max")]).fit(module, data)
     ranker = to_ranker(RankingModule.load_from_checkpoint(best.best_model_path))   # scores, is saved, is exported
@@ -63,7 +63,7 @@ class RankingDataModule(ListDataModule):
         objectives: label columns, the first is the main one.
         roles: of the columns of a table given as data, see `ltr.load`.
         transform, missing: of the features, fitted on train; a module from a checkpoint brings its own.
-        lists, cells: lists of a batch, and its documents with padding, at most; of all processes together.
+        batch_size, cells: lists of a batch, and its documents with padding, at most; of all processes together.
         list_size: longer training lists are sampled down to it; 0 keeps them whole.
         seed: of the order of lists and of the samples.
         predict: the split `Trainer.predict` is for.
@@ -78,7 +78,7 @@ class RankingDataModule(ListDataModule):
         roles: dict[str, Any] | None = None,
         transform: str = "log1p-standardise",
         missing: str | None = None,
-        lists: int = 64,
+        batch_size: int = 64,
         cells: int = 32_768,
         list_size: int = 240,
         seed: int = 0,
@@ -87,7 +87,13 @@ class RankingDataModule(ListDataModule):
         super().__init__(cast(Batches, None))
         self.save_hyperparameters(ignore=() if isinstance(data, str | Path) else ("data",))
         self.source, self.seed, self.predicted = data, seed, predict
-        given = {"transform": transform, "missing": missing, "lists": lists, "cells": cells, "list_size": list_size}
+        given = {
+            "transform": transform,
+            "missing": missing,
+            "batch_size": batch_size,
+            "cells": cells,
+            "list_size": list_size,
+        }
         self.settings = bind(TrainingConfig, given, where="data")
         self.transform: Transform | None = None
         self.splits: dict[str, Split | None] = {}

@@ -37,6 +37,7 @@ __all__ = [
     "bind",
     "changed",
     "describe",
+    "in_todays_words",
     "override",
     "parse_value",
     "read_toml",
@@ -70,7 +71,7 @@ def bind(cls: type[T], mapping: Mapping[str, Any], *, file: Path | str | None = 
         return mapping
     if not isinstance(mapping, Mapping):
         raise InputError(f"{where or 'the file'} is not a table", file=file, expected=describe(cls), came=mapping)
-    mapping = _renamed(cls, mapping)
+    mapping = in_todays_words(cls, mapping)
     hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = [key for key in mapping if key not in fields]
@@ -99,10 +100,12 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _renamed(cls: type, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+def in_todays_words(cls: type, mapping: Mapping[str, Any]) -> dict[str, Any]:
     """The table with former keys under their names of today; the class lists them in `RENAMED`, old name -> new."""
-    former = {old: new for old, new in getattr(cls, "RENAMED", {}).items() if old in mapping and new not in mapping}
+    former = {old: new for old, new in getattr(cls, "RENAMED", {}).items() if old in mapping}
     for old, new in former.items():
+        if new in mapping:
+            raise InputError(f"{old} and {new} are given", expected=f"{new}, of which {old} is the former name")
         renamed("key", old, new)
     return {former.get(key, key): value for key, value in mapping.items()}
 

@@ -36,7 +36,7 @@ def main(devices: int, folder: Path) -> None:
     )
     rows = []
     module.on_validation_end = lambda: rows.append({k: float(v) for k, v in trainer.callback_metrics.items()})
-    trainer.fit(module, datamodule=RankingDataModule(task, lists=8))
+    trainer.fit(module, datamodule=RankingDataModule(task, batch_size=8))
     kept = {"net": {k: v.clone() for k, v in module.net.state_dict().items()}, "rows": rows}
     kept["steps"], kept["metrics"] = trainer.global_step, {k: float(v) for k, v in trainer.callback_metrics.items()}
     torch.save(kept, folder / f"{devices}-{trainer.global_rank}.pt")

@@ -17,7 +17,7 @@ from ltr.rankers.ensembles.bagged import drawn
 from ltr.rankers.ensembles.stacked import fit_stacked
 
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
-SETTINGS = {"epochs": 4, "learning_rate": 0.02, "lists": 8, "patience": 2}
+SETTINGS = {"epochs": 4, "learning_rate": 0.02, "batch_size": 8, "patience": 2}
 BASES = {
     "linear": {},
     "mlp": {"hidden": (8,), "dropout": 0.2, "noise": 0.1},
@@ -25,7 +25,7 @@ BASES = {
 }
 # One batch with all lists in it, and features as they are: what a bootstrap sample can be trained on literally.
 # Plain descent, because the first steps of Adam look at signs and would hide a wrong weight.
-WHOLE = {"optimiser": "sgd", "learning_rate": 0.3, "epochs": 6, "lists": 1000, "transform": "none", "patience": 0}
+WHOLE = {"optimiser": "sgd", "learning_rate": 0.3, "epochs": 6, "batch_size": 1000, "transform": "none", "patience": 0}
 
 
 def bag(base="mlp", members=3, train=TRAIN, vali=VALI, loss=None, **params):

@@ -42,7 +42,7 @@ def suite() -> Suite:
             name="fleets",
             seeds=(0, 1, 2),
             measures=("nDCG@10", "AP"),
-            training={"epochs": 5, "patience": 2, "lists": 8},
+            training={"epochs": 5, "patience": 2, "batch_size": 8},
             tuning=Tuning(points=3),
             limits=Limits(stacked=True),
         )

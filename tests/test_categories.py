@@ -51,7 +51,7 @@ def test_from_a_table_to_rankers(files, tmp_path, capsys):
     assert np.isnan(task.test.features[:, 0]).sum() == 15 and train.take([1, 0]).categories == (0, 1)
     frames = {role: pytest.importorskip("pandas").read_csv(path) for role, path in files.items()}
     assert np.array_equal(ltr.load(frames, categories=["kind", "shop"]).train.features, train.features)
-    how = {"epochs": 25, "learning_rate": 0.1, "lists": 16}
+    how = {"epochs": 25, "learning_rate": 0.1, "batch_size": 16}
     net = make_ranker("linear", loss="listnet", **how).fit(train, task.vali, progress=False)
     assert ndcg(task, net) > 0.95 > ndcg(plain, make_ranker("linear", loss="listnet", **how).fit(plain.train)) + 0.1
     net.save(tmp_path / "net")

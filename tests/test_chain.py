@@ -185,7 +185,7 @@ def test_points_are_means_over_queries_that_count():
 
 DATA = "synthetic:queries=30,features=50,objectives=3"
 NAMES = ("relevance", "quality")
-TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "lists": 8, "learning_rate": 0.03}}
+TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.03}}
 GIVEN = {"data.name": DATA, "data.objectives": list(NAMES), "method.params": TINY, "preferences": 4}
 
 

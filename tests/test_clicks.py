@@ -106,7 +106,7 @@ def test_weighed_clicks_teach_relevance_and_plain_ones_the_old_ranking(clicked):
     assert np.abs(np.log(found.theta / power_law(10, 1.0))).max() < 0.6  # within a factor of 1.8 at every rank
 
     def trained(data) -> float:
-        how = {"epochs": 4, "learning_rate": 0.02, "lists": 400, "cells": 100_000, "seed": 0}
+        how = {"epochs": 4, "learning_rate": 0.02, "batch_size": 400, "cells": 100_000, "seed": 0}
         return ndcg(data, make_ranker("linear", loss="listnet", **how).fit(data.train, data.vali, progress=False))
 
     naive, estimated, true = (trained(data) for data in (clicked, debias(clicked, found), debias(clicked, "power:1")))

@@ -279,5 +279,5 @@ def test_published_suites_resolve_to_the_last_parameter(name):
 )
 def test_dasalc_takes_fifteen_thousand_steps(name, train):
     (dasalc,) = [v for v in load_suite(name).variants() if v.ranker == "dasalc"]
-    steps = dasalc.training["epochs"] * train / dasalc.training["lists"]
+    steps = dasalc.training["epochs"] * train / dasalc.training["batch_size"]
     assert steps == pytest.approx(15_000, rel=0.02)

@@ -16,7 +16,7 @@ from ltr.rankers import make_ranker
 from ltr.runs import execute, read_config
 
 W = [0.7, 0.3]
-NET = {"loss": "listnet", "epochs": 2, "lists": 8, "learning_rate": 0.03}
+NET = {"loss": "listnet", "epochs": 2, "batch_size": 8, "learning_rate": 0.03}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_trees_say_what_their_library_says(task, forest):
 
 
 def test_methods_add_up(task, forest):
-    training = {"epochs": 1, "lists": 8}
+    training = {"epochs": 1, "batch_size": 8}
     # The net adds to trees: SHAP values of the one, gradients of the other.
     mixed = make_method("hyperdpo", ranker_params={"hidden": [4]}, training=training)
     adds_up(mixed.fit(task, forest, accelerator="cpu"), task, W)

@@ -209,7 +209,10 @@ def test_solr_splits_where_we_do(trees, task, tmp_path):
 @pytest.fixture(scope="module")
 def methods(task):
     plug_in = {"ranker": "lightgbm", "ranker_params": {"rounds": 3, **SMALL["lightgbm"]}}
-    net = {"ranker": "linear", "training": {"epochs": 1, "lists": 8, "transform": "standardise", "missing": "mean"}}
+    net = {
+        "ranker": "linear",
+        "training": {"epochs": 1, "batch_size": 8, "transform": "standardise", "missing": "mean"},
+    }
     made = {
         "label-mixing": make_method("label-mixing", **MIXED),
         "conditioned-trees": make_method("conditioned-trees", copies=2, **MIXED),
@@ -263,7 +266,7 @@ def test_trees_and_their_maps_run_as_programs(methods, trees, task, form, tmp_pa
 
 
 def test_trees_may_be_the_reference_of_nets(task, trees):
-    training = {"epochs": 1, "lists": 8}
+    training = {"epochs": 1, "batch_size": 8}
     method = make_method("hyperdpo", ranker_params={"hidden": [4]}, training=training)
     method.fit(task, trees["lightgbm"], accelerator="cpu")
     features, where = padded(task.test)
@@ -292,7 +295,7 @@ CONFIGS = {
     "front": {
         "data.objectives": ["relevance", "quality"],
         "method.name": "ls",
-        "method.params": {"ranker": "linear", "training": {"epochs": 1, "lists": 8, "transform": "standardise"}},
+        "method.params": {"ranker": "linear", "training": {"epochs": 1, "batch_size": 8, "transform": "standardise"}},
         "preferences": 2,
     },
 }

@@ -30,7 +30,7 @@ NETS = {
     "normed": ("mlp", {"hidden": (8,), "norm": "batch"}),
     "transformer": ("transformer", {"width": 8, "blocks": 1, "heads": 2, "d_ff": 8, "dropout": 0.0}),
 }
-TRAINING = TrainingConfig(epochs=3, patience=0, lists=8, learning_rate=0.01)
+TRAINING = TrainingConfig(epochs=3, patience=0, batch_size=8, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -403,7 +403,7 @@ def test_progress_is_that_of_the_fleet(task):
 
 @pytest.mark.parametrize("name", ["ls", "sla", "dpo-ls", "modpo", "smooth-chebyshev", "mod", "soup"])
 def test_methods_give_with_and_without_a_fleet_the_same(task, name, tmp_path):
-    training = {"epochs": 3, "learning_rate": 0.01, "lists": 8, "patience": 0}
+    training = {"epochs": 3, "learning_rate": 0.01, "batch_size": 8, "patience": 0}
     w = np.eye(2) if name in ("mod", "soup") else W[1:4]
     fit = lambda fleet: make_method(  # noqa: E731
         name, ranker_params={"hidden": [8]}, training=training, stacked=fleet
@@ -441,7 +441,7 @@ def test_what_is_no_fleet_is_said(task):
     with pytest.raises(InputError, match="not fitted"):
         score_stacked([plain(), plain()], task.test)
     with pytest.raises(InputError, match="diverged"):
-        huge = TrainingConfig(epochs=3, lists=8, learning_rate=1e30, optimiser="sgd", transform="standardise")
+        huge = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e30, optimiser="sgd", transform="standardise")
         together(task, [plain(training=huge) for _ in W], criteria(by="mse-dpo"))
 
 

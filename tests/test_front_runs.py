@@ -42,7 +42,7 @@ from ltr.types import Split
 DATA = "synthetic:queries=30,features=50,objectives=3"
 NAMES = ("relevance", "quality")
 NDCG = "nDCG(gain=exp2,empty=skip)@10"
-TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "lists": 8, "learning_rate": 0.03}}
+TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.03}}
 METHOD = {"data.name": DATA, "data.objectives": list(NAMES), "method.params": TINY, "preferences": 2}
 W = lattice(2, 2)
 
@@ -106,10 +106,10 @@ def test_training_beside_a_method_is_a_parameter_of_it(config, tmp_path):
     text += 'learning_rate = 0.03\n[method]\nname = "dpo-ls"\n[method.params]\nstacked = false\n'
     path.write_text(text + "ranker_params = { hidden = [4] }\n")
     assert read_config(path, {"training.epochs": 2}) == config
-    path.write_text(text + "ranker_params = { hidden = [4] }\ntraining = { epochs = 7, lists = 3 }\n")
+    path.write_text(text + "ranker_params = { hidden = [4] }\ntraining = { epochs = 7, batch_size = 3 }\n")
     found = read_config(path, {"training.epochs": 2})
     assert found.method.params["training"]["epochs"] == 2, "what is said last wins"
-    assert found.method.params["training"]["lists"] == 3, "in a file what stands among the parameters wins"
+    assert found.method.params["training"]["batch_size"] == 3, "in a file what stands among the parameters wins"
     assert read_config(path).method.params["training"]["epochs"] == 7
 
 
@@ -477,7 +477,7 @@ def test_objectives_go_by_their_column():
 def test_the_exposure_of_a_group_is_an_axis_of_a_front(task):
     """Documents of quality 3 and more are the group: its share of the attention rises with its weight."""
     measures = ("nDCG@10", "Exposure(rel=3)@10")
-    training = {"epochs": 5, "lists": 8, "learning_rate": 0.05}
+    training = {"epochs": 5, "batch_size": 8, "learning_rate": 0.05}
     method = make_method("soup", ranker="linear", training=training, measures=measures).fit(task, accelerator="cpu")
     points = measured(task.test, method.score(task.test, W), measures)
     assert points[0, 0] > points[-1, 0] and points[0, 1] < points[1, 1] < points[-1, 1]
@@ -533,7 +533,7 @@ def suite() -> Suite:
         System("HyperDPO", method="hyperdpo", grid={"params.alpha": [0.5, 2.0]}),
         System("LS", method="ls", grid={"training.learning_rate": [0.0001, 0.03]}, seeds=(0,)),
     )
-    training = {"epochs": 2, "lists": 8, "learning_rate": 0.03}
+    training = {"epochs": 2, "batch_size": 8, "learning_rate": 0.03}
     params = {"ranker_params": {"hidden": [4]}}
     return check(
         Suite(
@@ -563,7 +563,9 @@ def test_a_suite_of_methods_stands_for_its_runs(suite):
     assert [j.folder.split("/")[2] for j in jobs] == ["hyperdpo", "hyperdpo", "ls"]
     assert len(tuning_jobs(suite, folds)) == 4
     first = resolve(jobs[0].config)
-    assert first.data.objectives == NAMES and first.method.params["training"]["lists"] == 8 and first.preferences == 2
+    assert (
+        first.data.objectives == NAMES and first.method.params["training"]["batch_size"] == 8 and first.preferences == 2
+    )
     assert [v.label for v in narrowed(suite, ["hyper"], None).variants()] == ["HyperDPO"]
 
 

@@ -15,7 +15,7 @@ from ltr.methods import make_method
 from ltr.methods.criteria import Fixed, Importance, Margins, ObjectiveLoss, by_gain, loss_of, objective_values
 from ltr.objectives import Objective, label_objectives, list_targets
 
-NET = {"ranker_params": {"hidden": [8]}, "training": {"epochs": 2, "lists": 8, "patience": 0}}
+NET = {"ranker_params": {"hidden": [8]}, "training": {"epochs": 2, "batch_size": 8, "patience": 0}}
 GAINS = ("exp2", "linear")
 W = [[0.5, 0.5]]
 

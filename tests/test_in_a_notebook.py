@@ -27,7 +27,7 @@ from ltr.types import Split, Task
 
 matplotlib.use("Agg")
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
-FAST = {"epochs": 2, "lists": 16, "learning_rate": 0.02}
+FAST = {"epochs": 2, "batch_size": 16, "learning_rate": 0.02}
 
 
 pytestmark = pytest.mark.usefixtures("own_entries")

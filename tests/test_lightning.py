@@ -51,11 +51,11 @@ def module(loss="lambdarank", **options):
 
 
 def data(**options):
-    return RankingDataModule(TASK, **{"lists": 8, **options})
+    return RankingDataModule(TASK, **{"batch_size": 8, **options})
 
 
 def own(**options):
-    params = {"hidden": (6,), "learning_rate": 0.02, "lists": 8, "epochs": 3, **options}
+    params = {"hidden": (6,), "learning_rate": 0.02, "batch_size": 8, "epochs": 3, **options}
     return make_ranker("mlp", loss="lambdarank", **params)
 
 
@@ -163,7 +163,7 @@ def test_a_preference_method(tmp_path):
     task = Task("two", "one", *(s.having(objectives=("relevance", "price")) for s in two))
     params = {"ranker": "mlp", "ranker_params": {"hidden": [4]}, "alpha": 1.0, "training": {"learning_rate": 0.05}}
     mine = PreferenceModule("cosmos", params)
-    fitted, lists = trainer(tmp_path, 3), RankingDataModule(task, lists=8)
+    fitted, lists = trainer(tmp_path, 3), RankingDataModule(task, batch_size=8)
     fitted.fit(mine, lists)
     assert fitted.callback_metrics.keys() == {"train/loss", "vali/quality", "vali/relevance", "vali/price"}
     fitted.save_checkpoint(tmp_path / "p.ckpt")

@@ -28,7 +28,7 @@ from ltr.types import Task
 DATA = "synthetic:queries=30,features=50,objectives=3"
 NAMES, MAIN = ("quality", "freshness"), "relevance"
 NDCG = "nDCG(gain=exp2,empty=skip)@10"
-TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "lists": 8, "learning_rate": 0.03}}
+TINY = {"ranker_params": {"hidden": [4]}, "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.03}}
 W = lattice(2, 2)
 
 
@@ -160,7 +160,7 @@ datasets = ["{DATA}"]
 objectives = ["quality", "freshness"]
 main = "relevance"
 preferences = 2
-training = {{ epochs = 1, lists = 8 }}
+training = {{ epochs = 1, batch_size = 8 }}
 systems = [
   {{ label = "DPO-LS", method = "dpo-ls", params = {{ ranker_params = {{ hidden = [4] }} }} }},
   {{ label = "LS", method = "ls", params = {{ ranker_params = {{ hidden = [4] }} }} }},

@@ -19,7 +19,7 @@ from ltr.rankers import HEADLINE, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.types import Split
 
-TRAINING = {"epochs": 5, "learning_rate": 0.02, "lists": 8, "patience": 0}
+TRAINING = {"epochs": 5, "learning_rate": 0.02, "batch_size": 8, "patience": 0}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 ONE_SHOT = {**NET, "training": {**TRAINING, "epochs": 12}}  # one net for all preferences, for the steps of three
 TREES = {"lightgbm": {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}}
@@ -566,7 +566,7 @@ def test_cut_lists_are_measured_from_the_ideal_point_of_cut_lists(name, params):
     and nothing would be learned."""
     task = load("synthetic:queries=40,objectives=2,features=50")
     assert np.log(task.train.lengths).mean() > np.log(10) + 0.5
-    training = {**TRAINING, "epochs": 2, "list_size": 10, "lists": 4}
+    training = {**TRAINING, "epochs": 2, "list_size": 10, "batch_size": 4}
     method = make_method(name, ranker_params={"hidden": [8]}, training=training, **params)
     method.fit(task, preferences=W, seed=1)
     assert (np.array(method.memory["ideal"]) < np.log(10)).all()

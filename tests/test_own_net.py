@@ -14,7 +14,7 @@ from ltr.errors import InputError
 from ltr.rankers import RANKERS, fit_stacked, load_ranker, make_ranker, register_net, resolve_params, score_stacked
 
 TRAIN, VALI, TEST = toy(seed=0), toy(30, seed=1), toy(40, seed=2)
-TRAINING = {"epochs": 4, "patience": 1, "learning_rate": 0.02, "lists": 8, "clip": 1.0}
+TRAINING = {"epochs": 4, "patience": 1, "learning_rate": 0.02, "batch_size": 8, "clip": 1.0}
 
 
 class DeepSets(nn.Module):

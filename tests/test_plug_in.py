@@ -21,7 +21,7 @@ from ltr.rankers import HEADLINE
 from ltr.types import Split, Task
 
 FORMS = ("squared", "centred", "softmax", "mixture", "isotonic")
-TRAINING = {"epochs": 5, "learning_rate": 0.02, "lists": 8, "patience": 0}
+TRAINING = {"epochs": 5, "learning_rate": 0.02, "batch_size": 8, "patience": 0}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 TREES = {"rounds": 20, "min_data_in_leaf": 5, "leaves": 8}
 W, MEASURES = lattice(2, 4), (HEADLINE, HEADLINE)
@@ -326,7 +326,14 @@ def test_a_blank_list_is_skipped_by_softmax_and_learned_by_squared_error(task):
     small = np.sign(task.train.features) * np.log1p(np.abs(task.train.features)) / 10
     blank = dataclasses.replace(task.train, labels=labels, features=small)
     kept = blank.take(np.arange(5, blank.n_queries))
-    step = {"epochs": 1, "lists": 999, "list_size": 0, "transform": "none", "optimiser": "sgd", "learning_rate": 0.1}
+    step = {
+        "epochs": 1,
+        "batch_size": 999,
+        "list_size": 0,
+        "transform": "none",
+        "optimiser": "sgd",
+        "learning_rate": 0.1,
+    }
     net = {"ranker": "linear", "training": step}
     for form in ("softmax", "squared"):
         with_them, without = (

@@ -16,9 +16,11 @@ import pytest
 import torch
 from toy_lists import Jittered, SoftmaxCE, toy
 
+from ltr import errors
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, RANKERS, FittedRanker, load_ranker, make_ranker, resolve_params
+from ltr.runs.config import config_hash, differences
 from ltr.types import Ranker, Split
 
 # Small enough for the whole catalogue to train in seconds.
@@ -353,7 +355,7 @@ def test_random_belongs_to_the_query():
 
 def mlp(**settings) -> FittedRanker:
     """All that is random at once: dropout, input noise, sampled lists, a loss that draws."""
-    params = {"hidden": (8,), "dropout": 0.2, "noise": 0.1, "epochs": 6, "patience": 0, "list_size": 6, "lists": 8}
+    params = {"hidden": (8,), "dropout": 0.2, "noise": 0.1, "epochs": 6, "patience": 0, "list_size": 6, "batch_size": 8}
     return make_ranker("mlp", **(params | {"schedule": "cosine", "warmup": 0.5} | settings))
 
 
@@ -504,7 +506,7 @@ def test_one_step_of_the_loop_is_the_textbook_one():
         momentum=0.0,
         learning_rate=0.7,
         transform="none",
-        lists=1000,
+        batch_size=1000,
         cells=10**6,
         list_size=0,
     )
@@ -512,7 +514,7 @@ def test_one_step_of_the_loop_is_the_textbook_one():
 
     class Recorded(SoftmaxCE):
         def reduce(self, values, labels, where):
-            start.setdefault("lists", len(values))
+            start.setdefault("batch_size", len(values))
             return super().reduce(values, labels, where)
 
     from ltr.rankers.nets import build
@@ -530,7 +532,7 @@ def test_one_step_of_the_loop_is_the_textbook_one():
             logp = (torch.from_numpy(TRAIN.features[a:b].copy()) @ w).log_softmax(0)
             total, counting = total - (y / y.sum() * logp).sum(), counting + 1
     (total / counting).backward()
-    assert start["lists"] == TRAIN.n_queries
+    assert start["batch_size"] == TRAIN.n_queries
     torch.testing.assert_close(ranker.net.head.linear.weight.detach().cpu()[0], w.detach() - 0.7 * w.grad)
 
 
@@ -599,3 +601,14 @@ def test_a_normal_run_is_silent(tmp_path):
 def test_unknown_accelerator():
     with pytest.raises(InputError, match="unknown accelerator 'gppu'. Did you mean 'gpu'"):
         make("linear").fit(TRAIN, accelerator="gppu")
+
+
+def test_the_former_name_of_a_setting_works_and_says_so(capsys, monkeypatch):
+    """`lists` was `batch_size`'s name: in a call, in a table, and in the hash that stored runs carry."""
+    monkeypatch.setattr(errors, "_SAID", set())
+    assert make_ranker("linear", lists=7).training.batch_size == 7
+    assert "'lists' is called 'batch_size' now" in capsys.readouterr().err
+    with pytest.raises(InputError, match="lists and batch_size are given"):
+        make_ranker("linear", lists=7, batch_size=8)
+    new, old = ({"data": {"name": "x"}, "training": {name: 7}} for name in ("batch_size", "lists"))
+    assert config_hash(new) == config_hash(old) and not differences(new, old)

@@ -16,7 +16,7 @@ from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.config import ConditioningConfig, MLPConfig
 from ltr.rankers.nets import build
 
-TRAINING = {"epochs": 2, "learning_rate": 0.02, "lists": 8, "patience": 0}
+TRAINING = {"epochs": 2, "learning_rate": 0.02, "batch_size": 8, "patience": 0}
 SCRATCH = ConditioningConfig(kind="none", start="scratch")
 W = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
 

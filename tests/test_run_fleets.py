@@ -29,7 +29,7 @@ BASE = RunConfig(
     DataConfig(DATA),
     RankerChoice("mlp", {"hidden": (8,), "dropout": 0.2}),
     LossChoice("listnet"),
-    TrainingConfig(epochs=6, patience=2, lists=8, learning_rate=0.03),
+    TrainingConfig(epochs=6, patience=2, batch_size=8, learning_rate=0.03),
 )
 CONFIGS = [replace(BASE, seed=seed) for seed in (0, 1, 2)]
 

@@ -16,7 +16,7 @@ from ltr.methods import METHODS, load_method, make_method
 from ltr.methods.export import fixed, ship
 from ltr.rankers import make_ranker
 
-TRAINING = {"epochs": 2, "learning_rate": 0.02, "lists": 8, "patience": 0, "transform": "log1p-standardise"}
+TRAINING = {"epochs": 2, "learning_rate": 0.02, "batch_size": 8, "patience": 0, "transform": "log1p-standardise"}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 FILM = {"kind": "film", "hidden": [8]}
 LISTWISE = {"ranker": "transformer", "ranker_params": {"width": 8, "d_ff": 8, "heads": 2, "blocks": 1}}

@@ -22,7 +22,7 @@ from ltr.rankers.conditional.nets import Conditioned
 from ltr.rankers.config import ConditioningConfig, MLPConfig
 from ltr.schema import to_dict
 
-TRAINING = {"epochs": 4, "learning_rate": 0.05, "lists": 8, "patience": 0, "transform": "log1p-standardise"}
+TRAINING = {"epochs": 4, "learning_rate": 0.05, "batch_size": 8, "patience": 0, "transform": "log1p-standardise"}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
 LISTWISE = {
     "ranker": "transformer",

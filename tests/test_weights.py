@@ -29,7 +29,14 @@ ALL, TEST = toy(60, seed=0), toy(20, seed=2)
 # Lists that count for every loss, an even number of them.
 TRAIN = ALL.take([q for q, (a, b) in enumerate(zip(ALL.offsets, ALL.offsets[1:])) if np.ptp(ALL.label()[a:b])][:40])
 HALF = np.arange(TRAIN.n_queries) % 2  # every second list counts
-PARAMS = {"epochs": 4, "learning_rate": 0.05, "lists": 100, "transform": "none", "optimiser": "sgd", "momentum": 0.0}
+PARAMS = {
+    "epochs": 4,
+    "learning_rate": 0.05,
+    "batch_size": 100,
+    "transform": "none",
+    "optimiser": "sgd",
+    "momentum": 0.0,
+}
 
 
 def weighed(weights) -> Split:

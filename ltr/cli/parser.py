@@ -171,13 +171,23 @@ def _parsers(
     return root, parsers
 
 
+def _in_todays_words(word: str, command: Command) -> str:
+    """An option that has another name now, or `word` as it is."""
+    head, equals, tail = word.partition("=")
+    former = dict(command.former)
+    for prefix, cls, _ in (command.config() if command.config else {}).values():
+        former |= {f"--{prefix}{old}": f"--{prefix}{new}" for old, new in getattr(cls, "RENAMED", {}).items()}
+    if head not in former:
+        return word
+    renamed("option", head, former[head])
+    return former[head] + equals + tail
+
+
 def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[str], dict[str, Any]]:
     """Aliases spelled out, and `--ranker.params.KEY VALUE` taken from the line."""
     if command is None:
         return list(words), {}
-    for old in (word for word in words if word in command.former):
-        renamed("option", old, command.former[old])
-    words = [command.former.get(word, word) for word in words]
+    words = [_in_todays_words(word, command) for word in words]
     if not command.config:
         return words, {}
     rest, params, i = [], {}, 0

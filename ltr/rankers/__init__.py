@@ -20,7 +20,7 @@ from typing import Any
 
 from ltr.errors import InputError, renamed
 from ltr.lazy import lazily
-from ltr.schema import bind, to_dict, unknown_keys
+from ltr.schema import bind, in_todays_words, to_dict, unknown_keys
 
 from .base import RANKERS, FittedRanker, Progress, load_ranker, named_loss
 from .config import HEADLINE, TrainingConfig
@@ -89,6 +89,7 @@ def make_ranker(
     own = {f.name for f in fields(entry.claims["config"])}
     settings = {f.name for f in fields(schema)} if schema else set()
     former = set(getattr(entry.claims["config"], "RENAMED", ()))
+    params = in_todays_words(schema, params) if schema else params
     unknown = [key for key in params if key not in own | settings | former]
     if unknown:
         later = [key for key in unknown if key in signature(FittedRanker.fit).parameters]

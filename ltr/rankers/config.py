@@ -56,7 +56,7 @@ class TrainingConfig:
         epochs: passes over the training lists at most.
         patience: epochs without a better validation measure before training stops; 0 never stops early. The weights
             of the best epoch are kept either way.
-        lists: lists a batch at most.
+        batch_size: lists a batch at most.
         cells: documents a batch at most, padding included.
         list_size: longer training lists are sampled down to this many documents, anew each epoch; 0 keeps them whole.
             Evaluation always sees whole lists.
@@ -72,10 +72,12 @@ class TrainingConfig:
         precision: 32-true, or bf16-mixed on devices that gain from it. Scores are float32 in either case.
     """
 
+    RENAMED: ClassVar = {"lists": "batch_size"}
+
     transform: Literal["none", "log1p", "standardise", "log1p-standardise", "quantile"] = "log1p-standardise"
     epochs: int = 100
     patience: int = 10
-    lists: int = 64
+    batch_size: int = 64
     cells: int = 32_768
     list_size: int = 240
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
@@ -98,7 +100,7 @@ class TrainingConfig:
             self,
             epochs=(self.epochs >= 1, "1 or more"),
             patience=(self.patience >= 0, "0 (off) or more"),
-            lists=(self.lists >= 1, "1 or more"),
+            batch_size=(self.batch_size >= 1, "1 or more"),
             cells=(self.cells >= 1, "1 or more"),
             list_size=(self.list_size == 0 or self.list_size >= 2, "0 (whole lists) or 2 and more"),
             learning_rate=(0 < self.learning_rate < math.inf, "a positive number"),

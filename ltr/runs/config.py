@@ -174,14 +174,16 @@ class RunConfig:
     preferences: int | None = None
 
 
+_FIRST_NAMES = {"stacked": "fleet", "batch_size": "lists"}
+
+
 def _as_first_named(config: RunConfig | Mapping[str, Any]) -> Mapping[str, Any]:
     """The table of a config in the words it was first kept in, so that a run from before a renaming is the same run."""
     plain = config if isinstance(config, Mapping) else to_dict(config)
-    method = plain.get("method")
-    if not method:
-        return plain
-    params = {"fleet" if key == "stacked" else key: value for key, value in method["params"].items()}
-    return {**plain, "method": {**method, "params": params}}
+    return {
+        _FIRST_NAMES.get(key, key): _as_first_named(value) if isinstance(value, Mapping) else value
+        for key, value in plain.items()
+    }
 
 
 def config_hash(config: RunConfig | Mapping[str, Any]) -> str:

@@ -210,7 +210,7 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     assert config.ranker is not None and config.training is not None and config.loss is not None
     settings, length = config.training, sizes.list_length
     length = min(length, settings.list_size) if settings.list_size else length
-    lists = max(1, min(_LISTS, settings.lists, settings.cells // max(1, length), _PROBE // length or 1))
+    lists = max(1, min(_LISTS, settings.batch_size, settings.cells // max(1, length), _PROBE // length or 1))
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
@@ -228,8 +228,8 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     parameters = members * sum(p.numel() for p in net.parameters())
     # Lists of one batch are of like length (buckets): a tenth is padding where they are not all the same.
     cells = round(sizes.queries["train"] * length * 1.1)
-    full = min(settings.cells, settings.lists * min(sizes.longest or 4 * length, settings.list_size or 1 << 60))
-    batches = math.ceil(cells / max(1, min(settings.cells, settings.lists * length)))
+    full = min(settings.cells, settings.batch_size * min(sizes.longest or 4 * length, settings.list_size or 1 << 60))
+    batches = math.ceil(cells / max(1, min(settings.cells, settings.batch_size * length)))
     probed = lists * length
     document = max(seconds - least, 0.2 * seconds) / probed
     facts = {

@@ -62,7 +62,7 @@ class Prepared:
         self.batches: Any = Batches(
             job.train,
             cells=settings.cells,
-            batch_size=settings.lists,
+            batch_size=settings.batch_size,
             list_size=settings.list_size or None,
             shuffle=True,
             seed=job.seed,
