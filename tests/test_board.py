@@ -128,6 +128,9 @@ def test_a_table_of_scores_is_read_in_any_order_and_by_any_name(board):
     pd.concat([documents, documents[:1]]).to_csv(board / "x.csv", index=False)
     with pytest.raises(InputError, match="1 documents are scored twice"):
         read_ranking(board / "x.csv", named)
+    frame[["query", "row", "score", "score"]].to_csv(board / "x.csv", index=False)
+    with pytest.raises(InputError, match="column 'score' stands twice"):
+        read_ranking(board / "x.csv", split)
     with pytest.raises(InputError, match="no column score"):
         in_order[["query"]].to_csv(board / "x.csv", index=False)
         read_ranking(board / "x.csv", split)

@@ -189,11 +189,12 @@ def test_python_dash_m(tmp_path):
         ("bench run quikstart", "Did you mean 'quickstart'?"),
         ("front nothing --preferences 0", "--preferences is out of range"),
         ("bench losses --results nothing", "no results"),
+        ("data convert  --to x", "nothing stands after convert. Is a variable of the shell not set?"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(capsys, tmp_path, line, says):
     line = line.replace("NET", "train --data synthetic --ranker mlp --loss listnet")
-    code, err = told(capsys, *line.split())
+    code, err = told(capsys, *line.split(" "))
     assert code == 2
     assert says in err
     assert "Traceback" not in err and err.startswith("ltr: ") and err.count("\n") == 1
@@ -488,6 +489,12 @@ def test_predict_from_text_without_labels(capsys, trained, tmp_path, zipped):
     found, kept = pq.read_table("p.parquet"), pq.read_table(trained / "run" / "scores" / "test.parquet")
     assert found["doc"] == kept["doc"]
     np.testing.assert_allclose(found["score"], kept["score"], rtol=1e-6)
+    # Labels that are none are not looked at either.
+    (tmp_path / "odd.txt").write_text("-1 qid:1 1:0.1 3:1\nnan qid:1 1:0.2 3:1\n? qid:1 1:0.3 3:1\n")
+    (tmp_path / "even.txt").write_text("qid:1 1:0.1 3:1\nqid:1 1:0.2 3:1\nqid:1 1:0.3 3:1\n")
+    for name in ("odd", "even"):
+        assert main(["predict", str(trained / "run"), str(tmp_path / f"{name}.txt"), "--out", f"{name}.csv"]) == 0
+    assert open_text("odd.csv").read() == open_text("even.csv").read()
     path.write_bytes((text + "qid:9 1:x\n").encode())
     code, err = told(capsys, "predict", trained / "run", path)
     assert code == 2 and f"{path}:{len(lines) + 3}:" in err

@@ -186,6 +186,12 @@ def test_a_feature_that_counts_rows_or_repeats_the_label_is_said(home, capsys, m
     assert "feature 'c' holds whole numbers that float32 rounds (row 12: 16777217): --drop 'c'" in said
     assert "feature 'e' holds whole numbers that float32 rounds (row 1: 72048431380967008)" in said
     assert "'a'" not in said and "'d'" not in said
+    load(table.assign(a=1.5, label=table.label + 2**24))
+    assert (
+        "labels 'label' reach 16,777,218; above 16,777,216 float32 makes some of them equal" in capsys.readouterr().err
+    )
+    with pytest.raises(InputError, match="an empty name of data"):
+        load("")
     load(table.assign(a=1.5, b=range(2**60 + 1, 2**60 + 81, 2)))
     assert f"(row 1: {2**60 + 1})" in capsys.readouterr().err  # doubles do not tell it from 2**60
     monkeypatch.setattr(errors, "_SAID", set())

@@ -504,6 +504,8 @@ def test_other_blanks_are_blanks(write):
         (b"version https://git-lfs.github.com/spec/v1\n", "pointer of a file kept in Git LFS"),
         ("1 qid:1 1:1\n".encode("utf-16"), "this is UTF-16 text.*Save it as UTF-8"),
         ("1 qid:1 1:1\n".encode("utf-16-le"), "this is UTF-16 text without a byte order mark"),
+        (b"train.txt".ljust(257, b"\0") + b"ustar".ljust(255, b"\0"), "this is a tar archive.*Unpack it"),
+        (b"1 qid:1 1:1\n0 qid:NA 1:2\n", "row 2: missing query id.*came 'NA'"),
         (b"PAR1" + b"\1" * 50, "this is a Parquet file.*Name it .parquet"),
         (b"PK\x03\x04" + b"\1" * 50, "this is a zip archive"),
         (b"\x28\xb5\x2f\xfd" + b"\1" * 50, "compressed with zstd"),

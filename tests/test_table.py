@@ -356,6 +356,19 @@ def test_ids_that_travelled_as_numbers(csv, tmp_path):
     assert read_table(path).query_ids.tolist() == [str(2**60), str(2**60 + 1)]
 
 
+def test_a_row_of_sums_and_a_missing_id_are_no_queries(csv):
+    head, rows = "qid,label,a\n", "1,1,3\n2,0,4\n"
+    for name in ("Total", "Grand total", "sum", "Average"):
+        with pytest.raises(InputError, match=f"row 3: the last row looks like one of sums.*{name!r}"):
+            read_table(csv(f"{head}{rows}{name},1,7\n"))
+    for name in ("NA", "null", "nan"):
+        with pytest.raises(InputError, match=f"row 1: missing query id.*{name!r}"):
+            read_table(csv(f"{head}{name},1,7\n{rows}"))
+    # Queries may be the words of searches.
+    assert read_table(csv(f"{head}tea,1,7\nnan,0,3\nbread,1,2\ntotal,0,1\n")).n_queries == 4
+    assert read_table(csv(f"{head}total,1,7\n{rows}")).query_ids.tolist() == ["total", "1", "2"]
+
+
 def test_several_files_are_one_source(csv):
     train = csv("qid,label,a,c,title\n1,1,1,2,x\n", "train.csv")
     test = csv("label,title,c,qid,a\n1,x,,9,5\n", "test.csv")  # another order, nothing in c
@@ -394,6 +407,8 @@ def test_files_that_are_no_tables_are_named(csv):
         "There is one column only": b"qid\n1\n",
         "column 'x' stands twice": b"qid,label,x,x\n1,1,2,3\n",
         "column '' stands twice.*Name the columns in the first line": b"qid,label,x,,\n1,1,2,,\n",
+        "column '1' stands twice.*Does the first line hold the names": b"1,1,0.5\n",
+        "a web page, XML or JSON": b"<html><table></table></html>",
         ":2: label column 'label' holds no numbers.*'Bad'.*grades as numbers": b"qid,label,x\n1,Bad,2\n",
     }
     for what, text in cases.items():

@@ -111,6 +111,7 @@ def parse(words: Sequence[str], known: Sequence[Command], rooms: Mapping[str, st
         SystemExit: after `--help` or `--version` was printed.
     """
     commands = {command.path: command for command in known}
+    _check_not_empty(words)
     path = _path(words, commands)
     command = commands.get(path)
     rest, params = _take_params(words, command)
@@ -206,6 +207,16 @@ def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[st
             params[hit[1]] = parse_value(text)
         i += 1
     return rest, params
+
+
+def _check_not_empty(words: Sequence[str]) -> None:
+    """Refuses '', which a shell makes of a variable that is not set and which would be this folder as a path."""
+    option = ""
+    for at, word in enumerate(words):
+        option = word if word.startswith("-") else option
+        if word == "" and option != "--drop":  # a column may have no name
+            before = words[at - 1] if at else "ltr"
+            raise InputError(f"nothing stands after {before}", do="Is a variable of the shell not set?")
 
 
 def _path(words: Sequence[str], commands) -> tuple[str, ...]:

@@ -155,6 +155,8 @@ def open_store(
         raise InputError(
             "what is this data?", expected="a name, a path, a table or splits of them", came=type(source).__name__
         )
+    if source == "":
+        raise InputError("an empty name of data", expected="a name, a path, a table or splits of them")
     path = Path(source)
     if (path / "manifest.json").is_file():
         how.none_for(

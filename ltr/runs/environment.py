@@ -54,8 +54,9 @@ def code() -> dict:
 
 
 def _git(root: Path, *words: str) -> str:
+    asked = ["git", "--no-optional-locks", "-C", str(root), *words]  # a run that is killed leaves no index.lock
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

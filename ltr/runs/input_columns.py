@@ -89,12 +89,20 @@ def _from_text(path: Path, width: int, base: Literal[0, 1] | None) -> Split:
     with opened(path) as (file, _):
         first = next((line for _, line in lines(file, path) if not _blank(line)), b"")
     if not first or b":" not in first.split(maxsplit=1)[0]:
-        return read_svmlight(path, width, index_base=base, name=path.name)
-    # The format asks for a label, people who want scores have none: a copy gets a 0 a line, lines keep their number.
+        try:
+            return read_svmlight(path, width, index_base=base, name=path.name)
+        except InputError as error:
+            if "label" not in error.what:
+                raise
+    # The format asks for grades, people who want scores have none: a copy gets a 0 a line, lines keep their number.
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "lists.txt"
         with opened(path) as (file, _), open(copy, "wb") as out:
-            out.writelines(line if _blank(line) else b"0 " + line for _, line in lines(file, path))
+            for _, line in lines(file, path):
+                if not _blank(line):
+                    first, *rest = line.split(maxsplit=1)
+                    line = b"0 " + (line if b":" in first else b"".join(rest) or b"\n")
+                out.write(line)
         if (sizes := sizes_file(path)) is not None:
             shutil.copy(sizes, copy.with_name(copy.name + ".query"))
         try:

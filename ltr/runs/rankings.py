@@ -95,6 +95,8 @@ def _table(path: Path) -> pa.Table:
     if lacking := [name for name in ("query", "score") if name not in table.column_names]:
         expected = "columns query, score, and doc or row"
         raise InputError(f"no column {lacking[0]}", file=path, expected=expected, came=table.column_names)
+    if twice := next((name for name in table.column_names if table.column_names.count(name) > 1), None):
+        raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once")
     if "preference" in table.column_names and any(table["preference"].drop_null().to_pylist()):
         raise InputError("rankings for preferences, and one ranking was asked for", file=path, do="Write one of them")
     found = {"query": table["query"], "score": table["score"]}

@@ -102,6 +102,8 @@ def _check_text(head: bytes, path: Path) -> None:
     for magic, (what, do) in _NO_TEXT.items():
         if head.startswith(magic):
             raise InputError(f"this is {what}", file=path, expected="text in UTF-8, plain, gzip, bzip2 or xz", do=do)
+    if head[257:262] == b"ustar":
+        raise InputError("this is a tar archive", file=path, expected="text in UTF-8", do="Unpack it: tar xf FILE")
     if b"\0" in head:
         even, odd = head[::2].count(0), head[1::2].count(0)
         wide = max(even, odd) > len(head) // 4  # every other byte of Latin text in UTF-16

@@ -7,20 +7,24 @@ the documents of a query lie together, in stable order, queries in the order of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 from ltr.types import Split
 
+from .cells import MISSING
 from .limits import check_room
 
-__all__ = ["FACTS", "Block", "Gathered", "Layout", "ranks_from_one", "wrong_fact"]
+__all__ = ["EXACT", "FACTS", "Block", "Gathered", "Layout", "ranks_from_one", "wrong_fact"]
 
+EXACT = 1 << 24  # up to here float32 tells whole numbers apart
 _ENOUGH = 20  # rows from which a pattern is no accident
+_SUMS = re.compile(r"((grand|sub)[ _-]?)?totals?:?|sums?:?|averages?|avg|means?|counts?|(gesamt)?summe|gesamt")
 # What may be known of a document beside labels and features -> its values.
 FACTS = {"weights": "a finite number, 0 or more", "positions": "a whole number, 0 or more (the rank it was shown at)"}
 
@@ -29,7 +33,7 @@ def wrong_fact(role: str, values: np.ndarray) -> int | None:
     """The first row whose weight or position cannot be one; None where all can."""
     fits = np.isfinite(values) & (values >= 0)
     if role == "positions":
-        fits &= (values == np.floor(values)) & (values < 1 << 24)
+        fits &= (values == np.floor(values)) & (values < EXACT)
     return None if fits.all() else int(np.argmin(fits))
 
 
@@ -192,6 +196,7 @@ class Gathered:
         starts = np.concatenate([*self._starts, [self.documents]]).astype(np.int64)
         self._run_start, self._run_length = starts[:-1], np.diff(starts)
         self._runs, self._starts = [], []
+        self._check_queries()
         if self._labels:
             self.labels = np.concatenate(self._labels)
             self._labels = []
@@ -243,6 +248,20 @@ class Gathered:
                 )
             self._runs.append(q)
         self.documents += rows
+
+    def _check_queries(self) -> None:
+        """Refuses an id that is a missing value, or a last row of sums, among ids that hold digits."""
+        words = [q for q, name in enumerate(self.query_ids) if not any(c.isdigit() for c in name)]
+        if len(words) > 2 or len(words) == len(self.query_ids):  # the words of searches
+            return
+        for q in words:
+            runs, came = np.flatnonzero(self._run_query == q), self.query_ids[q]
+            row, name = int(self._run_start[runs[0]]) + 1, came.strip().lower()
+            if name in MISSING:
+                raise InputError(f"row {row}: missing query id", file=self.path, expected="a query id", came=came)
+            if row == self.documents and _SUMS.fullmatch(name):
+                what, do = "the last row looks like one of sums", "Take the row away, or rename its query"
+                raise InputError(f"row {row}: {what}", file=self.path, expected="a document a row", came=came, do=do)
 
     @property
     def base(self) -> int:
@@ -359,7 +378,9 @@ class Gathered:
         return pa.concat_arrays(pieces)
 
     def split(self, *, n_features: int | None = None, objectives=("relevance",), names=None, name: str = "") -> Split:
-        """Everything in memory as one split."""
+        """Everything in memory as one split; infinite features are said."""
+        if self.infinite[0]:
+            say_once("{:,} infinite values among the features, the first at {}".format(*self.infinite))
         layout, base = self.layout(), self.base
         width = self.top(base) if n_features is None else n_features
         if layout.target is None and len(self._grown) == 1 and self._grown[0].values.shape[1] == width:

@@ -48,6 +48,9 @@ class _Csv:
                 came=head[error.start : error.start + 20],
                 do="Save the file as UTF-8: iconv -f LATIN1 -t UTF-8 OLD > NEW",
             ) from None
+        if header.lstrip().startswith(("<", "{", "[")):
+            do = "Save the data as CSV, Parquet or svmlight text"
+            raise InputError("this looks like a web page, XML or JSON", file=path, expected="CSV", do=do)
         # csv.reader knows what is quoted; the first of the most frequent separators is the one.
         with contextlib.suppress(plain_csv.Error):
             fields = {d: len(next(plain_csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
@@ -164,6 +167,7 @@ def _once(schema, path: Path):
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         do = "" if twice else "Name the columns in the first line, or take the empty ones away"
+        do = "Does the first line hold the names of the columns?" if re.fullmatch(r"[\d.,+-]+", twice) else do
         raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once", do=do)
     return schema
 

@@ -24,12 +24,10 @@ from ltr.types import Split
 from .cells import Census, category_code, numbers
 from .column_roles import DOCUMENT, QUERY, SPLIT_NAMES, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
-from .query_grouping import FACTS, Block, Gathered, wrong_fact
+from .query_grouping import EXACT, FACTS, Block, Gathered, wrong_fact
 from .table_files import arrow_errors, as_text, is_text, open_table
 
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
-
-_EXACT = 2.0**24  # up to here float32 tells whole numbers apart
 
 
 def is_table(path) -> bool:
@@ -273,7 +271,7 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         facts=_facts(source, columns, batch, first),
     )
     with np.errstate(invalid="ignore"):
-        large = np.abs(block.features) >= _EXACT
+        large = np.abs(block.features) >= EXACT
     if not large.any():
         return block
     infinite = np.isinf(block.features)

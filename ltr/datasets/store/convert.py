@@ -17,7 +17,7 @@ from ltr.datasets.readers import companions, svmlight
 from ltr.datasets.readers import folder as folders
 from ltr.datasets.readers import tables as table
 from ltr.datasets.readers.column_roles import role_lines
-from ltr.datasets.readers.query_grouping import Gathered, ranks_from_one
+from ltr.datasets.readers.query_grouping import EXACT, Gathered, ranks_from_one
 from ltr.datasets.readers.thread_pool import Stopped, ThreadPool
 from ltr.errors import InputError, say_once
 
@@ -228,6 +228,9 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
         return part.sealed.features
 
     seen = shard.FeatureFacts.together(pool.each(finish, found, size=lambda part: part.gathered.documents))
+    for k, objective in enumerate(objectives):
+        if (most := max(float(part.labels[:, k].max()) for part in found)) > EXACT:
+            wanted.say(f"labels {objective.name!r} reach {most:,.0f}; above {EXACT:,} float32 makes some of them equal")
     if len(seen.constant()) == len(keep):
         wanted.say("every feature is constant: to a ranker all documents look the same")
     for index, what in sorted(found[0].gathered.odd.items())[:_SHOWN]:
