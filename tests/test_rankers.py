@@ -16,6 +16,7 @@ import pytest
 import torch
 from toy_lists import Jittered, SoftmaxCE, toy
 
+import ltr
 from ltr import errors
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
@@ -39,6 +40,23 @@ SMALL = {
         "learning_rate": 0.02,
     },
     "bagged": {"members": 3, "base_params": {"hidden": (16,), "dropout": 0.1}, "epochs": 12, "learning_rate": 0.02},
+    "blend": {
+        "members": ({"ranker": "mlp", "params": {"hidden": (16,), "dropout": 0.1}}, {"ranker": "linear"}),
+        "epochs": 12,
+        "learning_rate": 0.02,
+    },
+    "distilled": {
+        "teacher": {"ranker": "feature"},
+        "base_params": {"hidden": (16,)},
+        "epochs": 12,
+        "learning_rate": 0.02,
+    },
+    "residual": {
+        "first": {"ranker": "linear"},
+        "base_params": {"hidden": (16,), "dropout": 0.1},
+        "epochs": 12,
+        "learning_rate": 0.02,
+    },
     "lightgbm": {"rounds": 30, "min_data_in_leaf": 5},
     "xgboost": {"rounds": 30, "depth": 3},
     "catboost": {"rounds": 30, "depth": 3},
@@ -66,7 +84,8 @@ def name(request):
 
 def make(name, seed=0, **params) -> FittedRanker:
     needs_loss = RANKERS[name].claims["needs_loss"]
-    return make_ranker(name, seed=seed, loss=SoftmaxCE() if needs_loss else None, **(SMALL.get(name, {}) | params))
+    loss = ltr.loss("mse") if name == "distilled" else SoftmaxCE()  # scores of a teacher are no gains
+    return make_ranker(name, seed=seed, loss=loss if needs_loss else None, **(SMALL.get(name, {}) | params))
 
 
 @pytest.fixture(scope="module")

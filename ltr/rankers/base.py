@@ -24,13 +24,17 @@ from ltr.types import Split
 from .config import HEADLINE
 from .devices import asked_device, peak_memory, thread_count
 from .notes import blank_lists, tied_scores
+from .operations import counted
 from .sealed import broken_facts, read_sealed, seal
 from .training.job import ObjectiveJob, Progress, check_splits, nothing
 from .training.validation import ValidationMeasure, measure_split
 
 __all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker", "measure_split", "register"]
 
-_FAMILIES = ("baselines", "neural", "trees.lightgbm", "trees.xgboost", "trees.catboost", "ensembles.bagged")
+_FAMILIES = (
+    *("baselines", "neural", "trees.lightgbm", "trees.xgboost", "trees.catboost"),
+    *("ensembles.bagged", "ensembles.blend", "ensembles.distilled", "ensembles.residual"),
+)
 RANKERS = Catalogue("ranker", [f"ltr.rankers.{family}" for family in _FAMILIES])
 _FORMAT, _MARK = 1, "ranker.json"
 
@@ -76,7 +80,8 @@ class FittedRanker:
         best: what validation chose, e.g. `{"epoch": 12, "vali": 0.51}`; the last epoch without validation.
         history: one dict an epoch: epoch, loss, vali.
         cost: seconds, documents_per_second (trained on, per second), peak_memory (bytes: of the GPU where one was used,
-            else the high-water mark of the process), operations (of what learns, see operations.py), and of nets
+            else the high-water mark of the process), operations (of all that learns inside, see operations.py),
+            cpu_seconds (processor time of all threads, of this call alone where a training was resumed), and of nets
             step_seconds (a step of training, its batch included; median over epochs; processor time of all threads on a
             CPU, wall time on an accelerator).
         notes: sentences a user should read before believing the ranker: training lists that teach nothing, scores that
@@ -159,12 +164,17 @@ class FittedRanker:
         self._ready()
         self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
         self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column], vali)
-        start = time.perf_counter()
-        with listener(progress, self.name) as heard:
+        start, busy = time.perf_counter(), time.process_time()
+        with listener(progress, self.name) as heard, counted() as counter:
             documents = self._fit(replace(job, on_progress=heard))
         # Those who know more than this call (a resumed training was stopped before) have said so.
         seconds = self.cost.get("seconds", time.perf_counter() - start)
-        known = {"documents_per_second": documents / seconds if seconds > 0 else 0.0, "peak_memory": peak_memory()}
+        known = {
+            "documents_per_second": documents / seconds if seconds > 0 else 0.0,
+            "peak_memory": peak_memory(),
+            "operations": counter.operations,
+            "cpu_seconds": time.process_time() - busy,
+        }
         self.cost = {"seconds": seconds, **known, **self.cost}
         if RANKERS[self.name].claims["learns"]:
             self.notes += tied_scores(self._score, train, self.name + self._why_tied())

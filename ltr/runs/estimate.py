@@ -16,7 +16,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from ltr import losses
 from ltr.methods import METHODS
 from ltr.methods.gradient_methods import AdaptiveConfig
 from ltr.methods.plug_in import PlugInConfig, trainings
-from ltr.rankers import RANKERS, make_ranker, resolve_params
+from ltr.rankers import RANKERS, resolve_params
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.nets import build
 from ltr.schema import bind
@@ -129,7 +129,8 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     alone = config
     if isinstance(system, MethodSystem):
         together, alone = _trainings(system), _alone(system)
-    if alone.training is not None and alone.loss is not None:
+    inside = [estimate(each, sizes) for each in _inside(alone)]
+    if alone.training is not None and alone.loss is not None and _has_net(alone):
         # A regressor of the plug-in method learns one form at a time; the others weigh a loss an objective.
         one = not isinstance(system, MethodSystem) or METHODS[system.name].claims["config"] is PlugInConfig
         net, document, step = _net(alone, sizes, data, 1 if one else m)
@@ -147,6 +148,9 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
         work = sum(together) * seconds
         stops = params.get("patience", 50) + params.get("select_every", 10)
         least = min(1.0, stops / params["rounds"]) if params.get("patience", 50) else 1.0
+    work += sum(each.course[0] for each in inside)
+    least = min([least, *(each.course[2] for each in inside)])
+    facts["memory_bytes"] = max(facts["memory_bytes"], *(each.memory_bytes for each in inside), 0)
     points = 1 if system.preferences is None else len(system.preferences)
     # Scores and measures of every preference: sorting, and a few passes over the labels.
     after = _START + points * m * 3e-7 * (sizes.documents["vali"] + sizes.documents["test"])
@@ -158,6 +162,31 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
         course=(work, after, least),
         trainings=sum(together),
     )
+
+
+def _chosen(config: RunConfig) -> Any:
+    """The ranker's parameters as its own class."""
+    assert config.ranker is not None
+    return bind(RANKERS[config.ranker.name].claims["config"], config.ranker.params, where=config.ranker.name)
+
+
+def _has_net(config: RunConfig) -> bool:
+    """Whether a ranker is a net, or trains one beside the rankers it is made of."""
+    assert config.ranker is not None
+    return RANKERS[config.ranker.name].claims["kind"] == "neural" or hasattr(_chosen(config), "net")
+
+
+def _inside(config: RunConfig) -> list[RunConfig]:
+    """The trainings of the rankers that a ranker is made of."""
+    found = []
+    for each in getattr(_chosen(config), "rankers", ()) if config.ranker else ():
+        loss, training = None, None
+        if each.takes_loss:
+            loss = LossChoice(each.loss, each.loss_params) if each.loss else config.loss
+            training = each.settings(config.training)
+        if each.ranker:
+            found.append(replace(config, ranker=RankerChoice(each.ranker, each.params), loss=loss, training=training))
+    return found
 
 
 def _stopped(least: float, trainings: int) -> tuple[float, float]:
@@ -213,8 +242,10 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     lists = max(1, min(_LISTS, settings.batch_size, settings.cells // max(1, length), _PROBE // length or 1))
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
-        chosen = make_ranker(config.ranker.name, training=settings, **config.ranker.params).config
-        members = chosen.members if hasattr(chosen, "net") else 1  # of a bag, whose members are trained and kept alike
+        chosen = _chosen(config)
+        members = (
+            getattr(chosen, "members", 1) if hasattr(chosen, "net") else 1
+        )  # of a bag, whose members are trained and kept alike
         # The transform puts a column behind the others for each that misses values.
         width = sizes.features + (0 if settings.missing == "mean" else sizes.missing)
         width += 0 if settings.context is None else 2 * sizes.features

@@ -203,6 +203,7 @@ def _measured(
         "train_step_seconds": log.get("step_seconds"),
         "score_documents_per_second": documents / max(seconds, 1e-9),
         **system.cost(model, log),
+        **({} if (latency := system.latency(model, task.split("test"))) is None else {"latency_seconds": latency}),
         **({} if system.preferences is None else {"stages": {"on": clock.on, **clock.seconds}}),
         **({"fleet": log["fleet"]} if "fleet" in log else {}),
         # Nets that were trained together were so before this run began: their peak is in the log.

@@ -59,9 +59,10 @@ class Record:
             time on an accelerator), `score_documents_per_second`, `peak_memory_bytes` (of the process;
             `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`; `fleet` where it was one of so many
             that were trained together: seconds and speeds of training are then its share, the memory that of all. Of a
-            method also `models_trained`, `seconds_a_point` (fit_seconds over the preferences it is scored for) and
-            `stages`: seconds of score, measure and front alone (no files; `measure_seconds` holds reading and writing
-            them) and where they ran, `on` "host" or "cuda".
+            ranker also `operations` of its training (see `ltr.rankers.operations`), its `cpu_seconds`, and
+            `latency_seconds` of one list of 100 documents. Of a method also `models_trained`, `seconds_a_point`
+            (fit_seconds over the preferences it is scored for) and `stages`: seconds of score, measure and front alone
+            (no files; `measure_seconds` holds reading and writing them) and where they ran, `on` "host" or "cuda".
         selection: `measure`, `value`, `epoch` or `iteration`, `split` (always "vali").
         measures: rows of `split`, `objective`, `preference`, `measure`, `mean`, `queries` (counted in the mean),
             `blank` (left out of it); `mean` is None where no query counts. Preferences in the order of the lattice.

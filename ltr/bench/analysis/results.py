@@ -47,7 +47,8 @@ __all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_any", "
 
 _FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
 
-_COST = (*COST, "fleet")  # of a run that trained with others, how many they were: its seconds are a share
+# "fleet": of a run that trained with others, how many they were: its seconds are a share
+_COST = (*COST, "operations", "cpu_seconds", "latency_seconds", "fleet")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,20 +15,20 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ltr.errors import InputError
-from ltr.rankers.base import RANKERS, FittedRanker, load_ranker, register
+from ltr.rankers.base import FittedRanker, load_ranker, register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
-from ltr.schema import bind, to_dict
 from ltr.seeds import seed_of
 from ltr.types import Split
+
+from .member import NetConfig
 
 __all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
 
 
-@dataclass(frozen=True)
-class BaggedConfig:
+@dataclass(frozen=True, kw_only=True)
+class BaggedConfig(NetConfig):
     """Bootstrap ensemble of a small net (bagging): the mean of the raw scores of nets trained on resampled queries.
 
     Members differ in the queries drawn for them (about 63 % of all, some repeatedly), in initial weights, and in all
@@ -37,8 +37,6 @@ class BaggedConfig:
 
     Attributes:
         members: nets in the ensemble.
-        base: the net: linear, mlp, tabm, transformer or dasalc.
-        base_params: its parameters, e.g. `{"hidden": [32]}`.
         stacked: train the members as one program, each as if it were alone; False: one after another. (`fleet` is its
             former name.)
         order: of the lists: each member's "own", or that of the "first" for all, with which all go through one stacked
@@ -48,8 +46,6 @@ class BaggedConfig:
     RENAMED: ClassVar = {"fleet": "stacked"}
 
     members: int = 10
-    base: str = "mlp"
-    base_params: dict[str, Any] = field(default_factory=dict)
     stacked: bool = True
     order: Literal["own", "first"] = "own"
 
@@ -59,15 +55,7 @@ class BaggedConfig:
             members=(self.members >= 1, "1 or more"),
             order=(self.stacked or self.order == "own", '"own" where stacked = false'),
         )
-        if RANKERS[self.base].claims["kind"] != "neural":
-            nets = [entry.name for entry in RANKERS if entry.claims["kind"] == "neural"]
-            raise InputError("base is no net", expected=", ".join(nets), came=self.base)
-        object.__setattr__(self, "base_params", to_dict(self.net))  # with every default written out
-
-    @property
-    def net(self) -> Any:
-        """Config of a member."""
-        return bind(RANKERS[self.base].claims["config"], self.base_params, where="base_params")
+        super().__post_init__()
 
 
 def drawn(queries: int, seed: int) -> np.ndarray:

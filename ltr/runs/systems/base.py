@@ -21,7 +21,7 @@ from ltr.runs.config import RunConfig
 from ltr.runs.environment import code
 from ltr.runs.input_columns import input_facts
 from ltr.runs.record import finite
-from ltr.types import Task
+from ltr.types import Split, Task
 
 __all__ = ["System", "Trained", "place_model", "read_log"]
 
@@ -105,6 +105,10 @@ class System(ABC):
     def cost(self, model: Any, log: Mapping[str, Any]) -> dict[str, Any]:
         """What the record says of its size."""
         return {"parameters": int(model.n_parameters)}
+
+    def latency(self, model: Any, split: Split) -> float | None:
+        """Seconds to score one list of 100 documents; None where what is scored is no single ranking."""
+        return None
 
     def selection(self, points: Any) -> dict[str, Any]:
         """What chose between runs of this kind, of the validation points `[preference, objective]`; {}: the log says.
