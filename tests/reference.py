@@ -451,6 +451,48 @@ def sortnetndcg(s, y, w, gain="exp2", k=None, steepness=10.0, swap="cauchy"):
     return _sorted_ndcg(matrix, [y[i] for i in enter], [w[i] for i in enter], gain, k)
 
 
+def calibratedsoftmax(s, y, w, anchor=1.0):
+    normaliser = float(np.logaddexp.reduce([*s, 0.0]))
+    return sum(w[i] * y[i] * (normaliser - s[i]) for i in range(len(s))) + anchor * sum(w) / len(w) * normaliser
+
+
+def rcr(s, y, w, share=0.5, top=4.0):
+    t = [min(v / top, 1.0) for v in y]
+    log_sigmoid = [-float(np.logaddexp(0, -v)) for v in s]
+    normaliser = float(np.logaddexp.reduce(log_sigmoid))
+    by_list = -sum(w[i] * t[i] / sum(t) * (log_sigmoid[i] - normaliser) for i in range(len(s)) if t[i] > 0)
+    return (1 - share) * bce(s, y, w, top) + share * by_list
+
+
+def exposureparity(s, y, w, temperature=0.1):
+    everyone = range(len(s))
+    seen = [1 / math.log2(1 + soft_rank(s, i, everyone, _sigmoid(temperature))) for i in everyone]
+    group, others = ([i for i in everyone if (y[i] > 0) == g] for g in (True, False))
+
+    def gap(v):
+        return sum(v[i] * seen[i] for i in others) / len(others) - sum(v[i] * seen[i] for i in group) / len(group)
+
+    return gap([1.0] * len(s)) * gap(w) / (sum(seen) / len(s)) ** 2
+
+
+def alphandcg(s, y, w, alpha=0.5, k=None, temperature=0.1, cut=0.5):
+    f, everyone = _sigmoid(temperature), range(len(s))
+    seen, alone = {}, []
+    for v in y:
+        alone.append((1 - alpha) ** seen.get(v, 0) if v > 0 else 0.0)
+        seen[v] = seen.get(v, 0) + 1
+    ideal = sum(g / math.log2(1 + r) for r, g in enumerate(sorted(alone, reverse=True)[:k], 1))
+    total = 0.0
+    for i in everyone:
+        if y[i] > 0:
+            r, own = (
+                soft_rank(s, i, [j for j in everyone if same is None or y[j] == same], f) for same in (None, y[i])
+            )
+            added = (1 - alpha) ** (own - 1) / math.log2(1 + r) * _soft_inside(r, k, cut) / ideal
+            total += w[i] * (1 / sum(v > 0 for v in y) - added)
+    return total
+
+
 LOSSES = {
     f.__name__: f
     for f in (
@@ -494,6 +536,10 @@ LOSSES = {
         neuralndcg,
         pirank,
         sortnetndcg,
+        calibratedsoftmax,
+        rcr,
+        exposureparity,
+        alphandcg,
     )
 }
 

@@ -20,7 +20,11 @@ def reference(measure, scores, labels, doc_ids=None) -> float:
         return {"skip": math.nan, "0": 0.0, "1": 1.0}[measure.empty]
     if measure.short == "0" and len(labels) < measure.cutoff:
         return 0.0
+    if MEASURES[measure.name].claims.get("scale"):
+        return WITNESSES[measure.name](measure, scores, labels)
     groups = tie_groups(scores)
+    if measure.name == "ExposureParity":  # of what each document is exposed to in expectation
+        return exposure_parity(measure, exposures(measure, groups, labels, doc_ids), labels)
     if measure.ties == "order":
         return along(measure, [labels[i] for group in groups for i in group])
     if measure.ties == "worst":
@@ -61,6 +65,10 @@ def is_blank(measure, labels) -> bool:
             return not any(y >= measure.rel for y in labels)
         case "gain":
             return not any(y > 0 for y in labels)
+        case "contrast":
+            return len({y >= measure.rel for y in labels}) < 2
+        case "document":
+            return not labels
 
 
 def along(measure, ys) -> float:
@@ -250,3 +258,73 @@ def alpha_ndcg(measure, ys):
     while rest:
         best.append(rest.pop(max(range(len(rest)), key=lambda i: next_gain(best, rest[i]))))
     return total(list(ys)) / total(best)
+
+
+def exposures(measure, groups, labels, doc_ids):
+    """The discount at which each document is seen, the mean over the orders that the rule for ties allows."""
+    sort = {"order": list, "worst": lambda g: sorted(g, key=lambda i: labels[i])}
+    sort["docid"] = lambda g: sorted(g, key=lambda i: doc_ids[i], reverse=True)
+    ways = [list(itertools.permutations(g)) if measure.ties == "mean" else [sort[measure.ties](g)] for g in groups]
+    seen, above = [0.0] * len(labels), 0
+    for group, orders in zip(groups, ways, strict=True):
+        for order in orders:
+            for rank, i in enumerate(order, start=above + 1):
+                seen[i] += (discount(measure, rank) if rank <= (measure.cutoff or rank) else 0.0) / len(orders)
+        above += len(group)
+    return seen
+
+
+@witness("ExposureParity")
+def exposure_parity(measure, seen, ys):
+    group, others = ([e for e, y in zip(seen, ys, strict=True) if (y >= measure.rel) == g] for g in (True, False))
+    low, high = sorted((sum(group) / len(group), sum(others) / len(others)))
+    return low / high
+
+
+@witness("ERR-IA")
+def err_ia(measure, ys):
+    def one_intent(c):
+        total, reading = 0.0, 1.0
+        for rank, y in enumerate(first(measure, ys), start=1):
+            if y == c:
+                total, reading = total + reading * measure.alpha / rank, reading * (1 - measure.alpha)
+        return total
+
+    intents = {y for y in ys if y > 0}
+    return sum(map(one_intent, intents)) / len(intents)
+
+
+@witness("nDCG-IA")
+def ndcg_ia(measure, ys):
+    def dcg_of(c, order):
+        return sum(discount(measure, r) for r, y in enumerate(first(measure, order), start=1) if y == c)
+
+    intents = {y for y in ys if y > 0}
+    return sum(dcg_of(c, ys) / dcg_of(c, sorted(ys, key=lambda y: y != c)) for c in intents) / len(intents)
+
+
+def shares(measure, scores, ys):
+    predicted = [1 / (1 + math.exp(-s)) if measure.link == "sigmoid" else s / measure.max_grade for s in scores]
+    return [(p, y / measure.max_grade) for p, y in zip(predicted, ys, strict=True)]
+
+
+@witness("NegBrier")
+def neg_brier(measure, scores, ys):
+    return -sum((p - t) ** 2 for p, t in shares(measure, scores, ys)) / len(ys)
+
+
+@witness("NegLogLoss")
+def neg_log_loss(measure, scores, ys):
+    total = 0.0
+    for p, t in shares(measure, scores, ys):
+        p = min(max(p, 1e-7), 1 - 1e-7)
+        total += t * math.log(p) + (1 - t) * math.log(1 - p)
+    return total / len(ys)
+
+
+@witness("NegECE")
+def neg_ece(measure, scores, ys):
+    bins = {}
+    for p, t in shares(measure, scores, ys):
+        bins.setdefault(min(max(math.floor(p * measure.bins), 0), measure.bins - 1), []).append((p, t))
+    return -sum(abs(sum(p for p, _ in b) - sum(t for _, t in b)) for b in bins.values()) / len(ys)

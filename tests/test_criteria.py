@@ -20,6 +20,7 @@ from ltr.methods.criteria import (
     Margins,
     OneLabel,
     Scalarised,
+    by_gain,
     objective_values,
 )
 from ltr.methods.gdpo import GroupPolicy
@@ -70,6 +71,17 @@ def test_the_first_loss_of_an_augmented_net_is_log_n(lists, target):
     at = reference[:2, None].expand(-1, 3, -1)
     value = Importance(dpo("listnet", target=target), None)(at, labels[:2], where[:2], W, reference=reference[:2])
     torch.testing.assert_close(value.item(), (math.log(6) + math.log(5)) / 2)
+
+
+def test_an_objective_with_a_loss_of_its_own(lists):
+    """Each objective's values, and which lists count for it, are those of its loss."""
+    scores, labels, where, reference = lists
+    both = by_gain(dpo("lambdarank", beta=2.0), ("linear", "exp2"), ("", "exposureparity"))
+    values, counted = objective_values(both, scores, labels, where, reference=reference)
+    for k, alone in enumerate((dpo("lambdarank", beta=2.0, gain="linear"), dpo("exposureparity", beta=2.0))):
+        expected, heard = objective_values(alone, scores, labels, where, reference=reference)
+        assert torch.equal(values[..., k], expected[..., k]) and torch.equal(counted[:, k], heard[:, k])
+    assert "exposureparity of objective 1" in repr(both)
 
 
 def test_a_beta_for_each_preference(lists):

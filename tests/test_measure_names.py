@@ -24,6 +24,8 @@ VALUES = {
     "p": st.floats(0.01, 0.99),
     "max_grade": st.integers(1, 52),
     "alpha": st.floats(0.01, 1),
+    "link": st.sampled_from(["sigmoid", "identity"]),
+    "bins": st.integers(1, 1000),
 }
 
 

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from toy_lists import toy
 
 from ltr.datasets import load
 from ltr.errors import InputError
@@ -17,7 +18,7 @@ from ltr.methods.terms import MixedWeights
 from ltr.objectives import lattice
 from ltr.rankers import HEADLINE, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.types import Split
+from ltr.types import Split, Task
 
 TRAINING = {"epochs": 5, "learning_rate": 0.02, "batch_size": 8, "patience": 0}
 NET = {"ranker_params": {"hidden": [8]}, "training": TRAINING}
@@ -523,6 +524,24 @@ def test_a_former_name_works_and_says_the_new_one(capsys):
     assert make_method("free", by="pcgrad").name == "unconditioned"
     assert METHODS["free"] is METHODS["unconditioned"]
     assert make_method("ls", fleet=False).config == make_method("ls", stacked=False).config
+
+
+def test_fairness_and_diversity_are_axes():
+    """A group and a category beside relevance: with losses of their own, corners reach what these ask for."""
+    splits = {role: toy(24, seed=seed, longest=12, name=role) for seed, role in enumerate(("train", "vali", "test"))}
+    for role, split in splits.items():
+        group, category = split.labels[:, 0] > 0, 1 + (split.features[:, 1] > 0)
+        shown = np.stack([split.labels[:, 0], group, category], 1).astype(np.float32)
+        splits[role] = split.having(labels=shown, objectives=("relevance", "group", "category"))
+    task, corners = Task("toy", "only", **splits), np.eye(3)
+    measures = ("nDCG@10", "ExposureParity", "alphaNDCG@10")
+    how = {**NET, "measures": measures, "training": {**TRAINING, "epochs": 20}}
+    fair = make_method("ls", losses={"group": "exposureparity", "category": "alphandcg"}, **how)
+    reached = measured(task.train, fair.fit(task, preferences=corners).score(task.train, corners), measures)
+    assert reached[0, 0] > reached[1:, 0].max() + 0.1, reached
+    assert reached[1, 1] > reached[0, 1] + 0.1 and reached[2, 2] > reached[0, 2] + 0.01, reached
+    with pytest.raises(InputError, match="Did you mean 'group'"):
+        make_method("ls", losses={"groups": "exposureparity"}, **how).fit(task, preferences=corners)
 
 
 def test_what_cannot_be_is_said(task, base, tmp_path):

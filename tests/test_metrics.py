@@ -19,6 +19,7 @@ HAND = ([1.2, 0.4, 1.9, -0.3], [1, 3, 0, 2], [0, 4])
 
 # Another value than the default of every argument, so that each one of each measure is looked at.
 OTHER = {"gain": "linear", "discount": "letor", "short": "0", "rel": 2, "p": 0.5, "max_grade": 6, "alpha": 0.8}
+OTHER |= {"link": "identity", "bins": 3}
 
 
 def variants(name: str) -> list[str]:
@@ -32,7 +33,9 @@ def variants(name: str) -> list[str]:
 
 EVERY = [text for entry in MEASURES for text in variants(entry.name)]
 # Labels are grades there: more is better, and the labels themselves are the best scores.
-GRADED = [text for text in EVERY if not MEASURES[measure(text).name].claims.get("categories")]
+# Only the order of the scores counts there.
+ORDERS = [text for text in EVERY if not MEASURES[measure(text).name].claims.get("scale")]
+GRADED = [text for text in ORDERS if not MEASURES[measure(text).name].claims.get("categories")]
 
 
 def flat(lists):
@@ -167,6 +170,8 @@ def test_expectation_of_large_tie_groups_against_random_orders():
         "alphaNDCG",
         "alphaNDCG(alpha=0.9)@10",
         "Exposure(rel=3)",
+        "ERR-IA@10",
+        "nDCG-IA@10",
         "nDCG@10",
         "AP",
         "AP@10",
@@ -232,9 +237,9 @@ lists_of_grades = st.lists(
 def test_bounds_and_ideal(drawn):
     """Every measure but DCG lies in [0, 1]; those that claim `ideal` give exactly that to the labels as scores."""
     scores, labels, offsets = flat([([s for s, _ in x], [y for _, y in x]) for x in drawn])
-    values, best = evaluate(EVERY, scores, labels, offsets), evaluate(EVERY, labels, labels, offsets)
+    values, best = evaluate(ORDERS, scores, labels, offsets), evaluate(ORDERS, labels, labels, offsets)
     graded = {repr(measure(text)) for text in GRADED}
-    for m in map(measure, EVERY):
+    for m in map(measure, ORDERS):
         value, top = values[repr(m)], best[repr(m)]
         assert (np.isnan(value) == np.isnan(top)).all()
         counted = ~np.isnan(value)
@@ -291,7 +296,7 @@ def test_every_type_of_score_orders_the_same(dtype, arrays):
     scores = rng.integers(-40, 40, 500).astype(dtype)
     labels, offsets = rng.integers(0, 5, 500), np.arange(0, 501, 25)
     judged = Judgements(labels, offsets, device=arrays)
-    a, b = evaluate(EVERY, scores, judged), evaluate(EVERY, scores.astype(np.float64) * np.pi, judged)
+    a, b = evaluate(ORDERS, scores, judged), evaluate(ORDERS, scores.astype(np.float64) * np.pi, judged)
     for name in a:
         np.testing.assert_array_equal(a[name], b[name])
 

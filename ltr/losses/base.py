@@ -72,8 +72,8 @@ __all__ = [
 ]
 
 _FAMILIES = (
-    *("lambdas.lambdarank", "lambdas.lambdaloss", "lambdas.binary", "listwise", "neuralsort", "pairwise", "plackett"),
-    *("pointwise", "smooth.measures", "smooth.gumbel", "sortnet"),
+    *("calibrated", "diversity", "lambdas.lambdarank", "lambdas.lambdaloss", "lambdas.binary", "listwise"),
+    *("neuralsort", "pairwise", "plackett", "pointwise", "smooth.measures", "smooth.gumbel", "sortnet"),
 )
 _ONLY_IF_NAMED = ("generator", "padded")
 Needs = Literal["document", "pair", "contrast"]

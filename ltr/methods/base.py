@@ -80,6 +80,8 @@ class TrainedConfig:
             trains its own base with listnet.
         loss_params: its parameters, e.g. target = "lin", "gain" or "soft" of listnet. The `gain` of losses that have
             one is that of each objective (`task.facts["gains"]`, see objectives/objective.py) unless given here.
+        losses: objective -> a loss of its own in place of `loss`, with defaults: { group = "exposureparity" } where
+            labels are groups or categories. Of the methods that add up list losses.
         measures: one an objective, by which validation chooses; empty: nDCG(gain=...,empty=skip)@10, with its gain.
     """
 
@@ -88,6 +90,7 @@ class TrainedConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     loss: str = "listnet"
     loss_params: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, str] | None = None  # None stays out of tables: configs keep the hash they had
     measures: tuple[str, ...] = ()
 
 
@@ -358,21 +361,27 @@ class Method(ABC):
         given: dict[str, Any] = {}
         if RANKERS[choice.name].claims["needs_loss"]:
             training = {**settings, **params.pop("training", {})}
-            given = {"loss": self._plain_loss(gains[learned]), "training": training}
+            given = {"loss": self._plain_loss(gains[learned], learned), "training": training}
         ranker = make_ranker(choice.name, seed=self.seed, **given, **params)
         how = {"objective": learned, "select": measures[learned], "folder": folder, "accelerator": accelerator}
         return ranker.fit(task.train, vali, **how), 1
 
-    def _plain_loss(self, gain: str) -> Loss:
+    def _plain_loss(self, gain: str, objective: str) -> Loss:
         """The loss of the config for a ranker that learns one label of this gain, without a reference."""
+        if objective in (getattr(self.config, "losses", None) or {}):
+            return loss(self.config.losses[objective])
         name, params = (self.config.loss, self.config.loss_params) if self.config.loss in LOSSES else ("listnet", {})
         bound = by_gain(preference_loss(f"{name}-dpo", **params), (gain,))
         own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
         return loss(name, **{**params, **own})
 
     def _by_gain(self, loss):
-        """A list loss as the objectives of this fit need it, each with its own gain."""
-        return by_gain(loss, self.gains)
+        """A list loss as the objectives of this fit need it, each with its own gain, or another in its place."""
+        own = self.config.losses or {}
+        for name in own:
+            if name not in self.objectives:
+                raise unknown_name("objective of losses", name, self.objectives)
+        return by_gain(loss, self.gains, [own.get(name, "") for name in self.objectives])
 
     def _weights(self, base):
         """Weights of the base to start from: only those of the net that is trained here, on the same inputs."""

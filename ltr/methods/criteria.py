@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ltr.errors import InputError
 from ltr.losses.base import counts
-from ltr.losses.preference.base import PreferenceLoss, preference_entry
+from ltr.losses.preference.base import PreferenceLoss, dpo, preference_entry
 from ltr.losses.preference.modpo import log_targets, margin_rewards, standardise
 from ltr.objectives import backward, dirichlet, list_targets, mean_losses, weighted_sum
 from ltr.objectives.aggregators import Aggregator
@@ -101,28 +101,33 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class ObjectiveLoss(PreferenceLoss):
-    """One list loss for objectives that differ in what their labels are worth.
+    """One list loss for objectives that differ in what their labels are worth, or have a loss of their own.
 
     Attributes:
-        gains: "exp2" or "linear", one an objective.
+        gains: "exp2" or "linear", one an objective; empty: the loss's own.
+        own: a loss of the catalogue in place of this one, with its defaults, one an objective; empty where this counts.
     """
 
     gains: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     def of(self, k: int) -> PreferenceLoss:
         """The loss of objective k."""
-        return PreferenceLoss(self.name, {**self.params, "gain": self.gains[k]})
+        if self.own and self.own[k]:
+            return dpo(self.own[k], **{key: x for key, x in self.params.items() if key == "beta"})
+        return PreferenceLoss(self.name, {**self.params, **({"gain": self.gains[k]} if self.gains else {})})
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()} with gains {', '.join(self.gains)}"
+        said = [f"with gains {', '.join(self.gains)}"] if self.gains else []
+        said += [f"or {name} of objective {k}" for k, name in enumerate(self.own) if name]
+        return " ".join([super().__repr__(), *said])
 
 
-def by_gain(loss: PreferenceLoss, gains: Sequence[str]) -> PreferenceLoss:
-    """The loss with the gain of each objective; itself where all are exp2, or where it takes none or has been told."""
+def by_gain(loss: PreferenceLoss, gains: Sequence[str], own: Sequence[str] = ()) -> PreferenceLoss:
+    """The loss with the gain of each objective, or its own; itself where all are exp2, or it takes none or was told."""
     takes = "gain" in preference_entry(loss.name).parameters and loss.params.get("target", "gain") == "gain"
-    if not takes or "gain" in loss.params or set(gains) == {"exp2"}:
-        return loss
-    return ObjectiveLoss(loss.name, loss.params, tuple(gains))
+    gains = () if not takes or "gain" in loss.params or set(gains) == {"exp2"} else tuple(gains)
+    return ObjectiveLoss(loss.name, loss.params, gains, tuple(own)) if gains or any(own) else loss
 
 
 def loss_of(loss: PreferenceLoss, k: int) -> PreferenceLoss:
@@ -167,7 +172,7 @@ def objective_values(
         loss_of(loss, k)(scores, y.unsqueeze(1).expand_as(scores), seen, generator=generator, **given, **each[k])
         for k, y in enumerate(labels.unbind(-1))
     ]
-    counted = torch.stack([counts(y, where, loss.needs) for y in labels.unbind(-1)], -1)
+    counted = torch.stack([counts(y, where, loss_of(loss, k).needs) for k, y in enumerate(labels.unbind(-1))], -1)
     return torch.stack(values, -1), counted
 
 

@@ -86,7 +86,11 @@ class GDPOConfig(MethodConfig):
     def __post_init__(self):
         check(
             self,
-            loss=(self.loss == "listnet" and not self.loss_params, "left alone, it is a policy gradient"),
+            losses=(not self.losses, "none: there is no list loss"),
+            loss=(
+                self.loss == "listnet" and not self.loss_params,
+                "left alone, it is a policy gradient",
+            ),
             samples=(self.samples >= 2, "2 or more"),
             k=(self.k >= 1, "1 or more"),
         )

@@ -58,7 +58,8 @@ class MODPOConfig(ReferenceConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, loss=(self.loss == "listnet", "left alone, form says which"))
+        left = self.loss == "listnet" and not self.losses
+        check(self, loss=(left, "left alone, form says which"))
 
     @property
     def spoken(self) -> str:
@@ -120,7 +121,7 @@ class MODPO(DPOLS):
         params: dict[str, Any] = {k: v for k, v in self.config.loss_params.items() if floor or k != "floor"}
         return self._by_gain(preference_loss(name, beta=self.config.beta, **params))
 
-    def _plain_loss(self, gain: str):
+    def _plain_loss(self, gain: str, objective: str):
         """Of an own base: RankNet is DPO without a reference, ListNet the list form."""
         if self.config.form == "pair":
             return loss("ranknet")

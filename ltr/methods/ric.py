@@ -58,7 +58,11 @@ class RiCConfig(MethodConfig):
                 kind.kind not in ("none", "mixture", "outputs") and kind.start == "scratch",
                 'a kind that takes inputs, start = "scratch"',
             ),
-            loss=(self.loss == "listnet" and not self.loss_params, "left alone, it is a cross entropy of its own"),
+            losses=(not self.losses, "none: there is no list loss"),
+            loss=(
+                self.loss == "listnet" and not self.loss_params,
+                "left alone, it is a cross entropy of its own",
+            ),
             high=(self.low < self.high, "above low"),
             sampled=(self.sampled >= 1, "1 or more"),
         )

@@ -85,7 +85,7 @@ class SingleObjective(Method):
         c = self.config
         for k, name in enumerate(context.objectives):
             net: dict[str, Any] = (
-                {"loss": self._plain_loss(self.gains[k]), "training": c.training}
+                {"loss": self._plain_loss(self.gains[k], name), "training": c.training}
                 if RANKERS[c.ranker].claims["needs_loss"]
                 else {}
             )

@@ -22,6 +22,7 @@ _HOME = {
     "presets": ["PRESETS", "Preset"],
     "judgements": ["Judgements"],
     "evaluation": ["count", "count_blank", "evaluate", "evaluate_rankings", "mean"],
+    "calibration": ["Reliability", "reliability"],
     "inference": ["VERDICTS", "Difference", "Errors", "errors_of_draws", "errors_of_values", "verdicts"],
     "significance": [
         "Comparison",

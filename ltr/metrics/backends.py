@@ -70,6 +70,9 @@ class NumpyBackend:
     def exp(self, x: Array) -> Array:
         return np.exp(x)
 
+    def log(self, x: Array) -> Array:
+        return np.log(x)
+
     def sort(self, keys: Array) -> Array:
         keys.sort()  # in place, and unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
         return keys
@@ -160,6 +163,9 @@ class TorchBackend:
 
     def exp(self, x: Array) -> Array:
         return self.torch.exp(x)
+
+    def log(self, x: Array) -> Array:
+        return self.torch.log(x)
 
     def sort(self, keys: Array) -> Array:
         return self.torch.sort(keys).values

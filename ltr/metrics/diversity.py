@@ -1,9 +1,10 @@
 """Measures of what a list as a whole shows: how many categories, and whose documents get the attention.
 
-Exposure     labels are a group (1) and the others (0), or grades: the group is where they are `rel` or more. A column
-             that says who is in it is an objective like others: losses lift the group, fronts trade it off.
-alphaNDCG    labels are numbers of categories, 0 where a document has none or is of no use. Nothing learns from such
-             labels; it measures rankings. ties=worst puts low numbers first there.
+Exposure, ExposureParity     labels are a group (1) and the others (0), or grades: the group is where they are `rel` or
+                             more. A column that says who is in it is an objective like others: losses lift the group,
+                             exposureparity balances the two, fronts trade it off.
+alphaNDCG, ERR-IA, nDCG-IA   labels are numbers of categories (intents), 0 where a document has none or is of no use.
+                             The loss alphandcg learns from them. ties=worst puts low numbers first there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .measure import Measure
     from .ranked_lists import RankedLists
 
-__all__ = ["alpha_ndcg", "exposure"]
+__all__ = ["alpha_ndcg", "err_ia", "exposure", "exposure_parity", "ndcg_ia"]
 
 
 @MEASURES.register(
@@ -36,6 +37,25 @@ def exposure(ranked: RankedLists, measure: Measure) -> Array:
 
 
 @MEASURES.register(
+    "ExposureParity",
+    formula="min(e_1, e_0) / max(e_1, e_0), e_g the mean of d(r) over the documents of the group (y >= rel) and of the "
+    "others, 0 beyond k",
+    source="parity of exposure: Singh and Joachims, KDD 2018; ties: e_g is expected first, Diaz et al., CIKM 2020",
+    arguments=("empty", "ties", "discount", "rel"),
+    cutoff="optional",
+    blank="contrast",
+    categories=True,
+)
+def exposure_parity(ranked: RankedLists, measure: Measure) -> Array:
+    top, n = ranked.lists.top(measure.cutoff), ranked.lists.lengths
+    weight, n_1 = discounted(top, measure.discount), ranked.judged.relevant(measure.rel)
+    seen = top.sum(ranked.expected(("rel", measure.rel), top) * weight)
+    group, others = seen / n_1.clip(min=1), (top.sum(weight) - seen).clip(min=0) / (n - n_1).clip(min=1)
+    less = ranked.xp.where(group < others, group, others)
+    return less / ranked.xp.where(group < others, others, group).clip(min=TINY)
+
+
+@MEASURES.register(
     "alphaNDCG",
     formula="sum_{r<=k} [y_r > 0] (1 - alpha)^(documents of category y_r above r) d(r) / the same of the best order",
     source="Clarke et al., SIGIR 2008, one category a document",
@@ -45,18 +65,58 @@ def exposure(ranked: RankedLists, measure: Measure) -> Array:
     categories=True,
 )
 def alpha_ndcg(ranked: RankedLists, measure: Measure) -> Array:
-    xp, lists, left = ranked.xp, ranked.lists, 1 - measure.alpha
+    lists = ranked.lists
     top = lists.top(measure.cutoff)
-    weight = discounted(top, measure.discount)
     # With one category a document the best order takes the documents by falling gain, whatever stands above.
-    alone = _gains(xp, lists, ranked.judged.labels, left)
-    best = top.sum(alone[lists.descending(alone)[0]][top.slots] * weight)
+    alone = _gains(ranked.xp, lists, ranked.judged.labels, 1 - measure.alpha)
+    best = top.sum(alone[lists.descending(alone)[0]][top.slots] * discounted(top, measure.discount))
+    return _reached(ranked, measure, discounted(lists, measure.discount)) / best.clip(min=TINY)
+
+
+@MEASURES.register(
+    "ERR-IA",
+    formula="(1/C) sum_{r<=k} (1/r) [y_r > 0] alpha (1 - alpha)^(documents of category y_r above r), C categories",
+    source="Chapelle et al., Information Retrieval 2011; all intents alike and alpha the chance to stop, as in ndeval",
+    arguments=("empty", "ties", "alpha"),
+    cutoff="optional",
+    blank="gain",
+    categories=True,
+)
+def err_ia(ranked: RankedLists, measure: Measure) -> Array:
+    reached = measure.alpha * _reached(ranked, measure, 1 / ranked.lists.rank)
+    return reached / _intents(ranked).clip(min=1)
+
+
+@MEASURES.register(
+    "nDCG-IA",
+    formula="(1/C) sum_c nDCG@k for the labels [y = c], C categories above 0",
+    source="Agrawal et al., WSDM 2009; all intents alike",
+    arguments=("empty", "ties", "discount"),
+    cutoff="optional",
+    blank="gain",
+    categories=True,
+)
+def ndcg_ia(ranked: RankedLists, measure: Measure) -> Array:
+    # Linear in what stands at each slot: a document of category c is worth 1 / IDCG_c there.
+    top = ranked.lists.top(measure.cutoff)
+    worth = ranked.expected(("intent", measure.discount, measure.cutoff), top)
+    return top.sum(worth * discounted(top, measure.discount)) / _intents(ranked).clip(min=1)
+
+
+def _intents(ranked: RankedLists) -> Array:
+    """Categories above 0 of each list."""
+    labels, lists = ranked.judged.labels, ranked.lists
+    return lists.sum(ranked.xp.floats((labels > 0) & (_same_above(lists, labels) == 0)))
+
+
+def _reached(ranked: RankedLists, measure: Measure, weight: Array) -> Array:
+    """sum_{r<=k} [y_r > 0] (1 - alpha)^(documents of category y_r above r) weight_r, `[lists]`."""
+    lists, left = ranked.lists, 1 - measure.alpha
     labels = ranked.judged.labels[ranked.row]
-    if ranked.groups is None:
-        reached = top.sum(_gains(xp, lists, labels, left)[top.slots] * weight)
-    else:
-        reached = _expected(ranked, labels, measure, left)
-    return reached / best.clip(min=TINY)
+    if ranked.groups is not None:
+        return _expected(ranked, labels, measure, weight)
+    top = lists.top(measure.cutoff)
+    return top.sum((_gains(ranked.xp, lists, labels, left) * weight)[top.slots])
 
 
 def _same_above(lists: Lists, labels: Array) -> Array:
@@ -71,13 +131,13 @@ def _gains(xp: Backend, lists: Lists, labels: Array, left: float) -> Array:
     return xp.where(labels > 0, left ** xp.floats(_same_above(lists, labels)), 0.0)
 
 
-def _expected(ranked: RankedLists, labels: Array, measure: Measure, left: float) -> Array:
-    """Mean over the orders of tied documents, `[lists]`.
+def _expected(ranked: RankedLists, labels: Array, measure: Measure, weight: Array) -> Array:
+    """`_reached`, the mean over the orders of tied documents.
 
     In a tie group of n documents, m of one category, slot j (from 0) has one of them with m / n, and of the j above it
     in the group as many are of the category as a draw without replacement from the n - 1 others finds.
     """
-    xp, lists, groups = ranked.xp, ranked.lists, ranked.groups
+    xp, lists, groups, left = ranked.xp, ranked.lists, ranked.groups, 1 - measure.alpha
     assert groups is not None
     place, same = groups.descending(labels)
     pairs = groups.groups(same)  # the documents of one category in one tie group; the first of them stands highest
@@ -91,7 +151,7 @@ def _expected(ranked: RankedLists, labels: Array, measure: Measure, left: float)
     counted = xp.nonzero((labels[head] > 0) & (reach > 0))
     n, m, start, reach = n[counted], m[counted], start[counted], reach[counted]
     before = left ** xp.floats(_same_above(lists, labels)[head][counted])
-    weight, value = discounted(lists, measure.discount), xp.zeros(len(pairs))
+    value = xp.zeros(len(pairs))
     for part in chunks(m, reach):
         inside, table = _drawn(xp, n[part], m[part], reach[part], left)
         slot = (start[part][:, None] + xp.arange(table.shape[1])[None, :])[inside]

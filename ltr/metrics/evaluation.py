@@ -201,7 +201,7 @@ def value_of(m: Measure, ranking: RankedLists) -> Array:
     if entry.claims.get("own"):  # a function of a user says itself which lists count
         own: Array = entry.function(ranking, m)
         return own
-    value = entry.function(ranking.under(m.ties), m)
+    value = entry.function(ranking.under(m.ties or "order"), m)
     if m.short == "0":
         value = judged.xp.where(judged.lists.lengths < m.cutoff, 0.0, value)
     filler = {"skip": float("nan"), "0": 0.0, "1": 1.0}[m.empty]

@@ -73,7 +73,8 @@ class Judgements:
         """What each document is worth, float64 `[documents]`.
 
         Args:
-            name: "exp2" (2^y - 1), "linear" (y), ("rel", t) (1 where y >= t), ("stop", G) ((2^y - 1) / 2^G).
+            name: "exp2" (2^y - 1), "linear" (y), ("rel", t) (1 where y >= t), ("stop", G) ((2^y - 1) / 2^G),
+                ("share", G) (y / G), ("intent", discount, k) (1 over the DCG@k of all documents of category y).
         """
         if name not in self._memo:
             self._memo[name] = self._value(name)
@@ -91,6 +92,16 @@ class Judgements:
             case ("stop", grade):
                 self._at_most(grade, f"ERR(max_grade={grade})", "Set max_grade to the highest label of the dataset")
                 return (self._powers() - 1) / 2.0**grade
+            case ("share", grade):
+                self._at_most(grade, f"max_grade={grade}", "Set max_grade to the label that stands for certainty")
+                return self.labels / grade
+            case ("intent", kind, k):
+                place, same = self.lists.descending(self.labels)
+                intents, rank = self.lists.groups(same), np.arange(1.0, self.lists.longest + 1)
+                best = self.xp.floats(np.cumsum(discount(kind, rank) * (rank <= (k or np.inf))))
+                worth = self.xp.zeros(self.lists.size)
+                worth[place] = (1 / best[intents.lengths - 1])[intents.query]
+                return self.xp.where(self.labels > 0, worth, 0.0)
         raise KeyError(name)
 
     def _powers(self) -> Array:
@@ -147,13 +158,20 @@ class Judgements:
         return self._memo[key]
 
     def blank(self, kind: str, rel: float | None = None) -> Array:
-        """Lists, bool `[lists]`, without a positive label ("gain"), a label >= rel ("relevant"), or a "pair"."""
+        """Lists, bool `[lists]`, without a positive label ("gain"), a label >= rel ("relevant"), labels on both sides
+        of rel ("contrast"), labels that differ ("pair"), or a "document"."""
         key = ("blank", kind, rel)
         if key not in self._memo:
             if kind == "gain":
                 what = self.lists.sum(self.xp.floats(self.labels > 0))
+            elif kind == "pair":
+                what = self.pairs
+            elif kind == "document":
+                what = self.lists.lengths
             else:
-                what = self.pairs if kind == "pair" else self.relevant(1 if rel is None else rel)
+                what = self.relevant(1 if rel is None else rel)
+                if kind == "contrast":
+                    what = what * (self.lists.lengths - what)
             self._memo[key] = what == 0
         return self._memo[key]
 

@@ -21,8 +21,11 @@ default. Arguments, in the order of the name:
     short=count      a list shorter than the cut-off counts as it is, or 0: it scores 0 (the LETOR 4.0 script)
     rel=1            the lowest label that counts as relevant
     p=0.8            persistence of RBP
-    alpha=0.5        how much less a further document of a category counts to alphaNDCG
-    max_grade=4      the grade whose document stops the reader of ERR with probability 1 - 2^-max_grade
+    alpha=0.5        how much less a further document of a category counts to alphaNDCG and ERR-IA
+    max_grade=4      the grade whose document stops the reader of ERR with probability 1 - 2^-max_grade, and which is
+                     certainty to NegBrier, NegLogLoss and NegECE
+    link=sigmoid     what a score says of a share there, see calibration.py; or identity
+    bins=10          of NegECE
     weights=query    of any measure: a list counts by its weight (`Split.query_weights`). Its value is multiplied by
                      its weight over the mean weight of the lists that count, so that plain means and tests of
                      values are the weighted ones
@@ -55,6 +58,7 @@ _CHOICES = {
     "ties": ("mean", "order", "worst", "docid", "random(SEED)"),
     "discount": ("log2", "letor"),
     "short": ("count", "0"),
+    "link": ("sigmoid", "identity"),
 }
 _DEFAULTS = {
     "gain": "exp2",
@@ -66,6 +70,8 @@ _DEFAULTS = {
     "p": 0.8,
     "max_grade": 4,
     "alpha": 0.5,
+    "link": "sigmoid",
+    "bins": 10,
 }
 _ALWAYS_SHOWN = ("gain", "empty")
 _ALIASES = {"map": "AP", "mrr": "RR", "precision": "P", "prec": "P", "recall": "R", "ap_cut": "AP", "recip_rank": "RR"}
@@ -93,6 +99,8 @@ class Measure:
     p: Any = None
     max_grade: Any = None
     alpha: Any = None
+    link: Any = None
+    bins: Any = None
     weights: Any = None
 
     def __post_init__(self) -> None:
@@ -157,7 +165,7 @@ def _ours(name: str) -> str:
     return folded[name.lower()]
 
 
-_SHAPE = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*")
+_SHAPE = re.compile(r"\s*(?P<name>[A-Za-z][\w-]*)\s*(?:\((?P<arguments>.*)\))?\s*(?:@\s*(?P<cutoff>[^\s()]+))?\s*")
 
 
 def measure(text: Asked) -> Measure:
@@ -260,11 +268,12 @@ def _checked(name: str, key: str, value: Any) -> str | float:
         "p": ("a number between 0 and 1, both excluded", 0 < number < 1),
         "alpha": ("a number above 0, at most 1", 0 < number <= 1),
         "max_grade": ("a whole number from 1 to 52", number in range(1, 53)),
+        "bins": ("a whole number from 1 to 1000", number in range(1, 1001)),
     }
     expected, fits = ranges[key]
     if not fits:
         raise InputError(where, expected=expected, came=value)
-    return int(number) if key == "max_grade" else number
+    return int(number) if key in ("max_grade", "bins") else number
 
 
 def _text(value: object) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEASURES", "TINY", "chunks", "discount", "discounted"]
 
-MEASURES = Catalogue("measure", ["ltr.metrics.measures", "ltr.metrics.diversity"])
+MEASURES = Catalogue("measure", [f"ltr.metrics.{family}" for family in ("measures", "diversity", "calibration")])
 
 
 def discount(kind: str, rank: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
