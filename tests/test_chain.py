@@ -17,7 +17,7 @@ from ltr.fronts import hypervolume, nondominated, paired_hypervolumes
 from ltr.methods import load_method
 from ltr.objectives import lattice
 from ltr.runs import execute, load_task, read_config, read_record, read_scores, verify
-from ltr.runs.front_pipeline import STAGES, chain, front_on, home_of, measured, points_of
+from ltr.runs.front_pipeline import STAGES, chain, chain_on, home_of, measured, points_of
 from ltr.runs.per_query import per_query, read_per_query, table_of
 from ltr.runs.scores import scores_table
 from ltr.types import Split
@@ -241,9 +241,9 @@ def test_the_record_tells_the_stages(runs, device):
 
 
 def test_fronts_scored_anew_agree(runs, task, device):
-    splits = {"vali": task.vali, "test": task.test}
+    splits, folder = {"vali": task.vali, "test": task.test}, runs[0].folder / "method"
     fronts = [
-        front_on(runs[0].folder / "method", splits, runs[0].config["measures"], partition=4, device=device, tensors=t)
+        chain_on(folder, splits, runs[0].config["measures"], partition=4, device=device, tensors=t).front
         for t in (True, False)
     ]
     for name in splits:

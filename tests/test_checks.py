@@ -16,7 +16,7 @@ from ltr import datasets, errors
 from ltr.datasets.store import checks
 from ltr.datasets.store.checks import BLOCK, Blocks
 from ltr.datasets.store.convert import convert_folder
-from ltr.datasets.store.overlaps import document_hashes, list_hashes, overlaps
+from ltr.datasets.store.overlaps import between, document_hashes, list_hashes
 from ltr.datasets.store.store import Store
 from ltr.errors import InputError
 from ltr.types import Split, Task
@@ -281,7 +281,11 @@ def test_a_query_in_two_splits_is_said_and_kept(raw, tmp_path, capsys):
     assert said.count(same) == said.count(other) == 1 and len(said.splitlines()) == 2
     notes = store.manifest["notes"]["Fold1"]
     assert [n.startswith((other, same)) for n in notes] == [True, True] and store.task().facts["notes"] == notes
-    assert overlaps(store.task()) == notes
+    splits = {
+        s.name: (s.query_ids, list_hashes(document_hashes(s.features), s.offsets))
+        for s in map(store.task().split, ("train", "vali", "test"))
+    }
+    assert list(between(splits)) == notes
 
 
 def test_a_test_file_that_is_the_train_file(raw, tmp_path, capsys):

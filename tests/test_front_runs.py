@@ -29,7 +29,7 @@ from ltr.runs import config_hash, execute, load_task, read_config, read_record, 
 from ltr.runs.choice import at_most_loss, choose, choose_on_run, objective_named
 from ltr.runs.config import DataConfig, MethodChoice, RankerChoice, RunConfig, differences
 from ltr.runs.front import front_of_run
-from ltr.runs.front_pipeline import front_on
+from ltr.runs.front_pipeline import chain_on
 from ltr.runs.labels import labelling_of_run
 from ltr.runs.per_query import join, join_preference, per_query, read_per_query
 from ltr.runs.resolving import command, resolve
@@ -426,7 +426,7 @@ def test_a_front_scored_anew_is_the_same(finished, task):
     measures = (NDCG, NDCG)
     labelling = labelling_of_run(finished)
     assert labelling.names == NAMES
-    found = front_on(finished / "method", {"vali": task.vali, "test": task.test}, measures)
+    found = chain_on(finished / "method", {"vali": task.vali, "test": task.test}, measures).front
     for split in ("vali", "test"):
         np.testing.assert_array_equal(found.points[split], read_record(finished).points(split))
 

@@ -26,7 +26,7 @@ from ltr.rankers import RANKERS
 from ltr.runs import config_hash, execute, read_config, read_record, read_scores, seeds, summarise, verify
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, differences
 from ltr.runs.estimate import _stopped, estimate
-from ltr.runs.per_query import join, per_query, read_per_query, to_frame
+from ltr.runs.per_query import join, per_query, read_per_query
 from ltr.runs.resolving import command, resolve
 from ltr.runs.scores import scores_table, write_scores
 from ltr.runs.sizes import sizes_of, sizes_of_task
@@ -546,7 +546,7 @@ def test_blank_lists_are_counted_beside_the_mean():
     assert (skip["mean"], skip["queries"], skip["blank"]) == (pytest.approx(0.57735, abs=1e-5), 1, 1)
     assert (zero["mean"], zero["queries"], zero["blank"]) == (pytest.approx(0.57735 / 2, abs=1e-5), 2, 0)
     assert one["mean"] == pytest.approx(1.57735 / 2, abs=1e-5)
-    frame = to_frame(table)
+    frame = table.to_pandas()
     assert np.isnan(frame["nDCG(gain=exp2,empty=skip)"][1]) and frame["documents"].tolist() == [4, 2]
 
 

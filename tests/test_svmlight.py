@@ -554,7 +554,7 @@ def test_long_lines_and_bombs_are_refused_in_little_memory(write, monkeypatch):
 
 
 def test_what_the_machine_cannot_hold_is_refused_before_it_is_asked_for(write, monkeypatch):
-    monkeypatch.setattr(limits, "_free_memory", lambda: 1 << 20)
+    monkeypatch.setattr(limits, "free_memory", lambda: 1 << 20)
     wide = write("1 qid:1 60000:1\n" + "0 qid:1 1:1\n" * 50)
     with pytest.raises(
         InputError, match=r"documents of 60,000 features do not fit in memory; expected at most 0.0 GiB"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr.errors import InputError, say_once, unknown_name
+from ltr.runs.config import SHORT
 
 from . import show
 from .options import Command, Device, option
@@ -232,25 +233,6 @@ COMMANDS = [
         "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]",
         _EXAMPLES,
         config=_config,
-        alias={
-            "--data": "--data.name",
-            "--fold": "--data.fold",
-            "--objective": "--data.objective",
-            "--main": "--data.main",
-            "--labels": "--data.labels",
-            "--features": "--data.features",
-            "--drop": "--data.drop",
-            "--query": "--data.query",
-            "--document": "--data.document",
-            "--weights": "--data.weights",
-            "--positions": "--data.positions",
-            "--clicks": "--data.clicks",
-            "--debias": "--data.debias",
-            "--pairs": "--data.pairs",
-            "--categories": "--data.categories",
-            "--ranker": "--ranker.name",
-            "--loss": "--loss.name",
-            "--method": "--method.name",
-        },
+        alias={short: f"--{key}" for key, short in SHORT.items()},
     )
 ]

@@ -20,7 +20,7 @@ _HOME = {
     "execution": ["execute"],
     "systems": ["load_task", "system_of"],
     "stacked": ["train_stacked"],
-    "per_query": ["join", "per_query", "summarise", "to_frame"],
+    "per_query": ["join", "per_query", "summarise"],
     "scores": ["read_scores", "write_scores"],
     "trec": ["read_qrels", "read_run", "write_qrels", "write_run"],
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ltr.rankers.config import HEADLINE, TrainingConfig
@@ -23,6 +23,7 @@ __all__ = [
     "HEADLINE",
     "HYPERVOLUME",
     "MEASURES",
+    "SHORT",
     "DataConfig",
     "LossChoice",
     "MethodChoice",
@@ -173,6 +174,10 @@ class RunConfig:
     method: MethodChoice | None = None
     preferences: int | None = None
 
+
+# Dotted keys -> the short options of `ltr train`.
+SHORT = {"data.name": "--data", "ranker.name": "--ranker", "loss.name": "--loss", "method.name": "--method"}
+SHORT |= {f"data.{f.name}": f"--{f.name}" for f in fields(DataConfig) if f.name not in ("name", "objectives")}
 
 _FIRST_NAMES = {"stacked": "fleet", "batch_size": "lists"}
 

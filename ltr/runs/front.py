@@ -1,6 +1,6 @@
 """The front of a method, one point per preference, as a run left it: chosen on validation, reported on test.
 
-Other lists, or another lattice: `ltr.runs.front_pipeline.front_on`. A choice on it: `ltr.runs.choice`.
+Other lists, or another lattice: `ltr.runs.front_pipeline.chain_on`. A choice on it: `ltr.runs.choice`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from ltr.types import Split
 from .front import Front
 from .systems import load
 
-__all__ = ["STAGES", "Chain", "Clock", "chain", "chain_on", "front_on", "home_of", "measured", "points_of", "scored"]
+__all__ = ["STAGES", "Chain", "Clock", "chain", "chain_on", "home_of", "measured", "points_of", "scored"]
 
 STAGES = ("score", "measure", "front", "bootstrap")
 
@@ -197,13 +197,6 @@ def _finite(points):
     return np.isfinite(points) if isinstance(points, np.ndarray) else points.isfinite()
 
 
-def front_on(
-    folder: Path | str, splits: Mapping[str, Split], measures: Sequence[str] | Mapping[str, str], **options
-) -> Front:
-    """The points of a kept method on labelled lists, all preferences scored in one pass; arguments as `chain_on`."""
-    return chain_on(folder, splits, measures, **options).front
-
-
 def chain_on(
     folder: Path | str,
     splits: Mapping[str, Split],
@@ -223,8 +216,6 @@ def chain_on(
         device: where it is computed.
         options: of `chain`: reference, draws, seed, tensors.
     """
-    from .front_pipeline import chain
-
     method = load(folder, device)
     names = tuple(method.objectives)
     measures = [measures[name] for name in names] if isinstance(measures, Mapping) else measures

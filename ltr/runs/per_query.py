@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,6 @@ from ltr.types import Split
 
 from .scores import check_scores, read_parquet, source_rows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = [
     "FACTS",
     "join",
@@ -33,7 +30,6 @@ __all__ = [
     "read_per_query",
     "summarise",
     "table_of",
-    "to_frame",
     "write_per_query",
 ]
 
@@ -348,8 +344,3 @@ def join_preference(table: pa.Table, preference: Sequence[float]) -> pa.Table:
     if not near:
         raise InputError("no row has this preference", came=w.tolist())
     return table.filter(pa.array(group == near[0]))
-
-
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """A scores or per-query table as a pandas frame; null is NaN in number columns."""
-    return table.to_pandas()

@@ -12,33 +12,11 @@ from ltr.errors import InputError
 from ltr.rankers.config import TrainingConfig
 from ltr.schema import bind, override, read_toml, to_dict
 
-from .config import LossChoice, MethodChoice, RankerChoice, RunConfig, leaves
+from .config import SHORT, LossChoice, MethodChoice, RankerChoice, RunConfig, leaves
 from .systems import system_of
 
 __all__ = ["command", "read_config", "resolve"]
 
-# Always said in the command of a run, by their short names.
-_ALWAYS = {
-    "data.name": "--data",
-    "data.fold": "--fold",
-    "data.objective": "--objective",
-    "data.objectives": "--data.objectives",
-    "data.main": "--main",
-    "data.labels": "--labels",
-    "data.features": "--features",
-    "data.drop": "--drop",
-    "data.query": "--query",
-    "data.document": "--document",
-    "data.weights": "--weights",
-    "data.positions": "--positions",
-    "data.clicks": "--clicks",
-    "data.debias": "--debias",
-    "data.pairs": "--pairs",
-    "data.categories": "--categories",
-    "ranker.name": "--ranker",
-    "loss.name": "--loss",
-    "method.name": "--method",
-}
 # Options of several words; other lists are one TOML value.
 _WORDS = ("measures", "data.objectives", "data.labels", "data.features", "data.drop", "data.categories")
 
@@ -111,7 +89,7 @@ def command(config: RunConfig, out: str = "RUN") -> str:
     defaults = dict(leaves(to_dict(resolve(plain))))
     words = ["ltr", "train"]
     for key, value in leaves(to_dict(resolve(config))):
-        if key in _ALWAYS or (value != defaults.get(key) and not key.startswith("data.")):
-            words += [_ALWAYS.get(key, f"--{key}")]
+        if key in SHORT or key.startswith("data.") or value != defaults.get(key):
+            words += [SHORT.get(key, f"--{key}")]
             words += value if key in _WORDS else [value if isinstance(value, str) else json.dumps(value)]
     return shlex.join([*words, "--out", out])

@@ -30,7 +30,7 @@ from ltr.types import Split
 
 from .scores import check_scores, scores_table, source_rows
 
-__all__ = ["document_names", "looks_like_run", "read_qrels", "read_run", "scores_of_run", "write_qrels", "write_run"]
+__all__ = ["document_names", "read_qrels", "read_run", "scores_of_run", "write_qrels", "write_run"]
 
 Names = Literal["auto", "row"]
 _LONGEST = 1 << 20  # bytes of a line: names and numbers, not documents
@@ -112,15 +112,6 @@ def write_qrels(path: Path | str, split: Split, objective: str | None = None, *,
     query = np.repeat(query_names(split, names), split.lengths)
     with whole_file(Path(path)) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{q} 0 {d} {int(g)}\n" for q, d, g in zip(query, name, grades, strict=True))
-
-
-def looks_like_run(path: Path | str) -> bool:
-    """Whether the first line that is not empty has the six fields of a run."""
-    try:
-        _, first = next(_lines(Path(path), 6, ""))
-    except (InputError, StopIteration):
-        return False
-    return _double(first[4]) is not None
 
 
 def _lines(path: Path, fields: int, form: str) -> Iterator[tuple[int, list[str]]]:

@@ -204,11 +204,6 @@ def matching(names: Sequence[str], known: Sequence[str], what: str, path=None) -
     return tuple(dict.fromkeys(found))
 
 
-def as_categories(there: dict[str, Column], categories: Sequence[str]) -> dict[str, Column]:
-    """What was found out about columns, where some are read as categories: their cells are codes, not numbers."""
-    return there | {c: Column(c, "number", "categories") for c in categories if c in there}
-
-
 def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Columns, list[dict[str, str]]]:
     """The roles of the columns, and the table that tells them.
 
@@ -218,7 +213,8 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
     """
     names = [c.name for c in columns]
     categories = matching(said.categories, names, "category column", path)
-    there = as_categories({c.name: c for c in columns}, categories)
+    coded = {c: Column(c, "number", "categories") for c in categories}  # their cells are codes, not numbers
+    there = {c.name: c for c in columns} | coded
     why: dict[str, str] = dict.fromkeys(categories, "categories, as said")
 
     def named(role: str, name: str) -> str:

@@ -6,10 +6,10 @@ of that may take the machine down: it is refused, in seconds and in little memor
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from ltr.datasets.memory import free_memory
 from ltr.errors import InputError
 
 __all__ = ["ID", "LINE", "MOST_FEATURES", "PACKED", "PACKED_FROM", "check_id", "check_line", "check_room"]
@@ -52,7 +52,7 @@ def check_room(rows: int, columns: int, path, *, disk: Path | None = None) -> No
         disk: a folder on the disk it goes to; None for memory.
     """
     needed = 4 * int(rows) * int(columns)
-    free = _free_memory() if disk is None else shutil.disk_usage(disk).free
+    free = free_memory() if disk is None else shutil.disk_usage(disk).free
     if needed > _SHARE * free:
         raise InputError(
             f"{rows:,} documents of {columns:,} features do not fit {'in memory' if disk is None else 'on disk'}",
@@ -61,18 +61,3 @@ def check_room(rows: int, columns: int, path, *, disk: Path | None = None) -> No
             came=f"{needed / 2**30:,.1f} GiB",
             do="Rows are stored dense: number the features without gaps, or leave the highest ones out",
         )
-
-
-def _free_memory() -> int:
-    """Bytes that can be taken without swapping; where nobody tells, what no machine has."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 1 << 50

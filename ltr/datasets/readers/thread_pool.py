@@ -1,9 +1,8 @@
-"""The threads of a conversion: files side by side, and chunks of one file wherever a thread has nothing to do.
+"""The threads of a conversion: files side by side, and the chunks of each by whoever has time.
 
-One `ThreadPoolExecutor` does both. Files stand first in its queue, so threads take files while there are any and then
-chunks of the files of others; a file that waits for a chunk nobody has begun takes it back and does it itself. So a
-single large file and the last of many are parsed by all threads, no more threads than asked for ever work, and what is
-held in memory is a few chunks for each.
+Files have threads of their own, which read, hash and write; the chunks of all files are parsed by one pool of as many
+threads. So a single large file and the last of many are parsed by all of them, and what is held in memory is a few
+chunks for each.
 
 What comes out does not depend on the threads: results stand in the order of the items, and where several items fail the
 first of them in that order raises, as if they had been worked off one after another.
@@ -32,7 +31,7 @@ class ThreadPool:
     """Threads for `each` and, within one of its items or by itself, for `ahead`.
 
     Args:
-        threads: how many; the processor's by default, at most `MOST`.
+        threads: how many parse; the processor's by default, at most `MOST`.
 
     Raises:
         InputError: fewer than one thread.
@@ -43,7 +42,7 @@ class ThreadPool:
             raise InputError("threads", expected="a whole number above 0", came=threads)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = threads or min(MOST, cores)
-        self._pool: ThreadPoolExecutor | None = None  # during `each`
+        self._chunks: ThreadPoolExecutor | None = None  # during `each`
         self._files = 1  # at work at the same time
 
     def each(
@@ -83,8 +82,8 @@ class ThreadPool:
                 end = min(end, k if isinstance(error, Exception) else 0)
 
         try:
-            with ThreadPoolExecutor(self.threads, thread_name_prefix="ltr") as pool:  # leaving it waits for all of them
-                self._pool, self._files = pool, min(self.threads, len(items))
+            with self._executor() as chunks, self._executor() as pool:  # leaving them waits for all of their work
+                self._chunks, self._files = chunks, min(self.threads, len(items))
                 try:
                     at_work = [pool.submit(run, k) for k in sorted(range(end), key=lambda k: -size(items[k]))]
                     while wait(at_work, timeout=0.1).not_done:
@@ -93,73 +92,42 @@ class ThreadPool:
                     end = 0
                     raise
         finally:
-            self._pool, self._files = None, 1
+            self._chunks, self._files = None, 1
         if errors:
             raise errors[min(errors)]
         return results
 
     def ahead(self, work: Callable[[Any], Any], items: Iterable) -> Iterator:
-        """work(item) for each item, in order; other threads help where they have nothing else to do."""
+        """work(item) for each item, in order, by the threads for chunks."""
         if self.threads == 1:
             yield from map(work, items)
-        elif self._pool is not None:
-            yield from self._in_order(self._pool, work, items)
+        elif self._chunks is not None:
+            yield from self._in_order(self._chunks, work, items)
         else:
-            with ThreadPoolExecutor(self.threads - 1, thread_name_prefix="ltr-chunk") as pool:
+            with self._executor() as pool:
                 yield from self._in_order(pool, work, items)
 
-    def _in_order(self, pool: ThreadPoolExecutor, work, items) -> Iterator:
-        waiting: deque[_Chunk] = deque()
+    def _executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, thread_name_prefix="ltr")
+
+    def _in_order(self, pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable) -> Iterator:
+        waiting: deque[Future] = deque()
+        most, broken = 1 + self.threads // self._files, None
         items = iter(items)
-        most = 1 + self.threads // self._files
         try:
-            while True:
+            while broken is None:
                 try:
-                    item = next(items)
+                    waiting.append(pool.submit(work, next(items)))
                 except StopIteration:
                     break
-                except Exception:  # what came before it is told before it, as with one thread
-                    while waiting:
-                        yield self._next(waiting)
-                    raise
-                waiting.append(_Chunk(pool, work, item))
-                while waiting and (waiting[0].future.done() or len(waiting) > most):
-                    yield self._next(waiting)
+                except Exception as error:  # what came before it is told before it, as with one thread
+                    broken = error
+                while waiting and (waiting[0].done() or len(waiting) > most):
+                    yield waiting.popleft().result()
             while waiting:
-                yield self._next(waiting)
+                yield waiting.popleft().result()
+            if broken is not None:
+                raise broken
         finally:
             for chunk in waiting:  # an error came before them: nobody wants them
-                chunk.take_back()
-
-    def _next(self, waiting: deque[_Chunk]):
-        """The first result; while it is not there, this thread does what no other has begun."""
-        while not waiting[0].future.done():
-            own = next((chunk for chunk in waiting if chunk.take_back()), None)
-            if own is None:
-                break
-            own.do()
-        return waiting.popleft().future.result()
-
-
-class _Chunk:
-    """A piece of work that whoever has time does; the pool's queue holds no text of what was taken back."""
-
-    def __init__(self, pool: ThreadPoolExecutor, work, item):
-        self.work, self.item = work, item
-        self.future: Future = pool.submit(self._run)
-
-    def _run(self):
-        item, self.item = self.item, None
-        return self.work(item)
-
-    def take_back(self) -> bool:
-        """Whether no thread had begun it: then none will."""
-        return self.future.cancel()
-
-    def do(self) -> None:
-        """Done in this thread, after it was taken back."""
-        self.future = Future()
-        try:
-            self.future.set_result(self._run())
-        except BaseException as error:  # raised where the result is asked for
-            self.future.set_exception(error)
+                chunk.cancel()

@@ -9,11 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from ltr.seeds import seed_of
-from ltr.types import Split, Task
 
-__all__ = ["between", "document_hashes", "list_hashes", "overlaps"]
-
-_ROWS = 8_192
+__all__ = ["between", "document_hashes", "list_hashes"]
 
 
 @lru_cache(maxsize=8)
@@ -74,15 +71,3 @@ def _count(some: int, total: int, split: str) -> str:
 def _named(ids: np.ndarray) -> str:
     shown = ", ".join(str(i) for i in ids[:3])
     return f"query {shown}" if len(ids) == 1 else f"queries {shown}{', ...' if len(ids) > 3 else ''}"
-
-
-def overlaps(task: Task) -> list[str]:
-    """As `between`, of a task in memory; the facts of a task from a store hold this already (`facts["notes"]`)."""
-    return list(between({name: _described(task.split(name)) for name in ("train", "vali", "test")}))
-
-
-def _described(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    documents = np.empty(split.n_documents, np.uint64)
-    for a in range(0, len(documents), _ROWS):
-        documents[a : a + _ROWS] = document_hashes(split.features[a : a + _ROWS])
-    return np.asarray(split.query_ids), list_hashes(documents, np.asarray(split.offsets))
