@@ -163,6 +163,21 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Rankers:
+    """Write the page on rankers again from its files.
+
+    RANKERS.md and its picture: every ranker on every dataset, quality beside cost, and what was not run.
+
+    Attributes:
+        results: folders of results (default: benchmarks/results/rankers-* of the checkout).
+        to: folder of the page (default: benchmarks of the checkout).
+    """
+
+    results: tuple[str, ...] = option((), metavar="FOLDER")
+    to: Path | None = option(None, metavar="FOLDER")
+
+
+@dataclass(frozen=True)
 class Fronts:
     """Write the page on fronts again from its files.
 
@@ -337,6 +352,13 @@ def losses(options: Losses) -> int:
     return 0
 
 
+def rankers(options: Rankers) -> int:
+    from ltr.bench.pages.rankers_page import rankers_page
+
+    show.remark(f"wrote {rankers_page(options.results, options.to)}")
+    return 0
+
+
 def fronts(options: Fronts) -> int:
     from ltr.bench.pages.front_page import fronts_page
 
@@ -401,6 +423,7 @@ COMMANDS = [
     Command(("bench", "quickstart"), Quickstart, quickstart, "[--out FOLDER]"),
     Command(("bench", "report"), Report, report, "FOLDER [--to FOLDER] [--rule {queries,folds}]"),
     Command(("bench", "losses"), Losses, losses, "[--results FOLDER ...] [--to FOLDER]"),
+    Command(("bench", "rankers"), Rankers, rankers, "[--results FOLDER ...] [--to FOLDER]"),
     Command(("bench", "fronts"), Fronts, fronts, "[--results FOLDER ...] [--to FOLDER]"),
     Command(
         ("bench", "reference-points"),

@@ -58,7 +58,8 @@ class Results:
     Attributes:
         suite: as it was run.
         values: columns dataset, system, fold, seed, split, measure, mean, queries, blank.
-        runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, the cost columns, selected
+        runs: columns dataset, system, fold, seed, status, reason, test_queries, test_blank, train_queries, the cost
+            columns, selected
             (value on validation), config_hash, store_hash, command.
         per_query: columns dataset, system, fold, seed, query and a column a measure; NaN where a query is skipped.
         curves: columns dataset, system, fold, seed, step, value.
@@ -108,7 +109,7 @@ def load_results(folder: Path | str) -> Results:
         )
     folder = tidy_folder(folder, _FILES)
     values, runs, per_query, curves = (read_frame(folder / name) for name in _FILES[:4])
-    runs[[c for c in _COST if c not in runs]] = math.nan  # results are older than what is recorded now
+    runs[[c for c in ("train_queries", *_COST) if c not in runs]] = math.nan  # results are older than what is recorded
     suite, chosen, environment = read_facts(folder)
     return Results(suite, values, runs, per_query, curves, chosen, environment)
 
@@ -164,6 +165,7 @@ def collect(
                 "reason",
                 "test_queries",
                 "test_blank",
+                "train_queries",
                 *_COST,
                 "selected",
                 "config_hash",
@@ -197,6 +199,7 @@ def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict
     alone = pc.and_(pc.equal(table["objective"], main), pc.is_null(table["preference"]))
     table = table.select(["query", "blank", *kept]).filter(alone)
     found.row.update(test_queries=len(table), test_blank=pc.sum(table["blank"]).as_py() or 0)
+    found.row.update(train_queries=record.data["splits"]["train"]["queries"])
     columns = {name: table[name].cast(pa.float32()) for name in kept}
     same = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
     curve = [{**key, "step": step, "value": value} for step, value in _curve(folder)]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ltr.atomic import whole_file
-from ltr.bench.text import count, duration, settings
+from ltr.bench.text import count, duration, number, plain, settings, short_measure
 from ltr.datasets.cards.card import cards, load_card
 
 if TYPE_CHECKING:
+    from ltr.bench.analysis.leaderboard import Leaderboard
     from ltr.bench.analysis.results import FrontResults, Results
 
-__all__ = ["dataset_title", "put_between", "scale_of", "was_run", "who_chose"]
+__all__ = ["board_rows", "dataset_title", "put_between", "scale_of", "suite_run", "was_run", "who_chose"]
 
 
 def put_between(file: Path, mark: str, text: str) -> None:
@@ -79,6 +80,43 @@ def was_run(results: Results | FrontResults) -> dict[str, Any]:
         "runs": said,
         "command": environment.get("command", f"ltr bench run {suite.name}"),
     }
+
+
+def suite_run(results: Results) -> dict[str, Any]:
+    """One suite of rankers in words and numbers, all of them from its files."""
+    suite = results.suite
+    runs = results.runs[results.runs.status != "truth"]
+    sizes = []
+    for dataset in suite.datasets:
+        mine = runs[runs.dataset == dataset]
+        queries = mine[mine.status == "done"].drop_duplicates("fold").test_queries.sum()
+        sizes.append(f"{dataset}: {int(queries)} test queries, {count(mine.fold.nunique(), 'fold')}")
+    grids = dict.fromkeys(settings(s.grid) for s in suite.systems if s.losses and s.grid)
+    budget = results.chosen.get("budget")
+    tuned = "nothing was tuned"
+    if budget and grids:
+        who = who_chose(budget["folds"])
+        tuned = f"{count(budget['points'], 'point')} of {' or '.join(grids)}, chosen on validation queries, {who}"
+    said = {f"`{loss}`": settings(params) for loss, params in suite.loss_params.items()}
+    return was_run(results) | {
+        "what": "; ".join(sizes),
+        "tuning": tuned,
+        "loss_params": "; ".join(f"{loss} {plain(text)}" for loss, text in said.items()),
+    }
+
+
+def board_rows(board: Leaderboard) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
+    """System, the texts of its row, and of these what pages of rankers say alike: all measures, interval and group.
+
+    Measures have short heads where they are clear; the page says the conventions once.
+    """
+    names = [str(m) for m in board.all_measures.columns]
+    short = [short_measure(m) for m in names]
+    heads = {m: s if short.count(s) == 1 else m for m, s in zip(names, short, strict=True)}
+    for text in board.rows():
+        others = {heads[m]: number(board.all_measures.at[text["system"], m], 4) for m in names if m != board.measure}
+        measured = {heads[board.measure]: text["mean"], "interval": text["interval"], "group": text["group"]}
+        yield text["system"], text, {**measured, **others, "regret": text.get("regret", "")}
 
 
 def who_chose(folds: list[str]) -> str:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ltr import paths
 from ltr.bench.analysis.losses import Cell, beside_best, cells_of, family, overview
 from ltr.bench.analysis.results import Results, load_results
-from ltr.bench.analysis.results_io import rows_of
-from ltr.bench.text import count, machine, markdown_table, number, plain, settings, short_measure, told
+from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
 
-from .facts import put_between, was_run, who_chose
+from .facts import board_rows, put_between, suite_run
 from .losses_picture import losses_picture
 from .report import write_page
 
@@ -50,7 +48,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
     to = paths.suites() if to is None else Path(to)
     picture = losses_picture(cells, "losses")
     context = {
-        "suites": [_was_run(results) for results in found],
+        "suites": [suite_run(results) for results in found],
         "nets": _nets(found),
         "losses": len(overview(cells)),
         "overview": _overview_table(cells),
@@ -82,22 +80,15 @@ def _answer(cells: Sequence[Cell]) -> str:
 
 
 def _table(cell: Cell) -> str:
-    heads = _heads(list(cell.board.all_measures.columns))
     rows = []
-    for text, facts in zip(cell.board.rows(), rows_of(cell.board.table), strict=True):
-        label = facts.system
-        measures = cell.board.all_measures.loc[label]
+    for label, text, measured in board_rows(cell.board):
         loss = cell.losses.get(label, "")
         rows.append(
             {
                 "#": text["#"],
                 "loss": loss or f"({label})",
                 "family": family(loss) if loss else "",
-                heads[cell.board.measure]: text["mean"],
-                "interval": text["interval"],
-                "group": text["group"],
-                **{heads[str(m)]: number(v, 4) for m, v in measures.items() if m != cell.board.measure},
-                "regret": text.get("regret", ""),
+                **measured,
                 "ms/step": number(cell.step_ms.get(label) if loss else None, 2),
                 "peak MiB": number(cell.peak_mib.get(label) if loss else None, 0),
                 "note": text["note"],
@@ -120,12 +111,6 @@ def _overview_table(cells: Sequence[Cell]) -> str:
     return markdown_table(rows, left=("loss", "family"))
 
 
-def _heads(measures: list[str]) -> dict[str, str]:
-    """Short heads where they are clear; the page says the conventions once."""
-    short = [short_measure(m) for m in measures]
-    return {m: s if short.count(s) == 1 else m for m, s in zip(measures, short, strict=True)}
-
-
 def _nets(found: Sequence[Results]) -> list[str]:
     """Each net with its settings, once for all suites that use it alike."""
     lines = []
@@ -134,26 +119,3 @@ def _nets(found: Sequence[Results]) -> list[str]:
             own = settings({**system.params, **system.training})
             lines.append(f"{plain(system.label)}: `{system.ranker}`" + (f" with {plain(own)}" if own else ""))
     return list(dict.fromkeys(lines))
-
-
-def _was_run(results: Results) -> dict[str, Any]:
-    """One suite in words and numbers, all of them from its files."""
-    suite = results.suite
-    runs = results.runs[results.runs.status != "truth"]
-    sizes = []
-    for dataset in suite.datasets:
-        mine = runs[runs.dataset == dataset]
-        queries = mine[mine.status == "done"].drop_duplicates("fold").test_queries.sum()
-        sizes.append(f"{dataset}: {int(queries)} test queries, {count(mine.fold.nunique(), 'fold')}")
-    grids = dict.fromkeys(settings(s.grid) for s in suite.systems if s.losses and s.grid)
-    budget = results.chosen.get("budget")
-    tuned = "nothing was tuned"
-    if budget and grids:
-        who = who_chose(budget["folds"])
-        tuned = f"{count(budget['points'], 'point')} of {' or '.join(grids)}, chosen on validation queries, {who}"
-    said = {f"`{loss}`": settings(params) for loss, params in suite.loss_params.items()}
-    return was_run(results) | {
-        "what": "; ".join(sizes),
-        "tuning": tuned,
-        "loss_params": "; ".join(f"{loss} {plain(text)}" for loss, text in said.items()),
-    }

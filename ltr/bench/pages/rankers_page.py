@@ -1,0 +1,131 @@
+"""The page on rankers: what every ranker reaches on every dataset, what it costs, and how that goes with the size.
+
+Written from the results of suites of rankers (`benchmarks/suites/rankers-*.toml`): a table for each dataset, a picture
+where a task was run at several sizes, and what was not run. Like a report it comes from the tidy files alone and is the
+same, byte for byte, when it is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ltr import paths
+from ltr.bench.analysis.rankers import RankerBoard, boards_of, sizes_of_task
+from ltr.bench.analysis.results import Results, load_results
+from ltr.bench.suite import load_suite, suite_names
+from ltr.bench.text import count, machine, markdown_table, number, thousands
+from ltr.errors import InputError
+
+from .facts import board_rows, dataset_title, put_between, suite_run, who_chose
+from .rankers_picture import sizes_picture
+from .report import write_page
+
+__all__ = ["rankers_page"]
+
+
+def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = None) -> Path:
+    """Writes RANKERS.md and its picture, and returns the path of the page.
+
+    Args:
+        folders: results of suites; those that were committed as `benchmarks/results/rankers-*` by default.
+        to: folder of the page; `benchmarks` of the checkout by default.
+
+    Raises:
+        InputError: no results.
+    """
+    folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/rankers-*"))
+    if not folders:
+        raise InputError(
+            "no results of rankers here",
+            file=paths.suites() / "results",
+            expected="folders rankers-*",
+            do="Run the suites (ltr bench run rankers-mq2008-small, ...) and name their folders",
+        )
+    found = [load_results(folder) for folder in folders]
+    boards = [board for results in found for board in boards_of(results)]
+    to = paths.suites() if to is None else Path(to)
+    tasks = sizes_of_task(boards)
+    pictures = [sizes_picture(group, f"rankers-sizes{'' if len(tasks) == 1 else n}") for n, group in enumerate(tasks)]
+    learners = {label for board in boards for label in board.ranked()}
+    context = {
+        "learners": len(learners),
+        "suites": [_was_run(results) for results in found],
+        "not_run": _not_run(found),
+        "answers": [_answer(board) for board in boards],
+        "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures],
+        "boards": [{"title": b.title, "table": _table(b), "caption": b.board.caption()} for b in boards],
+        "margins": [f"{b.board.margin:.4f} in {b.title}" for b in boards],
+        "measures": list(dict.fromkeys(m for b in boards for m in b.board.all_measures.columns)),
+        "machines": list(dict.fromkeys(machine(results.environment) for results in found)),
+        "command": "ltr bench rankers",
+    }
+    if to == paths.suites():
+        said = "; ".join(_answer(board) for board in boards)
+        text = f"**Rankers:** {said} (`ltr bench rankers`: [all of it](benchmarks/RANKERS.md))."
+        put_between(to.parent / "README.md", "rankers", text)
+    return write_page(to / "RANKERS.md", "rankers.md.j2", context)
+
+
+def _table(board: RankerBoard) -> str:
+    rows, costs = [], board.costs
+    cost = lambda label, key: costs.at[label, key] if label in costs.index else None  # noqa: E731
+    for label, text, measured in board_rows(board.board):
+        loss = board.losses.get(label, "")
+        learns = board.kinds.get(label, "") not in ("", "baseline")
+        operations = cost(label, "operations") if learns else None
+        latency = cost(label, "latency_seconds")
+        rows.append(
+            {
+                "#": text["#"],
+                "ranker": (label.removesuffix(loss).strip() if learns else f"({label})"),
+                "loss": loss,
+                **measured,
+                "seed sd": text["seed sd"],
+                "Gop": number(None if operations is None else operations / 1e9, 1),
+                "cpu s": number(cost(label, "cpu_seconds") if learns else None, 1),
+                "ms/list": number(None if latency is None else 1e3 * latency, 2),
+                "parameters": text["parameters"] if learns else "",
+                "note": text["note"],
+            }
+        )
+    return markdown_table(rows, left=("ranker", "loss", "group", "note"))
+
+
+def _answer(board: RankerBoard) -> str:
+    """The best net beside the best trees, in a sentence."""
+    title = dataset_title(board.dataset)
+    nets, trees = board.ranked("neural"), board.ranked("trees")
+    gap = board.best_beside("neural", "trees")
+    if gap is None:
+        return f"{title}: nets and trees cannot be compared"
+    word = "cannot tell"
+    if gap.low > 0 or gap.high < 0:
+        word = "the net is better" if gap.low > 0 else "the trees are better"
+    train = "" if board.train_queries != board.train_queries else f", {thousands(board.train_queries)} training queries"
+    return (
+        f"{title}{train}: the best net, {nets[0]}, less the best trees, {trees[0]}: {gap.value:+.4f} "
+        f"({gap.low:+.4f} to {gap.high:+.4f}), {word}"
+    )
+
+
+def _was_run(results: Results) -> dict[str, Any]:
+    """One suite in words, and what of it is left."""
+    suite, budget = results.suite, results.chosen.get("budget")
+    said = suite_run(results)
+    if budget:  # every system has a grid of its own: the suite's file says them
+        said["tuning"] = f"{count(budget['points'], 'point')} a system, chosen on validation queries, "
+        said["tuning"] += who_chose(budget["folds"])
+    whole = load_suite(suite.name) if suite.name in suite_names() else suite
+    done = {v.label for v in suite.variants()}
+    left = [v.label for v in whole.variants() if v.label not in done]
+    seeds = [str(seed) for seed in whole.seeds if seed not in suite.seeds]
+    return said | {"name": suite.name, "left": left, "left_seeds": seeds, "whole": f"ltr bench run {suite.name}"}
+
+
+def _not_run(found: Sequence[Results]) -> list[dict[str, str]]:
+    """Suites of rankers without results."""
+    there = {results.suite.name for results in found}
+    names = [name for name in suite_names() if name.startswith("rankers-") and name not in there]
+    return [{"title": load_suite(name).title, "command": f"ltr bench run {name}"} for name in names]
