@@ -759,7 +759,7 @@ def test_choose_knows_four_rules(run, capsys):
         ("choose RUN --at-most-loss much", "e.g. 5% or 0.05"),
         ("choose RUN --at-most-loss 120%", "below 1"),
         ("choose RUN --knee --main quality", "main says what may lose"),
-        ("choose RUN --from-pairs nothing.csv", "no choices"),
+        ("choose RUN --from-pairs nothing.csv", "no such file"),
         ("choose RUN --from-pairs pairs.csv", "pairs.csv:2: loser is out of range"),
         ("choose RUN --at-least relevnce=0.4 --maximise quality", "Did you mean 'relevance'?"),
         ("choose RUN --at-least relevance --maximise quality", "expected NAME=VALUE"),

@@ -11,7 +11,7 @@ as a whole (a list transformer, the context of a list) sees the two documents on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +21,9 @@ import numpy as np
 from ltr.errors import InputError, unknown_name
 from ltr.types import Deferred, Split, Task
 
-from .readers.table_files import open_table
+from .readers.table_files import id_text, read_columns
 
-__all__ = ["Pairs", "bradley_terry", "pair_lists", "read_pairs"]
+__all__ = ["Pairs", "bradley_terry", "pair_lists", "read_choices", "read_pairs"]
 
 _NEEDED, _MORE = ("query", "winner", "loser"), ("p", "weight", "objective")
 _Data = TypeVar("_Data", Split, Task)
@@ -69,51 +69,68 @@ def read_pairs(source: Any) -> Pairs:
     """
     if isinstance(source, Pairs):
         return source
+    found = read_choices(source, _NEEDED)
+    found["winner"], found["loser"] = (np.array([id_text(v) for v in found[side]]) for side in ("winner", "loser"))
+    same = found["winner"] == found["loser"]
+    if same.any():
+        row = int(np.argmax(same))
+        what = f"row {row + 1}, a document is compared with itself"
+        raise InputError(what, file=_file(source), expected="two documents", came=found["winner"][row])
+    return Pairs(**{name: found[name] for name in (*_NEEDED, "p", "weight")}, objective=found.get("objective"))
+
+
+def _file(source: Any) -> Path | None:
+    return Path(source) if isinstance(source, str | Path) else None
+
+
+def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a table of choices, `[row]` each: ids as text, p and weight as float64, 1 where there is none.
+
+    Args:
+        source: as `read_pairs` takes it.
+        needed: columns that must be there.
+
+    Raises:
+        InputError: as `read_pairs`.
+    """
     import pyarrow as pa
 
-    file = Path(source) if isinstance(source, str | Path) else None
+    file, known = _file(source), (*_NEEDED, *_MORE)
     if file is not None:
-        opened = open_table(file)
-        names = [c for c in (*_NEEDED, *_MORE) if c in opened.types]
-        columns = pa.Table.from_batches(list(opened.batches(names))) if set(_NEEDED) <= set(names) else {}
-        there = list(opened.types)
+        columns, there = read_columns(file, known)
     else:
         columns = source if isinstance(source, Mapping) else pa.table(source)
         there = list(columns) if isinstance(columns, Mapping) else columns.column_names
-    for name in _NEEDED:
+    for name in needed:
         if name not in there:
-            expected = "columns query, winner, loser, and if there are any p, weight, objective"
+            expected = (
+                f"columns {', '.join(needed)}, and if there are any {', '.join(c for c in known if c not in needed)}"
+            )
             raise InputError(f"no column {name!r} of comparisons", file=file, expected=expected, came=there)
+    cells = {
+        name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
+    }
+    found = {name: np.array([id_text(v) for v in values], dtype=np.str_) for name, values in cells.items()}
+    for name, expected, most in (
+        ("p", "a chance, 0 to 1", 1.0),
+        ("weight", "a finite number from 0", np.finfo(float).max),
+    ):
+        values = np.array([_number(v) for v in found[name]]) if name in found else np.ones(len(found[needed[0]]))
+        wrong = ~((values >= 0) & (values <= most))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InputError(
+                f"row {row + 1}, column {name!r}", file=file, expected=expected, came=str(found[name][row])
+            )
+        found[name] = values
+    return found
 
-    def text(name: str) -> np.ndarray:
-        values = columns[name].to_pylist() if hasattr(columns[name], "to_pylist") else list(columns[name])
-        plain = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values]
-        return np.array([v.strip() for v in plain], dtype=np.str_)
 
-    def number(name: str, expected: str, most: float) -> np.ndarray:
-        if name not in there:
-            return np.ones(len(found["query"]))
-        try:
-            values = text(name).astype(np.float64)
-        except ValueError:
-            values = np.full(len(found["query"]), np.nan)
-            for k, cell in enumerate(text(name)):
-                try:
-                    values[k] = float(cell)
-                except ValueError:
-                    break
-        _refuse(~((values >= 0) & (values <= most)), f"column {name!r}", expected, text(name))
-        return values
-
-    def _refuse(bad: np.ndarray, what: str, expected: str, came: np.ndarray) -> None:
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f"row {row + 1}, {what}", file=file, expected=expected, came=str(came[row]))
-
-    found = {name: text(name) for name in _NEEDED}
-    _refuse(found["winner"] == found["loser"], "a document is compared with itself", "two documents", found["winner"])
-    p, weight = number("p", "a chance, 0 to 1", 1.0), number("weight", "a finite number from 0", np.finfo(float).max)
-    return Pairs(**found, p=p, weight=weight, objective=text("objective") if "objective" in there else None)
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _rows(split: Split, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

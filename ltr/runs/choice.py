@@ -231,8 +231,7 @@ def _values(record: Record, front: Front, choice: Choice, bounds: Mapping[str, f
 def _explained(record: Record, front: Front, path: Path) -> Explained:
     """What the choices of a table say, between means on validation or between the rankings of its queries."""
     found = read_pairs(path, len(front.preferences))
-    winner, loser, query = found["winner"], found["loser"], found["query"]
-    assert winner is not None and loser is not None
+    winner, loser, query = found["winner"], found["loser"], found.get("query")
     if query is None:
         points = front.points["vali"]
         return explain_choices(points[winner] - points[loser], found["p"], found["weight"])

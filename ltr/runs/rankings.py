@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ltr.datasets.readers.table_files import read_columns
 from ltr.errors import InputError
 from ltr.types import Split
 
 from .per_query import join
-from .scores import read_parquet, scores_table, source_rows
+from .scores import scores_table, source_rows
 from .trec import read_run, scores_of_run
 
 __all__ = ["read_ranking"]
@@ -80,31 +81,18 @@ def read_ranking(
 
 def _table(path: Path) -> pa.Table:
     """Columns query, score, and doc and row where they say something, of the types they have in a scores table."""
-    if path.suffix == ".parquet":
-        table = read_parquet(path, "table of scores")
-    else:
-        from pyarrow import csv
-
-        if not path.is_file():
-            raise InputError("no such file", file=path, expected="a table of query, doc, score")
-        parse = csv.ParseOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
-        try:
-            table = csv.read_csv(path, parse_options=parse, convert_options=csv.ConvertOptions(column_types=_KINDS))
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise InputError(f"no table of scores: {error}", file=path, expected="query, doc, score") from None
-    if lacking := [name for name in ("query", "score") if name not in table.column_names]:
+    columns, there = read_columns(path, _KINDS)
+    if lacking := [name for name in ("query", "score") if name not in columns]:
         expected = "columns query, score, and doc or row"
-        raise InputError(f"no column {lacking[0]}", file=path, expected=expected, came=table.column_names)
-    if twice := next((name for name in table.column_names if table.column_names.count(name) > 1), None):
-        raise InputError(f"column {twice!r} stands twice", file=path, expected="every column once")
-    if "preference" in table.column_names and any(table["preference"].drop_null().to_pylist()):
+        raise InputError(f"no column {lacking[0]}", file=path, expected=expected, came=there)
+    if "preference" in columns and any(columns["preference"].drop_null().to_pylist()):
         raise InputError("rankings for preferences, and one ranking was asked for", file=path, do="Write one of them")
-    found = {"query": table["query"], "score": table["score"]}
-    document = next((name for name in _DOCUMENT if name in table.column_names), None)
-    if document is not None and any(table[document].cast(pa.string()).drop_null().to_pylist()):
-        found["doc"] = table[document]
-    if "row" in table.column_names and table["row"].null_count == 0:
-        found["row"] = table["row"]
+    found = {name: columns[name] for name in ("query", "score")}
+    document = next((name for name in _DOCUMENT if name in columns), None)
+    if document is not None and any(columns[document].cast(pa.string()).drop_null().to_pylist()):
+        found["doc"] = columns[document]
+    if "row" in columns and columns["row"].null_count == 0:
+        found["row"] = columns["row"]
     try:
         table = pa.table({name: column.cast(_KINDS[name]) for name, column in found.items()})
     except pa.ArrowException as error:

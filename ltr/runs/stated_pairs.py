@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from scipy.special import expit
 from scipy.stats import chi2
 
+from ltr.datasets.pairs import read_choices
 from ltr.errors import InputError
 from ltr.objectives import lattice
-
-from .scores import read_parquet
 
 __all__ = ["Explained", "explain_choices", "read_pairs"]
 
@@ -121,68 +119,25 @@ def _betas(z: np.ndarray, of: np.ndarray) -> np.ndarray:
     return found
 
 
-def read_pairs(path: Path | str, preferences: int) -> dict[str, np.ndarray | None]:
-    """Choices from a table, .csv or .parquet.
-
-    Returns:
-        `winner` and `loser`, int64 `[pair]`, rows of the front; `query`, str `[pair]`, or None; `p`, the probability
-        that the winner was chosen, and `weight`, how often, float64 `[pair]`, or None.
+def read_pairs(path: Path | str, preferences: int) -> dict[str, np.ndarray]:
+    """Choices from a table, `[pair]` each: `winner` and `loser`, int64, rows of the front; `p` and `weight`, float64, 1
+    where there is none; and, where it has such a column, `query`.
 
     Raises:
         InputError: no such file, a missing column, or a value out of range.
     """
-    path = Path(path)
-    columns = _columns(path)
-    found: dict[str, np.ndarray | None] = {"query": None, "p": None, "weight": None}
-    for name in ("winner", "loser"):
-        rows = _numbers(path, columns, name)
-        wrong = (rows != np.round(rows)) | (rows < 0) | (rows >= preferences)
-        if wrong.any():
-            expected = f"the number of a preference, 0 to {preferences - 1}, as `ltr front RUN` counts them"
-            raise _wrong(path, name, rows, wrong, expected)
-        found[name] = rows.astype(np.int64)
-    if "query" in columns:
-        found["query"] = np.array([str(each) for each in columns["query"].to_pylist()])
-    for name, high in (("p", 1.0), ("weight", np.inf)):
-        if name in columns:
-            values = _numbers(path, columns, name)
-            wrong = ~((values >= 0) & (values <= high) & np.isfinite(values))
-            if wrong.any():
-                raise _wrong(path, name, values, wrong, "0 to 1" if name == "p" else "0 or more")
-            found[name] = values
-    return found
-
-
-def _columns(path: Path) -> dict[str, pa.ChunkedArray]:
-    if path.suffix == ".parquet":
-        table = read_parquet(path, "choices")
-    elif path.suffix == ".csv" and path.is_file():
-        from pyarrow import csv
-
-        try:
-            text = csv.ConvertOptions(column_types={"query": pa.string()})
-            table = csv.read_csv(path, convert_options=text)
-        except pa.ArrowException as error:
-            raise InputError(f"broken table: {error}", file=path) from None
-    else:
-        raise InputError("no choices", file=path, expected="a .csv or .parquet file: winner, loser and, if any, query")
-    for name in ("winner", "loser"):
-        if name not in table.column_names:
-            expected = "winner, loser and, if any, query, p, weight"
-            raise InputError(f"a table of choices lacks {name}", file=path, expected=expected, came=table.column_names)
-    if not len(table):
+    found = read_choices(path, ("winner", "loser"))
+    if not len(found["winner"]):
         raise InputError("a table of choices without choices", file=path)
-    return {name: table[name] for name in table.column_names}
-
-
-def _numbers(path: Path, columns: dict[str, pa.ChunkedArray], name: str) -> np.ndarray:
-    try:
-        values = columns[name].cast(pa.float64()).to_numpy()
-    except pa.ArrowException:
-        raise InputError(f"column {name} is no column of numbers", file=path, came=str(columns[name].type)) from None
-    return values
-
-
-def _wrong(path: Path, name: str, values: np.ndarray, wrong: np.ndarray, expected: str) -> InputError:
-    at = int(np.argmax(wrong))
-    return InputError(f"{name} is out of range", file=path, line=at + 2, expected=expected, came=float(values[at]))
+    for name in ("winner", "loser"):
+        rows = np.array([int(text) if text.isdecimal() else -1 for text in found[name]])
+        wrong = (rows < 0) | (rows >= preferences)
+        if wrong.any():
+            at, expected = (
+                int(np.argmax(wrong)),
+                f"the number of a preference, 0 to {preferences - 1}, as `ltr front` says",
+            )
+            came = str(found[name][at])
+            raise InputError(f"{name} is out of range", file=path, line=at + 2, expected=expected, came=came)
+        found[name] = rows
+    return found

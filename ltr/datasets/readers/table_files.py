@@ -11,7 +11,7 @@ import contextlib
 import csv as plain_csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ltr.errors import InputError
 from .chunks import opened, told
 from .limits import LINE
 
-__all__ = ["arrow_errors", "as_text", "is_text", "open_table"]
+__all__ = ["arrow_errors", "as_text", "id_text", "is_text", "open_table", "read_columns"]
 
 _ROWS = 16384  # of one batch
 _CELLS = 8 << 20  # of one batch
@@ -136,7 +136,7 @@ class _Columnar:
 
         most = max(1, min(_ROWS, _CELLS // max(1, len(columns))))
         if self.parquet:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(batch_size=most, columns=list(columns)):
                     batch.validate(full=True)  # a column of text may hold anything
                     yield batch
@@ -159,6 +159,21 @@ def open_table(path: Path):
     name = path.name.lower()
     columnar = name.endswith(_COLUMNAR) or not re.search(r"\.[ct]sv", name)
     return _Columnar(path) if columnar else _Csv(path)
+
+
+def read_columns(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """Columns of a small table, text as Arrow strings, those of `names` that are there; and the names of all it has."""
+    import pyarrow as pa
+
+    source = open_table(path)
+    found = {name: source.types[name] for name in names if name in source.types}
+    with arrow_errors(source):
+        batches = list(source.batches(list(found)))
+    columns = {}
+    for name, kind in found.items():
+        column = pa.chunked_array([batch.column(name) for batch in batches], None if batches else kind).combine_chunks()
+        columns[name] = as_text(column) if is_text(column.type) else column
+    return columns, list(source.types)
 
 
 def _once(schema, path: Path):
@@ -249,3 +264,10 @@ def as_text(column):
             v if v is None or isinstance(v, str) else v.decode("utf-8", "backslashreplace") for v in column.to_pylist()
         ]
         return pa.array(cells, pa.large_string())
+
+
+def id_text(value: Any) -> str:
+    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())

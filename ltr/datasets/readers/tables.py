@@ -25,7 +25,7 @@ from .cells import Census, category_code, numbers
 from .column_roles import DOCUMENT, QUERY, SPLIT_NAMES, Column, Columns, Kind, Roles, check_cells, decide
 from .limits import ID, check_id, check_room
 from .query_grouping import EXACT, FACTS, Block, Gathered, wrong_fact
-from .table_files import arrow_errors, as_text, is_text, open_table
+from .table_files import arrow_errors, as_text, id_text, is_text, open_table
 
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
@@ -363,7 +363,7 @@ def _ids(column, source) -> tuple[np.ndarray, list[str]]:
         raise InputError(
             "a column of ids that cannot be read", file=source.path, expected="text or numbers", came=str(error)
         ) from None
-    names = ["" if v is None or v != v else _id(v) for v in values]
+    names = ["" if v is None or v != v else id_text(v) for v in values]
     # Up to here a floating-point number of this width tells whole numbers apart.
     kind = encoded.dictionary.type
     exact = 2 ** ({16: 11, 32: 24}.get(kind.bit_width, 53) if pa.types.is_floating(kind) else 53)
@@ -379,13 +379,6 @@ def _ids(column, source) -> tuple[np.ndarray, list[str]]:
     known: dict[str, int] = {}
     same = np.array([known.setdefault(name, k) if name else -1 for k, name in enumerate(names)] + [-1], np.int64)
     return same[codes], names
-
-
-def _id(value: Any) -> str:
-    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())
 
 
 def _has_lost_digits(value: Any, name: str, exact: int) -> bool:
