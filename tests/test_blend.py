@@ -6,10 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from toy_lists import toy
 
 import ltr
 from ltr.errors import InputError
+from ltr.methods.export import fixed
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
 from ltr.rankers.ensembles.blend import by_loss, by_measure
@@ -25,6 +27,13 @@ LISTNET = ltr.loss("listnet")
 
 def measured(scores, split=TEST) -> float:
     return mean(evaluate([HEADLINE], scores, split.label(), split.offsets)[HEADLINE])
+
+
+def exported(ranker) -> np.ndarray:
+    """Scores of what `ltr export` writes; one list, since no score here depends on its list."""
+    where = torch.ones(1, TEST.n_documents, dtype=torch.bool)
+    with torch.no_grad():
+        return fixed(ranker).cpu()(torch.from_numpy(TEST.features)[None], where)[0].numpy()
 
 
 def made(kind, loss=LISTNET, **params):
@@ -70,8 +79,6 @@ def test_weights_are_those_of_a_grid(columns):
 def test_the_convex_weights_are_those_of_a_grid(columns):
     """The loss of the fitted sum is below that of every blend of a fine grid, at every scale of it."""
     labels, lengths = VALI.label(), VALI.lengths
-    import torch
-
     where = torch.arange(int(lengths.max())) < torch.as_tensor(lengths)[:, None]
     padded = lambda x: torch.zeros(where.shape).masked_scatter_(where, torch.tensor(x, dtype=torch.float32))  # noqa: E731
     graded = padded(labels)
@@ -98,6 +105,7 @@ def test_trees_and_nets_blend(tmp_path):
         if weights == "measure":
             assert blend.best["vali"] >= max(blend.best["alone"]) - 1e-9
     assert blend.best["weights"] == [pytest.approx(1 / 3)] * 3
+    np.testing.assert_allclose(exported(blend), blend.score(TEST), rtol=1e-4, atol=1e-4)
     blend.save(tmp_path / "blend")
     np.testing.assert_array_equal(load_ranker(tmp_path / "blend").score(TEST), blend.score(TEST))
 
@@ -131,6 +139,7 @@ def test_a_student_is_selected_by_labels_and_kept_alone(tmp_path):
     assert student.best["vali"] == pytest.approx(measured(student.score(VALI), VALI), abs=1e-6)
     student.save(tmp_path / "kept")
     assert [p.name for p in (tmp_path / "kept").iterdir() if p.is_dir()] == ["student"]
+    np.testing.assert_allclose(exported(student), student.score(TEST), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(load_ranker(tmp_path / "kept").score(TEST), student.score(TEST))
     with pytest.raises(InputError, match="says which"):
         make_ranker("distilled", teacher=NET)
@@ -152,5 +161,7 @@ def test_a_residual_net_is_added_to_the_first(tmp_path):
     np.testing.assert_allclose(both.score(TEST), first.score(TEST) + control * moved, atol=1e-4)
     both.save(tmp_path / "both")
     np.testing.assert_array_equal(load_ranker(tmp_path / "both").score(TEST), both.score(TEST))
+    known = made("residual", first={"ranker": "linear"}, base_params={"hidden": [4]})
+    np.testing.assert_allclose(exported(known), known.score(TEST), rtol=1e-4, atol=1e-4)
     alone = made("residual", first=choice, controls=(0.0,))
     np.testing.assert_array_equal(alone.score(TEST), first.score(TEST))

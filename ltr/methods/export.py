@@ -31,6 +31,9 @@ from ltr.objectives import check_preference
 from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.ensembles.bagged import BaggedRanker
+from ltr.rankers.ensembles.blend import BlendRanker
+from ltr.rankers.ensembles.distilled import DistilledRanker
+from ltr.rankers.ensembles.residual import ResidualRanker
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.trees.forest import Forest
 
@@ -159,7 +162,7 @@ def fixed(model: Any, preference=None) -> FixedRanker:
     """One module for one preference.
 
     Args:
-        model: a fitted method, or a ranker (a net, a bag of nets, boosted trees), which takes no preference.
+        model: a fitted method, or a ranker (a net, boosted trees, a bag or a blend of them), which takes no preference.
         preference: `[objective]`; of a method that trained one model a preference, one of those.
 
     Raises:
@@ -171,9 +174,15 @@ def fixed(model: Any, preference=None) -> FixedRanker:
         raise InputError("this ranker takes no preference", came=preference)
     if getattr(model, "n_features", None) is None:
         raise InputError("this ranker is not fitted", do="Call fit, or load one that was saved")
-    members = model.models if isinstance(model, BaggedRanker) else [model]
     facts = {"ranker": model.name, "features": model.n_features}
-    return FixedRanker([(1 / len(members), _ranker(member)) for member in members], facts).eval()
+    if isinstance(model, ResidualRanker):
+        first, net = model.models
+        part = ConditionedPart(Term(1.0, net, np.ones(1)))
+        return FixedRanker([(1.0, part)], facts, _ranker(first), float(model.best["control"]), True).eval()
+    members = model.models if isinstance(model, BaggedRanker | BlendRanker | DistilledRanker) else [model]
+    shares = model.factors if isinstance(model, BlendRanker) else [1 / len(members)] * len(members)
+    parts = [(float(share), _ranker(member)) for share, member in zip(shares, members, strict=True) if share]
+    return FixedRanker(parts, facts).eval()
 
 
 def _ranker(ranker: Any) -> nn.Module:
