@@ -1,6 +1,8 @@
-"""Columns of categories: codes in the store, one-hot for nets, splits of LightGBM, and values unseen in training."""
+"""Columns of categories: codes in the store, one-hot for nets, splits of boosters, and values unseen in training."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from ltr.datasets import transforms
 from ltr.datasets.readers.cells import category_code
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
+from ltr.methods import export
 from ltr.rankers import load_ranker, make_ranker
 from ltr.rankers.training.validation import measure_split
 from ltr.runs.input_columns import input_facts, read_lists
@@ -75,12 +78,53 @@ def test_trees(name, files, tmp_path):
     assert ranker.best["vali"] > 0.95
     codes = ranker._coded(task.test.features)
     seen = np.isin(task.test.features[:, 0], task.train.features[:, 0])
-    assert np.isnan(codes[~seen, 0]).all() and set(codes[seen, 0]) == set(range(6))
-    if name == "lightgbm":  # to whom a value that was not seen is none of those that were; to others it is missing
-        assert ndcg(task, ranker) > 0.9
+    missing = np.isnan(task.test.features[:, 0])
+    assert np.isnan(codes[missing, 0]).all() and set(codes[~seen & ~missing, 0]) == {6}
+    assert set(codes[seen, 0]) == set(range(6))
+    if name == "xgboost":  # told of categories, not of numbers
+        trees = json.loads(ranker.model.save_raw("json"))["learner"]["gradient_booster"]["model"]["trees"]
+        assert any(tree["categories"] for tree in trees)
+    elif name == "catboost":
+        assert ranker.model.get_cat_feature_indices() == [0, 1]
+    else:
         assert "cat_boundaries" in ranker.model.model_to_string() and "num_cat=0" not in ranker.model.model_to_string()
+    assert ndcg(task, ranker) > 0.9  # values that were not seen are worth nothing there, nor to the rankers
+    new = task.test.features[~seen & ~missing]
+    others = ltr.Split.from_arrays(np.where(np.arange(3) == 0, np.float32(12345), new))
+    assert np.array_equal(ranker.score(others), ranker.score(ltr.Split.from_arrays(new)))  # all new values are alike
     ranker.save(tmp_path / "trees")
-    assert np.array_equal(load_ranker(tmp_path / "trees").score(task.test), ranker.score(task.test))
+    kept = load_ranker(tmp_path / "trees")
+    assert np.array_equal(kept.score(task.test), ranker.score(task.test))
+    _exported(kept, name, task.test, tmp_path)
+    shares = kept.contributions(kept._coded(task.test.features))
+    np.testing.assert_allclose(shares.sum(1), kept.score(task.test), atol=1e-4)
+
+
+def _exported(ranker, name, split, folder):
+    """The boosters' own formats hold categories, and the codes whose places they are; the others say so."""
+    with pytest.raises(InputError, match="columns of categories"):
+        export(ranker, folder / "solr.json", "solr", names=split.feature_names)
+    if name == "catboost":
+        return
+    form = {"lightgbm": "lightgbm-json", "xgboost": "xgboost-ubj"}[name]
+    found = export(ranker, folder / form, form, names=split.feature_names)
+    assert "kind, shop: give the place" in found.notes[-1]
+    if name == "lightgbm":
+        codes = json.loads(found.path.read_text())["category_codes"]
+        assert '"decision_type": "=="' in found.path.read_text()
+    else:
+        import xgboost
+
+        booster = xgboost.Booster(model_file=str(found.path))
+        codes = json.loads(booster.attr("category_codes"))
+    x = split.features.copy()
+    for k, column in enumerate(("kind", "shop")):
+        place = {code: at for at, code in enumerate(codes[column])}
+        x[:, k] = [np.nan if v != v else place.get(int(v), len(place)) for v in x[:, k]]
+    assert np.array_equal(x, ranker._coded(split.features), equal_nan=True)
+    if name == "xgboost":
+        data = xgboost.DMatrix(x, feature_types=["c", "c", "q"], enable_categorical=True)
+        np.testing.assert_allclose(booster.predict(data, output_margin=True), ranker.score(split), atol=1e-6)
 
 
 def test_the_transform(tmp_path):

@@ -7,7 +7,8 @@
     opensearch       the same as model/xgboost+json and model/linear of its (and Elasticsearch's) plugin
 
 Scores are ours, up to rounding; those of a linear model up to a constant, which the two engines have no place for. What
-a format cannot hold is refused, and the error names those that can.
+a format cannot hold is refused, and the error names those that can. Splits on categories stand in the boosters' own
+formats only, with the codes whose places they speak of (`category_code` makes a code of a text).
 """
 
 from __future__ import annotations
@@ -73,7 +74,11 @@ def export(
     """
     if form not in FORMS:
         raise unknown_name("form of an export", form, FORMS)
-    path, module = Path(path), fixed(model, preference)  # what is wrong with model and preference is said here
+    path, levels = Path(path), getattr(model, "levels", {})
+    if levels and preference is None and _NATIVE.get(form) == model.module:
+        module = FixedRanker([], {"ranker": model.name, "features": model.n_features})
+    else:
+        module = fixed(model, preference)  # what is wrong with model and preference is said here
     names = tuple(names) or tuple(f"f{k + 1}" for k in range(module.facts["features"]))
     if len(set(names)) < len(names):
         raise InputError("features of one name", do="Name the columns of the data differently")
@@ -98,9 +103,12 @@ def _refused(given: _Given, form: str, why: str, others: str) -> InputError:
 # ------------------------------------------------------------------------------------------------------- the boosters
 
 
-def _booster(given: _Given, module: FixedRanker, form: str, library: str) -> Any:
-    """The one booster of a library that gives the scores."""
-    ranker = given.model
+_NATIVE = {"lightgbm-json": "lightgbm", "xgboost-ubj": "xgboost"}
+
+
+def _booster(given: _Given, module: FixedRanker, form: str) -> tuple[Any, dict[str, list[int]], list[str]]:
+    """The one booster that gives the scores, the codes of its categories by their place, and what to say of them."""
+    ranker, library = given.model, _NATIVE[form]
     if isinstance(ranker, Method):
         terms = ranker.terms(np.asarray(module.facts["preference"]))
         plain = (
@@ -112,17 +120,23 @@ def _booster(given: _Given, module: FixedRanker, form: str, library: str) -> Any
         others = "onnx, pt2" + (", solr, opensearch" if trees else "")
         raise _refused(given, form, f"its scores are not those of one {library} model", others)
     assert ranker is not None
-    return ranker.model
+    codes = {given.names[k]: [int(code) for code in values] for k, values in ranker.levels.items()}
+    note = f"{', '.join(codes)}: give the place of the value in category_codes of the file, its length for a new one"
+    return ranker.model, codes, [note] if codes else []
 
 
 def _lightgbm(given: _Given, module: FixedRanker) -> _Written:
-    dump = _booster(given, module, "lightgbm-json", "lightgbm").dump_model()
-    return json.dumps({**dump, "feature_names": list(given.names)}).encode(), []
+    booster, codes, notes = _booster(given, module, "lightgbm-json")
+    own = {"category_codes": codes} if codes else {}
+    return json.dumps({**booster.dump_model(), "feature_names": list(given.names), **own}).encode(), notes
 
 
 def _xgboost(given: _Given, module: FixedRanker) -> _Written:
-    booster = _booster(given, module, "xgboost-ubj", "xgboost")
-    return bytes(booster.save_raw("ubj")), ["features have no names in the file: they go by their order"]
+    booster, codes, notes = _booster(given, module, "xgboost-ubj")
+    if codes:
+        booster = booster.copy()
+        booster.set_attr(category_codes=json.dumps(codes))
+    return bytes(booster.save_raw("ubj")), ["features have no names in the file: they go by their order", *notes]
 
 
 # ------------------------------------------------------------------------------------------------------ search engines

@@ -136,7 +136,7 @@ def reliability(scores: Any, labels: Any, *, max_grade: int = 4, link: str = "si
 
     judged = Judgements(labels, [0, len(labels)])
     ranked = RankedLists(judged, checked_scores(judged, scores))
-    how = {"max_grade": max_grade, "link": link}
+    how: dict[str, Any] = {"max_grade": max_grade, "link": link}
     asked = Asked("NegECE", bins=bins, **how), Asked("NegBrier", **how), Asked("NegLogLoss", **how)
     ece, brier, log_loss = (-float(value_of(m, ranked)[0]) for m in asked)
     p, t = (ranked.xp.host(x) for x in _shares(ranked, asked[0]))

@@ -81,7 +81,7 @@ class CatBoost(TreeRanker):
         weighed = {}
         if weights_of_lists(job.train, "CatBoost") is not None:
             weighed["group_weight"] = job.train.weights
-        data = self.library.Pool(job.train.features, job.labels, group_id=lists, **weighed)
+        data = self._pool(job.train.features, label=job.labels, group_id=lists, **weighed)
         native = self.native(job.seed, job.threads)
         self.notes += _ignored_mode(native)
         self.model = self.library.CatBoost(native)
@@ -90,7 +90,7 @@ class CatBoost(TreeRanker):
         if stopping.on:
             every = self.config.select_every
             staged = self.model.staged_predict(
-                self.library.Pool(stopping.features),
+                self._pool(stopping.features),
                 prediction_type="RawFormulaVal",
                 eval_period=every,
                 thread_count=job.threads,
@@ -102,8 +102,16 @@ class CatBoost(TreeRanker):
             self.model.shrink(stopping.best["epoch"])
         return done
 
+    def _pool(self, features: np.ndarray, **given: Any) -> Any:
+        """The library's data; it takes categories as whole numbers among objects only; -1 is a missing one."""
+        if self.levels:
+            given["cat_features"], features = list(self.levels), features.astype(object)
+            for column in self.levels:
+                features[:, column] = [-1 if x != x else int(x) for x in features[:, column]]
+        return self.library.Pool(features, **given)
+
     def _predict(self, features: np.ndarray) -> np.ndarray:
-        data = self.library.Pool(features)
+        data = self._pool(features)
         return self.model.predict(data, prediction_type="RawFormulaVal", thread_count=thread_count())
 
     def _forest(self) -> Forest:
@@ -124,7 +132,7 @@ class CatBoost(TreeRanker):
         return Forest.of_nodes(trees, bias[0], self.n_features or 0)
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        found = self.model.get_feature_importance(self.library.Pool(features), type="ShapValues")
+        found = self.model.get_feature_importance(self._pool(features), type="ShapValues")
         return np.asarray(found, np.float64)
 
     def importances(self) -> np.ndarray:

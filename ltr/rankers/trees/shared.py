@@ -6,8 +6,9 @@ else is the library's own: with `select_rounds=False` the model equals the libra
 
 Features are handed over as arrays and lists as sizes, unscaled; a tree does not care. Parameters that have no field
 here go into `params` under the library's own name and win over ours. Of a column of categories the libraries get the
-place among the values of train, most frequent first, and NaN for a value that was not seen; LightGBM is told that these
-are categories, the others cut them as numbers.
+place among the values of train, most frequent first, and are told that these are categories. A value that was not seen
+is one place more: in no set of a split, and without statistics for CatBoost (XGBoost sends it left, which is where all
+but one value go in columns of up to 64). A missing one is NaN, to LightGBM the same, to CatBoost a category of its own.
 """
 
 from __future__ import annotations
@@ -200,7 +201,8 @@ class TreeRanker(FittedRanker):
             found = np.searchsorted(values, features[:, column], sorter=order).clip(max=max(len(values) - 1, 0))
             place = order[found] if len(values) else found
             seen = values[place] == features[:, column] if len(values) else np.zeros(len(place), bool)
-            features[:, column] = np.where(seen, place, np.nan)
+            missing = np.isnan(features[:, column])
+            features[:, column] = np.where(seen, place, np.where(missing, np.nan, len(values)))
         return features
 
     def _predict(self, features: np.ndarray) -> np.ndarray:

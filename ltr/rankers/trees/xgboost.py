@@ -80,6 +80,8 @@ class XGBoost(TreeRanker):
             "lambda": c.l2,
             **(pairs if c.objective.startswith("rank:") else {}),
             **({"lambdarank_unbiased": True} if c.debias else {}),
+            # One value against the rest, among which a new one is; of sets the library puts it into the left one.
+            **({"max_cat_to_onehot": 64} if self.levels else {}),
             "seed": seed,
             "nthread": threads,
             "verbosity": 0,
@@ -123,8 +125,9 @@ class XGBoost(TreeRanker):
             weight=weights_of_lists(job.train, "XGBoost") if ranks else weights,
             max_bin=params["max_bin"],
             nthread=job.threads,
+            **self._kinds(features.shape[1]),
         )
-        vali = self.library.DMatrix(stopping.features, nthread=job.threads) if stopping.on else None
+        vali = self._matrix(stopping.features, job.threads) if stopping.on else None
         booster = self.library.Booster(params, [data])
         done = seen = 0
         for done in range(1, self.config.rounds + 1):
@@ -138,9 +141,17 @@ class XGBoost(TreeRanker):
         self.model = booster[: stopping.best.get("epoch", done)]
         return done
 
+    def _kinds(self, features: int) -> dict[str, Any]:
+        """Of the columns, where some are categories."""
+        kinds = ["c" if k in self.levels else "q" for k in range(features)]
+        return {"feature_types": kinds, "enable_categorical": True} if self.levels else {}
+
+    def _matrix(self, features: np.ndarray, threads: int) -> Any:
+        return self.library.DMatrix(features, nthread=threads, **self._kinds(features.shape[1]))
+
     def _predict(self, features: np.ndarray) -> np.ndarray:
         self.model.set_param({"nthread": thread_count()})
-        return self.model.predict(self.library.DMatrix(features, nthread=thread_count()), output_margin=True)
+        return self.model.predict(self._matrix(features, thread_count()), output_margin=True)
 
     def _forest(self) -> Forest:
         learner = json.loads(self.model.save_raw("json"))["learner"]
@@ -162,7 +173,7 @@ class XGBoost(TreeRanker):
         return Forest.of_nodes(nodes, float(facts["base_score"].strip("[]")), int(facts["num_feature"]))
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        data = self.library.DMatrix(features, nthread=thread_count())
+        data = self._matrix(features, thread_count())
         return np.asarray(self.model.predict(data, pred_contribs=True), np.float64)
 
     def importances(self) -> np.ndarray:
