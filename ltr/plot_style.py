@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "INK", "LINE", "MARKERS", "PALETTE", "PAPER", "SOFT", "STYLE", "canvas"]
+__all__ = ["FAINT", "INK", "LINE", "MARKERS", "PALETTE", "PAPER", "SOFT", "STYLE", "canvas", "logarithmic"]
 
 # Hex values are the names by which `ltr.bench.pages.pictures` finds what to hand over to the page's style sheet.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6f00", "#5a5a5a")
@@ -57,3 +58,14 @@ def canvas(
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def logarithmic(ax: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers: powers of ten and, of few powers, 2 and 5 of each."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e5 * low else (1,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())

@@ -7,10 +7,12 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_results import NDCG, made_results, made_suite, three_systems
 
 from ltr.bench import leaderboard, load_results, report
+from ltr.bench.pages.pairs_picture import pairs_picture
 from ltr.bench.pages.pictures import PALETTE, pictures
 from ltr.bench.suite import System
 from ltr.errors import InputError
@@ -107,7 +109,7 @@ def test_markdown_says_what_was_run_and_what_came_out(folder, markdown):
     assert f"{leaderboard(made_results(three_systems())).table['mean'][0]:.4f}" in markdown
     for name in re.findall(r"!\[.+?\]\((.+?)\)", markdown):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
-    assert len(re.findall(r"!\[", markdown)) == 4
+    assert len(re.findall(r"!\[", markdown)) == 5
 
 
 def test_markdown_tables_are_whole(markdown):
@@ -147,7 +149,7 @@ def test_markdown_shows_titles_and_labels_as_they_are(tmp_path):
     kinds = {token.type for token in [*tokens, *inline]}
     assert not kinds & {"html_block", "html_inline", "link_open", "strong_open", "em_open", "s_open"}
     images = [child.attrs["src"] for child in inline if child.type == "image"]
-    assert len(images) == 4 and all(name.endswith(".png") for name in images)
+    assert len(images) == 5 and all(name.endswith(".png") for name in images)
     assert [t.tag for t in tokens if t.type == "heading_open"].count("h1") == 1
     shown = ["".join(c.content for c in token.children) for token in tokens if token.type == "inline"]
     assert HOSTILE in shown and f"# {HOSTILE} 1. {HOSTILE} - x" in shown, "title and description, each on one line"
@@ -210,7 +212,7 @@ def test_html_can_be_sorted_by_keyboard_and_read_aloud(html):
     heads = re.findall(r"<thead>.*?</thead>", html, flags=re.S)
     assert heads and all(head.count("<th ") - head.count('class="bar"') == head.count("<button") for head in heads)
     images = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(images) == 4 and all(len(svg["aria-label"]) > 20 for svg in images)
+    assert len(images) == 5 and all(len(svg["aria-label"]) > 20 for svg in images)
     scrolls = [div for div in page.all("div") if "scroll" in div.get("class", "")]
     assert scrolls and all(div.get("tabindex") == "0" and div.get("aria-label") for div in scrolls)
 
@@ -263,6 +265,30 @@ def test_curves_of_more_losses_than_colours():
     assert len(ax.lines) == 40
     assert [text.get_text() for text in ax.get_legend().get_texts()] == losses[:-9:-1]
     assert picture.svg().startswith("<svg")
+
+
+def test_who_differs_from_whom_is_drawn_for_the_best_and_where_any_do():
+    names = [f"s{i}" for i in range(50)]
+    p = pd.DataFrame(np.ones((50, 50)), index=names, columns=names)
+    assert pairs_picture(p, "nDCG", "t", "x") is None
+    p.iloc[0, 1] = p.iloc[1, 0] = 0.04
+    p.iloc[0, 49] = p.iloc[49, 0] = 0.0001  # not among the best forty
+    picture = pairs_picture(p, "nDCG", "t", "x")
+    assert picture.text == "1 pair of 780 differs at p < 0.05, corrected for all of them."
+    (patch,) = picture.figure.axes[0].patches
+    assert patch.get_path().get_extents().bounds == (0.5, -0.5, 1.0, 1.0)
+    assert "the best 40 of 50 systems" in (svg := picture.svg()) and "var(--c0)" in svg
+    few = pairs_picture(p.iloc[[0, 1, 49], [0, 1, 49]], "nDCG", "t", "x")
+    texts = [text.get_text() for text in few.figure.axes[0].texts]
+    assert texts == [".040", "<.001", "1.000"]
+
+
+def test_learning_curves_have_a_band_over_seeds():
+    results = made_results({"Net mse": np.full((1, 2, 5), 0.5)}, made_suite(seeds=(0, 1)))
+    results.curves["value"] += 0.1 * results.curves.seed
+    picture = next(p for p in pictures(results, leaderboard(results), "x") if p.title == "Learning curves")
+    (band,) = picture.figure.axes[0].collections
+    assert np.ptp(band.get_paths()[0].vertices[:, 1]) >= 0.1
 
 
 def test_published_numbers_stand_beside_ours(tmp_path):

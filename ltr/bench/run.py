@@ -203,7 +203,7 @@ def _anywhere(source: str) -> str:
 
 
 def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | FrontResults | None:
-    """The main job on the embedded synthetic task: no download, under three minutes on two cores.
+    """The main job on the embedded synthetic task: no download, about 20 seconds on two free cores.
 
     Takes the options of `run_suite`.
     """

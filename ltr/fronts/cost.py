@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.plot_style import PALETTE, PAPER, SOFT, canvas
+from ltr.plot_style import PALETTE, PAPER, SOFT, canvas, logarithmic
 
 from .dominance import as_points, nondominated
 from .pictures import _BESIDE, _foot, _marker, _numbers
@@ -52,8 +52,6 @@ def cost_picture(
     means = np.array([row.mean() for row in values])
     as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
     with canvas(7.2, 4.2) as (figure, axes):
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
         ax = axes[0, 0]
         best = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
         cheap: list[int] = best[np.argsort(seconds[best])].tolist()
@@ -79,10 +77,7 @@ def cost_picture(
                 markeredgewidth=1.4,
                 linestyle="none",
             )
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())
+        logarithmic(ax)
         ax.margins(x=0.12, y=0.1)
         ax.grid(True)
         ax.set_xlabel("seconds of training for the whole front (log scale)")

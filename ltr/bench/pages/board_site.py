@@ -29,7 +29,7 @@ from ltr.bench.text import number, unmath
 from ltr.errors import InputError
 from ltr.plot_style import INK, PALETTE, SOFT, canvas
 
-from .pictures import Picture
+from .picture import Picture
 from .report import page_context, section_of, write_page
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The two pictures of a task with several objectives: the fronts, and their hypervolume against what they cost.
+"""The pictures of a task with several objectives: the fronts, and their hypervolume against what they cost.
 
 The page on fronts and the report of a suite draw the same ones. They take plain points, so that a task whose ideal and
 nadir nobody has committed yet is drawn too; only the label of its hypervolumes is another.
@@ -16,12 +16,15 @@ from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import count, short_measure, unmath
 from ltr.fronts import cost_picture as draw_costs
 from ltr.fronts import front_picture
+from ltr.metrics.significance import holm
 from ltr.plot_style import PALETTE, canvas
 
 from .facts import dataset_title
-from .pictures import Picture
+from .picture import Picture
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ltr.bench.analysis.front_leaderboard import FrontLeaderboard
 
 __all__ = ["SHOWN", "Drawn", "cost_picture", "fronts_picture", "looks", "of_board", "payoff_picture", "title_of"]
@@ -55,6 +58,7 @@ class Drawn:
         truth: `[point, objective]`: of the best possible ranker, where it is known.
         free: systems that no preference steers; pictures of cost leave them out.
         presets: system -> `[preset, objective]`: its mean test point where all objectives count alike, or only one.
+        p: of the difference in hypervolume of every pair of systems, corrected by Holm; None where not known.
     """
 
     title: str
@@ -72,6 +76,7 @@ class Drawn:
     truth: Sequence[Sequence[float]] = ()
     free: frozenset[str] = frozenset()
     presets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    p: pd.DataFrame | None = None
 
     def mean(self, system: str) -> float:
         return float(np.mean(self.volumes[system]))
@@ -89,6 +94,8 @@ def title_of(dataset: str, objectives: int) -> str:
 
 def of_board(board: FrontLeaderboard, title: str) -> Drawn:
     """What the pictures of a leaderboard show: normalised hypervolumes, and the base model beside the fronts."""
+    import pandas as pd
+
     fronts, volumes, seconds, presets = {}, {}, {}, {}
     corners = [int(np.argmax(board.lattice[:, k])) for k in range(len(board.objectives))]
     wanted = [int(np.argmin(np.ptp(board.lattice, axis=1))), *corners]
@@ -101,6 +108,8 @@ def of_board(board: FrontLeaderboard, title: str) -> Drawn:
         volumes[row.system] = board.values["hypervolume"][s, seeds]
         seconds[row.system] = row.fit_seconds
         presets[row.system] = board.cube.test[s, seeds][:, wanted].mean(0)
+    at = [board.cube.systems.index(s) for s in fronts]
+    p = pd.DataFrame(holm(board.errors["hypervolume"].p()[np.ix_(at, at)]), index=list(fronts), columns=list(fronts))
     points = board.points
     ideal, nadir = np.array(points.ideal), np.array(points.nadir)
     return Drawn(
@@ -119,6 +128,7 @@ def of_board(board: FrontLeaderboard, title: str) -> Drawn:
         points.truth if points.truth_partition == board.partition else (),
         frozenset(row.system for row in rows_of(board.table) if row.asks == "none"),
         presets,
+        p,
     )
 
 

@@ -13,7 +13,7 @@ from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import LINE, MARKERS, PALETTE, SOFT, canvas
 
 from .facts import dataset_title
-from .pictures import Picture
+from .picture import Picture
 
 if TYPE_CHECKING:
     from ltr.bench.analysis.losses import Cell

@@ -1,28 +1,21 @@
-"""Pictures of a report: drawn once, written twice, as PNG and as SVG that takes the colours of the page around it.
-
-Colours, markers and the canvas are the house's (`ltr.plot_style`).
-"""
+"""Pictures of a suite of rankers: means, cost, who differs from whom, the best system's lead, learning curves."""
 
 from __future__ import annotations
 
-import io
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltr.atomic import whole_file
 from ltr.bench.analysis.leaderboard import per_query_values
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.text import short_measure, unmath
-from ltr.plot_style import FAINT, INK, LINE, MARKERS, PALETTE, PAPER, SOFT, STYLE, canvas
+from ltr.plot_style import LINE, MARKERS, PALETTE, SOFT, canvas, logarithmic
 
 from .facts import dataset_title
+from .pairs_picture import pairs_picture
+from .picture import Picture
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ltr.bench.analysis.leaderboard import Leaderboard
     from ltr.bench.analysis.results import Results
 
@@ -37,64 +30,6 @@ __all__ = [
     "leaderboard_picture",
     "pictures",
 ]
-
-
-class Picture:
-    """A figure with a name for its file and a sentence for those who cannot see it."""
-
-    def __init__(self, name: str, title: str, text: str, figure: Figure):
-        self.name, self.title, self.text, self.figure = name, title, text, figure
-
-    def save_png(self, folder: Path) -> Path:
-        with whole_file(Path(folder) / f"{self.name}.png", durable=False) as path:
-            self.figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-        return Path(folder) / f"{self.name}.png"
-
-    def svg(self) -> str:
-        """An SVG element without addresses, metadata or fixed colours, for the HTML page."""
-        import matplotlib
-
-        text = io.StringIO()
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
-            self.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        svg = text.getvalue()
-        svg = svg[svg.index("<svg") :]
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S).replace("xlink:href", "href")
-        svg = _without_head(svg)
-        used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-        svg = re.sub(r'\sid="([^"]+)"', lambda m: m[0] if m[1] in used else "", svg)
-        named = {INK: "ink", SOFT: "soft", LINE: "line", FAINT: "faint", PAPER: "paper"}
-        for colour, variable in (named | {c: f"c{i}" for i, c in enumerate(PALETTE)}).items():
-            svg = svg.replace(colour, f"var(--{variable})")
-        svg = re.sub(r"(font(?:-family)?: [^;\"]*)'DejaVu Sans'[^;\"]*", r"\1inherit", svg)
-        # A hundredth of a point is enough; numbers that are read stay as they are.
-        svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), _styled_once(svg))
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(self.text)}" ', 1).strip()
-
-
-def _without_head(svg: str) -> str:
-    """The first tag keeps its view box only: the page decides the size, and needs no namespaces."""
-    head, rest = svg.split(">", 1)
-    box = re.findall(r'viewBox="[^"]*"', head)[0]
-    return f"<svg {box}>{rest}"
-
-
-def _styled_once(svg: str) -> str:
-    """Marks of one group that look alike: their style stands on the group. Thousands of points are a third as long."""
-
-    def once(group: re.Match) -> str:
-        styles = set(re.findall(r' style="([^"]*)"', group[2]))
-        if len(styles) != 1:
-            return group[0]
-        (style,) = styles
-        marks = re.sub(r"\s*\n\s*", "", group[2].replace(f' style="{style}"', ""))
-        return f'<g{group[1]} style="{style}">{marks}</g>'
-
-    return re.sub(r'<g( clip-path="[^"]*")>((?:\s*<use [^>]*/>)+\s*)</g>', once, svg)
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
 def colours(results: Results) -> dict[str, int]:
@@ -202,7 +137,7 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
                     ax.annotate(unmath(table.system.iloc[i]), (x, y), (-6, 3), **label)
                     last = y
             ax.legend(loc="lower right", fontsize=8)
-        ax.set_xscale("log")
+        logarithmic(ax)
         ax.margins(x=0.1, y=0.12)
         ax.grid(True)
         ax.set_xlabel("seconds of training, mean over runs (log scale)")
@@ -254,7 +189,8 @@ def differences_picture(results: Results, board: Leaderboard, name: str) -> Pict
 
 
 def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture | None:
-    """The select measure on validation while training, mean over the seeds of the first fold, a panel a ranker.
+    """The select measure on validation while training, on the first fold: mean over its seeds, and a band from the
+    lowest to the highest of them; a panel a ranker.
 
     Of more losses than there are colours a panel names the best; the others are thin lines behind them.
     """
@@ -282,11 +218,14 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
                     part.set_index("step").value for _, part in curves[curves.system == variant.label].groupby("seed")
                 ]
                 steps = sorted(set.intersection(*(set(r.index) for r in runs)))
-                mean = np.mean([r.loc[steps] for r in runs], axis=0)
+                values = np.array([r.loc[steps] for r in runs])
+                mean = values.mean(0)
                 if variant not in named:
                     ax.plot(steps, mean, color=LINE, linewidth=0.8, zorder=1)
                     continue
                 n = losses.index(variant.loss) if few else named.index(variant)
+                if len(runs) > 1:
+                    ax.fill_between(steps, values.min(0), values.max(0), color=PALETTE[n], alpha=0.18, linewidth=0)
                 ax.plot(
                     steps,
                     mean,
@@ -303,7 +242,8 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
             ax.legend(fontsize=7, loc="lower right")
         for ax in axes[:, 0]:
             ax.set_ylabel(f"{short_measure(results.suite.select)}, validation", fontsize=8)
-        figure.supxlabel("epoch or iteration", fontsize=9)
+        several = "; line: mean over seeds, band: from the lowest to the highest" * (curves.seed.nunique() > 1)
+        figure.supxlabel(f"epoch or iteration{several}", fontsize=9)
     return Picture(
         name,
         "Learning curves",
@@ -314,9 +254,11 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
 
 def pictures(results: Results, board: Leaderboard, suffix: str) -> list[Picture]:
     """All pictures of one dataset that its results allow."""
+    ranked = [s for s in board.table.system if s in board.p.index]
     drawn = [
         leaderboard_picture(results, board, f"leaderboard-{suffix}"),
         cost_picture(results, board, f"cost-{suffix}"),
+        pairs_picture(board.p.loc[ranked, ranked], board.measure, dataset_title(board.dataset), f"pairs-{suffix}"),
         differences_picture(results, board, f"differences-{suffix}"),
         curves_picture(results, board, f"curves-{suffix}"),
     ]

@@ -20,6 +20,7 @@ from ltr.fronts.hypervolume import hypervolume
 from .explorer import front, pack
 from .facts import scale_of
 from .front_pictures import Drawn, cost_picture, fronts_picture, looks, of_board, payoff_picture, title_of
+from .pairs_picture import pairs_picture
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,11 +108,12 @@ def front_section(
 
 
 def _pictures(drawn: Drawn, name: str, numbers: Mapping[str, int], to: Path) -> list[dict[str, str]]:
-    """Of the fronts and of their cost; a system's colour and marker are those it has in the explorer."""
+    """Of fronts, cost and who differs; a system's colour and marker are those it has in the explorer."""
     found = [
         fronts_picture(drawn, f"fronts-{name}", (), numbers),
         payoff_picture(drawn, f"payoff-{name}"),
         cost_picture(drawn, f"cost-{name}", (), numbers),
+        None if drawn.p is None else pairs_picture(drawn.p, drawn.label, drawn.title, f"pairs-{name}"),
     ]
     return [
         {"title": p.title, "text": p.text, "file": p.save_png(to).name, "svg": p.svg()} for p in found if p is not None
