@@ -275,7 +275,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     except IsADirectoryError:
         raise InputError("is a folder", file=path, expected="a TOML file") from None
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InputError("is not UTF-8 text", file=path, line=line, expected="TOML") from None

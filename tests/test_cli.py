@@ -647,6 +647,9 @@ def test_what_a_reader_should_know_is_said_once_and_kept(capsys, tmp_path):
     assert any("go up to 7: with gain 2^y - 1 the largest is worth 127" in note for note in notes)
     assert all(f"ltr: note: {note}\n" in err for note in notes)
     assert told(capsys, *words) == (0, ""), "a finished run has said it"
+    os.utime(tmp_path / "x.txt", (2**32, 2**32))
+    code, err = told(capsys, *words)
+    assert code == 0 and f"{tmp_path / 'x.txt'} was written to after the run in r was finished" in err
 
 
 def test_the_official_files_of_a_card(capsys, real_data):

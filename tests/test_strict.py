@@ -181,6 +181,8 @@ def test_read_toml_names_file_and_line(tmp_path):
     with pytest.raises(InputError, match=r"suite\.toml:3: broken TOML: \S") as error:
         read_toml(path)
     assert error.value.line == 3 and "(at" not in str(error.value)
+    path.write_bytes(b"\xef\xbb\xbfa = 1\r\n")  # as Notepad saves it
+    assert read_toml(path) == {"a": 1}
     path.write_bytes(b"a = 1\nb = '\xff'\n")
     with pytest.raises(InputError, match=r"suite\.toml:2: is not UTF-8"):
         read_toml(path)

@@ -206,7 +206,7 @@ def propensities(
     try:
         if law == "power":
             return Propensities(power_law(ranks, float(eta)), f"k^-{eta}")
-        return Propensities(np.array(Path(how).read_text(encoding="utf-8").split(), np.float64), Path(how).name)
+        return Propensities(np.array(Path(how).read_text(encoding="utf-8-sig").split(), np.float64), Path(how).name)
     except (ValueError, OSError):
         expected = "em, power:ETA, or a file with a number a rank"
         raise InputError("propensities", expected=expected, came=str(how)) from None

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ltr.atomic import fingerprints, lock, sha256, whole_file
-from ltr.errors import InputError, MissingExtra
+from ltr.datasets.readers.folder import find
+from ltr.errors import InputError, MissingExtra, say_once
 from ltr.schema import read_toml, to_dict, write_toml
 from ltr.types import Task
 
@@ -67,6 +68,9 @@ def execute(
     config, folder = resolve(config), Path(folder)
     found = found_run(config, folder)
     if found is not None and found.done:
+        if changed := _changed_since(found):
+            do = "another folder (--out) takes the data of today"
+            say_once(f"{changed} was written to after the run in {folder} was finished, whose numbers these are; {do}")
         return found
     system, told = system_of(config), progress or (lambda *_: None)
     system.file_hashes()  # a wrong path is said before anything is written
@@ -126,6 +130,25 @@ def found_run(config: RunConfig, folder: Path) -> Record | None:
             )
         return record
     return read_record(folder)
+
+
+def _changed_since(record: Record) -> Path | None:
+    """The file or store the run read, where it was written to after the run was finished; of a folder, any of its data.
+
+    Data of a card are not asked: they are checked against their store whenever they are opened.
+    """
+    path = Path(record.config["data"]["name"])
+    try:
+        done = (record.folder / "DONE").stat().st_mtime
+        if path.is_dir():
+            store = path / "manifest.json"
+            given = {"": {"": store}} if store.is_file() else find(path)
+            files = [file for splits in given.values() for file in splits.values()]
+        else:
+            files = [path] if path.is_file() else []
+        return next((file for file in files if file.stat().st_mtime > done), None)
+    except (OSError, InputError):  # gone, or no data any more: nobody's numbers change by that
+        return None
 
 
 def begun(config: RunConfig, folder: Path, device: str, attempts: int) -> Record:
