@@ -18,7 +18,7 @@ FAST = {
     "test_ops",
     "test_scalarisations",
     "test_significance",
-    "test_strict",
+    "test_schema",
 }
 
 

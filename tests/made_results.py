@@ -14,7 +14,7 @@ NDCG, AP, LETOR = "nDCG(gain=exp2,empty=skip)@10", "AP(empty=skip)", "AP(empty=0
 def made_suite(**changes) -> Suite:
     facts = {
         "title": "A made suite",
-        "description": "Two nets and a yardstick.",
+        "description": "Two nets and a baseline.",
         "name": "made",
         "datasets": ("made-data",),
         "seeds": (0, 1),

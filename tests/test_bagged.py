@@ -1,4 +1,4 @@
-"""Bagging: members are nets trained on their queries, as a fleet or alone, and the ensemble is their mean."""
+"""Bagging: members are nets trained on their queries, stacked or alone, and the ensemble is their mean."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def test_a_sample_is_n_draws_out_of_n():
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_a_fleet_is_its_members_one_after_another(base):
+def test_a_stack_is_its_members_one_after_another(base):
     """With dropout, noise and draws of the loss: each member is bit for bit the ranker it is alone, on a CPU."""
     ours, theirs = bag(base, loss=Jittered()), bag(base, loss=Jittered(), stacked=False)
     np.testing.assert_allclose(ours.score(TEST), theirs.score(TEST), atol=1e-5)
     for a, b in zip(ours.models, theirs.models, strict=True):
         assert a.seed == b.seed and a.best == b.best
         np.testing.assert_allclose([r["loss"] for r in a.history], [r["loss"] for r in b.history], atol=1e-5)
-    assert [model.cost["fleet"] for model in ours.models] == [3] * 3
-    assert [model.cost["fleet"] for model in theirs.models] == [1] * 3
+    assert [model.cost["stacked"] for model in ours.models] == [3] * 3
+    assert [model.cost["stacked"] for model in theirs.models] == [1] * 3
 
 
 @pytest.mark.parametrize("order", ["own", "first"])
@@ -132,8 +132,8 @@ def test_a_folder_holds_members_that_are_rankers(fitted, tmp_path):
     assert back.config == fitted.config and back.config.base_params["hidden"] == [8]
 
 
-@pytest.mark.parametrize("fleet", [True, False])
-def test_a_stopped_training_continues(fleet, fitted, tmp_path):
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_stopped_training_continues(stacked, fitted, tmp_path):
     """The process dies, and the same folder goes on from there: nothing is trained twice, and nothing is different."""
 
     class Stop(Exception):
@@ -144,13 +144,13 @@ def test_a_stopped_training_continues(fleet, fitted, tmp_path):
         if len(heard) == 3:
             raise Stop
 
-    heard, params = [], {"base_params": BASES["mlp"], "stacked": fleet, **SETTINGS, "patience": 0}
+    heard, params = [], {"base_params": BASES["mlp"], "stacked": stacked, **SETTINGS, "patience": 0}
     fresh = lambda: make_ranker("bagged", members=2, loss=SoftmaxCE(), seed=7, **params)  # noqa: E731
     with pytest.raises(Stop):
         fresh().fit(TRAIN, VALI, folder=tmp_path, progress=die, accelerator="cpu")
     torch.manual_seed(99)
     resumed = fresh().fit(TRAIN, VALI, folder=tmp_path, progress=heard.append, accelerator="cpu")
-    assert len(heard) == (4 if fleet else 8)
+    assert len(heard) == (4 if stacked else 8)
     straight = fresh().fit(TRAIN, VALI, accelerator="cpu")
     assert np.array_equal(resumed.score(TEST), straight.score(TEST))
     assert resumed.cost["seconds"] >= sum(model.cost["seconds"] for model in resumed.models)
@@ -170,7 +170,7 @@ def test_refuses_what_is_no_ensemble():
         make_ranker("bagged", stacked=False, order="first")
 
 
-def test_a_fleet_refuses_times_that_do_not_fit():
+def test_a_stack_refuses_times_that_do_not_fit():
     rankers = [make_ranker("linear", loss=SoftmaxCE(), seed=seed, **SETTINGS) for seed in (0, 1)]
     for times in (np.ones((2, 3)), np.full((2, TRAIN.n_queries), -1), np.full((2, TRAIN.n_queries), np.nan)):
         with pytest.raises(InputError, match="times are numbers of 0 and more"):
@@ -198,7 +198,7 @@ def test_a_bag_runs_and_is_estimated(tmp_path):
     record = execute(config, tmp_path / "run")
     assert record.done and record.selection["value"] is not None
     assert estimate(config).parameters == record.cost["parameters"]
-    assert system_of(config).stack_key is None, "it is a fleet itself"
+    assert system_of(config).stack_key is None, "it trains stacked itself"
 
 
 def test_stands_in_the_catalogue_with_its_source():

@@ -127,7 +127,7 @@ def test_suites_that_travel_with_the_package(name):
     check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
     budgets = pd.Series([c.system for d in suite.datasets for c in candidates(suite, d)]).value_counts()
     assert budgets.nunique() <= 1
-    # Fronts are compared with a method that trains a model a preference, rankings with a yardstick.
+    # Fronts are compared with a method that trains a model a preference, rankings with a baseline.
     assert any(s.method in ("dpo-ls", "ls") if suite.of_methods else s.baseline for s in suite.systems)
 
 

@@ -115,7 +115,7 @@ def test_t7_no_scorer_beats_the_oracle_at_its_own_preference(seed, k):
         assert (w * ndcgs(scores, labels, k)).sum() <= best + 1e-12
 
 
-def test_t7_the_oracle_front_is_the_yardstick():
+def test_t7_the_oracle_front_is_the_baseline():
     """Hypervolume of 11 points on 60 lists: oracle > arithmetic > geometric for each target, and the gap is smaller
     for soft targets than for those with (nearly) zeros. What a mix loses here is lost by the family, not by a net."""
     task = synthetic.make(n_queries=300)

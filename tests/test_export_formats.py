@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_ship import W, agree, opened, padded
+from test_export import W, agree, opened, padded
 
 import ltr
 from ltr.cli import main

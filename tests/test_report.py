@@ -51,7 +51,7 @@ class Page(HTMLParser):
 def folder(tmp_path_factory):
     """Results with a failed run, a label that needs escaping, and their pages."""
     folder = tmp_path_factory.mktemp("report")
-    suite = made_suite(description="A net < another & a yardstick | with a bar.")
+    suite = made_suite(description="A net < another & a baseline | with a bar.")
     lost = {("Net listnet", 1, 1): ("failed", "CUDA <out> of | memory")}
     made_results(three_systems(), suite, lost).save(folder)
     report(folder, draws=200)
@@ -199,7 +199,7 @@ def test_html_needs_nothing_but_itself(html):
 def test_html_is_well_formed_and_escaped(html):
     page = Page(html)
     assert page.open == []
-    assert "CUDA &lt;out&gt; of | memory" in html and "A net &lt; another &amp; a yardstick" in html
+    assert "CUDA &lt;out&gt; of | memory" in html and "A net &lt; another &amp; a baseline" in html
     assert "made-data" in "".join(page.text)
 
 

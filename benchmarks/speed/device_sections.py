@@ -26,7 +26,7 @@ from ltr.datasets import load
 from ltr.losses import loss
 from ltr.rankers import RANKERS, TrainingConfig, make_ranker
 
-# train, fleets and chain ask for one thread when they are imported, so they are imported where they are used.
+# train, stacked and chain ask for one thread when they are imported, so they are imported where they are used.
 
 # What an H200 does in bf16 products of 8,192 cubed on random data, and what model FLOPs are divided by. Counted model
 # FLOPs over this and the time are the model FLOP utilisation (MFU).
@@ -421,7 +421,7 @@ def scoring(home: Home, budget: Budget) -> Rows:
 
 def stacked(home: Home, budget: Budget) -> Rows:
     """Nets stacked into one program, one a preference, beside the same nets one after another."""
-    from benchmarks.speed.fleets import Contest
+    from benchmarks.speed.stacked import Contest
 
     queries, epochs = (30, 1) if home.quick else (300, 3)
     members, few = (3, 2) if home.quick else (64, 4) if home.gpu else (8, 2)

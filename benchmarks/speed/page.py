@@ -16,7 +16,7 @@ NAMES = (
     "losses",
     "train",
     "aggregators",
-    "fleets",
+    "stacked",
     "fronts",
     "chain",
     "front_cost",

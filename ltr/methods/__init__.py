@@ -12,7 +12,7 @@
     ric.py          one net that is told the labels a document should have
     gdpo.py         policy gradient on measures, each normalised by itself
     conditioned_trees.py  one LightGBM for every preference
-    yardsticks.py   a random ranking, and one model an objective
+    baselines.py   a random ranking, and one model an objective
     plug_in.py      what a document is worth to each objective, in five forms; every preference a dot product
     plug_in_training.py  the regressors and rankers behind it
     reference_choice.py  what a reference is trained as, a ranker or a method

@@ -59,7 +59,7 @@ __all__ = ["METHODS", "FitContext", "Method", "MethodConfig", "TrainedConfig"]
 
 _FAMILIES = (
     "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
-    "yardsticks conditioned_trees gdpo"
+    "baselines conditioned_trees gdpo"
 )
 METHODS = Catalogue(
     "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}

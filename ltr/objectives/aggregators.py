@@ -160,7 +160,7 @@ class Aggregator(nn.Module):
 @AGGREGATORS.register(
     "linear",
     formula="a = w",
-    source="weighted sum, as a yardstick for the others",
+    source="weighted sum, as a baseline for the others",
     preference="optional",
     means="importance",
     simplex=True,

@@ -228,7 +228,7 @@ def _measured(
         **system.cost(model, log),
         **({} if (latency := system.latency(model, task.split("test"))) is None else {"latency_seconds": latency}),
         **({} if system.preferences is None else {"stages": {"on": clock.on, **clock.seconds}}),
-        **({"fleet": log["fleet"]} if "fleet" in log else {}),
+        **({"stacked": log["stacked"]} if "stacked" in log else {}),
         # Nets that were trained together were so before this run began: their peak is in the log.
         **{key: max(peak, log.get(key) or 0) for key, peak in peak_memory().items()},
     }

@@ -57,7 +57,7 @@ class Record:
         cost: `fit_seconds`, `score_seconds`, `measure_seconds`, `train_documents_per_second`, `train_step_seconds` (of
             a net's training step, its batch included, median over epochs; processor time of all threads on a CPU, wall
             time on an accelerator), `score_documents_per_second`, `peak_memory_bytes` (of the process;
-            `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`; `fleet` where it was one of so many
+            `peak_gpu_memory_bytes` beside it on a GPU), `parameters`, `attempts`; `stacked` where it was one of so many
             that were trained together: seconds and speeds of training are then its share, the memory that of all. Of a
             ranker also `operations` of its training (see `ltr.rankers.operations`), its `cpu_seconds`, and
             `latency_seconds` of one list of 100 documents. Of a method also `models_trained`, `seconds_a_point`

@@ -91,7 +91,7 @@ def _waiting(configs: Sequence[RunConfig], folders, held: contextlib.ExitStack) 
 def _checkpoints(waiting: Waiting) -> Path:
     """Where theirs lies: in the first folder, named after who is in it."""
     names = " ".join(config_hash(config) for config, _, _ in waiting)
-    return waiting[0][1] / "checkpoints" / f"fleet-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    return waiting[0][1] / "checkpoints" / f"stacked-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
 
 
 def _train(waiting: Waiting, progress: Callable, task: Task | None, device: str) -> int:

@@ -47,8 +47,8 @@ __all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_any", "
 
 _FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
 
-# "fleet": of a run that trained with others, how many they were: its seconds are a share
-_COST = (*COST, "operations", "cpu_seconds", "latency_seconds", "fleet")
+# "stacked": of a run that trained with others, how many they were: its seconds are a share
+_COST = (*COST, "operations", "cpu_seconds", "latency_seconds", "stacked")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,8 @@ def load_results(folder: Path | str) -> Results:
         )
     folder = tidy_folder(folder, _FILES)
     values, runs, per_query, curves = (read_frame(folder / name) for name in _FILES[:4])
-    runs[[c for c in ("train_queries", *_COST) if c not in runs]] = math.nan  # results are older than what is recorded
+    runs = runs.rename(columns={"fleet": "stacked"})  # results are older than what is recorded now
+    runs[[c for c in ("train_queries", *_COST) if c not in runs]] = math.nan
     suite, chosen, environment = read_facts(folder)
     return Results(suite, values, runs, per_query, curves, chosen, environment)
 

@@ -191,7 +191,7 @@ def note(runs: pd.DataFrame) -> str:
     for status, group in runs[~runs.status.isin(["done", "truth"])].groupby("status", sort=False):
         reason = next((r for r in group.reason if isinstance(r, str) and r), "")
         parts.append(f"{len(group)} {status}" + (f": {reason}" if reason else ""))
-    together = runs["fleet"].max() if "fleet" in runs else math.nan
+    together = runs["stacked"].max() if "stacked" in runs else math.nan
     if not parts and together > 1:
         return f"up to {together:.0f} trained together; times are shares"
     return "; ".join(parts)

@@ -29,7 +29,7 @@ architecture) and those of its candidates that differ in learning rate, weight d
     [limits]
     stacked = true                           # or: ltr bench run SUITE --stacked, --no-stacked
 
-Every run ends in its own folder with the numbers it has alone, bit for bit on a CPU; its record says `fleet = N`, and
+Every run ends in its own folder with the numbers it has alone, bit for bit on a CPU; its record says `stacked = N`, and
 its seconds of training are an N-th of the program's. Nets only; what cannot be stacked is trained one by one.
 
 What several systems share stands once, in a template that they name with `template = "net"`:

@@ -33,7 +33,7 @@ from ltr.rankers.tabm import TabM
 __all__ = ["NetStack", "draws", "has_stacked_form", "member_of", "stack", "stacks_of"]
 
 # Activations of the widest layer a stack has at once for a document: a processor is fastest while they stay in its
-# second cache (8 members of width 64; measured, benchmarks/speed/fleets.py). An accelerator wants to be filled.
+# second cache (8 members of width 64; measured, benchmarks/speed/stacked.py). An accelerator wants to be filled.
 _WIDTH = {"cpu": 512}
 
 

@@ -192,7 +192,7 @@ def fit_stacked(
         ranker.history = [row for row in rows if row["loss"] is not None]
         ranker.best = {"epoch": state.best["epoch"][i], "vali": state.best["vali"][i]}
         speed = documents * len(ranker.history) / cost["seconds"]
-        ranker.cost = {**cost, "documents_per_second": speed, "fleet": len(rankers)}  # its share
+        ranker.cost = {**cost, "documents_per_second": speed, "stacked": len(rankers)}  # its share
         seen = documents * len(ranker.history)
         ranker.cost["operations"] = data.operations(ranker.inner, ranker.config, seen)
         ranker.notes = list(notes)

@@ -160,7 +160,7 @@ def fit_together(
     """Trains the rankers of one `stack_key` side by side, continuing from the checkpoint in `folder`.
 
     Returns:
-        A ranker and its log for each; `seconds` and the speeds are its share, `fleet` how many they were.
+        A ranker and its log for each; `seconds` and the speeds are its share, `stacked` how many they were.
 
     Raises:
         InputError: they cannot be stacked after all, or one of them cannot be trained.
@@ -177,7 +177,7 @@ def fit_together(
         accelerator=device,
         progress=_told(progress, first.select, f", {len(rankers)} nets together"),
     )
-    return [(ranker, {**_log(ranker), "fleet": ranker.cost["fleet"]}) for ranker in rankers]
+    return [(ranker, {**_log(ranker), "stacked": ranker.cost["stacked"]}) for ranker in rankers]
 
 
 def _told(progress: Heard, select: str, also: str = ""):

@@ -41,10 +41,10 @@ def task():
 @pytest.fixture(scope="module", autouse=True)
 def small_squads():
     """Two members a squad, so that there are several squads here."""
-    from ltr.rankers.ensembles import net_stack as fleet_module
+    from ltr.rankers.ensembles import net_stack as net_stack_module
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fleet_module, "_WIDTH", {"cpu": 16})
+        patch.setattr(net_stack_module, "_WIDTH", {"cpu": 16})
         yield
 
 
@@ -103,17 +103,17 @@ def test_a_stack_scores_and_differentiates_as_its_nets(name, mode, device):
     x, where = torch.randn(4, 5, 7, device=device), torch.rand(4, 5, device=device) < 0.7
     where[1] = False
     pull = torch.randn(3, 4, 5, device=device)
-    fleet = stack(nets).train(mode)
-    scores = fleet(x[None], where)
+    stacked = stack(nets).train(mode)
+    scores = stacked(x[None], where)
     each = torch.stack([net(x, where) for net in nets])
     torch.testing.assert_close(scores, each)
     (scores * pull).sum().backward()
     (each * pull).sum().backward()
     for i, net in enumerate(nets):
         for key, parameter in net.named_parameters():
-            torch.testing.assert_close(dict(fleet.named_parameters())[key].grad[i], parameter.grad, msg=key)
+            torch.testing.assert_close(dict(stacked.named_parameters())[key].grad[i], parameter.grad, msg=key)
         for key, value in net.state_dict().items():  # running statistics moved alike
-            torch.testing.assert_close(member_of(fleet.state_dict(), i)[key], value, msg=key)
+            torch.testing.assert_close(member_of(stacked.state_dict(), i)[key], value, msg=key)
 
 
 def test_dasalc_and_layer_norm_have_a_stacked_form():
@@ -141,7 +141,7 @@ def test_members_draw_their_own_dropout_and_hear_one_noise():
     torch.testing.assert_close(a, b)
 
 
-def test_nets_of_two_shapes_are_no_fleet():
+def test_nets_of_two_shapes_are_no_stack():
     with pytest.raises(InputError, match="one shape"):
         stack([build(MLPConfig(hidden=(8,)), 7), build(MLPConfig(hidden=(4,)), 7)])
     tied = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
@@ -174,9 +174,9 @@ def test_a_squad_goes_on_without_some_of_its_members():
 def test_members_equal_training_alone(task, name):
     # A bias before a batch norm has no gradient but rounding; Adam makes steps of it, and the running mean lags behind.
     training = TRAINING if name != "normed" else dataclasses.replace(TRAINING, optimiser="sgd", learning_rate=0.3)
-    fleet = together(task, [plain(name, training) for _ in W], criteria())
-    same(fleet, alone(task, [plain(name, training) for _ in W], criteria()), task.test)
-    assert fleet[0].cost["fleet"] == len(W)
+    stacked = together(task, [plain(name, training) for _ in W], criteria())
+    same(stacked, alone(task, [plain(name, training) for _ in W], criteria()), task.test)
+    assert stacked[0].cost["stacked"] == len(W)
 
 
 @pytest.mark.parametrize(
@@ -195,16 +195,16 @@ def test_members_equal_training_alone_whatever_the_settings(task, changes):
     training = dataclasses.replace(TRAINING, **changes)
     if "transform" in changes:
         training = dataclasses.replace(training, transform="log1p")
-    fleet = together(task, [plain(training=training) for _ in W], criteria())
-    same(fleet, alone(task, [plain(training=training) for _ in W], criteria()), task.test)
+    stacked = together(task, [plain(training=training) for _ in W], criteria())
+    same(stacked, alone(task, [plain(training=training) for _ in W], criteria()), task.test)
 
 
 def test_each_member_stops_when_it_would_alone_and_keeps_its_best_epoch(task):
     training = dataclasses.replace(TRAINING, epochs=12, patience=2, learning_rate=0.05)
-    fleet = together(task, [plain("linear", training) for _ in W], criteria())
+    stacked = together(task, [plain("linear", training) for _ in W], criteria())
     each = alone(task, [plain("linear", training) for _ in W], criteria())
-    same(fleet, each, task.test)
-    assert len({len(ranker.history) for ranker in fleet}) > 1  # or nothing was tried
+    same(stacked, each, task.test)
+    assert len({len(ranker.history) for ranker in stacked}) > 1  # or nothing was tried
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
@@ -214,9 +214,9 @@ def test_members_may_have_their_own_learning_rate(task, optimiser):
         for r in (0.01, 0.001, 0.003)
     ]
     w = W[1:4]
-    fleet = together(task, [plain(training=t) for t in trainings], criteria(w), w)
-    same(fleet, alone(task, [plain(training=t) for t in trainings], criteria(w), w), task.test)
-    assert [ranker.training.learning_rate for ranker in fleet] == [0.01, 0.001, 0.003]
+    stacked = together(task, [plain(training=t) for t in trainings], criteria(w), w)
+    same(stacked, alone(task, [plain(training=t) for t in trainings], criteria(w), w), task.test)
+    assert [ranker.training.learning_rate for ranker in stacked] == [0.01, 0.001, 0.003]
 
 
 def test_members_start_from_a_reference_and_its_weights(task):
@@ -230,8 +230,8 @@ def test_members_start_from_a_reference_and_its_weights(task):
         return [ConditionedRanker("mlp", {"hidden": (8, 4)}, how, TRAINING, scale=2.0) for _ in W]
 
     each = [Importance(dpo("listnet", beta=0.5), Fixed(tuple(w))) for w in W]
-    fleet, others = together(task, rankers(), each, **options), alone(task, rankers(), each, **options)
-    same(fleet, others, task.test, reference=base.score(task.test))
+    stacked, others = together(task, rankers(), each, **options), alone(task, rankers(), each, **options)
+    same(stacked, others, task.test, reference=base.score(task.test))
 
 
 CRITERIA = {
@@ -256,8 +256,8 @@ CRITERIA = {
 def test_every_criterion_of_one_preference(task, name):
     w = W[1:4]
     make = CRITERIA[name]
-    fleet = together(task, [plain() for _ in w], [make(each) for each in w], w)
-    same(fleet, alone(task, [plain() for _ in w], [make(each) for each in w], w), task.test)
+    stacked = together(task, [plain() for _ in w], [make(each) for each in w], w)
+    same(stacked, alone(task, [plain() for _ in w], [make(each) for each in w], w), task.test)
 
 
 NOISY = {
@@ -276,22 +276,22 @@ def test_seeds_of_plain_rankers(task, name, by):
     training = dataclasses.replace(TRAINING, epochs=6, patience=1, learning_rate=0.05, list_size=20, clip=1.0)
     make = lambda seed: make_ranker(net, **params, training=training, loss=loss(by), seed=seed)  # noqa: E731
     options = {"objective": "quality", "accelerator": "cpu"}
-    fleet = fit_stacked([make(s) for s in (3, 4, 5, 3)], task.train, task.vali, **options)
-    for ranker in fleet:
+    stacked = fit_stacked([make(s) for s in (3, 4, 5, 3)], task.train, task.vali, **options)
+    for ranker in stacked:
         alone = make(ranker.seed).fit(task.train, task.vali, **options)
         np.testing.assert_array_equal(ranker.score(task.test), alone.score(task.test))
         assert ranker.history == alone.history and ranker.best == alone.best and ranker.objective == "quality"
-    scores = score_stacked(fleet[:3], task.test)
+    scores = score_stacked(stacked[:3], task.test)
     assert np.abs(np.corrcoef(scores) - 1)[np.triu_indices(3, 1)].min() > 1e-3
 
 
 def test_seeds_may_share_one_order(task):
     """Then only the first is what it is alone."""
     make = lambda seed: make_ranker("mlp", hidden=(8,), training=TRAINING, loss=loss("listnet"), seed=seed)  # noqa: E731
-    fleet = fit_stacked([make(s) for s in (3, 4)], task.train, task.vali, order="first", accelerator="cpu")
+    stacked = fit_stacked([make(s) for s in (3, 4)], task.train, task.vali, order="first", accelerator="cpu")
     each = [make(s).fit(task.train, task.vali, accelerator="cpu") for s in (3, 4)]
-    same(fleet[:1], each[:1], task.test)
-    assert fleet[1].history != each[1].history
+    same(stacked[:1], each[:1], task.test)
+    assert stacked[1].history != each[1].history
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
@@ -305,14 +305,14 @@ def test_candidates_have_their_own_rate_decay_and_loss(task, optimiser, seeds):
         make_ranker("mlp", hidden=(8,), training=t, loss=each, seed=s)
         for t, each, s in zip(trainings, losses, seeds, strict=True)
     ]
-    fleet = fit_stacked(make(), task.train, task.vali, accelerator="cpu")
-    for ranker, other in zip(fleet, make(), strict=True):
+    stacked = fit_stacked(make(), task.train, task.vali, accelerator="cpu")
+    for ranker, other in zip(stacked, make(), strict=True):
         other.fit(task.train, task.vali, accelerator="cpu")
         np.testing.assert_array_equal(ranker.score(task.test), other.score(task.test))
         assert ranker.history == other.history
 
 
-def test_an_interrupted_fleet_of_seeds_continues_bit_for_bit(task, tmp_path):
+def test_an_interrupted_stack_of_seeds_continues_bit_for_bit(task, tmp_path):
     training = dataclasses.replace(TRAINING, epochs=9, patience=2, learning_rate=0.05)
     make = lambda: [  # noqa: E731
         make_ranker("mlp", hidden=(8,), dropout=0.2, training=training, loss=loss("listnet"), seed=s) for s in (0, 1, 2)
@@ -346,15 +346,15 @@ def test_same_seed_same_scores(task):
 
 
 def test_members_are_ordinary_rankers(task, tmp_path):
-    fleet = together(task, [plain() for _ in W], criteria())
-    both = score_stacked(fleet, task.test)
-    for i, ranker in enumerate(fleet):
+    stacked = together(task, [plain() for _ in W], criteria())
+    both = score_stacked(stacked, task.test)
+    for i, ranker in enumerate(stacked):
         ranker.save(tmp_path / str(i))
     back = [ConditionedRanker.load(tmp_path / str(i)) for i in range(len(W))]
     np.testing.assert_array_equal(score_stacked(back, task.test), both)
     one = np.stack([ranker.score(task.test, W[:1])[0] for ranker in back])
     np.testing.assert_allclose(one, both, rtol=1e-4, atol=1e-5)
-    assert back[2].best == fleet[2].best and back[2].history == fleet[2].history
+    assert back[2].best == stacked[2].best and back[2].history == stacked[2].history
 
 
 def test_without_validation_the_last_epoch_is_kept(task):
@@ -368,7 +368,7 @@ def test_without_validation_the_last_epoch_is_kept(task):
 
 
 @pytest.mark.parametrize("patience", [0, 2])
-def test_an_interrupted_fleet_continues(task, tmp_path, patience):
+def test_an_interrupted_stack_continues(task, tmp_path, patience):
     training = dataclasses.replace(TRAINING, epochs=9, patience=patience, learning_rate=0.05, clip=1.0)
 
     class Stop(Exception):
@@ -391,7 +391,7 @@ def test_an_interrupted_fleet_continues(task, tmp_path, patience):
         together(task, [plain("linear", training) for _ in W], criteria(by="ranknet-dpo"), folder=tmp_path)
 
 
-def test_progress_is_that_of_the_fleet(task):
+def test_progress_is_that_of_the_stack(task):
     heard = []
     together(task, [plain() for _ in W], criteria(), progress=heard.append)
     assert [event.epoch for event in heard] == [1, 2, 3]
@@ -402,21 +402,21 @@ def test_progress_is_that_of_the_fleet(task):
 
 
 @pytest.mark.parametrize("name", ["ls", "sla", "dpo-ls", "modpo", "smooth-chebyshev", "mod", "soup"])
-def test_methods_give_with_and_without_a_fleet_the_same(task, name, tmp_path):
+def test_methods_give_with_and_without_a_stack_the_same(task, name, tmp_path):
     training = {"epochs": 3, "learning_rate": 0.01, "batch_size": 8, "patience": 0}
     w = np.eye(2) if name in ("mod", "soup") else W[1:4]
-    fit = lambda fleet: make_method(  # noqa: E731
-        name, ranker_params={"hidden": [8]}, training=training, stacked=fleet
+    fit = lambda stacked: make_method(  # noqa: E731
+        name, ranker_params={"hidden": [8]}, training=training, stacked=stacked
     ).fit(task, preferences=w, accelerator="cpu")
-    fleet, loop = fit(True), fit(False)
-    assert [model.cost.get("fleet") for model in fleet.models] == [len(w)] * len(w)
-    assert "fleet" not in loop.models[0].cost
-    assert fleet.models_trained == loop.models_trained
-    for a, b in zip(fleet.score(task.test, w), loop.score(task.test, w), strict=True):
+    stacked, loop = fit(True), fit(False)
+    assert [model.cost.get("stacked") for model in stacked.models] == [len(w)] * len(w)
+    assert "stacked" not in loop.models[0].cost
+    assert stacked.models_trained == loop.models_trained
+    for a, b in zip(stacked.score(task.test, w), loop.score(task.test, w), strict=True):
         a, b = centred(a, task.test), centred(b, task.test)
         np.testing.assert_allclose(a, b, atol=5e-3 * b.std())
-    fleet.save(tmp_path / "m")
-    np.testing.assert_array_equal(load_method(tmp_path / "m").score(task.test, w), fleet.score(task.test, w))
+    stacked.save(tmp_path / "m")
+    np.testing.assert_array_equal(load_method(tmp_path / "m").score(task.test, w), stacked.score(task.test, w))
 
 
 def test_gradients_that_are_combined_stay_one_after_another(task):
@@ -425,7 +425,7 @@ def test_gradients_that_are_combined_stay_one_after_another(task):
     assert can_stack(criteria()) and not can_stack(criteria()[:1])
 
 
-def test_what_is_no_fleet_is_said(task):
+def test_what_is_no_stack_is_said(task):
     with pytest.raises(InputError, match="needs a ranker"):
         fit_stacked([], task.train)
     with pytest.raises(InputError, match="training.epochs"):

@@ -1,11 +1,11 @@
 """Fleets: many small nets trained as one batched program, beside the same nets one after another.
 
-    python -m benchmarks.speed.fleets [--quick] [--rounds 3] [--device cuda]
+    python -m benchmarks.speed.stacked [--quick] [--rounds 3] [--device cuda]
 
 The MSLR-shaped synthetic task (136 features), 11 or 4 preferences between two objectives (a GPU: 64), linear
 scalarisation of ListNet, whole fits of the same epochs: reading the lists, labels, Lightning, validation and all.
 "A step" is the median step of those fits, its share a member. One thread, processor time (wall time on a GPU), rounds
-interleaved. Every contestant ends with the same nets; `tests/test_fleets.py` holds the members to that.
+interleaved. Every contestant ends with the same nets; `tests/test_stacked_training.py` holds the members to that.
 
 Seeds of a leaderboard have their own orders of the lists and go through their nets one by one (bit for bit what they
 are alone), or share the order of the first. "A leaderboard" is a whole suite, `ltr bench run`, also with --stacked:
@@ -82,7 +82,7 @@ class Contest:
     def together(self) -> dict[str, float]:
         from ltr.methods.stacked import StackedCriterion
 
-        self.fleet = fit_stacked(
+        self.stacked = fit_stacked(
             self._rankers(),
             self.task.train,
             self.task.vali,
@@ -90,14 +90,14 @@ class Contest:
             preferences=self.preferences,
             accelerator=self.accelerator,
         )
-        return {"step": self.fleet[-1].cost["step_seconds"]}
+        return {"step": self.stacked[-1].cost["step_seconds"]}
 
     def score_alone(self) -> None:
         for ranker in self.one_by_one:
             ranker.score(self.task.test, self.preferences[:1])
 
     def score_together(self) -> None:
-        score_stacked(self.fleet, self.task.test)
+        score_stacked(self.stacked, self.task.test)
 
 
 def seeds(task, number: int, epochs: int, accelerator: str):
@@ -124,14 +124,14 @@ def board(queries: int, epochs: int, device: str) -> tuple[dict[str, Callable[[]
     training = {"epochs": epochs, "patience": 0}
     suite = check(Suite("Speed", (data,), systems, name="speed", seeds=tuple(range(5)), training=training))
 
-    def run(fleet: bool) -> Callable[[], None]:
+    def run(stacked: bool) -> Callable[[], None]:
         def step() -> None:
             with tempfile.TemporaryDirectory() as out:
-                run_suite(suite, out, workers=1, threads=1, device=device, stacked=fleet, progress=False)
+                run_suite(suite, out, workers=1, threads=1, device=device, stacked=stacked, progress=False)
 
         return step
 
-    return {"one after another": run(False), "fleet": run(True)}, len(systems) * len(suite.seeds)
+    return {"one after another": run(False), "stacked": run(True)}, len(systems) * len(suite.seeds)
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ def main() -> None:
         return timing.wall if gpu else timing.cpu
 
     def beside(case: str, found: dict[str, Timing], work: float, wanted: float | None) -> dict:
-        ours, peer = seconds(found["fleet"]), seconds(found["one after another"])
+        ours, peer = seconds(found["stacked"]), seconds(found["one after another"])
         return row(
             case,
             f"documents/s{clock}",
@@ -166,28 +166,28 @@ def main() -> None:
         members = asked if wanted or gpu else 4  # those without a target take minutes on a processor
         contest = Contest(task, net, params, members, epochs, accelerator)
         name = f"{net} {'-'.join(map(str, params['hidden']))}" if "hidden" in params else net
-        found = race({"one after another": contest.alone, "fleet": contest.together}, rounds, warm=True)
+        found = race({"one after another": contest.alone, "stacked": contest.together}, rounds, warm=True)
         rows.append(beside(f"fit {members} preferences: {name}", found, contest.trained, wanted))
         steps = {key: 1e3 * timing.fact("step") for key, timing in found.items()}
         peer = {"one after another": steps["one after another"]}
         rows.append(
-            row(f"a step of one of {members} members: {name}", f"ms{clock}", steps["fleet"], peer, lower=True, **common)
+            row(f"a step of one of {members} members: {name}", f"ms{clock}", steps["stacked"], peer, lower=True, **common)
         )
-        found = race({"one after another": contest.score_alone, "fleet": contest.score_together}, rounds)
+        found = race({"one after another": contest.score_alone, "stacked": contest.score_together}, rounds)
         rows.append(beside(f"score {members} members: {name}", found, task.test.n_documents * members, None))
     number = 4 if args.quick else 8
     alone, own, first = seeds(task, number, epochs, accelerator)
     found = race({"one after another": alone, "fleet": own, "first": first}, rounds)
     trained = task.train.n_documents * epochs * number
     rows.append(beside(f"fit {number} seeds of lambdarank: mlp 64-32", found, trained, None))
-    found["fleet"] = found["first"]
+    found["stacked"] = found["first"]
     rows.append(beside(f"fit {number} seeds of lambdarank in one order: mlp 64-32", found, trained, None))
     suites, runs = board(queries, 5 if args.quick else 20, args.device)
     took = {name: seconds(timing) for name, timing in race(suites, rounds).items()}
     peer = {"one after another": took["one after another"] / runs}
     case = "a run of a leaderboard: linear and mlp, 5 seeds"
     rows.append(row(case, f"s{clock}", took["fleet"] / runs, peer, lower=True, **common))
-    write("fleets", rows, args.quick)
+    write("stacked", rows, args.quick)
 
 
 if __name__ == "__main__":

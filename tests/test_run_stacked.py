@@ -58,7 +58,7 @@ def together(out, task, configs=CONFIGS, **options):
 
 
 def same(record, other):
-    """Everything but times, memory and what says that it was a fleet."""
+    """Everything but times, memory and what says that it was stacked."""
     assert record.measures == other.measures and record.selection == other.selection and record.seeds == other.seeds
     assert (record.config, record.config_hash, record.command) == (other.config, other.config_hash, other.command)
     assert set(record.artefacts) == set(other.artefacts) and not verify(record.folder)
@@ -74,9 +74,9 @@ def test_every_folder_is_that_of_the_run_alone(task, alone, tmp_path):
     assert all(read_record(f).status == "running" and (f / "ranker").is_dir() for f in folders(tmp_path))
     for record, other in zip(finish(tmp_path, task), alone, strict=True):
         same(record, other)
-        assert record.cost["fleet"] == 3 and "fleet" not in other.cost
+        assert record.cost["stacked"] == 3 and "stacked" not in other.cost
         assert record.cost["attempts"] == 1 and not (record.folder / "checkpoints").exists()
-    assert len({record.cost["fit_seconds"] for record in finish(tmp_path, task)}) == 1  # a third of the fleet's each
+    assert len({record.cost["fit_seconds"] for record in finish(tmp_path, task)}) == 1  # a third each
     assert together(tmp_path, task) == (0, "")  # nothing waits
 
 
@@ -85,7 +85,7 @@ def test_only_those_who_are_missing_train(task, alone, tmp_path):
     before = (tmp_path / "1" / "record.json").read_bytes()
     assert together(tmp_path, task) == (2, "")
     records = finish(tmp_path, task)
-    assert [r.cost.get("fleet") for r in records] == [2, None, 2]
+    assert [r.cost.get("stacked") for r in records] == [2, None, 2]
     assert (tmp_path / "1" / "record.json").read_bytes() == before
     for record, other in zip(records, alone, strict=True):
         same(record, other)
@@ -100,12 +100,12 @@ def test_who_began_alone_ends_alone(task, alone, tmp_path):
         execute(CONFIGS[0], tmp_path / "0", task=task, device="cpu", progress=stop)
     assert together(tmp_path, task) == (2, "")
     records = finish(tmp_path, task)
-    assert [r.cost.get("fleet") for r in records] == [None, 2, 2]
+    assert [r.cost.get("stacked") for r in records] == [None, 2, 2]
     same(records[0], alone[0])
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit], ids=["Ctrl-C", "killed"])
-def test_a_stopped_fleet_continues(task, alone, tmp_path, how):
+def test_a_stopped_stack_continues(task, alone, tmp_path, how):
     def stop(stage, done, *_):
         if stage == "fit" and done == 3:
             raise how
@@ -121,7 +121,7 @@ def test_a_stopped_fleet_continues(task, alone, tmp_path, how):
         same(record, other)
 
 
-def test_a_stopped_fleet_that_lost_a_member_begins_anew(task, alone, tmp_path):
+def test_a_stopped_stack_that_lost_a_member_begins_anew(task, alone, tmp_path):
     def stop(stage, done, *_):
         if stage == "fit" and done == 3:
             raise KeyboardInterrupt
@@ -134,7 +134,7 @@ def test_a_stopped_fleet_that_lost_a_member_begins_anew(task, alone, tmp_path):
         same(record, other)
 
 
-def test_what_makes_no_fleet_runs_one_by_one(task, tmp_path):
+def test_what_makes_no_stack_runs_one_by_one(task, tmp_path):
     rates = (0.001, 1e30)
     wild = [
         replace(c, loss=LossChoice("mse"), training=replace(BASE.training, optimiser="sgd", learning_rate=r))
@@ -160,7 +160,7 @@ def test_a_folder_that_is_no_run_is_left_to_its_own_error(task, tmp_path):
         execute(CONFIGS[1], tmp_path / "1", task=task, device="cpu")
 
 
-def test_candidates_are_a_fleet_and_their_losses_too(task, tmp_path):
+def test_candidates_are_a_stack_and_their_losses_too(task, tmp_path):
     changed = [{"learning_rate": 0.01}, {"weight_decay": 0.01}, {}]
     configs = [replace(BASE, training=replace(BASE.training, **each)) for each in changed]
     configs[2] = replace(configs[2], loss=LossChoice("ranknet"))
@@ -169,7 +169,7 @@ def test_candidates_are_a_fleet_and_their_losses_too(task, tmp_path):
         same(record, execute(configs[i], tmp_path / f"alone{i}", task=task, device="cpu"))
 
 
-def test_which_configs_one_fleet_can_train():
+def test_which_configs_one_stack_can_train():
     key = lambda **changes: system_of(resolve(replace(BASE, **changes))).stack_key  # noqa: E731
     ours = key()
     training = replace(BASE.training, learning_rate=0.5, weight_decay=0.1)

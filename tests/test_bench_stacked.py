@@ -39,7 +39,7 @@ def suite() -> Suite:
             "Fleets",
             (DATA,),
             systems,
-            name="fleets",
+            name="stacks",
             seeds=(0, 1, 2),
             measures=("nDCG@10", "AP"),
             training={"epochs": 5, "patience": 2, "batch_size": 8},
@@ -107,12 +107,12 @@ def test_the_numbers_are_those_of_training_one_by_one(suite, alone, tmp_path):
     ours, theirs = (leaderboard(each, DATA).table for each in (results, alone[1]))
     columns = ["system", "mean", "low", "high", "letters"]
     pd.testing.assert_frame_equal(ours[columns], theirs[columns])
-    sizes = {name: record.cost.get("fleet") for name, record in records(tmp_path).items()}
-    # The reported run that tuning has made already is copied, fleet and all; the other two train together.
+    sizes = {name: record.cost.get("stacked") for name, record in records(tmp_path).items()}
+    # The reported run that tuning has made already is copied, `stacked` and all; the other two train together.
     assert sorted(size for name, size in sizes.items() if "linear" in name and "runs/" in name) == [2, 2, 3]
     assert all(size == 3 for name, size in sizes.items() if "mlp" in name or "tuning" in name)
     assert all(size is None for name, size in sizes.items() if "/trees/" in name or "/feature/" in name)
-    assert all("fleet" not in record.cost for record in records(alone[0]).values())
+    assert all("stacked" not in record.cost for record in records(alone[0]).values())
     commands = [
         json.loads((out / "report" / "environment.json").read_text())["command"] for out in (tmp_path, alone[0])
     ]
@@ -125,7 +125,7 @@ def test_the_numbers_are_those_of_training_one_by_one(suite, alone, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_in_a_fleet(suite, alone, tmp_path, monkeypatch, workers):
+def test_ctrl_c_in_a_stack(suite, alone, tmp_path, monkeypatch, workers):
     shown = Display.__call__
 
     def stop(display, event):
@@ -177,7 +177,7 @@ def test_a_suite_that_grows_trains_the_missing_seeds(suite, alone, tmp_path):
     same(tmp_path, results, alone)
     for name, before in one.items():
         assert (tmp_path / name / "record.json").read_bytes() == before
-    sizes = {n: r.cost.get("fleet") for n, r in records(tmp_path).items() if "mlp-ranknet" in n}
+    sizes = {n: r.cost.get("stacked") for n, r in records(tmp_path).items() if "mlp-ranknet" in n}
     assert sorted(map(str, sizes.values())) == ["2", "2", "None"]
 
 
