@@ -109,12 +109,12 @@ def main() -> None:
     def seconds(timing: Timing) -> float:
         return timing.wall if gpu else timing.cpu
 
-    names = {"one": "DPO-LS one after another", "fleet": "DPO-LS as a fleet"}
+    names = {"one": "DPO-LS one after another", "stacked": "DPO-LS stacked"}
     found = race(
         {
             "HyperDPO": fronts.fit("HyperDPO", "hyperdpo"),
             names["one"]: fronts.fit("one", "dpo-ls", stacked=False),
-            names["fleet"]: fronts.fit("fleet", "dpo-ls"),
+            names["stacked"]: fronts.fit("stacked", "dpo-ls"),
         },
         rounds,
     )
@@ -122,7 +122,7 @@ def main() -> None:
         {
             "HyperDPO": fronts.score("HyperDPO"),
             names["one"]: fronts.score_one_by_one("one"),
-            names["fleet"]: fronts.score("fleet"),
+            names["stacked"]: fronts.score("stacked"),
         },
         rounds,
     )
@@ -134,15 +134,15 @@ def main() -> None:
             else {name: seconds(timing) for name, timing in times.items()}
         )
         ours, wanted = spent.pop("HyperDPO"), times is None
-        for name, factor in ((names["one"], 20.0), (names["fleet"], 5.0)):
+        for name, factor in ((names["one"], 20.0), (names["stacked"], 5.0)):
             case = f"{what} a front of {points} points, m = 3: HyperDPO and {name}"
             rows.append(row(case, clock, ours, {name: spent[name]}, target_ratio=factor if wanted else None, **common))
-        fleet = spent[names["fleet"]]
+        stacked = spent[names["stacked"]]
         rows.append(
             row(
                 f"{what} a front of {points} points, m = 3: DPO-LS",
                 clock,
-                fleet,
+                stacked,
                 {names["one"]: spent[names["one"]]},
                 **common,
             )

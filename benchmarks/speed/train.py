@@ -100,7 +100,7 @@ class Ours:
         self.device, self.loss = torch.device(device), make_loss(loss, **(params or {}))
         self.net = build(config, FEATURES).to(self.device)
         self.settings = TrainingConfig(
-            epochs=epochs, lists=batch, list_size=SLATE, precision=precision, transform="none", **room
+            epochs=epochs, batch_size=batch, list_size=SLATE, precision=precision, transform="none", **room
         )
         self.job = ObjectiveJob(
             train=task(lists) if split is None else split,
