@@ -143,6 +143,8 @@ def test_a_student_is_selected_by_labels_and_kept_alone(tmp_path):
     np.testing.assert_array_equal(load_ranker(tmp_path / "kept").score(TEST), student.score(TEST))
     with pytest.raises(InputError, match="says which"):
         make_ranker("distilled", teacher=NET)
+    with pytest.raises(InputError, match="Did you mean 'batch_size'"):
+        make_ranker("blend", members=[{**NET, "training": {"batsh_size": 8}}])
     with pytest.raises(InputError, match="a ranker, or a folder"):
         make_ranker("distilled", teacher={"ranker": "lightgbm", "folder": "x"})
 

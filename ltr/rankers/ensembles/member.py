@@ -47,6 +47,8 @@ class Member:
         check(self, ranker=((self.ranker is None) != (self.folder is None), "a ranker, or a folder"))
         if self.ranker is not None:
             object.__setattr__(self, "params", to_dict(self.config))  # with every default written out
+            object.__setattr__(self, "training", dict(in_todays_words(TrainingConfig, self.training)))
+            self.settings(TrainingConfig())  # a mistyped key is named here
 
     @property
     def config(self) -> Any:
@@ -60,9 +62,7 @@ class Member:
 
     def settings(self, whole: TrainingConfig) -> TrainingConfig:
         """Of its training."""
-        return bind(
-            TrainingConfig, {**to_dict(whole), **in_todays_words(TrainingConfig, self.training)}, where="training"
-        )
+        return bind(TrainingConfig, {**to_dict(whole), **self.training}, where="training")
 
     def fitted(self, job: ObjectiveJob, whole: TrainingConfig, place: str, loss: Callable | None) -> FittedRanker:
         """The ranker, trained on the lists of a job.
