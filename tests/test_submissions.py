@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from made_fronts import made_fronts
 from made_results import NDCG, made_results, three_systems
 from test_report import Page
 
@@ -21,6 +24,7 @@ from ltr.bench import leaderboard, run_suite
 from ltr.bench.analysis import submission
 from ltr.bench.analysis.mean_ranks import critical_difference, mean_ranks
 from ltr.bench.analysis.results import load_results
+from ltr.bench.pages.board_site import build
 from ltr.bench.suite import Suite, System
 from ltr.bench.suite import check as checked_suite
 from ltr.cli import main
@@ -163,6 +167,26 @@ def test_measured_rows_are_ours_or_refused_and_the_site_needs_no_data(copy, monk
     old = Page((tmp_path / "new/archive/1-0.html").read_text())
     assert not old.open and "Entry" in old.text and "verified" in old.text
     assert "Entry" not in (tmp_path / "new/index.html").read_text()
+
+
+def test_methods_have_a_table_of_hypervolumes_and_a_page_a_task(copy, tmp_path):
+    """Two suites on one task: both have a page, their heads differ, and who ran on both comes first."""
+    file, _ = copy
+    for name, systems in (("one", 3), ("two", 2)):
+        results = made_fronts(systems=systems, objectives=2)
+        replace(results, suite=replace(results.suite, name=name)).save(file.parent / name)
+    found = replace(submission.read_board(file), fronts=("one", "two"))
+    site = tmp_path / "site"
+    index = build(found, site, frozen=True).read_text()
+    page = Page(index)
+    assert not page.open and "made-data, two objectives" in index and "made-data, two objectives (two)" in index
+    rows = re.findall(r'<tr><th scope="row">(HyperDPO|DPO-LS|Soups)</th>(.*?)</tr>', index)
+    assert [system for system, _ in rows] == ["HyperDPO", "DPO-LS", "Soups"] and rows[2][1].count("–") == 1
+    text = " ".join(Page((site / "one-made-data.html").read_text()).text)
+    volume = re.search(r"<td>(0\.\d{4})", rows[0][1])[1]
+    assert volume in text and (site / "two-made-data.html").is_file() and (site / "one/fronts-made-data.png").is_file()
+    frozen = json.loads(next((file.parent / found.archive).glob("*.json")).read_text())
+    assert frozen["methods"]["HyperDPO"]["made-data, two objectives"].startswith(volume)
 
 
 def test_measured_rows_that_somebody_changed_are_refused(copy):

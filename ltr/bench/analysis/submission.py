@@ -119,6 +119,7 @@ class Board:
         title: of the site.
         versions: oldest first; the last is that of today.
         results: folders of tidy results of suites of rankers, whose systems are the reference.
+        fronts: folders of tidy results of suites of methods: tables of their own, of hypervolumes.
         submissions, archive: folders of submissions, and of the tables of earlier versions.
         description: a paragraph.
         folder: where it was read.
@@ -127,6 +128,7 @@ class Board:
     title: str
     versions: tuple[Version, ...]
     results: tuple[str, ...]
+    fronts: tuple[str, ...] = ()
     submissions: str = "submissions"
     archive: str = "archive"
     description: str = ""

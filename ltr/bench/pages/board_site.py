@@ -2,6 +2,7 @@
 
     index.html          mean ranks over all datasets, who submitted what, what is missing, history by version
     DATASET.html        the report of one dataset, submissions among the reference systems; DATASET.csv: its table
+    SUITE-DATASET.html  the same of methods for several objectives
     archive/VERSION.*   the tables of earlier versions as they were frozen
 
 `freeze` keeps today's tables beside board.toml under its version; a frozen table is never written again.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr import __version__
-from ltr.atomic import read_json, whole_file
+from ltr.atomic import read_json
 from ltr.bench.analysis.leaderboard import Leaderboard, leaderboard
 from ltr.bench.analysis.mean_ranks import MeanRanks, mean_ranks
 from ltr.bench.analysis.merging import merged
@@ -29,8 +30,9 @@ from ltr.bench.text import number, unmath
 from ltr.errors import InputError
 from ltr.plot_style import INK, PALETTE, SOFT, canvas
 
+from .board_pages import dataset_page, methods_of, write_text
 from .picture import Picture
-from .report import page_context, section_of, write_page
+from .report import write_page
 
 if TYPE_CHECKING:
     from ltr.bench.analysis.results import Results
@@ -55,15 +57,19 @@ def build(board: Board, to: Path | str, *, frozen: bool = False) -> Path:
     tables, states, shown = _tables(board)
     boards = [leaderboard(results, dataset) for dataset, results in tables.items()]
     ranks = mean_ranks(boards)
+    methods = methods_of(board, to)
     today = _state(board, boards, ranks, states)
+    if methods.tasks:
+        today["methods"] = {row["system"]: row["values"] for row in methods.rows}
     if frozen:
         freeze(board, today)
+    methods.write(board, to)
     for each in boards:
-        _dataset_page(board, tables[each.dataset], each, states, to)
+        dataset_page(board, tables[each.dataset], each, states, to)
     history = [state for state in _archived(board) if state["version"] != board.version] + [today]
     for state in history[:-1]:
         name = slug(state["version"])
-        _write_text(to / "archive" / f"{name}.json", _json(state))
+        write_text(to / "archive" / f"{name}.json", _json(state))
         facts: dict[str, Any] = {"title": f"{board.title}, {state['version']}", "state": state, "file": f"{name}.json"}
         facts |= {"number": number, "version": state["ltr"]}
         write_page(to / "archive" / f"{name}.html", "archive.html.j2", facts)
@@ -75,6 +81,7 @@ def build(board: Board, to: Path | str, *, frozen: bool = False) -> Path:
         "rows": [_row(row, boards, states) for row in rows_of(ranks.table)],
         "ranked": int(ranks.table["rank"].notna().sum()),
         "datasets": [(b.dataset, f"{dataset_slug(b.dataset)}.html") for b in boards],
+        "methods": methods,
         "difference": ranks.difference,
         "level": f"{ranks.level:.0%}",
         "picture": ranks_picture(ranks, "ranks").svg(),
@@ -100,7 +107,7 @@ def freeze(board: Board, state: dict[str, Any]) -> Path:
     text = _json(state)
     if path.is_file() and path.read_text() != text:
         raise InputError("this version is frozen with other numbers", file=path, do="Add a version to board.toml")
-    return _write_text(path, text)
+    return write_text(path, text)
 
 
 def ranks_picture(ranks: MeanRanks, name: str) -> Picture:
@@ -150,20 +157,6 @@ def _tables(board: Board) -> tuple[dict[str, Results], dict[str, str], list[tupl
         for dataset, results in found.items():
             tables[dataset] = merged(tables[dataset], results)
     return tables, states, shown
-
-
-def _dataset_page(board: Board, results: Results, table: Leaderboard, states: dict[str, str], to: Path) -> None:
-    found = section_of(results, table, to)
-    found["columns"].insert(2, "state")
-    for row in found["rows"]:
-        row["text"]["state"] = states.get(row["text"]["system"], "")
-    context = page_context(results, [found])
-    name = dataset_slug(table.dataset)
-    context |= {"title": f"{board.title}: {table.dataset}", "home": "index.html", "command": ""}
-    context["failures"] = [row for row in context["failures"] if row["dataset"] == table.dataset]
-    context["summary"] = [f"Version {board.version} of the board.", *context["summary"]]
-    write_page(to / f"{name}.html", "report.html.j2", context)
-    _write_text(to / f"{name}.csv", table.table.to_csv(index=False, lineterminator="\n"))
 
 
 def _row(row, boards: Sequence[Leaderboard], states: dict[str, str]) -> dict[str, Any]:
@@ -221,10 +214,3 @@ def _archived(board: Board) -> list[dict[str, Any]]:
 
 def _json(state: dict[str, Any]) -> str:
     return json.dumps(state, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, durable=False) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-    return path
