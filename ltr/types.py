@@ -120,6 +120,11 @@ class Split:
                 expected=f"0 ... {documents}",
                 came=np.asarray(self.offsets)[[0, -1]].tolist() if len(self.offsets) else [],
             )
+        if (np.diff(self.offsets) < 0).any():
+            raise InputError("a list ends before it starts", expected="offsets that never fall")
+        for what in ("doc_ids", "row"):
+            if (values := getattr(self, what)) is not None and len(values) != documents:
+                raise InputError(f"{what} do not fit", expected=f"[documents={documents}]", came=len(values))
         if len(self.query_ids) != len(self.offsets) - 1:
             raise InputError("one query id a list", expected=f"{len(self.offsets) - 1} ids", came=len(self.query_ids))
         if self.weights is not None:
@@ -235,11 +240,14 @@ class Split:
             weights: `[documents]`, or `[queries]`, one a list.
         """
         X = np.ascontiguousarray(X, dtype=np.float32)
-        group = np.asarray([len(X)] if group is None else group, dtype=np.int64)
-        if group.ndim != 1 or (group < 0).any() or group.sum() != len(X):
-            raise InputError(
-                "group sizes do not cover the rows", expected=f"sizes that sum to {len(X)}", came=int(group.sum())
-            )
+        if X.ndim != 2:
+            raise InputError("features must be a matrix", expected="[documents, feature]", came=X.shape)
+        sizes = np.asarray([len(X)] if group is None else group)
+        total = sum(sizes.ravel().tolist())  # Python's numbers do not wrap round
+        group = sizes.astype(np.int64)
+        if group.ndim != 1 or (group != sizes).any() or (group < 0).any() or total != len(X):
+            expected = f"whole sizes that sum to {len(X)}"
+            raise InputError("group sizes do not cover the rows", expected=expected, came=total)
         if weights is not None:
             weights = np.asarray(weights, dtype=np.float32)
             weights = np.repeat(weights, group) if weights.shape == group.shape != X.shape[:1] else weights

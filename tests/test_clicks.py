@@ -41,6 +41,8 @@ def test_the_simulator_is_the_position_based_model(task, clicked):
     expected = np.tile(power_law(3, 0.5), train.n_queries) * gamma
     assert np.abs(rate - expected).max() < 5 * np.sqrt(0.25 / 400) and abs((rate - expected).mean()) < 0.004
     assert simulate_clicks(train, sessions=1, eta=0, noise=1).labels.all()
+    with pytest.raises(InputError, match="scores of the old ranking; expected .* finite"):
+        simulate_clicks(train, np.full(train.n_documents, np.nan))
     with pytest.raises(InputError, match="scores of the old ranking"):
         simulate_clicks(train, train.label()[1:])
     with pytest.raises(InputError, match="sessions of simulated clicks"):

@@ -16,6 +16,7 @@ from ltr.datasets.opening import is_raw, known_card, load, open_store
 from ltr.datasets.store.store import Store
 from ltr.errors import InputError
 from ltr.objectives.tasks import load_multi, task_objectives
+from ltr.types import Split
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -167,6 +168,31 @@ def test_columns_of_a_frame_may_be_numbers(home):
     assert (task.objectives, task.train.feature_names) == (("1",), ("2",))
     with pytest.raises(InputError, match="the name of a column; expected text; came True"):
         load(plain, query=True)
+    # A number is the column of that name; where there is none, it counts features.
+    many = pd.DataFrame({0: [k // 5 for k in range(40)], 1: 1, 2: range(40), 3: 2.0, 4: range(1, 41)})
+    assert load(many, query=0, labels=[1], drop=[3]).train.feature_names == ("2", "4")
+    named = many.set_axis(["qid", "label", "a", "b", "c"], axis=1)
+    assert load(named, drop=[3]).train.feature_names == ("a", "b")
+
+
+def test_arrays_that_do_not_fit_are_no_split():
+    x, y = np.zeros((4, 2)), [0, 1, 0, 1]
+    for sizes in ([1.9, 2.9], [2**62, 2**62, 4], np.array([2**63 - 1, 2**63 - 1, 6]), [-1, 5], [[4]]):
+        with pytest.raises(InputError, match="whole sizes that sum to 4"):
+            Split.from_arrays(x, y, sizes)
+    with pytest.raises(InputError, match="features must be a matrix"):
+        Split.from_arrays(np.zeros(4), y)
+    split = Split.from_arrays(x, y, [2, 2])
+    for wrong, message in (
+        ({"offsets": np.array([0, 3, 2, 4]), "query_ids": np.array(["a", "b", "c"])}, "ends before it starts"),
+        ({"doc_ids": np.array(["a"])}, "doc_ids do not fit"),
+        ({"row": np.arange(3)}, "row do not fit"),
+    ):
+        with pytest.raises(InputError, match=message):
+            split.having(**wrong)
+    assert load("synthetic:queries=10,features=50", objectives="quality").objectives == ("quality",)
+    with pytest.raises(InputError, match="option 'queries' of the synthetic task stands twice"):
+        load("synthetic:queries=10,queries=20")
 
 
 def test_a_feature_that_counts_rows_or_repeats_the_label_is_said(home, capsys, monkeypatch):
@@ -186,6 +212,12 @@ def test_a_feature_that_counts_rows_or_repeats_the_label_is_said(home, capsys, m
     assert "feature 'c' holds whole numbers that float32 rounds (row 12: 16777217): --drop 'c'" in said
     assert "feature 'e' holds whole numbers that float32 rounds (row 1: 72048431380967008)" in said
     assert "'a'" not in said and "'d'" not in said
+    load(table.assign(a=1.6e9 + 0.5 + np.arange(40) / 100, label=1 + np.arange(40) * 1e-9))
+    said = capsys.readouterr().err
+    assert "feature 'a' holds numbers that float32 hardly tells apart (row 1: 1600000000.5): --drop 'a'" in said
+    assert "label 'label' holds numbers that float32 hardly tells apart (row 2: 1.0000000010000001): take its" in said
+    load(table.assign(a=1.5, b=0.1 + np.arange(40) * 1e-4))
+    assert "apart" not in capsys.readouterr().err
     load(table.assign(a=1.5, label=table.label + 2**24))
     assert (
         "labels 'label' reach 16,777,218; above 16,777,216 float32 makes some of them equal" in capsys.readouterr().err

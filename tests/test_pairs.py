@@ -131,6 +131,7 @@ def test_files_and_mistakes(tmp_path):
         ({"p": [1.5]}, "row 1, column 'p'; expected a chance"),
         ({"p": ["often"]}, "row 1, column 'p'"),
         ({"weight": [-1]}, "row 1, column 'weight'"),
+        ({"winner": [None]}, "row 1, column 'winner' is empty"),
         ({"loser": ["d999"]}, "comparison 1 is of document 'd999' of query '0'"),
         ({"query": ["zero"]}, "comparison 1 is of query 'zero'"),
         ({"objective": ["relevanse"]}, "Did you mean 'relevance'"),

@@ -121,7 +121,7 @@ def simulate_clicks(
         )
         return clicked
     for what, value, least in (("sessions", sessions, 1), ("shown", shown or 1, 1), ("eta", eta, 0)):
-        if value < least:
+        if not value >= least:
             raise InputError(f"{what} of simulated clicks", expected=f"{least} or more", came=value)
     if not 0 <= noise <= 1:
         raise InputError("noise of simulated clicks", expected="0 to 1", came=noise)
@@ -130,8 +130,9 @@ def simulate_clicks(
     if scores is None:
         scores = _standardised(split.features) @ draw.normal(size=split.n_features)
     scores = np.asarray(scores)
-    if scores.shape != (split.n_documents,):
-        raise InputError("scores of the old ranking", expected=f"[documents={split.n_documents}]", came=scores.shape)
+    if scores.shape != (split.n_documents,) or not np.isfinite(scores).all():
+        expected = f"[documents={split.n_documents}] finite numbers"
+        raise InputError("scores of the old ranking", expected=expected, came=scores.shape)
     lists = np.repeat(np.arange(split.n_queries), split.lengths)
     order = np.lexsort((-scores, lists))
     rank = np.arange(split.n_documents) - np.repeat(split.offsets[:-1], split.lengths) + 1

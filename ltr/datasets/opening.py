@@ -102,7 +102,7 @@ class Reading:
 def load(
     source: Any,
     fold: str | None = None,
-    objectives: Sequence[str] | Mapping[str, Any] | None = None,
+    objectives: str | Sequence[str] | Mapping[str, Any] | None = None,
     *,
     exact: bool = False,
     **reading: Any,
@@ -115,8 +115,8 @@ def load(
             one file (svmlight text, CSV, Parquet, Arrow); a table in memory (pandas, Arrow, polars); or a mapping from
             train, vali and test to files or tables. What is no store is converted once into `data_root()/stores`.
         fold: the first by default.
-        objectives: which label columns, the first is the main one. Names, or for raw files also the mapping that
-            `store.convert` takes; features that become objectives leave the inputs.
+        objectives: which label columns, the first is the main one. A name or several; or for raw files also the mapping
+            that `store.convert` takes. Features that become objectives leave the inputs.
         exact: of a dataset with a card: from its inputs must be gone exactly what the card says leaves with these
             objectives. By default a store that was converted for more objectives will do.
         **reading: how raw files are read: `query`, `document`, `split`, `labels`, `features`, `drop`, `weights`,
@@ -128,6 +128,7 @@ def load(
     >>> load("synthetic:queries=40,features=50", objectives=["relevance"]).train
     Split(train: 24 queries, ... documents, 50 features, objectives relevance)
     """
+    objectives = [objectives] if isinstance(objectives, str) else objectives
     text = str(source) if isinstance(source, str | Path) else ""
     if text == "synthetic" or text.startswith("synthetic:"):
         _reading(reading).none_for("a synthetic task has no files", "Leave them out")

@@ -110,7 +110,14 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     cells = {
         name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
     }
-    found = {name: np.array([id_text(v) for v in values], dtype=np.str_) for name, values in cells.items()}
+    found = {
+        name: np.array(["" if v is None or v != v else id_text(v) for v in values], dtype=np.str_)
+        for name, values in cells.items()
+    }
+    for name in needed:
+        if (found[name] == "").any():
+            row = int(np.argmax(found[name] == ""))
+            raise InputError(f"row {row + 1}, column {name!r} is empty", file=file, expected="an id")
     for name, expected, most in (
         ("p", "a chance, 0 to 1", 1.0),
         ("weight", "a finite number from 0", np.finfo(float).max),

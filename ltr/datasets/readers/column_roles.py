@@ -165,7 +165,7 @@ class Roles:
         clicks: a column that is a label, and the main one.
         labels, features: columns or patterns; features may be columns that would be left out by their name.
         categories: columns or patterns that are features, of text or numbers, and categories.
-        drop: columns or patterns that are no features.
+        drop: columns or patterns that are no features; a number is the column of that name, where there is one.
         wanted: columns that are labels if they are there, beside those the rules find (the objectives asked for).
         raw: those among the labels that are quantities.
     """
@@ -175,7 +175,7 @@ class Roles:
     split: str | None = None
     labels: Sequence[str] | None = None
     features: Sequence[str] | None = None
-    drop: Sequence[str] = ()
+    drop: Sequence[int | str] = ()
     wanted: Sequence[str] = ()
     raw: frozenset[str] = frozenset()
     weights: str | None = None
@@ -227,8 +227,9 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         folded = {c.strip().lower(): c for c in reversed(names) if c not in dropped}
         return next((folded[n] for n in usual if n in folded), None)
 
-    by_pattern = matching([c for c in said.drop if c not in there], names, "column to drop", path)
-    dropped = {c for c in said.drop if c in there}
+    drop = [str(c) for c in said.drop if isinstance(c, str) or str(c) in there]  # other numbers count features
+    by_pattern = matching([c for c in drop if c not in there], names, "column to drop", path)
+    dropped = {c for c in drop if c in there}
     said_for = {said.query, said.document, said.split, said.weights, said.positions, said.clicks}
     said_for |= {*(said.labels or ()), *categories}
     if hit := dropped & said_for:

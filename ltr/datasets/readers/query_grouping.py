@@ -52,7 +52,7 @@ class Block:
         done: share of the source that is read with this block; 0 where nobody knows.
         infinite: how many features are infinite, and where the first stands; None where none is.
         facts: weights and positions of the rows (see `FACTS`), float32 `[rows]` each, where the source has them.
-        odd: index of a feature -> what its values are, where a user should know.
+        odd: index of a feature (-1, -2 ... of a label) -> what its values are, where a user should know.
     """
 
     features: np.ndarray

@@ -30,6 +30,10 @@ from .table_files import arrow_errors, as_text, id_text, is_text, open_table
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
 
+_SOME = 20  # rows whose values are not alike by chance
+_LEVELS = 256  # steps of float32 between the ends of a column: with fewer, its values are hardly told apart
+
+
 def is_table(path) -> bool:
     """Whether the file's name is that of a table.
 
@@ -270,6 +274,9 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         parts,
         facts=_facts(source, columns, batch, first),
     )
+    for names, kept, place in ((columns.features, block.features, 1), (columns.labels, labels, -1)):
+        found = _hardly_apart(names, columns, batch, kept, first)
+        block.odd |= {place * (1 + k): what for k, what in found.items()}
     with np.errstate(invalid="ignore"):
         large = np.abs(block.features) >= EXACT
     if not large.any():
@@ -288,6 +295,24 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
             row = int(lost[0])
             block.odd[1 + k] = f"holds whole numbers that float32 rounds (row {first + row + 1}: {int(given[row])})"
     return block
+
+
+def _hardly_apart(names: Sequence[str], columns: Columns, batch, kept: np.ndarray, first: int) -> dict[int, str]:
+    """Place of a column -> what it holds, where float32 leaves little or nothing of the differences of its values."""
+    if not names or len(kept) < _SOME:
+        return {}
+    low, high = np.fmin.reduce(kept), np.fmax.reduce(kept)
+    with np.errstate(invalid="ignore", over="ignore"):
+        tight = high - low < _LEVELS * np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    found = {}
+    for k in np.flatnonzero(tight).tolist():
+        if names[k] in columns.categories:
+            continue
+        given = _doubles(names[k], columns, batch)
+        if np.fmax.reduce(given) > np.fmin.reduce(given) and (rounded := np.flatnonzero(given != kept[:, k])).size:
+            row = int(rounded[0])
+            found[k] = f"holds numbers that float32 hardly tells apart (row {first + row + 1}: {given[row]:.17g})"
+    return found
 
 
 def _facts(source, columns: Columns, batch, first: int) -> dict[str, np.ndarray]:

@@ -153,7 +153,7 @@ class _Wanted:
 
     def roles(self) -> table.Roles:
         """Roles of a table's columns: the card's, overruled by the caller's."""
-        drop = [c for c in self.drop if isinstance(c, str)]
+        drop = list(self.drop)
         if self.card is not None and self.card.table is not None:
             of_card = self.card.table
             raw = [o.column for o in self.card.objectives if isinstance(o.column, str) and o.transform != "identity"]
@@ -210,7 +210,8 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
     found = list({part.id: part for part in by_path.values()}.values())
     matrix = _matrix(found, wanted)
     # What a table drops by name was never read.
-    drop = [c for c in wanted.drop if not (found[0].columns and isinstance(c, str))]
+    columns = found[0].columns
+    drop = [c for c in wanted.drop if columns is None or not isinstance(c, str) and str(c) not in columns.left_out]
     objectives, leaving = labels.choose(wanted.objectives, drop, wanted.card, matrix)
     keep = np.setdiff1d(np.arange(matrix.width), leaving)
     if len(keep) == 0:
@@ -237,6 +238,8 @@ def _build(sources, work: Path, name: str, wanted: _Wanted, root: Path | None, p
         if index - matrix.base in keep:
             name_of = matrix.names[index - matrix.base]
             wanted.say(f"feature {name_of!r} {what}: --drop {name_of!r} (drop= in Python) leaves it out")
+        if index < 0:
+            wanted.say(f"label {matrix.labels[-1 - index]!r} {what}: take its smallest value away")
     facts = manifest.of(name, wanted.card, objectives, matrix, keep, where, by_path, seen, root, roles)
     return checks.seal(facts)
 

@@ -94,11 +94,14 @@ def options_of(text: str) -> dict[str, int]:
     kind, _, rest = text.partition(":")
     if kind != "synthetic":
         raise unknown_name("synthetic task", kind, ("synthetic",))
-    options = dict(_DEFAULTS)
+    options, given = dict(_DEFAULTS), set[str]()
     for part in filter(None, (p.strip() for p in rest.split(","))):
         key, equals, value = (p.strip() for p in part.partition("="))
         if key not in options:
             raise unknown_name("option of the synthetic task", key, options)
+        if key in given:
+            raise InputError(f"option {key!r} of the synthetic task stands twice", came=text)
+        given.add(key)
         try:
             options[key] = int(value)
         except ValueError:
