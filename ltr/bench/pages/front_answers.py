@@ -48,7 +48,7 @@ def answer(taken: Sequence[Choice | None], systems: int) -> str:
         return ", ".join(f"{plain(name)} on {n}" for name, n in Counter(names).most_common(3))
 
     return (
-        f"**Several objectives:** of {systems} systems at equal cost on {tasks}, the largest front is that of "
+        f"**Several objectives:** of {systems} systems on {tasks}, the largest front is that of "
         f"{most([c.best for c in found])}; the cheapest that is not below it: {most([c.level[0] for c in found])} "
         "(`ltr bench fronts`: [all of it](benchmarks/FRONTS.md))."
     )

@@ -141,15 +141,17 @@ def fronts_picture(
 
     Args:
         name: of the file.
-        shown: systems to draw, in this order, as far as they are there; the `MOST` largest by default.
+        shown: systems to draw, in this order, as far as they are there; the largest follow, up to `MOST`.
         numbers: system -> number of its colour and marker; in the order of `drawn` by default.
     """
     asked = [s for s in shown if s in drawn.fronts]
-    shown = asked or [s for s in drawn.fronts if s not in drawn.free][:MOST]
+    shown = [*asked, *(s for s in drawn.fronts if s not in drawn.free and s not in asked)][: max(MOST, len(asked))]
     if not shown:
         return None
-    rest = len(drawn.fronts) - len(shown)
-    rule = "the systems that every page shows" if asked else f"the {len(shown)} largest"
+    rest, filled = len(drawn.fronts) - len(shown), len(shown) - len(asked)
+    rule = "the systems that every page shows" if asked else ""
+    if filled:
+        rule += f", and the {filled} largest of the others" if asked else f"the {filled} largest"
     known = {"base model": drawn.base, "ideal": drawn.ideal, "nadir": drawn.nadir}
     marks = {name: point for name, point in known.items() if point is not None} if len(drawn.objectives) == 2 else None
     options: dict[str, Any] = {"note": f"{rule}; {rest} more in the table" if rest else ""}
