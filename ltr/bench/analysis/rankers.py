@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ltr.bench.suite.plan import dataset_slug
 from ltr.metrics.inference import Difference
@@ -13,9 +12,9 @@ from ltr.rankers import RANKERS
 from .leaderboard import Leaderboard, leaderboard
 from .oracle import BEST_POSSIBLE
 from .results import Results
+from .results_io import rows_of
 
-if TYPE_CHECKING:
-    import pandas as pd
+_COSTS = ("operations", "cpu_seconds", "latency_seconds")
 
 __all__ = ["RankerBoard", "boards_of", "curves", "sizes_of_task"]
 
@@ -30,7 +29,7 @@ class RankerBoard:
         board: the leaderboard of all systems.
         kinds: label -> kind in the catalogue: neural, trees, ensemble, baseline; "" of the best possible ranker.
         losses: label -> loss; "" of those that bring their own objective.
-        costs: a row a label: operations, cpu_seconds (of a training), latency_seconds, medians over runs.
+        costs: label -> operations, cpu_seconds (of a training) and latency_seconds, medians over runs.
         train_queries: of a fold, the mean; NaN where results do not say.
     """
 
@@ -39,7 +38,7 @@ class RankerBoard:
     board: Leaderboard
     kinds: dict[str, str]
     losses: dict[str, str]
-    costs: pd.DataFrame
+    costs: dict[str, dict[str, float]]
     train_queries: float
 
     @property
@@ -64,6 +63,7 @@ def boards_of(results: Results) -> list[RankerBoard]:
     boards = []
     for dataset in results.suite.datasets:
         runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
+        medians = runs.groupby("system")[list(_COSTS)].median()
         boards.append(
             RankerBoard(
                 dataset,
@@ -71,7 +71,7 @@ def boards_of(results: Results) -> list[RankerBoard]:
                 leaderboard(results, dataset),
                 kinds,
                 {label: v.loss for label, v in variants.items()},
-                runs.groupby("system")[["operations", "cpu_seconds", "latency_seconds"]].median(),
+                {str(label): {str(k): float(v) for k, v in row.items()} for label, row in medians.iterrows()},
                 float(runs.drop_duplicates("fold").train_queries.mean()),
             )
         )
@@ -96,8 +96,8 @@ def curves(group: Sequence[RankerBoard]) -> dict[str, list[tuple[float, float, f
     """System -> (training queries, mean, low, high) at every size it was measured at; one size alone is no curve."""
     found: dict[str, list[tuple[float, float, float, float]]] = {}
     for each in group:
-        table = each.board.table.set_index("system")
-        for label in [*each.ranked(), *each.ranked("baseline"), *({BEST_POSSIBLE} & set(table.index))]:
-            mean, low, high = (float(table.at[label, key]) for key in ("mean", "low", "high"))
-            found.setdefault(label, []).append((each.train_queries, mean, low, high))
+        shown = {*each.ranked(), *each.ranked("baseline"), BEST_POSSIBLE}
+        for row in rows_of(each.board.table):
+            if row.system in shown:
+                found.setdefault(row.system, []).append((each.train_queries, row.mean, row.low, row.high))
     return {label: points for label, points in found.items() if len(points) > 1}

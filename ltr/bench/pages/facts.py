@@ -114,7 +114,8 @@ def board_rows(board: Leaderboard) -> Iterator[tuple[str, dict[str, str], dict[s
     short = [short_measure(m) for m in names]
     heads = {m: s if short.count(s) == 1 else m for m, s in zip(names, short, strict=True)}
     for text in board.rows():
-        others = {heads[m]: number(board.all_measures.at[text["system"], m], 4) for m in names if m != board.measure}
+        every: dict[str, Any] = {str(m): v for m, v in board.all_measures.loc[text["system"]].items()}
+        others = {heads[m]: number(every[m], 4) for m in names if m != board.measure}
         measured = {heads[board.measure]: text["mean"], "interval": text["interval"], "group": text["group"]}
         yield text["system"], text, {**measured, **others, "regret": text.get("regret", "")}
 

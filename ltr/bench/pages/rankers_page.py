@@ -7,6 +7,7 @@ same, byte for byte, when it is written again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,12 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
 
 
 def _table(board: RankerBoard) -> str:
-    rows, costs = [], board.costs
-    cost = lambda label, key: costs.at[label, key] if label in costs.index else None  # noqa: E731
+    rows = []
     for label, text, measured in board_rows(board.board):
         loss = board.losses.get(label, "")
         learns = board.kinds.get(label, "") not in ("", "baseline")
-        operations = cost(label, "operations") if learns else None
-        latency = cost(label, "latency_seconds")
+        cost = board.costs.get(label, {})
+        trained = {key: cost.get(key, math.nan) if learns else math.nan for key in ("operations", "cpu_seconds")}
         rows.append(
             {
                 "#": text["#"],
@@ -83,9 +83,9 @@ def _table(board: RankerBoard) -> str:
                 "loss": loss,
                 **measured,
                 "seed sd": text["seed sd"],
-                "Gop": number(None if operations is None else operations / 1e9, 1),
-                "cpu s": number(cost(label, "cpu_seconds") if learns else None, 1),
-                "ms/list": number(None if latency is None else 1e3 * latency, 2),
+                "Gop": number(trained["operations"] / 1e9, 1),
+                "cpu s": number(trained["cpu_seconds"], 1),
+                "ms/list": number(1e3 * cost.get("latency_seconds", math.nan), 2),
                 "parameters": text["parameters"] if learns else "",
                 "note": text["note"],
             }

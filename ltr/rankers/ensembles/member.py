@@ -53,6 +53,7 @@ class Member:
     @property
     def config(self) -> Any:
         """The config of the ranker."""
+        assert self.ranker is not None
         return bind(RANKERS[self.ranker].claims["config"], self.params, where="params")
 
     @property
