@@ -69,6 +69,19 @@ class MissingExtra(InputError):
         return (MissingExtra, self._args)
 
 
+# What other libraries call what has another name here.
+_ELSEWHERE = {
+    **dict.fromkeys(("random_state", "random_seed"), "seed"),
+    **dict.fromkeys(("n_estimators", "num_boost_round", "num_iterations", "iterations", "num_rounds"), "rounds"),
+    **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "max_iter"), "epochs"),
+    **dict.fromkeys(("lr", "eta", "learning_rate_init"), "learning_rate"),
+    **dict.fromkeys(("hidden_layer_sizes", "hidden_units", "layers"), "hidden"),
+    **dict.fromkeys(("reg_lambda", "lambda_l2", "l2_leaf_reg"), "l2"),
+    **dict.fromkeys(("colsample_bytree", "rsm"), "feature_fraction"),
+    **{"num_leaves": "leaves", "max_depth": "depth", "subsample": "bagging_fraction", "lambdamart": "lightgbm"},
+}
+
+
 def near_miss(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` most likely meant, or None.
 
@@ -76,6 +89,8 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
     'lambdarank'
     """
     known, name = list(known), str(name)
+    if _ELSEWHERE.get(name) in known:
+        return _ELSEWHERE[name]
     folded = {k.lower().replace("-", "_"): k for k in known}
     hit = difflib.get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
     return folded[hit[0]] if hit else None

@@ -247,7 +247,8 @@ class Split:
         group = sizes.astype(np.int64)
         if group.ndim != 1 or (group != sizes).any() or (group < 0).any() or total != len(X):
             expected = f"whole sizes that sum to {len(X)}"
-            raise InputError("group sizes do not cover the rows", expected=expected, came=total)
+            do = "Sizes of lists, not the query of each row" if group.shape == (len(X),) else ""
+            raise InputError("group sizes do not cover the rows", expected=expected, came=total, do=do)
         if weights is not None:
             weights = np.asarray(weights, dtype=np.float32)
             weights = np.repeat(weights, group) if weights.shape == group.shape != X.shape[:1] else weights

@@ -289,6 +289,26 @@ def test_a_column_of_queries_is_no_feature(lists):
         fitted.predict(withal, [len(X)])
 
 
+@pytest.mark.parametrize("ranker", ["linear", "lightgbm"])
+def test_columns_of_type_category_are_categories(ranker):
+    own = {"epochs": 30, "learning_rate": 0.1, "batch_size": 8}
+    if ranker == "lightgbm":
+        pytest.importorskip("lightgbm")
+        own = {"rounds": 10, "min_data_in_leaf": 5, "params": {"min_data_per_group": 5, "cat_smooth": 1}}
+    draw = np.random.default_rng(0)
+    kinds = draw.permuted(np.tile(["tea", "coffee", "water", "milk"], (30, 1)), axis=1).ravel()
+    X = pd.DataFrame({"kind": pd.Categorical(kinds), "x": draw.normal(size=120), "qid": np.repeat(np.arange(30), 4)})
+    y = 2 * np.isin(kinds, ["tea", "water"])
+    model = RankingEstimator(ranker, loss="listnet", **own).fit(X, y)
+    assert model.score(X, y, measure="OPA") > 0.95
+    text = X.assign(kind=kinds.astype(object))  # a column that is one of categories is read as such from then on
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(text), model.predict(X))
+    new = model.predict(X.assign(kind="cake")), model.predict(X.assign(kind=pd.Categorical(["juice"] * 120)))
+    np.testing.assert_array_equal(*new)
+    with pytest.raises(InputError, match="astype..category"):
+        RankingEstimator(ranker, loss="listnet", **own).fit(text, y)
+
+
 def test_missing_values_of_any_library_are_one(lists):
     """NaN, None and pandas.NA in a feature are missing numbers; in a query id they are an error."""
     X, y, group = lists

@@ -129,6 +129,30 @@ def test_near_misses_are_looked_for_among_all_that_fits():
         make_ranker("mlp", device="cpu")
 
 
+def test_what_newcomers_type_is_answered():
+    """Names of other libraries, tasks and arrays for lists, rankers for scores, sizes for offsets."""
+    task = Task("toy", "one", TRAIN, TEST, TEST)
+    ranker = make_ranker("linear", loss="listnet", epochs=1)
+    for call, says in (
+        (lambda: make_ranker("lightgbm", n_estimators=5), "Did you mean 'rounds'"),
+        (lambda: make_ranker("mlp", random_state=1), "Did you mean 'seed'"),
+        (lambda: make_ranker("lambdamart"), "Did you mean 'lightgbm'"),
+        (lambda: ranker.fit(task), "ranker.fit.task.train, task.vali"),
+        (lambda: ranker.fit(np.zeros((4, 2)), np.zeros(4)), "Split.from_arrays"),
+        (lambda: ltr.evaluate("nDCG@5", ranker, TEST), "ranker.score.split., split"),
+        (lambda: ltr.evaluate("nDCG@5", [1.0, 2.0, 3.0], [0, 1, 2], [1, 2]), "np.cumsum"),
+        (lambda: Split.from_arrays(np.zeros((3, 2)), [0, 1, 0], [7, 7, 8]), "not the query of each row"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
+    ranker.fit(TRAIN, progress=False)
+    with pytest.raises(InputError, match="Split.from_arrays"):
+        ranker.score(np.zeros((4, 50)))
+    scores = ranker.score(TEST)
+    whole, apart = ltr.evaluate("AP", scores, TEST), ltr.evaluate("AP", scores, TEST.label(), TEST.offsets)
+    np.testing.assert_array_equal(*(next(iter(each.values())) for each in (whole, apart)))
+
+
 def test_device_is_accelerator_in_the_words_of_torch():
     ranker = make_ranker("linear", loss="mse", **FAST)
     assert ranker.fit(TRAIN, device=torch.device("cpu")).device.type == "cpu"

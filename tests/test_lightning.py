@@ -108,9 +108,23 @@ def test_callbacks_loggers_and_tricks_of_the_trainer(tmp_path):
     assert 0 < stop.stopped_epoch < 29
     table = (tmp_path / "log" / "version_0" / "metrics.csv").read_text()
     assert "vali/nDCG@10" in table and "train/loss" in table
+    said = (tmp_path / "log" / "version_0" / "hparams.yaml").read_text()
+    assert "loss: listnet" in said and "ranker: mlp" in said
     some = module()
     trainer(tmp_path, 1, limit_val_batches=1, limit_train_batches=2).fit(some, data())  # the lists that were scored
     assert 0 < some.measured <= 1
+
+
+def test_tensorboard(tmp_path):
+    read = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    logger = TensorBoardLogger(tmp_path, name="log", version=0)
+    trainer(tmp_path, 2, logger=logger).fit(module(), data())
+    events = read.EventAccumulator(logger.log_dir)
+    events.Reload()
+    assert {"train/loss", "vali/nDCG@10", "vali/MAP"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("vali/nDCG@10")) == 2
 
 
 def test_arguments_of_lightning_reach_the_suites_own_fit(tmp_path, ours):

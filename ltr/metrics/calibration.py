@@ -12,17 +12,16 @@ better than that of all documents together, which `reliability` gives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .backends import Array
+from .evaluation import value_of
 from .judgements import Judgements
+from .measure import Measure
 from .measures import MEASURES
-from .ranked_lists import RankedLists
-
-if TYPE_CHECKING:
-    from .measure import Measure
+from .ranked_lists import RankedLists, checked_scores
 
 __all__ = ["Reliability", "reliability"]
 
@@ -130,14 +129,10 @@ def reliability(scores: Any, labels: Any, *, max_grade: int = 4, link: str = "si
     >>> round(r.ece, 6), round(r.brier, 6), r.count.tolist(), r.true.tolist()
     (0.2, 0.205, [2, 2], [0.0, 0.5])
     """
-    from .evaluation import value_of
-    from .measure import Measure as Asked
-    from .ranked_lists import checked_scores
-
     judged = Judgements(labels, [0, len(labels)])
     ranked = RankedLists(judged, checked_scores(judged, scores))
     how: dict[str, Any] = {"max_grade": max_grade, "link": link}
-    asked = Asked("NegECE", bins=bins, **how), Asked("NegBrier", **how), Asked("NegLogLoss", **how)
+    asked = Measure("NegECE", bins=bins, **how), Measure("NegBrier", **how), Measure("NegLogLoss", **how)
     ece, brier, log_loss = (-float(value_of(m, ranked)[0]) for m in asked)
     p, t = (ranked.xp.host(x) for x in _shares(ranked, asked[0]))
     at = np.clip(p * asked[0].bins, 0, asked[0].bins - 1).astype(np.int64)

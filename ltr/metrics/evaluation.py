@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.types import Split
 
 from .backends import Array, Backend, Lists, NumpyBackend
 from .copies import Copies
@@ -49,10 +50,11 @@ def evaluate(
     Args:
         measures: names, measures or functions (see `measure`), or one of them.
         scores: `[..., documents]`, higher is better; array or tensor, finite. Leading axes: rankings of the same lists.
-        labels: `[documents]`, finite and not negative; or `Judgements`, which keep what no score changes.
-        offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`. Not with `Judgements`.
-        doc_ids: `[documents]`, for measures with ties=docid. Not with `Judgements`.
-        weights: `[lists]`, for measures with weights=query, e.g. `split.query_weights`. Not with `Judgements`.
+        labels: `[documents]`, finite and not negative; or a split, whose main label, lists, ids and weights are taken;
+            or `Judgements`, which keep what no score changes.
+        offsets: `[lists + 1]`; list q is documents `offsets[q]:offsets[q + 1]`. With labels alone, as the next two.
+        doc_ids: `[documents]`, for measures with ties=docid.
+        weights: `[lists]`, for measures with weights=query, e.g. `split.query_weights`.
         device: where to compute; the tensors' own device by default, numpy for arrays and CPU tensors.
 
     Returns:
@@ -69,15 +71,22 @@ def evaluate(
     >>> evaluate("RR", [[1.2, 0.4, 1.9, -0.3], [0.0, 3.0, 1.0, 2.0]], [0, 0, 1, 0], [0, 4])["RR(empty=skip)"].tolist()
     [[1.0], [0.3333333333333333]]
     """
+    if hasattr(scores, "score") or isinstance(scores, Split):
+        raise InputError("a measure is of scores", came=scores, do="evaluate(measures, ranker.score(split), split)")
+    if isinstance(labels, Judgements | Split) and any(x is not None for x in (offsets, doc_ids, weights)):
+        own = type(labels).__name__
+        raise InputError(f"offsets, doc_ids and weights belong to the {own}", do=f"Give them to the {own}, or arrays")
     if isinstance(labels, Judgements):
         judged = labels
-        if any(x is not None for x in (offsets, doc_ids, weights, device)):
-            raise InputError(
-                "offsets, doc_ids, weights and device belong to the Judgements", do="Give them to Judgements(...)"
-            )
+        if device is not None:
+            raise InputError("the device belongs to the Judgements", do="Give it to Judgements(...)")
     else:
+        if isinstance(labels, Split):
+            offsets, doc_ids, weights = labels.offsets, labels.doc_ids, labels.query_weights
+            labels = labels.label()
         if offsets is None:
-            raise InputError("labels need offsets", expected="evaluate(measures, scores, labels, offsets)")
+            expected = "evaluate(measures, scores, labels, offsets) or evaluate(measures, scores, split)"
+            raise InputError("labels need offsets", expected=expected)
         device = device_of(scores, labels) if device is None else device
         judged = Judgements(labels, offsets, doc_ids, weights=weights, device=device)
     asked = [

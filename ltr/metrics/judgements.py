@@ -276,9 +276,9 @@ def _check_offsets(offsets: np.ndarray[Any, Any], documents: int) -> None:
     if offsets.ndim != 1 or len(offsets) == 0 or offsets.dtype.kind not in "iu":
         raise InputError("offsets of the wrong kind", expected="whole numbers [lists + 1]", came=offsets)
     if offsets[0] != 0 or offsets[-1] != documents:
-        raise InputError(
-            "offsets do not cover the documents", expected=f"0 ... {documents}", came=f"{offsets[0]} ... {offsets[-1]}"
-        )
+        do = "Of sizes of lists: np.cumsum([0, *sizes])" if offsets.sum() == documents else ""
+        came = f"{offsets[0]} ... {offsets[-1]}"
+        raise InputError("offsets do not cover the documents", expected=f"0 ... {documents}", came=came, do=do)
     down = np.flatnonzero(offsets[1:] < offsets[:-1])
     if len(down):
         pair = offsets[down[0] : down[0] + 2].tolist()

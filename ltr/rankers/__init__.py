@@ -98,7 +98,7 @@ def make_ranker(
             raise InputError(
                 f"{', '.join(later)} belongs to fit, not to the ranker", do=f"Call fit(..., {later[0]}=...)"
             )
-        raise unknown_keys(unknown, own | settings, None, name)
+        raise unknown_keys(unknown, own | settings | {"seed"}, None, name)
     if isinstance(loss, str):
         loss = named_loss(loss)
     if schema is None:

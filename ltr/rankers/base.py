@@ -26,7 +26,7 @@ from .devices import asked_device, peak_memory, thread_count
 from .notes import blank_lists, tied_scores
 from .operations import counted
 from .sealed import broken_facts, read_sealed, seal
-from .training.job import ObjectiveJob, Progress, check_splits, nothing
+from .training.job import ObjectiveJob, Progress, check_splits, no_split, nothing
 from .training.validation import ValidationMeasure, measure_split
 
 __all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker", "measure_split", "register"]
@@ -212,6 +212,8 @@ class FittedRanker:
     def _check_input(self, split: Split, preference=None) -> None:
         if self.n_features is None:
             raise InputError(f"ranker {self.name!r} is not fitted", do="Call fit, or load a ranker that was saved")
+        if not isinstance(split, Split):
+            raise no_split(split)
         if preference is not None:
             raise InputError(f"ranker {self.name!r} takes no preference", came=preference)
         if split.n_features != self.n_features:

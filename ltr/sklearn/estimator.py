@@ -154,7 +154,8 @@ class RankingEstimator(BaseEstimator):
 
         Args:
             X: `[documents, feature]`, an array or a data frame; NaN and missing values are allowed where the ranker
-                allows them. Columns of a data frame go by their names, and one called qid says the query.
+                allows them. Columns of a data frame go by their names, one called qid says the query, and those of
+                type category are categories, see `ltr.datasets.transforms` and `ltr.rankers.trees`.
             y: `[documents]` grades, 0 and up.
             group: documents of each query, in the order of the rows, summing to `len(X)`.
             qid: `[documents]` query of each row, in any order, instead of `group`.
@@ -187,10 +188,11 @@ class RankingEstimator(BaseEstimator):
         if outcomes := [repr(n) for n in lists.feature_names if named and is_outcome(n)]:
             _say(f"features whose names speak of a judgement or an outcome: {', '.join(outcomes)}")
         known = lists.feature_names if named else None
+        self._kinds = tuple(lists.feature_names[k] for k in lists.categories)
         vali = None
         if eval_set is not None:
             Xv, yv, group_v, qid_v = _evaluation(eval_set, eval_group, eval_qid, qid is not None)
-            vali, _ = lists_of(frame(Xv), yv, group_v, qid_v, "vali", known=known, single=single)
+            vali, _ = lists_of(frame(Xv), yv, group_v, qid_v, "vali", known=known, single=single, kinds=self._kinds)
         elif eval_group is not None or eval_qid is not None:
             raise InputError("the queries of an eval_set came without it", do="Give eval_set=[(X, y)]")
         params, training, loss_params = self._sorted_params()
@@ -233,7 +235,11 @@ class RankingEstimator(BaseEstimator):
         alone = RANKERS[self.ranker_.name].claims["independent"]
         single = alone or (self.single_list if single_list is None else single_list)
         lists, order = lists_of(
-            frame(X), None, group, qid, "X", known=self._known(), width=self.n_features_in_, single=single
+            *(frame(X), None, group, qid, "X"),
+            known=self._known(),
+            width=self.n_features_in_,
+            single=single,
+            kinds=self._kinds,
         )
         scores = np.empty(lists.n_documents, np.float32)
         scores[order] = self.ranker_.score(lists)
@@ -259,7 +265,8 @@ class RankingEstimator(BaseEstimator):
         given = group is not None or qid is not None or bool(set(QUERY) & set(names_of(X)))
         if not given and not (self.single_list if single_list is None else single_list):
             _say("score: all rows count as one list, because no query came with them; give X a column qid")
-        lists, _ = lists_of(X, y, group, qid, "X", known=self._known(), width=self.n_features_in_, single=True)
+        how = {"known": self._known(), "width": self.n_features_in_, "kinds": self._kinds}
+        lists, _ = lists_of(X, y, group, qid, "X", single=True, **how)
         values = evaluate([measure or self.select], self.ranker_.score(lists), lists.label(), lists.offsets)
         return float(mean(next(iter(values.values()))))
 

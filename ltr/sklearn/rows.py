@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ltr.datasets.readers.cells import category_code
 from ltr.errors import InputError
 from ltr.types import Split
 
@@ -27,18 +28,20 @@ def lists_of(
     width: int | None = None,
     single: bool = False,
     weights=None,
+    kinds: tuple[str, ...] = (),
 ) -> tuple[Split, np.ndarray]:
     """The rows as lists, and the row each document came from.
 
     Args:
         known: names of the columns, of a model that was fitted on a data frame.
         width: features of a model that was fitted.
+        kinds: names of its columns of categories.
         weights: `[documents]`, of the rows.
         single: rows without a query are one list.
     """
     if groups is not None:
         raise InputError(f"{role}: there is no argument groups", do="Did you mean qid, the query of each row?")
-    matrix, names, column = _features(X, role, known)
+    matrix, names, column, categories = _features(X, role, known, kinds)
     rows = len(matrix)
     if width is not None and matrix.shape[1] != width:
         what = f"{role} has {matrix.shape[1]} features, but RankingEstimator is expecting {width} features as input"
@@ -75,7 +78,8 @@ def lists_of(
                 raise InputError(f"{role}: group and the column of X that says the query disagree")
     split = Split.from_arrays(matrix[order], None if y is None else y[order], group, name=role)
     weights = None if weights is None else _weights(weights, rows, role)[order]
-    split = replace(split, row=order, feature_names=names or split.feature_names, weights=weights)
+    names = names or split.feature_names
+    split = replace(split, row=order, feature_names=names, weights=weights, categories=categories)
     return split if ids is None else replace(split, query_ids=np.array([_text(i) for i in ids])), order
 
 
@@ -101,15 +105,18 @@ def names_of(X) -> list[Any]:
     return columns if hasattr(X, "iloc") and columns != list(range(len(columns))) else []
 
 
-def _features(X, role: str, known: tuple[str, ...] | None) -> tuple[np.ndarray, tuple[str, ...], Any]:
-    """float32 `[documents, feature]`, the names of its columns (empty: they have none), and the column of queries."""
+def _features(
+    X, role: str, known: tuple[str, ...] | None, kinds: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...], Any, tuple[int, ...]]:
+    """float32 `[documents, feature]`, the names of its columns (empty: they have none), the column of queries, and the
+    places of those that are categories."""
     if not hasattr(X, "iloc"):
         matrix = _numbers(X, f"{role}: X")
         if matrix.ndim != 2 or matrix.size == 0:
             raise InputError(
                 f"{role}: X must be a matrix with rows and columns", expected="[documents, feature]", came=matrix.shape
             )
-        return matrix, known or (), None
+        return matrix, known or (), None, ()
     if getattr(X, "ndim", 2) != 2 or len(X) == 0:
         raise InputError(f"{role}: X must be a matrix with rows", expected="[documents, feature]", came=X.shape)
     names, column = names_of(X), None
@@ -135,8 +142,20 @@ def _features(X, role: str, known: tuple[str, ...] | None) -> tuple[np.ndarray, 
         names = list(known)
     each = [X[name] for name in names] if names else [X.iloc[:, j] for j in range(X.shape[1])]
     labels = names or range(X.shape[1])
-    columns = [_numbers(value, f"{role}: column {name!r} of X") for name, value in zip(labels, each, strict=True)]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(X), 0), np.float32), tuple(names), column
+    asked = lambda name, value: name in kinds if known is not None else str(value.dtype) == "category"  # noqa: E731
+    coded = tuple(k for k, (name, value) in enumerate(zip(labels, each, strict=True)) if asked(name, value))
+    columns = [
+        _codes(value) if k in coded else _numbers(value, f"{role}: column {name!r} of X")
+        for k, (name, value) in enumerate(zip(labels, each, strict=True))
+    ]
+    matrix = np.stack(columns, axis=1) if columns else np.zeros((len(X), 0), np.float32)
+    return matrix, tuple(names), column, coded
+
+
+def _codes(values) -> np.ndarray:
+    """Codes of categories, as of those in a table: of their text, whole numbers without a point."""
+    codes = {value: np.nan if _missing(value) else category_code(_text(value)) for value in values.unique()}
+    return np.array([codes.get(value, np.nan) for value in values], np.float32)
 
 
 def _numbers(values, what: str) -> np.ndarray:
@@ -151,7 +170,8 @@ def _numbers(values, what: str) -> np.ndarray:
     try:
         if isinstance(values, np.ma.MaskedArray):
             values = np.ma.filled(values.astype(np.float64), np.nan)
-        if hasattr(values, "iloc"):  # a series, whose own missing value may be pandas.NA
+        series = hasattr(values, "iloc")
+        if series:  # a series, whose own missing value may be pandas.NA
             if getattr(values.dtype, "kind", "O") not in "biufO":
                 raise InputError(f"{what} holds no numbers", expected=expected, came=str(values.dtype))
             kind = object if getattr(values.dtype, "kind", "O") == "O" else np.float64
@@ -162,7 +182,8 @@ def _numbers(values, what: str) -> np.ndarray:
         if array.dtype == object:
             text = next((v for v in array.ravel() if isinstance(v, str | bytes)), None)
             if text is not None:
-                raise InputError(f"{what} holds text", expected=expected, came=text)
+                do = 'Categories: X[column] = X[column].astype("category")' if series else ""
+                raise InputError(f"{what} holds text", expected=expected, came=text, do=do)
             array = np.where(np.frompyfunc(_missing, 1, 1)(array).astype(bool), np.nan, array).astype(np.float64)
         if array.dtype.kind not in "biuf":
             raise InputError(f"{what} holds no numbers", expected=expected, came=str(array.dtype))

@@ -90,11 +90,20 @@ class ObjectiveJob(FitJob):
         return np.ascontiguousarray(self.train.label(self.train.objectives[self.objective]))
 
 
+def no_split(given: Any) -> InputError:
+    """What is said where lists were expected."""
+    task = "ranker.fit(task.train, task.vali), ranker.score(task.test)" if hasattr(given, "train") else ""
+    arrays = "Split.from_arrays(features, labels, sizes of the lists), or RankingEstimator, which takes arrays"
+    return InputError("lists come as a Split", came=type(given).__name__, do=task or arrays)
+
+
 def check_splits(train: Split, vali: Split | None, objective: str | None = None) -> int:
     """Index of the label column to learn, after everything that can be wrong with the splits was looked at."""
     for split, role in ((train, "train"), (vali, "vali")):
         if split is None:
             continue
+        if not isinstance(split, Split):
+            raise no_split(split)
         if split.labels is None:
             raise InputError(f"the {role} split carries no labels")
         if split.n_documents == 0:

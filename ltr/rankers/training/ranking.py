@@ -184,10 +184,13 @@ class RankingModule(TrainerFace):
         self.loss: Any = named_loss(loss, **(loss_params or {}))
         named = hasattr(self.loss, "params")
         chosen: Any = self.loss
-        self.hparams["loss"] = chosen.name if named else type(chosen).__name__
-        self.hparams["loss_params"] = dict(chosen.params) if named else {}
-        self.hparams["ranker"] = ranker if isinstance(ranker, str) else type(ranker).__name__
-        self.hparams["measures"] = list(measures)
+        known = {
+            "loss": chosen.name if named else type(chosen).__name__,
+            "loss_params": dict(chosen.params) if named else {},
+            "ranker": ranker if isinstance(ranker, str) else type(ranker).__name__,
+            "measures": list(measures),
+        }
+        self.save_hyperparameters(known)  # added to the others; loggers show what was saved, not what was set
         if isinstance(ranker, str):
             entry = RANKERS[ranker]
             if entry.claims["kind"] != "neural":
