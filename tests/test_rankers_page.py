@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made_results import made_results, made_suite
 
+from ltr import paths as places
 from ltr.bench import leaderboard
 from ltr.bench.analysis.rankers import boards_of, curves, sizes_of_task
 from ltr.bench.analysis.results import Results
@@ -69,7 +70,7 @@ def test_sizes_are_of_one_task():
     (group,) = sizes_of_task([*boards, *other])
     assert [board.train_queries for board in group] == [60, 600]
     lines = curves(group)
-    assert set(lines) == {"MLP mse", "MLP listnet", "LightGBM", "Random"}
+    assert set(lines) == {"MLP mse", "MLP listnet", "LightGBM"}
     assert [x for x, *_ in lines["LightGBM"]] == [60, 600]
     for board, (_, mean, low, high) in zip(group, lines["LightGBM"], strict=True):
         assert low < mean < high and mean == pytest.approx(board.board.table.set_index("system").at["LightGBM", "mean"])
@@ -83,3 +84,8 @@ def test_a_part_of_a_suite_says_what_is_left(folder, tmp_path):
     text = rankers_page([part.save(tmp_path / "part")], tmp_path).read_text()
     assert "which `ltr bench run rankers-mq2008-small` would add: " in text and "TabM listnet" in text
     assert "Seeds not run: 2." in text
+
+
+def test_the_page_in_the_repository_is_that_of_its_results(tmp_path):
+    """Written again by: ltr bench rankers"""
+    assert rankers_page(to=tmp_path).read_text() == (places.suites() / "RANKERS.md").read_text()

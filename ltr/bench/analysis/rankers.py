@@ -93,10 +93,13 @@ def sizes_of_task(boards: Iterable[RankerBoard]) -> list[list[RankerBoard]]:
 
 
 def curves(group: Sequence[RankerBoard]) -> dict[str, list[tuple[float, float, float, float]]]:
-    """System -> (training queries, mean, low, high) at every size it was measured at; one size alone is no curve."""
+    """System -> (training queries, mean, low, high) at every size it was measured at; one size alone is no curve.
+
+    Systems that learn, and the best possible ranker.
+    """
     found: dict[str, list[tuple[float, float, float, float]]] = {}
     for each in group:
-        shown = {*each.ranked(), *each.ranked("baseline"), BEST_POSSIBLE}
+        shown = {*each.ranked(), BEST_POSSIBLE}
         for row in rows_of(each.board.table):
             if row.system in shown:
                 found.setdefault(row.system, []).append((each.train_queries, row.mean, row.low, row.high))

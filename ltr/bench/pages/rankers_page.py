@@ -63,9 +63,7 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
         "command": "ltr bench rankers",
     }
     if to == paths.suites():
-        said = "; ".join(_answer(board) for board in boards)
-        text = f"**Rankers:** {said} (`ltr bench rankers`: [all of it](benchmarks/RANKERS.md))."
-        put_between(to.parent / "README.md", "rankers", text)
+        put_between(to.parent / "README.md", "rankers", _tally(boards))
     return write_page(to / "RANKERS.md", "rankers.md.j2", context)
 
 
@@ -93,21 +91,33 @@ def _table(board: RankerBoard) -> str:
     return markdown_table(rows, left=("ranker", "loss", "group", "note"))
 
 
+def _verdict(board: RankerBoard) -> str:
+    """Of the best net beside the best trees; "" where one of them is not there."""
+    gap = board.best_beside("neural", "trees")
+    if gap is None:
+        return ""
+    return "the net is better" if gap.low > 0 else "the trees are better" if gap.high < 0 else "cannot tell"
+
+
 def _answer(board: RankerBoard) -> str:
     """The best net beside the best trees, in a sentence."""
     title = dataset_title(board.dataset)
-    nets, trees = board.ranked("neural"), board.ranked("trees")
     gap = board.best_beside("neural", "trees")
     if gap is None:
         return f"{title}: nets and trees cannot be compared"
-    word = "cannot tell"
-    if gap.low > 0 or gap.high < 0:
-        word = "the net is better" if gap.low > 0 else "the trees are better"
-    train = "" if board.train_queries != board.train_queries else f", {thousands(board.train_queries)} training queries"
+    train = "" if math.isnan(board.train_queries) else f", {thousands(board.train_queries)} training queries"
     return (
-        f"{title}{train}: the best net, {nets[0]}, less the best trees, {trees[0]}: {gap.value:+.4f} "
-        f"({gap.low:+.4f} to {gap.high:+.4f}), {word}"
+        f"{title}{train}: the best net, {board.ranked('neural')[0]}, less the best trees, {board.ranked('trees')[0]}: "
+        f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}), {_verdict(board)}"
     )
+
+
+def _tally(boards: Sequence[RankerBoard]) -> str:
+    """The answers in a sentence, for the README."""
+    words = [verdict for board in boards if (verdict := _verdict(board))]
+    counted = [f"{word} on {words.count(word)}" for word in dict.fromkeys(words)]
+    text = f"the best net beside the best trees on {count(len(words), 'task')}: {', '.join(counted)}"
+    return f"**Rankers:** {text} (`ltr bench rankers`: [all of it](benchmarks/RANKERS.md))."
 
 
 def _was_run(results: Results) -> dict[str, Any]:

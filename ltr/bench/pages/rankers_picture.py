@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ltr.bench.analysis.oracle import BEST_POSSIBLE
 from ltr.bench.analysis.rankers import curves
 from ltr.bench.text import short_measure, unmath
 from ltr.plot_style import MARKERS, PALETTE, SOFT, canvas
@@ -18,7 +19,7 @@ __all__ = ["sizes_picture"]
 
 
 def sizes_picture(group: Sequence[RankerBoard], name: str) -> Picture:
-    """A line a system over the sizes of one task, with its intervals; trees dashed, what does not learn dotted grey.
+    """A line a system over the sizes of one task, with its intervals; trees dashed, the best possible ranker dotted.
 
     Args:
         group: boards of one task, smallest first.
@@ -26,7 +27,7 @@ def sizes_picture(group: Sequence[RankerBoard], name: str) -> Picture:
     """
     found = curves(group)
     kinds = {label: kind for board in group for label, kind in board.kinds.items()}
-    learners = [label for label in found if kinds.get(label, "") not in ("", "baseline")]
+    learners = [label for label in found if label != BEST_POSSIBLE]
     last = lambda label: found[label][-1][1]  # noqa: E731
     with canvas(7.2, 4.2) as (figure, axes):
         ax = axes[0, 0]
@@ -38,10 +39,10 @@ def sizes_picture(group: Sequence[RankerBoard], name: str) -> Picture:
                 shift, mean, line, color=colour, marker=MARKERS[n % len(MARKERS)], markersize=5, label=unmath(label)
             )
             ax.vlines(shift, low, high, color=colour, linewidth=1.2, alpha=0.5)
-        for label in sorted(set(found) - set(learners), key=last, reverse=True):
-            x, mean, _, _ = zip(*found[label], strict=True)
+        if BEST_POSSIBLE in found:
+            x, mean, _, _ = zip(*found[BEST_POSSIBLE], strict=True)
             ax.plot(x, mean, ":", color=SOFT, linewidth=1.1)
-            ax.annotate(unmath(label), (x[-1], mean[-1]), (4, 0), textcoords="offset points", va="center", fontsize=7.5)
+            ax.annotate(BEST_POSSIBLE, (x[0], mean[0]), (0, 5), textcoords="offset points", color=SOFT, fontsize=8)
         sizes = [board.train_queries for board in group]
         ax.set_xscale("log")
         ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
