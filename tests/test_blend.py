@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from sklearn.isotonic import IsotonicRegression
 from toy_lists import toy
 
 import ltr
 from ltr.errors import InputError
 from ltr.methods.export import fixed
-from ltr.metrics import evaluate, mean
+from ltr.metrics import evaluate, mean, reliability
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
 from ltr.rankers.ensembles.blend import by_loss, by_measure
 from ltr.rankers.ensembles.member import centred, spread
@@ -167,3 +168,21 @@ def test_a_residual_net_is_added_to_the_first(tmp_path):
     np.testing.assert_allclose(exported(known), known.score(TEST), rtol=1e-4, atol=1e-4)
     alone = made("residual", first=choice, controls=(0.0,))
     np.testing.assert_array_equal(alone.score(TEST), first.score(TEST))
+
+
+def test_calibrated_scores_are_shares_in_the_same_order(tmp_path):
+    """On validation they are as calibrated as scikit-learn's own isotonic regression; elsewhere better than none."""
+    first = {**NET, "loss": "listnet", "training": SETTINGS}
+    both = make_ranker("calibrated", first=first, max_grade=4, seed=3).fit(TRAIN, VALI, accelerator="cpu")
+    raw, share = both.models[0].score(VALI), VALI.label() / 4
+    fitted = IsotonicRegression().fit_transform(raw, share)
+    assert np.abs(both.score(VALI) - fitted).max() < 0.35 and np.corrcoef(both.score(VALI), fitted)[0, 1] > 0.97
+    order = np.argsort(raw, kind="stable")
+    assert (np.diff(both.score(VALI)[order]) >= 0).all()
+    how = {"max_grade": 4, "link": "sigmoid"}
+    before = reliability(both.models[0].score(TEST), TEST.label(), **how)
+    after = reliability(4 * both.score(TEST), TEST.label(), **{**how, "link": "identity"})
+    assert after.ece < 0.1 < before.ece and after.brier < before.brier and after.log_loss < before.log_loss
+    np.testing.assert_allclose(exported(both), both.score(TEST), atol=1e-5)
+    both.save(tmp_path / "kept")
+    np.testing.assert_array_equal(load_ranker(tmp_path / "kept").score(TEST), both.score(TEST))

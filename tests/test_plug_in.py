@@ -15,9 +15,9 @@ from ltr.losses import loss
 from ltr.methods import load_method, make_method
 from ltr.methods.plug_in import normalised_gains
 from ltr.methods.quality import measured, weighted_mean
-from ltr.methods.score_maps import ListSoftmax, monotone
 from ltr.objectives import lattice, oracle_scores
 from ltr.rankers import HEADLINE
+from ltr.rankers.score_maps import ListSoftmax, monotone
 from ltr.types import Split, Task
 
 FORMS = ("squared", "centred", "softmax", "mixture", "isotonic")

@@ -51,6 +51,14 @@ SMALL = {
         "epochs": 12,
         "learning_rate": 0.02,
     },
+    "calibrated": {
+        "first": {
+            "ranker": "mlp",
+            "loss": "listnet",
+            "params": {"hidden": (16,)},
+            "training": {"epochs": 12, "learning_rate": 0.02},
+        },
+    },
     "residual": {
         "first": {"ranker": "linear"},
         "base_params": {"hidden": (16,), "dropout": 0.1},

@@ -17,7 +17,7 @@
     plug_in_training.py  the regressors and rankers behind it
     reference_choice.py  what a reference is trained as, a ranker or a method
     base.py         what they share; criteria.py: what a step of theirs descends; reference.py: leaving a reference
-    terms.py        what their scores are made of, and score_maps.py, which maps these go through
+    terms.py        what their scores are made of, through which maps of rankers/score_maps.py
     export.py       as a program; export_formats.py: as files of boosters and search engines
     explanation.py  what each feature gives to a score; stacked.py: many preferences in one program
     steering.py     how far the scores of a method follow the preference, and attention a prompt made of it

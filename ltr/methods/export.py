@@ -32,15 +32,16 @@ from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
 from ltr.rankers.ensembles.bagged import BaggedRanker
 from ltr.rankers.ensembles.blend import BlendRanker
+from ltr.rankers.ensembles.calibrated import CalibratedRanker
 from ltr.rankers.ensembles.distilled import DistilledRanker
 from ltr.rankers.ensembles.residual import ResidualRanker
 from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.score_maps import ScoreMap
 from ltr.rankers.trees.forest import Forest
 
 from .base import Method
 from .reference import ReferenceMethod
 from .reference_choice import MethodAsRanker
-from .score_maps import ScoreMap
 from .terms import MixedWeights, Term, is_net
 
 __all__ = ["FixedRanker", "fixed", "ship"]
@@ -175,6 +176,8 @@ def fixed(model: Any, preference=None) -> FixedRanker:
     if getattr(model, "n_features", None) is None:
         raise InputError("this ranker is not fitted", do="Call fit, or load one that was saved")
     facts = {"ranker": model.name, "features": model.n_features}
+    if isinstance(model, CalibratedRanker):
+        return FixedRanker([(1.0, MappedPart(_ranker(model.models[0]), model.map))], facts).eval()
     if isinstance(model, ResidualRanker):
         first, net = model.models
         part = ConditionedPart(Term(1.0, net, np.ones(1)))

@@ -40,12 +40,12 @@ from ltr.errors import InputError
 from ltr.rankers import RANKERS, load_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig, check
+from ltr.rankers.score_maps import ListSoftmax, Monotone, ScoreMap, monotone
 from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.types import Split
 
 from .base import METHODS, FitContext, Method, on_host
 from .plug_in_training import Kind, Regression, normalised_gains
-from .score_maps import ListSoftmax, Monotone, ScoreMap, monotone
 from .terms import Term, combined
 
 __all__ = ["PlugIn", "PlugInConfig", "normalised_gains", "trainings"]

@@ -18,9 +18,8 @@ from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
 from ltr.rankers.ensembles.stacked import stacked_scores
 from ltr.rankers.neural import NeuralRanker
+from ltr.rankers.score_maps import ScoreMap
 from ltr.types import Split
-
-from .score_maps import ScoreMap
 
 __all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net"]
 

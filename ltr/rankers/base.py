@@ -33,7 +33,7 @@ __all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker",
 
 _FAMILIES = (
     *("baselines", "neural", "trees.lightgbm", "trees.xgboost", "trees.catboost"),
-    *("ensembles.bagged", "ensembles.blend", "ensembles.distilled", "ensembles.residual"),
+    *("ensembles.bagged", "ensembles.blend", "ensembles.distilled", "ensembles.residual", "ensembles.calibrated"),
 )
 RANKERS = Catalogue("ranker", [f"ltr.rankers.{family}" for family in _FAMILIES])
 _FORMAT, _MARK = 1, "ranker.json"

@@ -63,6 +63,7 @@ class RankingEstimator(BaseEstimator):
     ranker_: Any
     n_features_in_: int
     feature_names_in_: np.ndarray
+    _kinds: tuple[str, ...]
 
     __metadata_request__fit = {"qid": True, "sample_weight": True, "groups": False}
     __metadata_request__predict = {"qid": True}
