@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltr import schema
 from ltr.atomic import read_json, whole_file
@@ -43,9 +43,6 @@ from .suite.plan import RunJob, dataset_folds, main_jobs, tuning_jobs
 from .suite.reading import check, find_suite, load_suite, read_suite
 from .suite.suite import Suite
 from .text import count, duration
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["quickstart", "run_suite", "work_suite"]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "Markdown",
@@ -20,6 +23,7 @@ __all__ = [
     "plain",
     "settings",
     "short_measure",
+    "terminal_table",
     "thousands",
     "told",
     "unmath",
@@ -109,6 +113,55 @@ _LATEX |= {c: "\\" + c for c in "&%$#_{}"}
 
 def _latex(text: Any) -> str:
     return "".join(_LATEX.get(c, c) for c in str(text))
+
+
+def terminal_table(
+    title: str,
+    rows: Sequence[Mapping[str, str]],
+    order: Sequence[str],
+    needed: Sequence[str],
+    width: int,
+    *,
+    left: Sequence[str],
+    faint: Sequence[bool] = (),
+) -> Table:
+    """Rows as a table for a terminal; columns that are empty are left away, and what there is no room for is named.
+
+    Args:
+        order: columns by how much they are wanted; a note stands last.
+        needed: columns that are there whatever the width.
+        width: of the terminal.
+        left: columns that are set to the left.
+        faint: rows that are shown so.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    taken, columns = 2, []
+    for column in order:
+        longest = max((len(row.get(column, "")) for row in rows), default=0)
+        if longest and (column in needed or taken + max(min(longest, 30), len(column)) + 3 <= width):
+            taken += max(min(longest, 30), len(column)) + 3
+            columns.append(column)
+    left_out = [c for c in (rows[0] if rows else ()) if c not in columns and any(row[c] for row in rows)]
+    columns.sort(key=lambda column: column == "note")
+    table = Table(
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption=f"no room for {', '.join(left_out)}: see the report, or ltr bench table" if left_out else None,
+        caption_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for column in columns:
+        justify: Any = "left" if column in left else "right"
+        table.add_column(column, justify=justify, no_wrap=column != "note", overflow="fold")
+    for i, row in enumerate(rows):  # "ltr-suite[trees]" in a note is no style
+        style = "dim" if i < len(faint) and faint[i] else None
+        table.add_row(*(escape(row[c]) for c in columns), style=style)
+    return table
 
 
 def _cell(text: Any) -> str:

@@ -12,14 +12,13 @@ A preference is its row in `ltr.objectives.lattice(m, suite.preferences)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr import paths
 from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
@@ -28,6 +27,7 @@ from .results_io import (
     COST,
     KEYS,
     FoundRun,
+    asked_or_committed,
     damaged,
     find_runs,
     read_facts,
@@ -120,10 +120,13 @@ class FrontResults:
         return folder
 
 
-def study_folders() -> list[Path]:
-    """The committed results of the study; those of the first survey where the study has none."""
-    found = [sorted(paths.suites().glob(f"results/{pattern}")) for pattern in STUDY]
-    return [folder for folders in found for folder in folders] or sorted(paths.suites().glob("results/fronts-*"))
+def study_folders(asked: Sequence[Path | str] = ()) -> list[Path]:
+    """The folders asked for, or the committed results of the study.
+
+    Raises:
+        InputError: none asked for and none there.
+    """
+    return asked_or_committed(asked, STUDY, "fronts", "core-synthetic2")
 
 
 def holds_fronts(folder: Path | str) -> bool:

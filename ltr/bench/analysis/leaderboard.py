@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ltr.bench.text import markdown_table, number, thousands
+from ltr.bench.text import markdown_table, number, terminal_table, thousands
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure as parse
 from ltr.metrics.inference import Difference, Errors, errors_of_values
@@ -148,38 +148,13 @@ class Leaderboard:
 
     def to_rich(self, width: int = 80) -> Table:
         """The table for a terminal of `width` columns; what there is no room for is named below it."""
-        from rich import box
-        from rich.markup import escape
-        from rich.table import Table
-
         rows = self.rows()
         for row in rows:  # three digits of an interval say as much as four
             row["interval"] = re.sub(r"(\d\.\d{3})\d", r"\1", row["interval"]).replace(" ", "")
-        taken, columns = 2, []
-        for column in ("#", "system", "mean", "interval", "group", "note", "regret", "fit s", *_WIDE):
-            longest = max((len(row.get(column, "")) for row in rows), default=0)
-            if longest and (column in _NEEDED or taken + max(longest, len(column)) + 3 <= width):
-                taken += min(max(longest, len(column)), 30) + 3
-                columns.append(column)
-        left_out = [c for c in rows[0] if c not in columns and any(row[c] for row in rows)] if rows else []
-        if "note" in columns:
-            columns.append(columns.pop(columns.index("note")))
-        table = Table(
-            title=f"{self.dataset}: {self.measure}",
-            box=box.SIMPLE_HEAD,
-            title_justify="left",
-            caption=f"no room for {', '.join(left_out)}: see the report, or ltr bench table" if left_out else None,
-            caption_justify="left",
-            pad_edge=False,
-            padding=(0, 2, 0, 0),
-        )
-        for column in columns:
-            left = column in ("system", "group", "note")
-            table.add_column(column, justify="left" if left else "right", no_wrap=column != "note", overflow="fold")
-        for row, facts in zip(rows, rows_of(self.table), strict=True):
-            cells = [escape(row[c]) for c in columns]  # "ltr-suite[trees]" in a note is no style
-            table.add_row(*cells, style="dim" if facts.baseline or facts.best_possible else None)
-        return table
+        order = (*_NEEDED, "regret", "fit s", *_WIDE)
+        faint = [facts.baseline or facts.best_possible for facts in rows_of(self.table)]
+        title = f"{self.dataset}: {self.measure}"
+        return terminal_table(title, rows, order, _NEEDED, width, left=("system", "group", "note"), faint=faint)
 
 
 _MOST_LETTERS = 26  # more cannot be read

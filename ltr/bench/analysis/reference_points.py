@@ -32,7 +32,7 @@ from ltr.objectives.tasks import load_multi
 from ltr.seeds import seed_of
 
 from .front_cube import cube, measures_of
-from .front_results import STUDY, load_front_results, study_folders
+from .front_results import load_front_results, study_folders
 
 if TYPE_CHECKING:
     from ltr.fronts import ReferencePoints
@@ -246,23 +246,15 @@ def make_all(
     """Reference points of every dataset of these results, put into the file. Returns dataset -> what happened.
 
     Args:
-        folders: results of suites; those that were committed by default (`STUDY` below benchmarks/results).
+        folders: results of suites; those that were committed by default (`front_results.STUDY`).
         data: dataset -> where it is read from.
         file, new_version: as in `update_points`.
 
     Raises:
         InputError: no results, or as `make_points` and `update_points`.
     """
-    folders = [Path(f) for f in folders] or study_folders()
-    if not folders:
-        raise InputError(
-            "no results of fronts here",
-            file=paths.suites() / "results",
-            expected=f"folders {', '.join(STUDY)}",
-            do="Run the suites (ltr bench run core-synthetic2, ...) and name their folders",
-        )
     found = []
-    for results in (load_front_results(folder) for folder in folders):
+    for results in map(load_front_results, study_folders(folders)):
         found += [make_points(results, each, (data or {}).get(each)) for each in results.suite.datasets]
     return update_points(found, file, new_version=new_version)
 

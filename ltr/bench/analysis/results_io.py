@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr import schema
+from ltr import paths, schema
 from ltr.atomic import read_json, sha256, whole_file
 from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
@@ -27,6 +27,7 @@ __all__ = [
     "KEYS",
     "READ",
     "FoundRun",
+    "asked_or_committed",
     "damaged",
     "find_runs",
     "note",
@@ -120,6 +121,24 @@ def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
     if missing:
         raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
     return folder
+
+
+def asked_or_committed(asked: Sequence[Path | str], patterns: Sequence[str], what: str, suites: str) -> list[Path]:
+    """The folders of results that a page is made of: those asked for, or those that were committed.
+
+    Args:
+        patterns: names of folders below benchmarks/results, in the order of the page.
+        what: the results are of; suites: an example, for the message.
+
+    Raises:
+        InputError: none asked for and none there.
+    """
+    place = paths.suites() / "results"
+    found = [Path(f) for f in asked] or [folder for pattern in patterns for folder in sorted(place.glob(pattern))]
+    if not found:
+        do = f"Run the suites (ltr bench run {suites}, ...) and name their folders"
+        raise InputError(f"no results of {what} here", file=place, expected=f"folders {', '.join(patterns)}", do=do)
+    return found
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:

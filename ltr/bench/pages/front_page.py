@@ -1,8 +1,8 @@
 """The page on fronts: every method for several objectives on every task, and what they say to the field's questions.
 
-Written from the results of suites of methods (`core-*.toml` and others, see STUDY) and the reference points beside
-them: what to take, an overview, the questions with their paired intervals, tables and pictures of each task. Like a
-report it comes from committed files alone and is the same, byte for byte, when it is written again.
+Written from the results of suites of methods (`front_results.STUDY`) and the reference points beside them: what to
+take, an overview, the questions with their paired intervals, tables and pictures of each task. Like a report it comes
+from committed files alone and is the same, byte for byte, when it is written again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from ltr.bench.analysis.front_choice import choose_system
 from ltr.bench.analysis.front_cube import measures_of
 from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderboard
 from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally
-from ltr.bench.analysis.front_results import STUDY, FrontResults, load_front_results, study_folders
+from ltr.bench.analysis.front_results import FrontResults, load_front_results, study_folders
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.budget import budget_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
-from ltr.errors import InputError
 
 from .facts import put_between, was_run, who_chose
 from .front_answers import answer, goals_table, taken_table
@@ -49,7 +48,7 @@ def fronts_page(
     """Writes the page and its pictures, and returns its path.
 
     Args:
-        folders: results of suites; those of the study that were committed (`STUDY`) by default.
+        folders: results of suites; those of the study that were committed by default.
         to: folder of the page; `benchmarks` of the checkout by default.
         name: of the page.
         draws: of the paired bootstrap.
@@ -59,17 +58,9 @@ def fronts_page(
         InputError: no results, or no reference points for one of their tasks.
     """
     asked = " ".join(map(str, folders))
-    folders = [Path(f) for f in folders] or study_folders()
-    if not folders:
-        raise InputError(
-            "no results of fronts here",
-            file=places.suites() / "results",
-            expected=f"folders {', '.join(STUDY)}",
-            do="Run the suites (ltr bench run core-synthetic2, ...) and name their folders",
-        )
     to = places.suites() if to is None else Path(to)
     suites, tasks, boards, taken = [], [], [], []
-    found = [load_front_results(folder) for folder in folders]
+    found = [load_front_results(folder) for folder in study_folders(folders)]
     for results in found:
         mine = []
         for dataset in results.suite.datasets:
@@ -148,10 +139,10 @@ def _overview_rows(boards: Sequence[FrontLeaderboard], titles: Sequence[str]) ->
     return rows
 
 
-def _title(board: FrontLeaderboard) -> str:
+def _kind(board: FrontLeaderboard) -> str:
+    """Of a suite that is not the study's own: the nets it is about, as its name begins."""
     kind = board.suite.split("-")[0]
-    of_nets = "" if kind in ("core", "fronts") or kind == board.suite else f"{kind}: "
-    return f"{of_nets}{dataset_slug(board.dataset)}, m = {len(board.objectives)}"
+    return "" if kind in ("core", "fronts", board.suite) else kind
 
 
 # ----------------------------------------------------------------------------------------------------- the questions
@@ -185,9 +176,8 @@ def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str,
     name = results.suite.name
     if len(results.suite.datasets) > 1:
         name += f"-{dataset_slug(board.dataset)}"
-    kind = board.suite.split("-")[0]
-    of_nets = "" if kind in ("core", "fronts") or kind == board.suite else f" ({kind})"
-    drawn = of_board(board, title_of(board.dataset, len(board.objectives)) + of_nets)
+    kind = _kind(board)
+    drawn = of_board(board, title_of(board.dataset, len(board.objectives)) + (f" ({kind})" if kind else ""))
     numbers = looks(board.cube.systems)
     pictures = [
         fronts_picture(drawn, f"{name}-front", SHOWN, numbers),
@@ -196,7 +186,7 @@ def _task(results: FrontResults, board: FrontLeaderboard, to: Path) -> dict[str,
     ]
     measures = list(dict.fromkeys(board.measures))
     return {
-        "title": _title(board),
+        "title": (f"{kind}: " if kind else "") + f"{dataset_slug(board.dataset)}, m = {len(board.objectives)}",
         "what": results.suite.title,
         "objectives": ", ".join(board.objectives),
         "measures": measures,

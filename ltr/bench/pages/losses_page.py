@@ -13,6 +13,7 @@ from pathlib import Path
 from ltr import paths
 from ltr.bench.analysis.losses import Cell, beside_best, cells_of, family, overview
 from ltr.bench.analysis.results import Results, load_results
+from ltr.bench.analysis.results_io import asked_or_committed
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 from ltr.errors import InputError
 
@@ -33,14 +34,7 @@ def losses_page(folders: Sequence[Path | str] = (), to: Path | str | None = None
     Raises:
         InputError: no results, or results in which nothing is trained with a loss.
     """
-    folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/losses-*"))
-    if not folders:
-        raise InputError(
-            "no results of losses here",
-            file=paths.suites() / "results",
-            expected="folders losses-*",
-            do="Run the suites (ltr bench run losses-mq2008, ...) and name their folders",
-        )
+    folders = asked_or_committed(folders, ["losses-*"], "losses", "losses-mq2008")
     found = [load_results(folder) for folder in folders]
     cells = [cell for results in found for cell in cells_of(results)]
     if not cells:

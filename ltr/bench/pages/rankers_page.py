@@ -15,9 +15,9 @@ from typing import Any
 from ltr import paths
 from ltr.bench.analysis.rankers import RankerBoard, boards_of, sizes_of_task
 from ltr.bench.analysis.results import Results, load_results
+from ltr.bench.analysis.results_io import asked_or_committed
 from ltr.bench.suite import load_suite, suite_names
 from ltr.bench.text import count, machine, markdown_table, number, thousands
-from ltr.errors import InputError
 
 from .facts import board_rows, dataset_title, put_between, suite_run, who_chose
 from .rankers_picture import sizes_picture
@@ -36,14 +36,7 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
     Raises:
         InputError: no results.
     """
-    folders = [Path(f) for f in folders] or sorted(paths.suites().glob("results/rankers-*"))
-    if not folders:
-        raise InputError(
-            "no results of rankers here",
-            file=paths.suites() / "results",
-            expected="folders rankers-*",
-            do="Run the suites (ltr bench run rankers-mq2008-small, ...) and name their folders",
-        )
+    folders = asked_or_committed(folders, ["rankers-*"], "rankers", "rankers-mq2008-small")
     found = [load_results(folder) for folder in folders]
     boards = [board for results in found for board in boards_of(results)]
     to = paths.suites() if to is None else Path(to)

@@ -12,7 +12,7 @@ from ltr.bench.analysis.front_cube import main_head, main_of, points_of_all
 from ltr.bench.analysis.front_leaderboard import front_leaderboard
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.suite.plan import dataset_slug
-from ltr.bench.text import count, markdown_table, number, plain
+from ltr.bench.text import count, markdown_table, number, plain, terminal_table
 from ltr.errors import InputError
 from ltr.fronts import chosen
 from ltr.fronts.hypervolume import hypervolume
@@ -122,24 +122,9 @@ def _pictures(drawn: Drawn, name: str, numbers: Mapping[str, int], to: Path) -> 
 
 def print_section(section: dict[str, Any], console: Console) -> None:
     """The table on a terminal, with the columns there is room for."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=section["dataset"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    taken = 0
-    columns: list[str] = []
-    for column in section["columns"]:
-        width = max(len(column), *(min(30, len(row["text"][column])) for row in section["rows"])) + 3
-        if column in ("#", "system", "hypervolume") or taken + width <= console.width:
-            taken, columns = taken + width, [*columns, column]
-    for column in columns:
-        table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=column != "note")
-    for row in section["rows"]:
-        table.add_row(*(escape(row["text"][c]) for c in columns))
-    console.print(table)
-    if left_out := [c for c in section["columns"] if c not in columns]:
-        console.print(f"no room for {', '.join(left_out)}: see the report, or ltr bench table", style="dim")
+    rows = [row["text"] for row in section["rows"]]
+    needed = ("#", "system", "hypervolume")
+    console.print(terminal_table(section["dataset"], rows, section["columns"], needed, console.width, left=_LEFT))
     console.print(section["caption"], style="dim")
 
 
