@@ -43,7 +43,7 @@ class Methods:
         tasks: (title, file of its page), in the order of the board.
         sections: of each task, the results and what its page says.
         rows: system, method, rank (mean over its tasks of the share of systems above it), values: title -> normalised
-            hypervolume with the verdict beside the baseline. Those on more tasks come first, then by rank.
+            hypervolume with the verdict beside the baseline, where there is one. Who ran on more tasks comes first.
     """
 
     tasks: tuple[tuple[str, str], ...]
@@ -76,7 +76,8 @@ def methods_of(board: Board, to: Path) -> Methods:
             for text in texts:
                 system = text["system"]
                 methods.setdefault(system, text.get("method", ""))
-                values[system][title] = f"{text['hypervolume']} {text.get('verdict', '')}".strip()
+                word = text.get("verdict", "").replace("cannot tell", "")
+                values[system][title] = f"{text['hypervolume']} {word}".strip()
                 if text["#"]:
                     shares[system].append((int(text["#"]) - 1) / max(ranked - 1, 1))
     means = {system: sum(each) / len(each) for system, each in shares.items()}

@@ -26,7 +26,7 @@ from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.submission import Board, Submission, on_board
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
-from ltr.bench.text import number, unmath
+from ltr.bench.text import count, number, unmath
 from ltr.errors import InputError
 from ltr.plot_style import INK, PALETTE, SOFT, canvas
 
@@ -113,7 +113,7 @@ def freeze(board: Board, state: dict[str, Any]) -> Path:
 def ranks_picture(ranks: MeanRanks, name: str) -> Picture:
     """Mean ranks with intervals, best on top; bars at the right join systems within the critical difference."""
     table = ranks.ranked
-    datasets = ranks.table.shape[1] - 4
+    datasets = count(ranks.table.shape[1] - 4, "dataset")
     with canvas(7.2, 1.3 + 0.24 * max(len(table), 2)) as (figure, axes):
         ax = axes[0, 0]
         for y, row in enumerate(rows_of(table)):
@@ -132,7 +132,7 @@ def ranks_picture(ranks: MeanRanks, name: str) -> Picture:
         ax.set_ylim(most - 0.4, -2)
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
-        ax.set_xlabel(f"mean rank over {datasets} datasets, {ranks.level:.0%} interval over queries", color=SOFT)
+        ax.set_xlabel(f"mean rank over {datasets}, {ranks.level:.0%} interval over queries", color=SOFT)
         ax.set_title("Who ranks where, over all datasets")
     best = f"Best mean rank: {table.system.iloc[0]}, {table['rank'].iloc[0]:.2f}." if most else "No system ran on all."
     joined = " Bars join systems within the critical difference." if known else ""
