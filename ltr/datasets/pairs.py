@@ -95,6 +95,7 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     """
     import pyarrow as pa
 
+    columns: Any
     file, known = _file(source), (*_NEEDED, *_MORE)
     if file is not None:
         columns, there = read_columns(file, known)
@@ -110,7 +111,7 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     cells = {
         name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
     }
-    found = {
+    found: dict[str, np.ndarray] = {
         name: np.array(["" if v is None or v != v else id_text(v) for v in values], dtype=np.str_)
         for name, values in cells.items()
     }

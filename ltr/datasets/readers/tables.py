@@ -274,9 +274,9 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         parts,
         facts=_facts(source, columns, batch, first),
     )
-    for names, kept, place in ((columns.features, block.features, 1), (columns.labels, labels, -1)):
-        found = _hardly_apart(names, columns, batch, kept, first)
-        block.odd |= {place * (1 + k): what for k, what in found.items()}
+    for own, kept, sign in ((columns.features, block.features, 1), (columns.labels, labels, -1)):
+        found = _hardly_apart(own, columns, batch, kept, first)
+        block.odd |= {sign * (1 + k): what for k, what in found.items()}
     with np.errstate(invalid="ignore"):
         large = np.abs(block.features) >= EXACT
     if not large.any():
