@@ -21,7 +21,8 @@ import numpy as np
 from ltr.errors import InputError, unknown_name
 from ltr.types import Deferred, Split, Task
 
-from .readers.table_files import id_text, read_columns
+from .readers.table_files import read_columns
+from .readers.table_ids import id_text
 
 __all__ = ["Pairs", "bradley_terry", "pair_lists", "read_choices", "read_pairs"]
 

@@ -20,7 +20,7 @@ from ltr.errors import InputError
 from .chunks import opened, told
 from .limits import LINE
 
-__all__ = ["arrow_errors", "as_text", "id_text", "is_text", "open_table", "read_columns"]
+__all__ = ["arrow_errors", "as_text", "is_text", "open_table", "read_columns"]
 
 _ROWS = 16384  # of one batch
 _CELLS = 8 << 20  # of one batch
@@ -264,10 +264,3 @@ def as_text(column):
             v if v is None or isinstance(v, str) else v.decode("utf-8", "backslashreplace") for v in column.to_pylist()
         ]
         return pa.array(cells, pa.large_string())
-
-
-def id_text(value: Any) -> str:
-    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())

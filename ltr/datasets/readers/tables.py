@@ -23,9 +23,10 @@ from ltr.types import Split
 
 from .cells import Census, category_code, numbers
 from .column_roles import DOCUMENT, QUERY, SPLIT_NAMES, Column, Columns, Kind, Roles, check_cells, decide
-from .limits import ID, check_id, check_room
+from .limits import check_room
 from .query_grouping import EXACT, FACTS, Block, Gathered, wrong_fact
-from .table_files import arrow_errors, as_text, id_text, is_text, open_table
+from .table_files import arrow_errors, as_text, is_text, open_table
+from .table_ids import check_ids, ids_of, strings
 
 __all__ = ["Columns", "Roles", "agreed", "blocks", "columns_of", "inputs", "is_table", "read_table", "roles"]
 
@@ -241,12 +242,12 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
             if grades[k]
             else "Remove such documents",
         )
-    codes, names = _ids(batch.column(columns.query), source)
-    _check_ids("query", codes, names, source, first, needed=True)
+    codes, names = ids_of(batch.column(columns.query), source)
+    check_ids("query", codes, names, source, first, needed=True)
     change = np.diff(codes, prepend=-1) != 0
     parts = None
     if columns.split:
-        part_codes, part_names = _ids(batch.column(columns.split), source)
+        part_codes, part_names = ids_of(batch.column(columns.split), source)
         change |= np.diff(part_codes, prepend=-2) != 0
         known = [SPLIT_NAMES.get(n.strip().lower()) for n in part_names]
         bad = np.flatnonzero((part_codes < 0) | np.isin(part_codes, [k for k, n in enumerate(known) if n is None]))
@@ -262,7 +263,7 @@ def _block(source, columns: Columns, batch, first: int) -> Block:
         parts = [known[k] for k in part_codes[change].tolist()]
     docs = None
     if columns.document:
-        docs = _strings(batch.column(columns.document), source, first)
+        docs = strings(batch.column(columns.document), source, first)
     runs = np.flatnonzero(change)
     block = Block(
         _matrix(columns.features, columns, batch, source),
@@ -334,7 +335,7 @@ def _matrix(names: Sequence[str], columns: Columns, batch, source) -> np.ndarray
     with np.errstate(over="ignore"):  # beyond float32 is inf, as in the svmlight reader
         for k, name in enumerate(names):
             if name in columns.categories:
-                codes, texts = _ids(batch.column(name), source)
+                codes, texts = ids_of(batch.column(name), source)
                 out[:, k] = np.array([*map(category_code, texts), np.nan], np.float32)[codes]  # -1 is no value
                 continue
             out[:, k] = _doubles(name, columns, batch)
@@ -366,83 +367,6 @@ def _cell(scalar) -> Any:
     except (ValueError, OverflowError):  # a date that Python's own types cannot hold
         return str(scalar.type)
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-
-
-def _ids(column, source) -> tuple[np.ndarray, list[str]]:
-    """(code of each row, -1 where null; text of each code)."""
-    import pyarrow as pa
-
-    if is_text(column.type):
-        column = as_text(column)
-    elif pa.types.is_null(column.type):
-        return np.full(len(column), -1, np.int64), []
-    elif pa.types.is_nested(column.type):
-        raise InputError(
-            "a column of ids holds lists or structures", file=source.path, expected="text or numbers", came=column.type
-        )
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    try:
-        values = encoded.dictionary.to_pylist()
-    except (ValueError, OverflowError, pa.ArrowException) as error:  # dates that Python's own types cannot hold
-        raise InputError(
-            "a column of ids that cannot be read", file=source.path, expected="text or numbers", came=str(error)
-        ) from None
-    names = ["" if v is None or v != v else id_text(v) for v in values]
-    # Up to here a floating-point number of this width tells whole numbers apart.
-    kind = encoded.dictionary.type
-    exact = 2 ** ({16: 11, 32: 24}.get(kind.bit_width, 53) if pa.types.is_floating(kind) else 53)
-    lost = (str(v) for v, name in zip(values, names, strict=True) if _has_lost_digits(v, name, exact))
-    if came := next(lost, None):
-        raise InputError(
-            "ids that were numbers have lost their last digits",
-            file=source.path,
-            expected="text or whole numbers",
-            came=came,
-            do="Write the ids again as text: so large, a floating-point number is several ids",
-        )
-    known: dict[str, int] = {}
-    same = np.array([known.setdefault(name, k) if name else -1 for k, name in enumerate(names)] + [-1], np.int64)
-    return same[codes], names
-
-
-def _has_lost_digits(value: Any, name: str, exact: int) -> bool:
-    if isinstance(value, float):
-        return abs(value) > exact
-    return re.fullmatch(r"[+-]?\d(\.\d+)?[eE]\+\d+", name) is not None
-
-
-def _check_ids(what: str, codes: np.ndarray, names: list[str], source, first: int, needed: bool) -> None:
-    bad = np.isin(codes, [k for k, name in enumerate(names) if "\0" in name or len(name) > ID])
-    if needed:
-        bad |= codes < 0
-    if not bad.any():
-        return
-    row = int(np.argmax(bad))
-    place, line = source.place(first + row)
-    if codes[row] < 0:
-        raise InputError(f"{place}: missing {what} id", file=source.path, line=line, expected=f"a {what} id")
-    check_id(what, len(names[codes[row]].encode()), source.path, line)
-    raise InputError(f"{place}: a NUL byte in the {what} id", file=source.path, line=line, came=names[codes[row]])
-
-
-def _strings(column, source, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Document ids as Arrow lays out strings: (offsets int64 `[rows + 1]`, bytes); "" where there is none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if is_text(column.type):
-        column = pc.utf8_trim_whitespace(as_text(column).cast(pa.large_string()))
-    else:
-        codes, names = _ids(column, source)
-        column = pa.array(["" if code < 0 else names[code] for code in codes.tolist()], pa.large_string())
-    column = pc.fill_null(column, "")
-    _, offsets, data = column.buffers()
-    offsets = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-    data = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data is not None else np.zeros(0, np.uint8)
-    if len(data) and ((data == 0).any() or np.diff(offsets).max() > ID):
-        _check_ids("document", *_ids(column, source), source, first, needed=False)
-    return offsets - offsets[0], data
 
 
 def read_table(path, *, name: str = "", **columns) -> Split:
