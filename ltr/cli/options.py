@@ -58,7 +58,7 @@ class Command:
         config: gives group title -> (prefix, dataclass, fields left out) of a config whose fields are options, too. A
             function, because only this command's own line has to import them.
         free: what, with `config`, takes keys of any name and type: `--FREE.KEY VALUE` (a pattern).
-        alias: what people type -> the key of the config it stands for.
+        alias: gives what people type -> the key of the config it stands for; a function as `config` is.
         former: options as they were called -> as they are called now.
     """
 
@@ -69,7 +69,7 @@ class Command:
     epilog: str | None = None
     config: Callable[[], Mapping[str, tuple[str, type, tuple[str, ...]]]] | None = None
     free: str = r"(?:ranker|loss|method)\.params"
-    alias: Mapping[str, str] = field(default_factory=dict)
+    alias: Callable[[], Mapping[str, str]] = dict
     former: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -191,12 +191,12 @@ def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[st
     words = [_in_todays_words(word, command) for word in words]
     if not command.config:
         return words, {}
-    rest, params, i = [], {}, 0
+    rest, params, i, alias = [], {}, 0, command.alias()
     while i < len(words):
         head, equals, tail = words[i].partition("=")
         hit = re.fullmatch(rf"--((?:{command.free})\.[\w.-]+)(?:=(.*))?", words[i], re.DOTALL)
         if hit is None:
-            rest.append(command.alias.get(head, head) + equals + tail)
+            rest.append(alias.get(head, head) + equals + tail)
         else:
             text = hit[2]
             if text is None:
@@ -258,7 +258,7 @@ def _told(error: ArgumentError, words, path, parser, commands) -> InputError:
         flag = next((w.split("=")[0] for w in left if w.startswith("-")), None)
         if flag is None:
             return InputError(f"{name} does not know what to do with {' '.join(left)!r}", do=helps)
-        known = [o for action in parser._actions for o in action.option_strings] + list(commands[path].alias)
+        known = [o for action in parser._actions for o in action.option_strings] + list(commands[path].alias())
         hit = near_miss(flag, known)
         return InputError(f"{name} has no option {flag}", do=f"Did you mean {hit}?" if hit else helps)
     key, came = re.search(r'Parser key "([^"]+)"', text), re.search(r"Got value: (.*)", text)

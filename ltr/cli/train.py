@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltr.errors import InputError, say_once, unknown_name
-from ltr.runs.config import SHORT
 
 from . import show
 from .options import Command, Device, option
@@ -225,6 +224,12 @@ def _config() -> dict[str, tuple[str, type, tuple[str, ...]]]:
     }
 
 
+def _alias() -> dict[str, str]:
+    from ltr.runs.config import SHORT
+
+    return {short: f"--{key}" for key, short in SHORT.items()}
+
+
 COMMANDS = [
     Command(
         ("train",),
@@ -233,6 +238,6 @@ COMMANDS = [
         "[--config FILE.toml] [--KEY VALUE ...] [--out FOLDER]",
         _EXAMPLES,
         config=_config,
-        alias={short: f"--{key}" for key, short in SHORT.items()},
+        alias=_alias,
     )
 ]
