@@ -103,8 +103,8 @@ class RankerChoice:
     """Which ranker.
 
     Attributes:
-        name: linear, mlp, transformer, dasalc, tabm, bagged, blend, distilled or residual, which are trained with a
-            loss; lightgbm, xgboost or catboost; feature (the best single one), random or constant.
+        name: linear, mlp, transformer, dasalc, tabm, bagged, blend, calibrated, distilled or residual, which are
+            trained with a loss; lightgbm, xgboost or catboost; feature (the best single one), random or constant.
         params: its parameters; what is not given keeps the ranker's default.
     """
 
