@@ -266,7 +266,7 @@ class RankingEstimator(BaseEstimator):
         given = group is not None or qid is not None or bool(set(QUERY) & set(names_of(X)))
         if not given and not (self.single_list if single_list is None else single_list):
             _say("score: all rows count as one list, because no query came with them; give X a column qid")
-        how = {"known": self._known(), "width": self.n_features_in_, "kinds": self._kinds}
+        how: dict[str, Any] = {"known": self._known(), "width": self.n_features_in_, "kinds": self._kinds}
         lists, _ = lists_of(X, y, group, qid, "X", single=True, **how)
         values = evaluate([measure or self.select], self.ranker_.score(lists), lists.label(), lists.offsets)
         return float(mean(next(iter(values.values()))))
