@@ -97,6 +97,7 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     import pyarrow as pa
 
     columns: Any
+    there: Any
     file, known = _file(source), (*_NEEDED, *_MORE)
     if file is not None:
         columns, there = read_columns(file, known)
@@ -112,7 +113,7 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     cells = {
         name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
     }
-    found: dict[str, np.ndarray] = {
+    found: dict[str, Any] = {
         name: np.array(["" if v is None or v != v else id_text(v) for v in values], dtype=np.str_)
         for name, values in cells.items()
     }

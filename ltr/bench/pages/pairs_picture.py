@@ -44,7 +44,7 @@ def pairs_picture(p: pd.DataFrame, what: str, title: str, name: str) -> Picture 
         for level, (_, alpha) in enumerate(_LEVELS):
             places = [(x, y) for y, x in zip(*pairs, strict=True) if surest[y, x] == level]
             if places:  # one path a level: hundreds of rectangles are a page's weight
-                square = Path.unit_rectangle().vertices - 0.5
+                square = np.asarray(Path.unit_rectangle().vertices) - 0.5
                 whole = Path.make_compound_path(
                     *(Path(square + place, Path.unit_rectangle().codes) for place in places)
                 )
