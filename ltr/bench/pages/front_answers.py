@@ -44,12 +44,13 @@ def answer(taken: Sequence[Choice | None], systems: int) -> str:
     found = [choice for choice in taken if choice is not None]
     tasks = count(len(found), "task")
 
-    def most(names: Sequence[str]) -> str:
-        return ", ".join(f"{plain(name)} on {n}" for name, n in Counter(names).most_common(3))
+    def named(names: Sequence[str]) -> str:
+        return ", ".join(f"{plain(name)} on {n}" for name, n in Counter(names).most_common())
 
+    best, cheapest = named([c.best for c in found]), named([c.level[0] for c in found])
+    cheap = f"the cheapest that is not below it: {cheapest}" if cheapest != best else "nothing cheaper comes up to them"
     return (
-        f"**Several objectives:** of {systems} systems on {tasks}, the largest front is that of "
-        f"{most([c.best for c in found])}; the cheapest that is not below it: {most([c.level[0] for c in found])} "
+        f"**Several objectives:** of {systems} systems on {tasks}, the largest front is that of {best}; {cheap} "
         "(`ltr bench fronts`: [all of it](benchmarks/FRONTS.md))."
     )
 
