@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -307,3 +308,24 @@ def test_a_report_is_written_from_what_a_call_left(copy, tmp_path):
     report(copy, tmp_path / "again", draws=50)
     assert load_results(tmp_path / "again").suite == load_suite_of(copy)
     assert read_record(folder_of(copy, "Feature")).done and load_suite("quickstart").title
+
+
+def test_data_that_changed_are_not_mixed_with_those_of_before(tmp_path):
+    """New runs on a file that was written to fail with the reason; those that are done keep their numbers."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"query": np.repeat(np.arange(12), 5), "label": rng.integers(0, 3, 60), "x": rng.normal(size=60)}
+    )
+    for split in ("train", "vali", "test"):
+        table.to_csv(tmp_path / f"{split}.csv", index=False)
+    (tmp_path / "s.toml").write_text(
+        TEXT.replace(DATA, str(tmp_path)).replace('losses = ["listnet", "ranknet"]', 'losses = ["listnet"]')
+    )
+    run_suite(tmp_path / "s.toml", tmp_path / "out", seeds=[0], workers=1, progress=False)
+    before = read_record(next((tmp_path / "out" / "runs").rglob("feature/*/*/DONE")).parent)
+    table.assign(label=table.label.to_numpy()[::-1]).to_csv(tmp_path / "train.csv", index=False)
+    runs = run_suite(tmp_path / "s.toml", tmp_path / "out", workers=1, progress=False).runs
+    failed = runs[runs.status == "failed"]
+    assert len(failed) == 1 and failed.seed.item() == 1 and (runs.status == "done").sum() == 2
+    assert "holds other data than the run in runs" in failed.reason.item()
+    assert read_record(before.folder).measures == before.measures

@@ -18,8 +18,11 @@ from ltr.bench.suite.plan import RunJob
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.runs import read_record
-from ltr.runs.environment import peak_memory
+from ltr.runs.config import DataConfig
+from ltr.runs.environment import data_hashes, peak_memory
 from ltr.runs.record import write_record
+from ltr.schema import bind
+from ltr.types import Task
 
 from .cells import LEASE, TRIES, Cell, Cells
 
@@ -272,11 +275,27 @@ class Worker:
         if key not in self.tasks:
             source = self.setting.data.get(job.dataset, job.dataset)
             # Without a word about labels, all rankers share one task with every label column of the store.
-            self.tasks[key] = load_task(job.config, source) if data.columns else load(source, fold=job.fold)
+            task = load_task(job.config, source) if data.columns else load(source, fold=job.fold)
+            self._same_data(job, task)
+            self.tasks[key] = task
             while len(self.tasks) > _TASKS_KEPT:
                 self.tasks.popitem(last=False)
         self.tasks.move_to_end(key)
         return self.tasks[key]
+
+    def _same_data(self, job: RunJob, task: Task) -> None:
+        """Refuses data that are not those of a finished run on the same fold: a table never mixes the two."""
+        stage, dataset, *_, fold, _ = Path(job.folder).parts
+        for done in (self.setting.out / stage / dataset).rglob(f"{fold}/*/DONE"):
+            record = read_record(done.parent)
+            if record is None or bind(DataConfig, record.config["data"]) != job.config.data:
+                continue
+            if record.hashes.get("store") != data_hashes(task)["store"]:
+                raise InputError(
+                    f"{job.dataset} holds other data than the run in {done.parent.relative_to(self.setting.out)}",
+                    do="Give another --out, or delete the runs of before",
+                )
+            return
 
     def warm_up(self, job: RunJob) -> None:
         """Imports what training needs before the clock of the first run starts."""
