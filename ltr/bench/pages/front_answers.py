@@ -17,6 +17,13 @@ __all__ = ["answer", "goals_table", "taken_table"]
 
 _TAKEN = ("task", "largest front", "of the true one", "cheapest that is not below it", "its operations")
 _COUNTED = ("as good", "below", "cannot tell")
+# Nets that are told a preference by prompts -> the same steered by film, which they are to come up to.
+_PROMPTS = {
+    "HyperDPO prompt": "HyperDPO",
+    "HyperDPO prefix": "HyperDPO",
+    "Weight-COS-DPO prompt": "Weight-COS-DPO film",
+    "Weight-COS-DPO prompt, equal total": "Weight-COS-DPO film, equal total",
+}
 
 
 def taken_table(taken: Sequence[Choice | None], titles: Sequence[str]) -> str:
@@ -73,8 +80,8 @@ def goals_table(taken: Sequence[Choice | None], titles: Sequence[str], suites: S
         wanted, share = SHARES.get(len(choice.board.objectives)), choice.share(choice.best)
         if wanted is not None and np.isfinite(share):
             goal(f"{wanted:.0%} of the true front on {title}", f"{choice.best}: {share:.1%}", share >= wanted)
-        for prompt in ("HyperDPO prompt", "HyperDPO prefix"):
-            gap = choice.board.difference(prompt, "HyperDPO")
+        for prompt, film in _PROMPTS.items():
+            gap = choice.board.difference(prompt, film)
             if gap is not None:
                 goal(f"{prompt} within {gap.margin:.4f} of film on {title}", str(gap), gap.not_below)
     for row in rows_of(edges(suites)):
