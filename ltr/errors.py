@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["InputError", "MissingExtra", "near_miss", "renamed", "say_once", "unknown_name"]
+__all__ = ["InputError", "MissingExtra", "kept_by_ltr", "near_miss", "renamed", "say_once", "unknown_name"]
 
 _SAID: set[str] = set()
+_kept = False  # whether what is read was written by ltr itself
 
 
 class InputError(ValueError):
@@ -111,7 +113,19 @@ def unknown_name(
 
 def renamed(kind: str, old: str, new: str) -> None:
     """Says, once a process, that a name a user typed has a new one; the old one works for this version."""
-    say_once(f"{kind} {old!r} is called {new!r} now; the old name works until the next version")
+    if not _kept:
+        say_once(f"{kind} {old!r} is called {new!r} now; the old name works until the next version")
+
+
+@contextlib.contextmanager
+def kept_by_ltr() -> Iterator[None]:
+    """Around the reading of files that ltr wrote earlier: a former name in them is nobody's to mend."""
+    global _kept
+    before, _kept = _kept, True
+    try:
+        yield
+    finally:
+        _kept = before
 
 
 def say_once(text: str) -> None:

@@ -25,7 +25,7 @@ from ltr.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = made_suite()
-STUDIES = ("fronts-", "core-", "transformer-", "cosdpo-mslr-head")  # suites whose systems are compared
+STUDIES = ("fronts-", "core-", "transformer-", "cosdpo-")  # suites whose systems are compared
 
 
 @pytest.fixture(scope="module")

@@ -639,3 +639,12 @@ def test_the_former_name_of_a_setting_works_and_says_so(capsys, monkeypatch):
         make_ranker("linear", lists=7, batch_size=8)
     new, old = ({"data": {"name": "x"}, "training": {name: 7}} for name in ("batch_size", "lists"))
     assert config_hash(new) == config_hash(old) and not differences(new, old)
+
+
+def test_former_names_in_files_of_our_own_are_not_told(capsys, monkeypatch):
+    monkeypatch.setattr(errors, "_SAID", set())
+    with errors.kept_by_ltr():
+        assert make_ranker("linear", lists=7).training.batch_size == 7
+    assert capsys.readouterr().err == ""
+    make_ranker("linear", lists=7)
+    assert "'lists' is called 'batch_size' now" in capsys.readouterr().err

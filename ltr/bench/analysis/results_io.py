@@ -14,7 +14,7 @@ from ltr.atomic import read_json, sha256, whole_file
 from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
-from ltr.errors import InputError
+from ltr.errors import InputError, kept_by_ltr
 from ltr.runs.record import check
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
         for path in _told(folder):
             if not isinstance(hashes, dict) or hashes.get(path.name) != sha256(path):
                 raise InputError("the file is not the one these results were written with", file=path, do=_AGAIN)
-    suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
+    with kept_by_ltr():
+        suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
     return suite, chosen, environment
 
