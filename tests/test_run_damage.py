@@ -186,6 +186,7 @@ def test_other_signals_end_a_command_as_ctrl_c_does(monkeypatch, capsys):
     import ltr.datasets.cards.card as card
 
     for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # nohup, under which the tests may run, takes SIGHUP away
         with monkeypatch.context() as patch:
             patch.setattr(card, "cards", lambda number=number: os.kill(os.getpid(), number) or [])
             code, err = told(capsys, "data", "list")
