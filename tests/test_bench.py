@@ -157,7 +157,7 @@ def test_grid_points_are_a_seeded_sample_without_repetition():
 
 def test_extends_merges_tables_and_systems(tmp_path):
     write(tmp_path / "_base.toml", f"training = {{ epochs = 3, batch_size = 8 }}\n{SYSTEMS}\n[tuning]\npoints = 2")
-    text = 'title = "t"\nextends = "_base.toml"\ndatasets = "a"\n[training]\nlists = 4\n'
+    text = 'title = "t"\nextends = "_base.toml"\ndatasets = "a"\n[training]\nbatch_size = 4\n'
     text += '[[systems]]\nlabel = "Feature"\nparams = { column = 1 }\n[[systems]]\nlabel = "New"\nranker = "random"\n'
     suite = load_suite(write(tmp_path / "s.toml", text))
     assert suite.name == "s" and suite.datasets == ("a",) and suite.tuning.points == 2

@@ -179,7 +179,7 @@ def test_python_dash_m(tmp_path):
         ("export nothing", "no run"),
         (
             "bench",
-            "losses, fronts, reference-points, list, show, compare, add, remove, table, merge",
+            "losses, rankers, fronts, reference-points, list, show, compare, add, remove, table, merge",
         ),
         ("bench run nothing.toml", "no such suite file"),
         ("bench run nothing --workers 0", "--workers is out of range"),

@@ -269,7 +269,11 @@ def test_published_suites_resolve_to_the_last_parameter(name):
     params = dasalc.ranker.params
     assert list(params["hidden"]) == [width, width] and params["head_size"] == 100
     assert (params["blocks"], params["heads"], params["noise"], params["dropout"]) == (blocks, heads, noise, dropout)
-    assert (dasalc.training.lists, dasalc.training.learning_rate, dasalc.training.schedule) == (lists, rate, "constant")
+    assert (dasalc.training.batch_size, dasalc.training.learning_rate, dasalc.training.schedule) == (
+        lists,
+        rate,
+        "constant",
+    )
     assert dasalc.training.cells >= lists * 200, "a batch of the recipe fits"
     assert configs["List transformer, soft target listnet"].loss.params["target"] == "soft"
 

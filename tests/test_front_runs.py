@@ -102,7 +102,9 @@ def test_every_method_of_the_catalogue_resolves(name):
 
 def test_training_beside_a_method_is_a_parameter_of_it(config, tmp_path):
     path = tmp_path / "run.toml"
-    text = f'preferences = 2\n[data]\nname = "{DATA}"\nobjectives = ["relevance", "quality"]\n[training]\nlists = 8\n'
+    text = (
+        f'preferences = 2\n[data]\nname = "{DATA}"\nobjectives = ["relevance", "quality"]\n[training]\nbatch_size = 8\n'
+    )
     text += 'learning_rate = 0.03\n[method]\nname = "dpo-ls"\n[method.params]\nstacked = false\n'
     path.write_text(text + "ranker_params = { hidden = [4] }\n")
     assert read_config(path, {"training.epochs": 2}) == config

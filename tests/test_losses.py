@@ -683,7 +683,7 @@ def test_grades_as_classes():
 # ------------------------------------------------------------------------------------------------------- means
 
 
-REGRESSIONS = {"mse", "mae", "huber", "bce", "ordinal", "gradedce", "pairwisemse"}
+REGRESSIONS = {"mse", "mae", "huber", "bce", "ordinal", "gradedce", "pairwisemse", "calibratedsoftmax", "rcr"}
 
 
 def test_lists_whose_labels_are_all_equal_teach_nothing(device):
