@@ -8,20 +8,19 @@ memory and train as one program (stacked.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.seeds import seed_of
 from ltr.types import Split
 
+from .composed import ComposedRanker
 from .member import NetConfig
 
 __all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
@@ -75,7 +74,7 @@ def drawn(queries: int, seed: int) -> np.ndarray:
     stochastic=True,
 )
 @dataclass(eq=False, repr=False)
-class BaggedRanker(FittedRanker):
+class BaggedRanker(ComposedRanker):
     """The mean of the members' scores.
 
     Scores are averaged as they are. One loss on one kind of net gives all members one scale, on which a member that is
@@ -91,18 +90,10 @@ class BaggedRanker(FittedRanker):
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    models: list[Any] = field(default_factory=list, init=False)
 
     @property
-    def n_parameters(self) -> int:
-        """Weights of all members."""
-        return sum(model.n_parameters for model in self.models)
-
-    def to(self, device) -> BaggedRanker:
-        """Moves the nets; returns itself."""
-        for model in self.models:
-            model.to(device)
-        return self
+    def _folders(self) -> list[str]:
+        return [f"member-{b}" for b in range(self.config.members)]
 
     def _ready(self) -> None:
         from . import stacked  # noqa: F401  (seconds, the first time)
@@ -125,34 +116,18 @@ class BaggedRanker(FittedRanker):
                 order=c.order,
                 progress=job.on_progress,
                 accelerator=job.accelerator,
-                folder=job.folder if job.folder is None or c.stacked else _member(job.folder, group.start),
+                folder=job.folder if job.folder is None or c.stacked else job.folder / self._folders[group.start],
             )
         self.models = models
         epoch, loss = max(len(m.history) for m in models), float(np.mean([m.history[-1]["loss"] for m in models]))
         vali = None if job.vali is None else float(job.select(self._score(job.vali)))
         self.best = {"epoch": epoch, "vali": None if vali is None or np.isnan(vali) else vali}
         self.history = [{"epoch": epoch, "loss": loss, "vali": self.best["vali"]}]
-        spent = sum(model.cost["seconds"] for model in models)  # with what came before a checkpoint
-        self.cost = {
-            "seconds": max(time.perf_counter() - began, spent),
-            "peak_memory": max(model.cost["peak_memory"] for model in models),
-        }
-        self.notes = list(dict.fromkeys(note for model in models for note in model.notes))
-        return round(sum(model.cost["documents_per_second"] * model.cost["seconds"] for model in models))
+        documents = self._trained(models, began)
+        self.cost["peak_memory"] = max(model.cost["peak_memory"] for model in models)
+        return documents
 
     def _score(self, split: Split) -> np.ndarray:
         from .stacked import score_stacked
 
         return score_stacked(self.models, split).mean(0, dtype=np.float64).astype(np.float32)
-
-    def _write(self, folder: Path) -> Mapping[str, Any]:
-        for b, model in enumerate(self.models):
-            model.save(_member(folder, b))
-        return {"n_parameters": self.n_parameters}
-
-    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.models = [load_ranker(_member(folder, b)) for b in range(self.config.members)]
-
-
-def _member(folder: Path, b: int) -> Path:
-    return folder / f"member-{b}"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .composed import ComposedRanker
 from .member import Member, spread
 
 __all__ = ["BlendConfig", "BlendRanker", "by_loss", "by_measure"]
@@ -63,7 +63,7 @@ class BlendConfig:
     stochastic=True,
 )
 @dataclass(eq=False, repr=False)
-class BlendRanker(FittedRanker):
+class BlendRanker(ComposedRanker):
     """The blend of fitted rankers. One member alone scores as it does by itself.
 
     `best` has the weights, and what each member reaches by itself on validation.
@@ -73,24 +73,22 @@ class BlendRanker(FittedRanker):
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    models: list[Any] = field(default_factory=list, init=False)
-
-    @property
-    def n_parameters(self) -> int:
-        """Of all members."""
-        return sum(model.n_parameters for model in self.models)
 
     @property
     def factors(self) -> np.ndarray:
         """What the raw scores of each member are multiplied with, `[member]`; they sum to 1."""
         return np.array(self.best["factors"])
 
-    def _ready(self) -> None:
-        from ltr.rankers.training import ranking  # noqa: F401  (seconds, the first time)
+    @property
+    def _folders(self) -> list[str]:
+        return [f"member-{b}" for b in range(len(self.config.members))]
 
     def _fit(self, job: ObjectiveJob) -> int:
         c, began = self.config, time.perf_counter()
-        self.models = [member.fitted(job, self.training, f"member-{b}", job.loss) for b, member in enumerate(c.members)]
+        self.models = [
+            member.fitted(job, self.training, name, job.loss)
+            for member, name in zip(c.members, self._folders, strict=True)
+        ]
         lists = job.train if job.vali is None else job.vali
         scores = np.stack([model.score(lists).astype(np.float64) for model in self.models])
         spreads = np.array([spread(each, lists) for each in scores])
@@ -112,24 +110,13 @@ class BlendRanker(FittedRanker):
             alone = [float(job.select(each)) for each in scores]
             self.best |= {"vali": None if np.isnan(value) else value, "alone": np.nan_to_num(alone).tolist()}
         self.history = [{"epoch": 1, "loss": None, "vali": self.best["vali"]}]
-        costs = [model.cost for model in self.models if model.cost]  # a ranker of a folder cost nothing here
-        self.cost = {"seconds": max(time.perf_counter() - began, sum(cost["seconds"] for cost in costs))}
-        self.notes = list(dict.fromkeys(note for model in self.models for note in model.notes))
-        return round(sum(cost["documents_per_second"] * cost["seconds"] for cost in costs))
+        return self._trained(self.models, began)
 
     def _score(self, split: Split) -> np.ndarray:
         total = sum(
             f * model.score(split).astype(np.float64) for f, model in zip(self.factors, self.models, strict=True)
         )
         return np.asarray(total, np.float32)
-
-    def _write(self, folder: Path) -> Mapping[str, Any]:
-        for b, model in enumerate(self.models):
-            model.save(folder / f"member-{b}")
-        return {"n_parameters": self.n_parameters}
-
-    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.models = [load_ranker(folder / f"member-{b}") for b in range(len(self.config.members))]
 
 
 def by_measure(measure: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, parts: int) -> np.ndarray:

@@ -8,18 +8,17 @@ where max_grade = 1.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .composed import ComposedRanker
 from .member import Member
 
 __all__ = ["CalibratedConfig", "CalibratedRanker"]
@@ -59,19 +58,14 @@ class CalibratedConfig:
     stochastic=True,
 )
 @dataclass(eq=False, repr=False)
-class CalibratedRanker(FittedRanker):
+class CalibratedRanker(ComposedRanker):
     """The ranker (also in the subfolder `first` of a saved folder) and the map of its scores.
 
     Attributes:
         models: the ranker.
     """
 
-    models: list[Any] = field(default_factory=list, init=False)
-
-    @property
-    def n_parameters(self) -> int:
-        """Of the ranker."""
-        return sum(model.n_parameters for model in self.models)
+    _folders = ("first",)
 
     def _ready(self) -> None:
         from ltr.rankers import score_maps  # noqa: F401  (seconds, the first time)
@@ -86,9 +80,9 @@ class CalibratedRanker(FittedRanker):
         found = monotone(first.score(lists), share)
         self.models, self.history = [first], first.history
         self.best = {**first.best, "map": [list(found.x), list(found.y)]}
-        self.notes = [*first.notes, *(["calibrated on the training lists"] if job.vali is None else [])]
-        self.cost = {"seconds": max(time.perf_counter() - began, first.cost.get("seconds", 0.0))}
-        return round(first.cost.get("documents_per_second", 0.0) * first.cost.get("seconds", 0.0))
+        documents = self._trained(self.models, began)
+        self.notes += ["calibrated on the training lists"] * (job.vali is None)
+        return documents
 
     @property
     def map(self) -> Any:
@@ -103,10 +97,3 @@ class CalibratedRanker(FittedRanker):
 
         found: np.ndarray = self.map.flat(torch.from_numpy(self.models[0].score(split).astype(np.float64))).numpy()
         return found
-
-    def _write(self, folder: Path) -> Mapping[str, Any]:
-        self.models[0].save(folder / "first")
-        return {"n_parameters": self.n_parameters}
-
-    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.models = [load_ranker(folder / "first")]

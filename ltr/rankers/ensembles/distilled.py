@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .composed import ComposedRanker
 from .member import Member, NetConfig, centred, spread
 
 __all__ = ["DistilledConfig", "DistilledRanker"]
@@ -60,7 +58,7 @@ class DistilledConfig(NetConfig):
     stochastic=True,
 )
 @dataclass(eq=False, repr=False)
-class DistilledRanker(FittedRanker):
+class DistilledRanker(ComposedRanker):
     """The student; the teacher is needed in training only and is not kept.
 
     Attributes:
@@ -68,15 +66,7 @@ class DistilledRanker(FittedRanker):
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    models: list[Any] = field(default_factory=list, init=False)
-
-    @property
-    def n_parameters(self) -> int:
-        """Of the student."""
-        return sum(model.n_parameters for model in self.models)
-
-    def _ready(self) -> None:
-        from ltr.rankers.training import ranking  # noqa: F401  (seconds, the first time)
+    _folders = ("student",)
 
     def _fit(self, job: ObjectiveJob) -> int:
         c, began = self.config, time.perf_counter()
@@ -95,21 +85,11 @@ class DistilledRanker(FittedRanker):
         )
         self.models, self.history, self.best = [student], student.history, dict(student.best)
         self.best["agreement"] = float(np.mean(taught * _standard(student.score(job.train), job.train)))  # correlation
-        self.notes = list(dict.fromkeys([*teacher.notes, *student.notes]))
-        spent = (teacher.cost.get("seconds", 0.0), student.cost["seconds"])
-        self.cost = {"seconds": max(time.perf_counter() - began, sum(spent))}
-        return round(sum(m.cost["documents_per_second"] * m.cost["seconds"] for m in (teacher, student) if m.cost))
+        return self._trained([teacher, student], began)
 
     def _score(self, split: Split) -> np.ndarray:
         scores: np.ndarray = self.models[0].score(split)
         return scores
-
-    def _write(self, folder: Path) -> Mapping[str, Any]:
-        self.models[0].save(folder / "student")
-        return {"n_parameters": self.n_parameters}
-
-    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.models = [load_ranker(folder / "student")]
 
 
 def _standard(scores: np.ndarray, split: Split) -> np.ndarray:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.base import register
 from ltr.rankers.config import ConditioningConfig, TrainingConfig, check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
+from .composed import ComposedRanker
 from .member import Member, NetConfig
 
 __all__ = ["ResidualConfig", "ResidualRanker"]
@@ -58,7 +58,7 @@ class ResidualConfig(NetConfig):
     stochastic=True,
 )
 @dataclass(eq=False, repr=False)
-class ResidualRanker(FittedRanker):
+class ResidualRanker(ComposedRanker):
     """The first ranker and the net on its residual.
 
     Attributes:
@@ -66,12 +66,7 @@ class ResidualRanker(FittedRanker):
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    models: list[Any] = field(default_factory=list, init=False)
-
-    @property
-    def n_parameters(self) -> int:
-        """Of both."""
-        return sum(model.n_parameters for model in self.models)
+    _folders = ("first", "net")
 
     def _ready(self) -> None:
         from ltr.rankers.conditional import ranker  # noqa: F401  (seconds, the first time)
@@ -98,9 +93,7 @@ class ResidualRanker(FittedRanker):
             reached = [float(job.select(self._controlled(job.vali, each))) for each in c.controls]
             control = c.controls[int(np.argmax(np.nan_to_num(reached, nan=-np.inf)))]
         self.best = {**net.best, "control": control}
-        self.notes = list(dict.fromkeys([*first.notes, *net.notes]))
-        self.cost = {"seconds": max(time.perf_counter() - began, first.cost.get("seconds", 0.0) + net.cost["seconds"])}
-        return round(sum(m.cost["documents_per_second"] * m.cost["seconds"] for m in self.models if m.cost))
+        return self._trained(self.models, began)
 
     def _controlled(self, split: Split, control: float) -> np.ndarray:
         first, net = self.models
@@ -111,15 +104,10 @@ class ResidualRanker(FittedRanker):
     def _score(self, split: Split) -> np.ndarray:
         return self._controlled(split, self.best["control"])
 
-    def _write(self, folder: Path) -> Mapping[str, Any]:
-        for name, model in zip(("first", "net"), self.models, strict=True):
-            model.save(folder / name)
-        return {"n_parameters": self.n_parameters}
-
-    def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def _read_model(self, folder: Path) -> Any:
         from ltr.rankers.conditional.ranker import ConditionedRanker
 
-        self.models = [load_ranker(folder / "first"), ConditionedRanker.load(folder / "net")]
+        return ConditionedRanker.load(folder) if folder.name == "net" else super()._read_model(folder)
 
 
 @dataclass(frozen=True, repr=False)
