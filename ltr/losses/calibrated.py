@@ -2,7 +2,7 @@
 
 A softmax cross entropy leaves a constant a list free, so that its scores say nothing of a document by itself. Here the
 best scores do: e^s is the expected label (calibratedsoftmax), or sg(s) the expected share of the top grade (rcr), as
-`calibration_error` and the measures Calibration, NegBrier and NegLogLoss of `ltr.metrics` look at it.
+`ltr.metrics.reliability` and the measures NegECE, NegBrier and NegLogLoss look at it.
 """
 
 from __future__ import annotations

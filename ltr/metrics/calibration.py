@@ -2,7 +2,7 @@
 
 A label is a share t = y / max_grade of certainty, a score its prediction p: link=sigmoid p = 1 / (1 + e^-s), as losses
 of log-odds leave them (bce, rcr; not softmax losses, whose lists float); link=identity p = s / max_grade, for scores on
-the scale of the labels (mse), and with max_grade=1 for shares (a ranker of `isotonic`).
+the scale of the labels (mse), and with max_grade=1 for shares (the ranker `calibrated`).
 
 Measures are higher where better, as all are: the losses with their sign changed, as scikit-learn names them. NegECE
 looks at each list by itself, as in the papers on ranking; with few documents a bin that is mostly chance, and never
@@ -135,7 +135,7 @@ def reliability(scores: Any, labels: Any, *, max_grade: int = 4, link: str = "si
     asked = Measure("NegECE", bins=bins, **how), Measure("NegBrier", **how), Measure("NegLogLoss", **how)
     ece, brier, log_loss = (-float(value_of(m, ranked)[0]) for m in asked)
     p, t = (ranked.xp.host(x) for x in _shares(ranked, asked[0]))
-    at = np.clip(p * asked[0].bins, 0, asked[0].bins - 1).astype(np.int64)
+    at = ranked.xp.host(_bins(ranked.xp, p, asked[0].bins))
     count, *sums = (np.bincount(at, x, asked[0].bins) for x in (np.ones(len(p)), p, t))
     with np.errstate(invalid="ignore"):
         predicted, true = (x / count for x in sums)

@@ -243,9 +243,8 @@ def _net(config: RunConfig, sizes: Sizes, data: int, objectives: int) -> tuple[d
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         chosen = _chosen(config)
-        members = (
-            getattr(chosen, "members", 1) if hasattr(chosen, "net") else 1
-        )  # of a bag, whose members are trained and kept alike
+        # Of a bag, whose members are trained and kept alike.
+        members = getattr(chosen, "members", 1) if hasattr(chosen, "net") else 1
         # The transform puts a column behind the others for each that misses values.
         width = sizes.features + (0 if settings.missing == "mean" else sizes.missing)
         width += 0 if settings.context is None else 2 * sizes.features
