@@ -18,10 +18,12 @@ from toy_lists import Jittered, SoftmaxCE, toy
 
 import ltr
 from ltr import errors
+from ltr.bench import load_suite
 from ltr.errors import InputError
 from ltr.metrics import evaluate, mean
 from ltr.rankers import HEADLINE, RANKERS, FittedRanker, load_ranker, make_ranker, resolve_params
 from ltr.runs.config import config_hash, differences
+from ltr.runs.resolving import read_config
 from ltr.types import Ranker, Split
 
 # Small enough for the whole catalogue to train in seconds.
@@ -648,3 +650,28 @@ def test_former_names_in_files_of_our_own_are_not_told(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     make_ranker("linear", lists=7)
     assert "'lists' is called 'batch_size' now" in capsys.readouterr().err
+
+
+def test_a_former_name_in_one_file_goes_over_the_name_of_today_in_another(tmp_path, monkeypatch):
+    """A suite over the one it extends, a template under a system, options over a file, a grid: one setting each."""
+    monkeypatch.setattr(errors, "_SAID", set())
+    (tmp_path / "_base.toml").write_text(
+        'title = "B"\ndatasets = ["synthetic:queries=20"]\ntraining = { batch_size = 8 }\n'
+        "[templates.net]\ntraining = { batch_size = 7 }\n"
+    )
+    (tmp_path / "s.toml").write_text(
+        'extends = "_base.toml"\ntraining = { lists = 4 }\n[tuning]\npoints = 2\n'
+        '[[systems]]\nlabel = "A"\nranker = "linear"\nlosses = ["listnet"]\n'
+        'grid = { "training.lists" = [2, 3] }\n'
+        '[[systems]]\nlabel = "C"\ntemplate = "net"\nranker = "linear"\nlosses = ["mse"]\ntraining = { lists = 5 }\n'
+    )
+    suite = load_suite(tmp_path / "s.toml")
+    assert suite.training == {"batch_size": 4} and suite.systems[1].training == {"batch_size": 5}
+    assert suite.systems[0].grid == {"training.batch_size": [2, 3]}
+    (tmp_path / "run.toml").write_text(
+        '[data]\nname = "synthetic:queries=20"\n[ranker]\nname = "linear"\n'
+        '[loss]\nname = "mse"\n[training]\nlists = 6\n'
+    )
+    assert read_config(tmp_path / "run.toml").training.batch_size == 6
+    for key in ("training.batch_size", "training.lists"):
+        assert read_config(tmp_path / "run.toml", {key: 9}).training.batch_size == 9

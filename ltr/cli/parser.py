@@ -172,23 +172,22 @@ def _parsers(
     return root, parsers
 
 
-def _in_todays_words(word: str, command: Command) -> str:
-    """An option that has another name now, or `word` as it is."""
-    head, equals, tail = word.partition("=")
+def _in_todays_words(words: Sequence[str], command: Command) -> list[str]:
+    """The words of a line with options that have another name now under that."""
     former = dict(command.former)
     for prefix, cls, _ in (command.config() if command.config else {}).values():
         former |= {f"--{prefix}{old}": f"--{prefix}{new}" for old, new in getattr(cls, "RENAMED", {}).items()}
-    if head not in former:
-        return word
-    renamed("option", head, former[head])
-    return former[head] + equals + tail
+    heads = [word.partition("=") for word in words]
+    for head in dict.fromkeys(head for head, *_ in heads if head in former):
+        renamed("option", head, former[head])
+    return [former.get(head, head) + equals + tail for head, equals, tail in heads]
 
 
 def _take_params(words: Sequence[str], command: Command | None) -> tuple[list[str], dict[str, Any]]:
     """Aliases spelled out, and `--ranker.params.KEY VALUE` taken from the line."""
     if command is None:
         return list(words), {}
-    words = [_in_todays_words(word, command) for word in words]
+    words = _in_todays_words(words, command)
     if not command.config:
         return words, {}
     rest, params, i, alias = [], {}, 0, command.alias()

@@ -6,11 +6,12 @@ The dataclass is the schema (`ltr.schema` binds it): its fields are the only key
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from ltr.errors import InputError
+from ltr.schema import in_todays_words
 
 __all__ = [
     "HEADLINE",
@@ -111,6 +112,28 @@ class TrainingConfig:
             warmup=(0 <= self.warmup <= self.epochs, f"0 to {self.epochs} epochs"),
             clip=(self.clip >= 0, "0 (off) or more"),
         )
+
+
+def trained_in_todays_words(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables as a file has them, with every key of a `training` under its name of today.
+
+    For tables that go over each other (a suite over the one it extends, options over a file) before they are bound:
+    two names of one setting would stand side by side.
+
+    >>> trained_in_todays_words({"method": {"params": {"training": {"epochs": 3}}}, "training.epochs": [1]})
+    {'method': {'params': {'training': {'epochs': 3}}}, 'training.epochs': [1]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        within, dot, last = key.rpartition(".")
+        if dot and within.rpartition(".")[2] == "training":  # of a grid, or an option
+            (last,) = in_todays_words(TrainingConfig, {last: value})
+        if isinstance(value, Mapping):
+            value = in_todays_words(TrainingConfig, value) if key == "training" else trained_in_todays_words(value)
+        elif isinstance(value, list):
+            value = [trained_in_todays_words(each) if isinstance(each, Mapping) else each for each in value]
+        found[within + dot + last] = value
+    return found
 
 
 def rate(training: TrainingConfig, epoch: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ltr.errors import InputError
-from ltr.rankers.config import TrainingConfig
+from ltr.rankers.config import TrainingConfig, trained_in_todays_words
 from ltr.schema import bind, override, read_toml, to_dict
 
 from .config import SHORT, LossChoice, MethodChoice, RankerChoice, RunConfig, leaves
@@ -32,8 +32,8 @@ def read_config(path: Path | str | None = None, overrides: Mapping[str, Any] | N
     Raises:
         InputError: an unknown key, ranker, loss, parameter or measure (with its near miss), or a wrong type.
     """
-    mapping = read_toml(path) if path is not None else {}
-    overrides = dict(overrides or {})
+    mapping = trained_in_todays_words(read_toml(path)) if path is not None else {}
+    overrides = trained_in_todays_words(overrides or {})
     late = {key: overrides.pop(key) for key in list(overrides) if key.partition(".")[0] == "training"}
     for key, value in overrides.items():
         mapping = override(mapping, key, value)

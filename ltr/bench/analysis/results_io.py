@@ -15,6 +15,7 @@ from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError, kept_by_ltr
+from ltr.rankers.config import trained_in_todays_words
 from ltr.runs.record import check
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
             if not isinstance(hashes, dict) or hashes.get(path.name) != sha256(path):
                 raise InputError("the file is not the one these results were written with", file=path, do=_AGAIN)
     with kept_by_ltr():
-        suite = check_suite(schema.bind(Suite, schema.read_toml(folder / "suite.toml"), file=folder / "suite.toml"))
+        told = trained_in_todays_words(schema.read_toml(folder / "suite.toml"))
+        suite = check_suite(schema.bind(Suite, told, file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
     return suite, chosen, environment
 

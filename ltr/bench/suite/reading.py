@@ -11,6 +11,7 @@ from typing import Any
 from ltr import paths, schema
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure
+from ltr.rankers.config import trained_in_todays_words
 from ltr.runs.config import HYPERVOLUME
 
 from .grids import grid_size
@@ -96,7 +97,7 @@ def read_suite(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     if path.resolve() in seen:
         raise InputError("a suite extends itself", file=path, came=[p.name for p in seen])
-    mapping = dict(schema.read_toml(path))
+    mapping = trained_in_todays_words(schema.read_toml(path))
     systems = mapping.get("systems", [])
     if not isinstance(systems, list) or not all(isinstance(each, Mapping) for each in systems):
         raise InputError("systems of a suite", file=path, expected="a table [[systems]] each", came=systems)

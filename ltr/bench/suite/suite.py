@@ -65,17 +65,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ltr.errors import InputError
-from ltr.rankers.config import HEADLINE, TrainingConfig
-from ltr.schema import in_todays_words
+from ltr.rankers.config import HEADLINE
 
 from .grids import SECTIONS, flat_grid
 
 __all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "dataset_slug", "slug"]
-
-
-def _in_todays_words(it: System | Suite) -> None:
-    """Settings of training under the names of today, so that those of a suite and of a system go over each other."""
-    object.__setattr__(it, "training", in_todays_words(TrainingConfig, it.training))
 
 
 @dataclass(frozen=True)
@@ -109,9 +103,6 @@ class System:
     source: str = ""
     method: str = ""
     budget: Literal["model", "total"] | None = None
-
-    def __post_init__(self):
-        _in_todays_words(self)
 
 
 @dataclass(frozen=True)
@@ -201,9 +192,6 @@ class Suite:
     preferences: int = 0
     main: str | None = None  # None stays out of tables: suites keep the hash they had
     budget: Literal["model", "total"] | None = None  # None: "model", and stays out of tables
-
-    def __post_init__(self):
-        _in_todays_words(self)
 
     @property
     def of_methods(self) -> bool:
