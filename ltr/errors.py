@@ -61,6 +61,7 @@ class MissingExtra(InputError):
     """An optional library is not installed."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
+        self.library = library
         self._args = (library, extra, purpose)
         super().__init__(
             f"{purpose} needs {library}, which is not installed",

@@ -371,6 +371,23 @@ def test_a_failing_and_a_missing_system_are_records(tmp_path, monkeypatch, capsy
     assert "Runs without numbers" in page and "pip install 'ltr-suite[trees]'" in page and "label_gain" in page
 
 
+def test_a_system_whose_library_is_missing_is_asked_again_when_it_is_there(tmp_path, monkeypatch, capsys):
+    """Until then a second call has nothing to do, and says what is left out."""
+    systems = (System("Cat", "catboost", params={"rounds": 2}), System("Feature", "feature", baseline=True))
+    suite = check(Suite("t", (DATA,), systems, name="t"))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "catboost", None)
+        run_suite(suite, tmp_path, workers=1)
+        page, pages = tmp_path / "report" / "report.md", capsys.readouterr().out
+        before = page.stat().st_mtime_ns
+        run_suite(suite, tmp_path, workers=1)
+        said = capsys.readouterr().out
+        assert "1 skipped" in pages and page.stat().st_mtime_ns == before
+        assert said.startswith("Nothing to do: 1 run is finished, 1 skipped whose libraries are not installed")
+    found = run_suite(suite, tmp_path, workers=1, progress=False).runs
+    assert set(found.status[found.system == "Cat"]) == {"done"}
+
+
 def test_stopped_suites_continue(suite, finished, tmp_path, monkeypatch, capsys):
     shown = Display.__call__
 

@@ -105,7 +105,7 @@ def run_suite(
     stamp = _Stamp(suite, out, [sources, list(only), None if seeds is None else list(seeds), stacked])
     if not dry_run and (done := stamp.finished()):
         page = out / "report" / "report.md"
-        console.print(f"Nothing to do: all {count(done, 'run')} are finished. Report: {page}", soft_wrap=True)
+        console.print(f"Nothing to do: {done}. Report: {page}", soft_wrap=True)
         return load_any(out)
     named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
     whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
@@ -303,26 +303,36 @@ class _Stamp:
         text = json.dumps([suite, self.asked, code()["sources"]], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def finished(self) -> int:
-        """How many runs are finished; 0 where something is left to do, or was changed since."""
+    def finished(self) -> str:
+        """How many runs are finished, and how many skipped; "" where something is left to do, or was changed since."""
         try:
             said = json.loads(self.path.read_text())
             runs, pages = said["runs"], said["pages"]
             if said["key"] != self.key() or run_folders(self.out) != set(said["shown"]):
-                return 0
+                return ""
             runs = dict(runs)
         except (OSError, ValueError, KeyError, TypeError, InputError):
-            return 0
+            return ""
         there = all((self.out / "report" / page).is_file() for page in pages)
-        return (
-            len(runs) if there and all(self._stat(run) == stat or self._done(run) for run, stat in runs.items()) else 0
-        )
+        if not (there and all((stat and self._stat(run) == stat) or self._ended(run) for run, stat in runs.items())):
+            return ""
+        skipped = sum(not stat for stat in runs.values())
+        if not skipped:
+            return f"all {count(len(runs), 'run')} are finished"
+        done = len(runs) - skipped
+        verb = "is" if done == 1 else "are"
+        return f"{count(done, 'run')} {verb} finished, {skipped} skipped whose libraries are not installed"
 
-    def _done(self, run: str) -> bool:
-        return check_run(self.out / run, *READ).status == "done"
+    def _ended(self, run: str) -> bool:
+        """Whether it is done, or skipped for a library that is still not here."""
+        found = check_run(self.out / run, *READ)
+        return found.status == "done" or (found.record is not None and found.record.lacks_library)
 
     def _stat(self, run: str) -> str:
-        """Size and times of what results are read from: where the system says they are the same, nobody hashes them."""
+        """Size and times of what results are read from: where the system says they are the same, nobody hashes them.
+        "" of a run that is not done, which is looked at every time."""
+        if not (self.out / run / "DONE").is_file():
+            return ""
         found = hashlib.sha256()
         for name in ("DONE", "record.json", "config.toml", *READ):
             with contextlib.suppress(OSError):
@@ -331,9 +341,9 @@ class _Stamp:
         return found.hexdigest()[:32]
 
     def write(self, jobs: Sequence[RunJob]) -> None:
-        """Remembers a call after which all runs are finished; forgets any other."""
+        """Remembers a call after which no run is left to do; forgets any other."""
         runs = sorted({job.folder for job in jobs})
-        if not all(map(self._done, runs)):
+        if not all(map(self._ended, runs)):
             self.path.unlink(missing_ok=True)
             return
         pages = sorted(path.name for path in (self.out / "report").iterdir() if not path.name.startswith("."))

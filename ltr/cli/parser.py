@@ -148,7 +148,7 @@ def _parsers(
         epilog="first steps:\n"
         "  ltr train --data synthetic --ranker mlp --loss listnet --out runs/first      train, measure, keep\n"
         "  ltr evaluate runs/first --measures nDCG@10 AP                                measure again, otherwise\n"
-        "  ltr bench quickstart                                                         the tour, half a minute\n"
+        "  ltr bench quickstart                                                         the tour, a minute\n"
         "`ltr COMMAND --help` tells more. `--debug` anywhere shows the traceback of an error.",
     )
     root.add_argument("--version", action="version", version=f"ltr {__version__}")

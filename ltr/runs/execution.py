@@ -96,7 +96,7 @@ def execute(
             interrupted(record)
             raise
         except MissingExtra as error:
-            record = replace(record, status="skipped", reason=str(error))
+            record = replace(record, status="skipped", reason=str(error), error={"library": error.library})
         except Exception as error:
             record = _failed(record, error)
         write_record(record)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -47,7 +48,8 @@ class Record:
         folder: the run's folder (not stored: folders move).
         status: "done", "failed", "skipped", "interrupted" (Ctrl-C) or "running" (alive, or killed).
         reason: why it failed, was skipped or stopped; "" when done.
-        error: type and last lines of the traceback of a failed run; `user` is True where the input was to blame.
+        error: type and last lines of the traceback of a failed run; `user` is True where the input was to blame. Of a
+            skipped one the `library` it needs.
         config: the resolved config, as tables.
         config_hash: its hash (`ltr.runs.config_hash`).
         data: `name` and `fold` of the task that was opened, and split -> its queries and documents.
@@ -94,6 +96,12 @@ class Record:
     @property
     def done(self) -> bool:
         return self.status == "done"
+
+    @property
+    def lacks_library(self) -> bool:
+        """Whether the run was skipped for an optional library that is still not installed."""
+        library = self.error.get("library") if self.status == "skipped" else None
+        return library is not None and importlib.util.find_spec(str(library).partition(".")[0]) is None
 
     def mean(self, measure: str, split: str = "test", objective: str | None = None) -> float:
         """The mean of one measure; of the trained objective by default. NaN where no query counts."""

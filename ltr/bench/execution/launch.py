@@ -175,8 +175,9 @@ class Launch:
             )
         if record.done:
             self.seconds[job.system].append(record.cost.get("fit_seconds") or 0.0)
-            self.ended[job.folder] = ("done", "")
-        return record.done
+        if record.done or record.lacks_library:
+            self.ended[job.folder] = (record.status, record.reason)
+        return job.folder in self.ended
 
     def close_tuning(self) -> Chosen:
         """What tuning chose: one worker writes it to chosen.toml, with what earlier calls chose; all others read it."""
