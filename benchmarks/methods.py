@@ -27,7 +27,7 @@ from ltr.methods.base import MethodConfig
 from ltr.metrics import MEASURES, measure
 from ltr.objectives import AGGREGATORS, SCALARISATIONS
 from ltr.rankers import RANKERS, TrainingConfig
-from ltr.rankers.config import ConditioningConfig
+from ltr.rankers.conditional.config import ConditioningConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

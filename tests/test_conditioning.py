@@ -11,9 +11,10 @@ from battery import about
 from ltr import ops
 from ltr.errors import InputError
 from ltr.rankers.conditional import many_preferences
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.nets import Conditioned, mixture
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
+from ltr.rankers.config import DASALCConfig, LinearConfig, MLPConfig, TransformerConfig
 from ltr.rankers.nets import MaskedBatchNorm, build
 from ltr.schema import bind, to_dict
 

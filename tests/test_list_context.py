@@ -14,8 +14,9 @@ from ltr.datasets.transforms import Transform, fit
 from ltr.errors import InputError
 from ltr.methods.export import fixed, ship
 from ltr.rankers import load_ranker, make_ranker
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.nets import Conditioned
-from ltr.rankers.config import ConditioningConfig, TransformerConfig
+from ltr.rankers.config import TransformerConfig
 from ltr.rankers.induced import InducedAttention
 from ltr.rankers.layers import attention_mask
 from ltr.types import Split

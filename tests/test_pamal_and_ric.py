@@ -12,8 +12,9 @@ from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import load_method, make_method
 from ltr.methods.ric import Levels, desired_levels
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.weight_mix import WeightMix
-from ltr.rankers.config import ConditioningConfig, MLPConfig
+from ltr.rankers.config import MLPConfig
 from ltr.rankers.nets import build
 
 TRAINING = {"epochs": 2, "learning_rate": 0.02, "batch_size": 8, "patience": 0}

@@ -17,8 +17,9 @@ from ltr.methods.criteria import Aggregated, Fixed, Importance, Margins, OneLabe
 from ltr.methods.stacked import StackedCriterion, can_stack
 from ltr.objectives import aggregator, lattice, scalarisation
 from ltr.rankers import make_ranker
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, MLPConfig, TrainingConfig, TransformerConfig
+from ltr.rankers.config import MLPConfig, TrainingConfig, TransformerConfig
 from ltr.rankers.ensembles.net_stack import NetStack, member_of, stack
 from ltr.rankers.ensembles.stacked import fit_stacked, score_stacked
 from ltr.rankers.nets import build

@@ -18,8 +18,9 @@ from ltr.methods.export import fixed
 from ltr.methods.reference_choice import ReferenceChoice
 from ltr.methods.steering import moved, swapped
 from ltr.rankers.conditional.checkpoints import KeptEpochs
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.nets import Conditioned
-from ltr.rankers.config import ConditioningConfig, MLPConfig
+from ltr.rankers.config import MLPConfig
 from ltr.schema import to_dict
 
 TRAINING = {"epochs": 4, "learning_rate": 0.05, "batch_size": 8, "patience": 0, "transform": "log1p-standardise"}

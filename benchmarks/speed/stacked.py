@@ -31,8 +31,9 @@ from ltr.datasets import load  # noqa: E402
 from ltr.losses import loss  # noqa: E402
 from ltr.losses.preference.base import preference_loss  # noqa: E402
 from ltr.rankers import make_ranker  # noqa: E402
+from ltr.rankers.conditional.config import ConditioningConfig  # noqa: E402
 from ltr.rankers.conditional.ranker import ConditionedRanker  # noqa: E402
-from ltr.rankers.config import ConditioningConfig, TrainingConfig  # noqa: E402
+from ltr.rankers.config import TrainingConfig  # noqa: E402
 from ltr.rankers.ensembles.stacked import fit_stacked, score_stacked  # noqa: E402
 
 NETS = (  # name, config, the ratio to one after another that is asked for

@@ -20,8 +20,9 @@ import numpy as np
 
 from ltr.errors import InputError
 from ltr.losses.preference.base import dpo
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import CheckpointsKept, ConditioningConfig, check
+from ltr.rankers.config import CheckpointsKept, check
 
 from .base import METHODS, FitContext
 from .criteria import Dirichlet, Importance

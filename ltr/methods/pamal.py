@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ltr.losses.preference.base import preference_loss
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
-from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.config import check
 
 from .base import METHODS, FitContext, Method, MethodConfig
 from .criteria import Dirichlet, Importance

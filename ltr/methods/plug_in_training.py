@@ -19,8 +19,8 @@ from torch import Tensor
 from ltr.errors import InputError
 from ltr.losses import LOSSES, Loss, loss
 from ltr.rankers import RANKERS, FittedRanker, make_ranker
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig
 from ltr.rankers.trees.lightgbm import LightGBMConfig
 from ltr.rankers.trees.list_targets import joint_trees, list_trees
 from ltr.rankers.trees.mixed_lambdas import MixedLightGBM, label_gains

@@ -19,8 +19,9 @@ import numpy as np
 
 from ltr.errors import InputError
 from ltr.objectives import aggregator, scalarisation
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import CheckpointsKept, ConditioningConfig, check
+from ltr.rankers.config import CheckpointsKept, check
 from ltr.rankers.training.validation import weighted_mean
 
 from .base import METHODS, FitContext

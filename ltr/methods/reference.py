@@ -20,8 +20,9 @@ import torch
 
 from ltr.losses.preference.base import PreferenceLoss
 from ltr.losses.preference.mallows import dispersion_index, label_entropy, reference_entropy
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.config import check
 from ltr.rankers.ensembles.stacked import fit_stacked
 from ltr.types import Split
 

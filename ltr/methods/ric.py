@@ -23,8 +23,9 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 from ltr.objectives import counting, list_targets
+from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import ConditioningConfig, check
+from ltr.rankers.config import check
 
 from .base import METHODS, FitContext, Method, MethodConfig
 from .criteria import Criterion

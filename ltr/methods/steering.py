@@ -21,8 +21,8 @@ from torch import Tensor
 from ltr.datasets.batching.batches import Batches
 from ltr.objectives import lattice
 from ltr.rankers.conditional.checkpoints import Checkpoints
+from ltr.rankers.conditional.config import STEERING
 from ltr.rankers.conditional.ranker import ConditionedRanker
-from ltr.rankers.config import STEERING
 from ltr.types import Split
 
 from .base import Method

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltr import ops
-from ltr.rankers.config import STEERING
 from ltr.rankers.nets import Head, Linear, MaskedBatchNorm, attention_mask
+
+from .config import STEERING
 
 __all__ = ["score_many"]
 

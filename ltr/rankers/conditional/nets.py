@@ -35,9 +35,9 @@ from torch import Tensor, nn
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.rankers.config import STEERING, ConditioningConfig
 from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
 
+from .config import STEERING, ConditioningConfig
 from .many_preferences import score_many
 from .steering import PreferenceMap, Steering
 

@@ -31,7 +31,7 @@ from ltr.datasets.batching.batches import Batches
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError
 from ltr.rankers.base import RANKERS
-from ltr.rankers.config import HEADLINE, STEERING, CheckpointsKept, ConditioningConfig, TrainingConfig
+from ltr.rankers.config import HEADLINE, CheckpointsKept, TrainingConfig
 from ltr.rankers.notes import blank_lists
 from ltr.rankers.sealed import broken_facts, read_sealed, seal
 from ltr.rankers.training.checkpoint import load_weights
@@ -42,6 +42,7 @@ from ltr.schema import bind, to_dict
 from ltr.types import Split
 
 from .checkpoints import Checkpoints
+from .config import STEERING, ConditioningConfig
 from .nets import DOCUMENTS_ONCE, Conditioned
 from .tensors import finite, padded
 

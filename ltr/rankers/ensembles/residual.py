@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ltr.rankers.base import register
-from ltr.rankers.config import ConditioningConfig, TrainingConfig, check
+from ltr.rankers.conditional.config import ConditioningConfig
+from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
