@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -66,7 +67,7 @@ def register(name: str, config: type, *, kind: str, formula: str = "", source: s
 
 
 @dataclass(eq=False, repr=False)
-class FittedRanker:
+class FittedRanker(ABC):
     """Base of the rankers. A child writes `_fit(job)`, `_score(split)`, `_write(folder)`, `_read(folder, facts)`.
 
     Attributes:
@@ -265,22 +266,26 @@ class FittedRanker:
 
     def _ready(self) -> None:
         """Imports what `_fit` needs, before the clock starts."""
+        return None
 
+    @abstractmethod
     def _fit(self, job: ObjectiveJob) -> int:
         """Learns from `job`; fills `history`, `best` and what it knows better of `cost`.
 
         Returns the documents trained on, repeats counted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _score(self, split: Split) -> np.ndarray:
-        raise NotImplementedError
+        """float32 `[documents]`, higher is better."""
 
     def _write(self, folder: Path) -> Mapping[str, Any] | None:
         """Writes the model; returns what ranker.json should carry besides."""
+        return None
 
     def _read(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Reads what `_write` wrote."""
+        return None
 
     def importances(self) -> np.ndarray | None:
         """What each feature is worth to the ranker, `[feature]`: gains of boosted trees; None where nobody says."""

@@ -14,6 +14,7 @@ bin of its own for missing values.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class Noise(nn.Module):
         return f"sd={self.sd}"
 
 
-class Embedding(nn.Module):
+class Embedding(nn.Module, ABC):
     """`[..., input]` and the same without noise -> `[..., input x size]`.
 
     Attributes:
@@ -61,9 +62,9 @@ class Embedding(nn.Module):
         """
         self.indicator.copy_(indicator)
 
+    @abstractmethod
     def vectors(self, x: Tensor) -> Tensor:
         """`[..., input, size]`."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, clean: Tensor) -> Tensor:
         own = torch.arange(len(self.indicator), device=x.device)

@@ -15,6 +15,7 @@ would tie.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -116,15 +117,16 @@ class MLP(nn.Module):
         return self.head(self.tower(self.inputs(features), where), where)
 
 
-class ListWise(nn.Module):
+class ListWise(nn.Module, ABC):
     """Nets that see a whole list: `scores(x, where, keys)` of padded lists, or of documents one after another.
 
     With D real documents in the batch the second form is x `[document, feature]`, where `[document]`, all True, and
     keys the lengths of the lists: what costs the same for every cell then costs nothing for padding.
     """
 
+    @abstractmethod
     def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
-        raise NotImplementedError
+        """One score a document, in the form of `where`."""
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         if features.device.type != "cpu" or torch.compiler.is_compiling():

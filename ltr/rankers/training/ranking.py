@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
@@ -32,7 +33,7 @@ OPTIMISATION = (
 )
 
 
-class TrainerFace(ListModule):
+class TrainerFace(ListModule, ABC):
     """What a module adds that is trained by a Trainer of the user's, with the data of a `RankingDataModule`.
 
     A child has `n_features`, inputs of the net, in its hyperparameters, and writes `_build(width, objectives)`,
@@ -42,14 +43,17 @@ class TrainerFace(ListModule):
     transform: Transform | None = None
     _data: Any = None
 
+    @abstractmethod
     def _build(self, width: int, objectives: Sequence[str]) -> None:
-        raise NotImplementedError(type(self).__name__)
+        """Builds the net and what it is trained with."""
 
+    @abstractmethod
     def _job(self, train: Split, vali: Split | None) -> Any:
-        raise NotImplementedError(type(self).__name__)
+        """The lists, as the training core takes them."""
 
+    @abstractmethod
     def _measured(self, scores: np.ndarray, split: Split, stage: str) -> Mapping[str, float]:
-        raise NotImplementedError(type(self).__name__)
+        """What is logged of scores `[documents]`, name -> value."""
 
     def setup(self, stage: str) -> None:
         if self.keeps_books:

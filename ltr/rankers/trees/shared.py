@@ -14,6 +14,7 @@ but one value go in columns of up to 64). A missing one is NaN, to LightGBM the 
 from __future__ import annotations
 
 import importlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -158,9 +159,9 @@ class TreeRanker(FittedRanker):
         except ImportError:
             raise MissingExtra(self.module, "trees", f"ranker {self.name!r}") from None
 
+    @abstractmethod
     def native(self, seed: int = 0, threads: int = 1) -> dict[str, Any]:
         """The library's parameters for this config; called by hand with them, it gives the same model."""
-        raise NotImplementedError
 
     def _ready(self) -> None:
         _ = self.library  # a missing one is named before any work
@@ -184,9 +185,9 @@ class TreeRanker(FittedRanker):
         length = train.n_documents / max(1, train.n_queries)
         return forest_operations(rounds, train.n_documents, train.n_features, leaves=leaves, length=length)
 
+    @abstractmethod
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         """Trains `model`, cut to the selected rounds; returns the rounds that were trained."""
-        raise NotImplementedError
 
     def _score(self, split: Split) -> np.ndarray:
         self._check_features(split)
@@ -205,9 +206,9 @@ class TreeRanker(FittedRanker):
             features[:, column] = np.where(seen, place, np.where(missing, np.nan, len(values)))
         return features
 
+    @abstractmethod
     def _predict(self, features: np.ndarray) -> np.ndarray:
         """Raw scores `[documents]`."""
-        raise NotImplementedError
 
     def forest(self) -> Forest:
         """The trees without their library.
@@ -219,15 +220,16 @@ class TreeRanker(FittedRanker):
             raise self._only_library("columns of categories")
         return self._forest()
 
+    @abstractmethod
     def _forest(self) -> Forest:
-        raise NotImplementedError
+        """The trees, as tables of nodes."""
 
+    @abstractmethod
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """The library's SHAP values `[documents, feature + 1]`, whose last column is the expected score.
 
         Their sum is a document's score (TreeSHAP: Lundberg et al., Nature Machine Intelligence 2020).
         """
-        raise NotImplementedError
 
     def _only_library(self, what: str) -> InputError:
         return InputError(f"{self.name} has {what}, which its library alone can score", do="Score with ltr predict.")
@@ -324,9 +326,9 @@ class TreeRanker(FittedRanker):
         except Exception as error:  # each library has errors of its own
             raise InputError("damaged, it holds no model", file=path, came=type(error).__name__, do=do) from None
 
+    @abstractmethod
     def _read_model(self, library: Any, path: str) -> None:
         """Puts `model` back."""
-        raise NotImplementedError
 
 
 def list_sizes(split: Split) -> np.ndarray:
