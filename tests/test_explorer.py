@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from made_fronts import made_fronts, made_samples
 from made_results import NDCG, made_results, three_systems
 
 from ltr.bench import leaderboard, report
-from ltr.bench.analysis.samples import best_documents, collect, pick
+from ltr.bench.analysis.results_io import read_frame
+from ltr.bench.analysis.samples import best_documents, collect, pick, read_samples
 from ltr.bench.pages.explorer import SCALE, _sample_payload, drill, front, unpack
 from ltr.bench.pages.front_pictures import fronts_picture
 from ltr.bench.pages.report_fronts import _rows, front_section
+from ltr.schema import read_toml
 
 # ---------------------------------------------------------------------------------------------------- what is embedded
 
@@ -220,7 +223,7 @@ params = { ranker = "linear" }
 
 
 def test_samples_come_from_run_folders_and_the_data(tmp_path):
-    """Scores of the runs, labels of the data; without run folders the page is written all the same."""
+    """Scores of the runs, labels of the data; tidy files keep them, and without them there is a page all the same."""
     import ltr
     from ltr.bench import run_suite
     from ltr.bench.analysis.results import load_front_results
@@ -245,14 +248,27 @@ def test_samples_come_from_run_folders_and_the_data(tmp_path):
     recorded = mine.sort_values("preference")[list(task.objectives)].to_numpy(float)
     assert np.abs(samples[0].values["LS"] - recorded).max() < 1e-6
     html = (tmp_path / "out" / "report" / "report.html").read_text()
-    data = unpack(re.search(r'class="payload"[^>]*>([^<]+)<', html)[1])
-    assert [s["query"] for s in data["samples"]][:2] == [s.query for s in samples]
+    collected = unpack(re.search(r'class="payload"[^>]*>([^<]+)<', html)[1])["samples"]
+    assert [s["query"] for s in collected][:2] == [s.query for s in samples]
     report(tmp_path / "out" / "report", tmp_path / "alone", draws=100)
     page = tmp_path / "alone" / "report.html"
     written = [report(tmp_path / "alone", draws=100) and page.read_bytes() for _ in range(2)]
     assert written[0] == written[1]
+    assert unpack(re.search(r'class="payload"[^>]*>([^<]+)<', page.read_text())[1])["samples"] == collected
+    (tmp_path / "alone" / "samples.parquet").unlink()
+    report(tmp_path / "alone", draws=100)
     data = unpack(re.search(r'class="payload"[^>]*>([^<]+)<', page.read_text())[1])
     assert data["samples"] == [] and len(data["systems"]) == 2
+
+
+def test_committed_documents_are_of_synthetic_tasks():
+    """Labels of real sets are not ours to pass on."""
+    files = list((Path(__file__).parent.parent / "benchmarks" / "results").glob("*/samples.parquet"))
+    assert files
+    for file in files:
+        assert all(name.startswith("synthetic:") for name in read_frame(file).dataset.unique()), file
+    (dataset,) = read_toml(file.with_name("suite.toml"))["datasets"]
+    assert len(read_samples(file, dataset)) == 5
 
 
 # ------------------------------------------------------------------------------------------------ in a real browser

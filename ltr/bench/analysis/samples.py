@@ -1,7 +1,8 @@
-"""A few test queries and the ten documents each method ranks first at each preference, read from the run folders.
+"""A few test queries and the ten documents each method ranks first at each preference.
 
-The tidy results do not carry scores, so pages written from them alone show no documents. Labels come from the data, as
-they do for every measure.
+They are collected from the run folders, with labels from the data as for every measure, and kept beside the tidy files
+(samples.parquet: a row a query x system x preference x place), so that a page made of these alone shows them too. The
+file holds labels of the data: results of a set that may not be passed on are passed on without it.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from ltr.schema import bind, read_toml
 from ltr.seeds import seed_of
 
 from .front_cube import measures_of
+from .results_io import read_frame, write_frame
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ltr.types import Split
 
     from .results import FrontResults
 
-__all__ = ["Sample", "best_documents", "collect", "pick"]
+__all__ = ["FILE", "Sample", "best_documents", "collect", "pick", "read_samples", "write_samples"]
 
 BEST = 10
+FILE = "samples.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,62 @@ def collect(results: FrontResults, folder: Path | str, dataset: str, count: int 
         values = {s: _values(mine[c], labels, measures) for s, mine in scores.items()}
         query = str(split.query_ids[numbers[c]])
         samples.append(Sample(fold, query, seed, names, labels, {s: b[c] for s, b in best.items()}, values))
+    return samples
+
+
+def write_samples(samples: Mapping[str, Sequence[Sample]], path: Path) -> None:
+    """Writes the samples of each dataset, whole or not at all."""
+    import pandas as pd
+
+    frames = [_rows(dataset, each) for dataset, found in samples.items() for each in found]
+    write_frame(pd.concat(frames, ignore_index=True), path)
+
+
+def _rows(dataset: str, sample: Sample) -> pd.DataFrame:
+    import pandas as pd
+
+    frames = []
+    for system, best in sample.best.items():
+        preference, place = (grid.ravel() for grid in np.indices(best.shape))
+        number = best.ravel()
+        columns = {
+            "dataset": dataset,
+            "fold": sample.fold,
+            "seed": sample.seed,
+            "query": sample.query,
+            "documents": len(sample.documents),
+            "system": system,
+            "preference": preference.astype(np.int16),
+            "place": place.astype(np.int16),
+            "document": np.asarray(sample.documents, object)[number].astype(str),
+            "number": number.astype(np.int32),
+        }
+        columns |= {f"label {k}": sample.labels[number, k] for k in range(sample.labels.shape[1])}
+        columns |= {f"value {k}": sample.values[system][preference, k] for k in range(sample.labels.shape[1])}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_samples(path: Path, dataset: str) -> list[Sample]:
+    """What `write_samples` wrote of a dataset; documents that nobody ranks among the best come without name and label.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    frame = read_frame(path)
+    frame = frame[frame.dataset == dataset]
+    objectives = sum(column.startswith("label ") for column in frame)
+    samples = []
+    for (fold, seed, query, of), rows in frame.groupby(["fold", "seed", "query", "documents"], sort=False):
+        names, labels = np.full(of, "", object), np.full((of, objectives), np.nan)
+        names[rows.number] = rows.document
+        labels[rows.number] = rows[[f"label {k}" for k in range(objectives)]]
+        best, values = {}, {}
+        for system, mine in rows.groupby("system", sort=False):
+            shape = mine.preference.max() + 1, mine.place.max() + 1
+            best[str(system)] = mine.number.to_numpy().reshape(shape)
+            values[str(system)] = mine[mine.place == 0][[f"value {k}" for k in range(objectives)]].to_numpy()
+        samples.append(Sample(str(fold), str(query), int(seed), names.tolist(), labels, best, values))
     return samples
 
 

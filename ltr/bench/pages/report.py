@@ -20,7 +20,7 @@ from ltr.bench.analysis.outside import outside_systems
 from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_any
 from ltr.bench.analysis.results_io import rows_of
-from ltr.bench.analysis.samples import Sample, collect
+from ltr.bench.analysis.samples import FILE, Sample, collect, read_samples, write_samples
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, plain
 from ltr.errors import InputError
@@ -82,11 +82,14 @@ def report(
     results = load_any(folder)
     to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
     if isinstance(results, FrontResults):
+        samples = {d: _samples(results, folder, d) for d in results.suite.datasets}
+        if any(samples.values()):
+            write_samples(samples, Path(to) / FILE)
         sections = [
             front_section(
                 results,
                 d,
-                _samples(results, folder, d),
+                samples[d],
                 to=to,
                 draws=1000 if draws is None else draws,
                 tuning=tuning_rows(results.chosen, d),
@@ -115,11 +118,12 @@ def _tidy(folder: Path) -> Path:
 
 
 def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
-    """Sample queries with their best documents, where the run folders lie beside the tidy files."""
+    """Sample queries with their best documents, of the run folders or as an earlier report kept them."""
     try:
-        return collect(results, folder.parent, dataset)
+        found = collect(results, folder.parent, dataset)
     except InputError:  # the data is elsewhere now: a page without documents is a page
-        return []
+        found = []
+    return found or (read_samples(folder / FILE, dataset) if (folder / FILE).is_file() else [])
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
