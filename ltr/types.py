@@ -297,6 +297,7 @@ class Task:
         fold: e.g. "Fold1".
         train, vali, test: the splits; selection reads `vali` only, reports read `test`.
         facts: what is known about the task (card values, or the truth of a synthetic task).
+        unlabelled: all training lists without their labels, where `train` holds some of them only; see `few_labels`.
     """
 
     name: str
@@ -305,6 +306,7 @@ class Task:
     vali: Split
     test: Split
     facts: dict[str, Any] = field(default_factory=dict)
+    unlabelled: Split | None = None
 
     @property
     def objectives(self) -> tuple[str, ...]:

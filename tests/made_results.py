@@ -51,7 +51,7 @@ def made_results(values: dict[str, np.ndarray], suite: Suite | None = None, lost
                     facts = {"queries": counted, "blank": len(v) - counted, "mean": float(np.nanmean(v))}
                     rows.append({**key, "split": split, "measure": m, **facts})
             cost = dict.fromkeys(COST, 1.0 + f)
-            sizes = {"test_queries": len(v), "test_blank": len(v) - counted}
+            sizes = {"test_queries": len(v), "test_blank": len(v) - counted, "train_queries": 3 * len(v)}
             runs.append({**key, "status": "done", "reason": "", **sizes, **cost})
             table = {"query": [f"q{i}" for i in range(len(v))], NDCG: v.astype("float32")}
             tables.append(pd.DataFrame({**key, **table}))
@@ -72,7 +72,8 @@ def made_results(values: dict[str, np.ndarray], suite: Suite | None = None, lost
             }
         },
     }
-    columns = [*KEYS, "status", "reason", "test_queries", "test_blank", *COST, "selected", "config_hash", "store_hash"]
+    sizes = ["test_queries", "test_blank", "train_queries"]
+    columns = [*KEYS, "status", "reason", *sizes, *COST, "selected", "config_hash", "store_hash"]
     return Results(
         suite,
         pd.DataFrame(rows),

@@ -149,6 +149,14 @@ def test_regret_to_the_best_possible(values):
     assert "regret" not in leaderboard(made_results(values)).rows()[0]
 
 
+def test_labelled_lists_are_said_where_systems_have_more_or_less_of_them(values, board):
+    assert "labelled" not in board.rows()[0]
+    results = made_results(values)
+    results.runs.loc[results.runs.system == "Net mse", "train_queries"] = 7
+    found = {text["system"]: text["labelled"] for text in leaderboard(results).rows()}
+    assert found.pop("Net mse") == "7" and set(found.values()) == {"180"}
+
+
 def test_tables_from_files_are_equal(values, board, tmp_path):
     made_results(values).save(tmp_path)
     again = leaderboard(load_results(tmp_path))

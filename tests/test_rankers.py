@@ -67,6 +67,7 @@ SMALL = {
         "epochs": 12,
         "learning_rate": 0.02,
     },
+    "pretrained": {"base_params": {"hidden": (16,), "dropout": 0.1}, "epochs": 12, "learning_rate": 0.02},
     "lightgbm": {"rounds": 30, "min_data_in_leaf": 5},
     "xgboost": {"rounds": 30, "depth": 3},
     "catboost": {"rounds": 30, "depth": 3},

@@ -25,6 +25,7 @@ WHOLE = {
     "headline": "nDCG@10",
     "select": "AP",
     "per_query": ["nDCG@10"],
+    "labelled": [0.5],
     "training": {"epochs": 3},
     "loss_params": {"listnet": {"temperature": 1.0}},
     "tuning": {"points": 1, "folds": ["Fold1"], "seeds": [0], "seed": 1},

@@ -65,8 +65,8 @@ def make_ranker(
 
     Args:
         name: linear, mlp, tabm, transformer, dasalc or bagged (neural, need a loss); lightgbm, xgboost or catboost;
-            blend, distilled, residual or calibrated (made of others); feature, random or constant. Or yours: an
-            `nn.Module` (a copy is trained), a class of modules, or a function that scores
+            blend, distilled, residual, calibrated or pretrained (made of others); feature, random or constant. Or
+            yours: an `nn.Module` (a copy is trained), a class of modules, or a function that scores
             `(features [batch, list, feature], where [batch, list])`; see `ltr.rankers.own.own_ranker`.
         loss: default of `fit(loss=...)`, for rankers that need one.
         seed: default of `fit(seed=...)`.

@@ -35,6 +35,7 @@ __all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker",
 _FAMILIES = (
     *("baselines", "neural", "trees.lightgbm", "trees.xgboost", "trees.catboost"),
     *("ensembles.bagged", "ensembles.blend", "ensembles.distilled", "ensembles.residual", "ensembles.calibrated"),
+    "ensembles.pretrained",
 )
 RANKERS = Catalogue("ranker", [f"ltr.rankers.{family}" for family in _FAMILIES])
 _FORMAT, _MARK = 1, "ranker.json"
@@ -118,6 +119,7 @@ class FittedRanker(ABC):
         callbacks: Sequence[Any] = (),
         logger: Any = None,
         trainer: Any = None,
+        unlabelled: Split | None = None,
     ) -> FittedRanker:
         """Trains on `train`, stops and selects on `vali`, and returns itself.
 
@@ -138,11 +140,20 @@ class FittedRanker(ABC):
             accelerator, device: of the neural rankers, one or the other: auto, cpu, gpu, cuda:1, mps, a torch device.
             callbacks, logger: Lightning's, of the neural rankers; what is logged is `train/loss` and `vali/MEASURE`.
             trainer: a Lightning Trainer of one's own: its epochs, device, precision and clipping count then.
+            unlabelled: lists whose features alone are looked at, by `pretrained` rankers and what is made of them;
+                those of `train` are not added to them.
 
         Raises:
             InputError: no labels, an unknown objective, no loss or one too many, splits that do not fit together.
         """
         column = check_splits(train, vali, objective)
+        if unlabelled is not None:
+            if RANKERS[self.name].claims["kind"] != "ensemble":
+                do = "Leave them out, or train ranker 'pretrained'"
+                raise InputError(f"ranker {self.name!r} learns nothing from unlabelled lists", do=do)
+            if unlabelled.n_features != train.n_features:
+                expected = f"{train.n_features} features, as train has"
+                raise InputError("unlabelled lists of other features", expected=expected, came=unlabelled.n_features)
         lightning = {"callbacks": tuple(callbacks), "logger": logger, "trainer": trainer}
         if RANKERS[self.name].claims["kind"] != "neural" and any(lightning.values()):
             raise InputError(f"ranker {self.name!r} is not trained by Lightning", do="Leave its arguments out")
@@ -160,6 +171,7 @@ class FittedRanker(ABC):
             objective=column,
             measure=select,
             loss=self._check_loss(loss or self.loss),
+            unlabelled=unlabelled,
             **lightning,
         )
         self._ready()

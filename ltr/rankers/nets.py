@@ -113,20 +113,30 @@ class MLP(nn.Module):
         self.tower = Tower(self.inputs.width, config.hidden, config.activation, config.norm, config.dropout)
         self.head = Head((self.inputs.width, *config.hidden)[-1], config.output)
 
+    def hidden(self, x: Tensor, where: Tensor, keys: Keys | None = None) -> Tensor:
+        """What the last layer sees of every document, `[..., width]`."""
+        return self.tower(self.inputs(x), where)
+
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
-        return self.head(self.tower(self.inputs(features), where), where)
+        return self.head(self.hidden(features, where), where)
 
 
 class ListWise(nn.Module, ABC):
-    """Nets that see a whole list: `scores(x, where, keys)` of padded lists, or of documents one after another.
+    """Nets that see a whole list: `hidden(x, where, keys)` of padded lists, or of documents one after another.
 
     With D real documents in the batch the second form is x `[document, feature]`, where `[document]`, all True, and
     keys the lengths of the lists: what costs the same for every cell then costs nothing for padding.
     """
 
+    head: Head
+
     @abstractmethod
+    def hidden(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+        """What the last layer sees of every document, `[..., width]`, in the form of `where`."""
+
     def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
         """One score a document, in the form of `where`."""
+        return self.head.scores(self.hidden(x, where, keys))
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         if features.device.type != "cpu" or torch.compiler.is_compiling():
@@ -153,11 +163,11 @@ class ListTransformer(ListWise):
         _glorot(self)
         self.inputs = inputs  # embeddings keep the weights they start with
 
-    def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+    def hidden(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
         x = self.project(self.tower(self.inputs(x), where))
         for block in self.blocks:
             x = block(x, keys)
-        return self.head.scores(self.norm(x))
+        return self.norm(x)
 
 
 class DASALC(ListWise):
@@ -192,7 +202,7 @@ class DASALC(ListWise):
         self.head = Head(width)
         _glorot(self)
 
-    def scores(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
+    def hidden(self, x: Tensor, where: Tensor, keys: Keys) -> Tensor:
         h = self.noise(self.input_norm(x, where))
         for layer in cast(list[nn.ModuleDict], self.tower):
             h = self.dropout(layer["norm"](F.relu(layer["linear"](h)), where))
@@ -203,7 +213,7 @@ class DASALC(ListWise):
             a = layer["norm"](a + self.dropout(layer["attend"](a, keys)))
         a = self.context(self.context_norm(a, where))
 
-        return self.head.scores(self.dropout(F.relu(h + h * a)))
+        return self.dropout(F.relu(h + h * a))
 
 
 def score_batch(net: nn.Module, batch: Batch) -> Tensor:

@@ -33,12 +33,14 @@ class NeuralRanker(FittedRanker):
     Attributes:
         net: the module, in evaluation mode after `fit`; None before.
         transform: the feature transform, fitted on train.
+        start: a ranker of the same net whose transform and weights the next `fit` begins with; None: fresh ones.
         device: where the last `fit` or `load` put the net.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     net: Any = field(default=None, init=False)
     transform: Any = field(default=None, init=False)
+    start: NeuralRanker | None = field(default=None, init=False)
 
     @property
     def n_parameters(self) -> int:
@@ -80,10 +82,13 @@ class NeuralRanker(FittedRanker):
         settings = self.training
         if job.trainer is not None and (job.trainer.max_epochs or 0) > 0:
             settings = replace(settings, epochs=job.trainer.max_epochs)
-        data = Prepared(job, settings)
+        data = Prepared(job, settings, self.start and self.start.transform)
         self.transform = data.transform
         self.build(data.width, job.seed)
-        data.prepare([self.net])
+        if self.start is None:
+            data.prepare([self.net])
+        else:
+            self.net.load_state_dict(self.start.net.state_dict())
         facts = {
             "ranker": self.name,
             "config": to_dict(self.config),
@@ -94,7 +99,7 @@ class NeuralRanker(FittedRanker):
             "seed": job.seed,
         }
         own: tuple[Any, ...] = ()
-        if isinstance(self.config, OwnNetConfig):  # its name does not say what it is
+        if isinstance(self.config, OwnNetConfig) or self.start:  # its name does not say what it is
             facts["net"], own = repr(self.net), tuple(self.net.state_dict().values())
         module = RankingModule(self.net, job.loss, measures=(job.measure,), seed=job.seed)
         module.job, module.settings = job, settings

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ltr.rankers.config import HEADLINE, TrainingConfig
+from ltr.rankers.config import HEADLINE, TrainingConfig, check
 from ltr.schema import to_dict
 from ltr.seeds import seed_of
 
@@ -65,6 +65,9 @@ class DataConfig:
         debias: weighs clicked training documents by inverse propensities of their positions: "em" (estimated),
             "power:ETA" (rank^-ETA) or a file with a number a rank. Boosters have their own: ranker.params.debias.
         pairs: table of comparisons (query, winner, loser, p, weight) that is trained on in place of the training lists.
+        labelled: share of the training queries whose labels may be used, drawn by seed and repetition alone; less is
+            part of more. The others are lists without labels, which `pretrained` rankers look at. Validation keeps all
+            of its labels, and labels that are made of a column (":minmax") are fitted on all of them. Default: 1.
     """
 
     name: str
@@ -84,6 +87,12 @@ class DataConfig:
     debias: str | None = None
     pairs: str | None = None
     categories: tuple[str, ...] | None = None
+    labelled: float | None = None
+
+    def __post_init__(self) -> None:
+        alone = self.pairs is None and self.debias is None
+        holds = self.labelled is None or (0 < self.labelled <= 1 and alone)
+        check(self, labelled=(holds, "a share in (0, 1], and neither pairs nor debias"))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,8 +112,9 @@ class RankerChoice:
     """Which ranker.
 
     Attributes:
-        name: linear, mlp, transformer, dasalc, tabm, bagged, blend, calibrated, distilled or residual, which are
-            trained with a loss; lightgbm, xgboost or catboost; feature (the best single one), random or constant.
+        name: linear, mlp, transformer, dasalc, tabm, bagged, blend, calibrated, distilled, residual or pretrained,
+            which are trained with a loss; lightgbm, xgboost or catboost; feature (the best single one), random or
+            constant.
         params: its parameters; what is not given keeps the ranker's default.
     """
 

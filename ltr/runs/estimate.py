@@ -121,7 +121,8 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     config = resolve(config)
     system = system_of(config)
     columns = [] if isinstance(system, MethodSystem) else config.data.columns
-    sizes = sizes or sizes_of(config.data.name, config.data.fold, columns, **config.data.roles)
+    whole = sizes or sizes_of(config.data.name, config.data.fold, columns, **config.data.roles)
+    sizes = whole.labelled(config.data.labelled or 1.0)
     m = max(1, len(config.data.objectives))
     data = 4 * sum(sizes.documents.values()) * (sizes.features + m + 1)
     facts: dict[str, Any] = {"cells": 0, "batches": 0, "epochs": 0, "parameters": None, "memory_bytes": data}
@@ -129,7 +130,7 @@ def estimate(config: RunConfig, sizes: Sizes | None = None) -> Estimate:
     alone = config
     if isinstance(system, MethodSystem):
         together, alone = _trainings(system), _alone(system)
-    inside = [estimate(each, sizes) for each in _inside(alone)]
+    inside = [estimate(each, whole) for each in _inside(alone)]
     if alone.training is not None and alone.loss is not None and _has_net(alone):
         # A regressor of the plug-in method learns one form at a time; the others weigh a loss an objective.
         one = not isinstance(system, MethodSystem) or METHODS[system.name].claims["config"] is PlugInConfig
@@ -184,8 +185,11 @@ def _inside(config: RunConfig) -> list[RunConfig]:
         if each.takes_loss:
             loss = LossChoice(each.loss, each.loss_params) if each.loss else config.loss
             training = each.settings(config.training)
+        # What comes before the labels sees all lists.
+        data = replace(config.data, labelled=None) if config.ranker.name == "pretrained" else config.data
         if each.ranker:
-            found.append(replace(config, ranker=RankerChoice(each.ranker, each.params), loss=loss, training=training))
+            choice = RankerChoice(each.ranker, each.params)
+            found.append(replace(config, data=data, ranker=choice, loss=loss, training=training))
     return found
 
 

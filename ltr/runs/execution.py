@@ -85,6 +85,8 @@ def execute(
                 told("data", 0, 1, config.data.name)
                 task = system.load_task()
                 told("data", 1, 1, task.fold)
+            record = replace(record, hashes={**record.hashes, **data_hashes(task)})
+            task = system.labelled(task)
             record = _with_data(record, task)
             reset_peak_memory()
             if not (folder / system.place).is_dir():
@@ -193,8 +195,9 @@ def _with_data(record: Record, task: Task) -> Record:
     splits = {
         s: {"queries": task.split(s).n_queries, "documents": task.split(s).n_documents} for s in ("train", *_SPLITS)
     }
-    data = {"name": task.name, "fold": task.fold, "splits": splits}
-    return replace(record, data=data, hashes={**record.hashes, **data_hashes(task)})
+    if task.unlabelled is not None:  # those of train among them
+        splits["unlabelled"] = {"queries": task.unlabelled.n_queries, "documents": task.unlabelled.n_documents}
+    return replace(record, data={"name": task.name, "fold": task.fold, "splits": splits})
 
 
 def _measured(

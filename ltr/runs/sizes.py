@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltr.datasets import load, transforms
@@ -43,6 +43,13 @@ class Sizes:
     def list_length(self) -> int:
         """Documents of a training list, on average."""
         return max(1, round(self.documents["train"] / max(1, self.queries["train"])))
+
+    def labelled(self, share: float) -> Sizes:
+        """Of the same data with the labels of a share of the training queries."""
+        if share == 1:
+            return self
+        some = lambda counts: {**counts, "train": max(1, round(share * counts["train"]))}  # noqa: E731
+        return replace(self, queries=some(self.queries), documents=some(self.documents))
 
 
 def sizes_of_task(task: Task) -> Sizes:

@@ -51,9 +51,10 @@ class Leaderboard:
 
     Attributes:
         dataset, measure, rule: what is ranked by.
-        table: a row a system, best first: system, baseline, mean, low, high, letters, seed_sd, regret, fit_seconds,
-            step_seconds, documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over
-            runs (of memory the largest).
+        table: a row a system, best first: system, baseline, mean, low, high, letters, train_queries (of a fold, whose
+            labels were used; NaN where all used the same), seed_sd, regret, fit_seconds, step_seconds,
+            documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over runs (of
+            memory the largest).
         all_measures: a row a system, a column a measure, by the same rule.
         p: Holm-corrected p value of every pair of complete systems.
         queries: test queries; counted: those in the mean; unjudged: those without relevant documents.
@@ -109,7 +110,8 @@ class Leaderboard:
 
     def rows(self) -> list[dict[str, str]]:
         """The table as text, one dictionary a row, for every page and terminal alike."""
-        regret = self.table.regret.notna().any()
+        left = [] if self.table.regret.notna().any() else ["regret"]
+        left += [] if self.table.train_queries.notna().any() else ["labelled"]
         rows = []
         place = 0
         for row in rows_of(self.table):
@@ -121,6 +123,7 @@ class Leaderboard:
                 "mean": number(row.mean, 4),
                 "interval": f"{number(row.low, 4)} – {number(row.high, 4)}" if np.isfinite(row.low) else "",
                 "group": row.letters,
+                "labelled": thousands(row.train_queries),
                 "seed sd": number(row.seed_sd, 4),
                 "regret": number(row.regret, 4),
                 "fit s": number(row.fit_seconds, 1),
@@ -130,7 +133,7 @@ class Leaderboard:
                 "runs": f"{row.done}/{row.planned}" if row.planned else "",
                 "note": row.note,
             }
-            rows.append(text if regret else {k: v for k, v in text.items() if k != "regret"})
+            rows.append({k: v for k, v in text.items() if k not in left})
         return rows
 
     def to_markdown(self) -> str:
@@ -212,6 +215,7 @@ def leaderboard(
     complete = [s for s in complete if trained[s].columns.equals(trained[complete[0]].columns)]
     errors = _errors([trained[s] for s in complete])
     variants = {v.label: v for v in results.suite.variants()}
+    some_labels = runs.groupby("fold").train_queries.nunique().max() > 1
     rows = []
     for label in labels:
         mine = runs[runs.system == label]
@@ -227,6 +231,7 @@ def leaderboard(
         row["seed_sd"] = _seed_sd(values[(values.system == label) & (values.measure == measure)], rule)
         row["regret"] = means.get((BEST_POSSIBLE, measure), np.nan) - row["mean"]
         row |= {
+            "train_queries": done.train_queries.mean() if some_labels else np.nan,
             "fit_seconds": done.fit_seconds.mean(),
             "step_seconds": done.train_step_seconds.mean(),
             "documents_per_second": done.score_documents_per_second.mean(),

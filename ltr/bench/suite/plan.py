@@ -112,7 +112,7 @@ def run_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
         return _method_config(suite, variant, dataset)
     where = f"training of {variant.label}"
     return RunConfig(
-        data=DataConfig(dataset, objective=suite.objective or None),
+        data=DataConfig(dataset, objective=suite.objective or None, labelled=variant.labelled),
         ranker=RankerChoice(variant.ranker, dict(variant.params)),
         loss=LossChoice(variant.loss, dict(variant.loss_params)) if variant.loss else None,
         training=schema.bind(TrainingConfig, variant.training, where=where),
@@ -134,7 +134,7 @@ def _method_config(suite: Suite, variant: Variant, dataset: str) -> RunConfig:
         params["loss"] = variant.loss
     params = with_budget(suite, variant, params)
     config = RunConfig(
-        data=DataConfig(dataset, objectives=suite.objectives, main=suite.main),
+        data=DataConfig(dataset, objectives=suite.objectives, main=suite.main, labelled=variant.labelled),
         method=MethodChoice(variant.method, params),
         preferences=suite.preferences,
     )

@@ -156,11 +156,16 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
         if bool(system.ranker) == bool(system.method):
             came = [name for name in (system.ranker, system.method) if name]
             raise InputError(f"system {system.label!r} is a ranker or a method", file=file, came=came)
-    for what, names in (("seeds", suite.seeds), ("datasets", suite.datasets), ("folds", suite.folds)):
+    for what, names in (
+        *(("seeds", suite.seeds), ("datasets", suite.datasets), ("folds", suite.folds)),
+        ("labelled", suite.labelled or ()),
+    ):
         if len(set(names)) < len(names):
             raise InputError(f"{what} of a suite", file=file, expected="none twice", came=list(names))
     if len({dataset_slug(name) for name in suite.datasets}) < len(suite.datasets):
         raise InputError("two datasets share a folder", file=file, came=list(suite.datasets), do="Run a suite for each")
+    if any(not 0 < share <= 1 for share in suite.labelled or ()):
+        raise InputError("labelled of a suite", file=file, expected="shares in (0, 1]", came=list(suite.labelled or ()))
     suite = (_with_objectives if suite.of_methods else _with_measures)(suite, file)
     for extra in suite.per_query:
         if extra not in suite.measures:

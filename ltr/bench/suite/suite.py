@@ -37,6 +37,9 @@ What several systems share stands once, in a template that they name with `templ
     [templates.net]
     grid = { training.learning_rate = [0.001, 0.01] }
 
+`labelled = [0.05, 0.2, 1.0]` makes a system of each share, "MLP listnet, 5 % labelled", that is trained on the labels
+of so many of the training queries, the same ones for all systems of a seed.
+
 `losses = "all"` is every registered loss; the suite that lies beside results has their names. Where a loss must know
 the grades of a dataset, `[loss_params.NAME]` says so once for all systems.
 
@@ -61,6 +64,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -168,6 +172,7 @@ class Suite:
         main: label column kept apart from `objectives`: methods with a reference ranker train it on this one, and
             it is measured beside the front. None: the first objective is what the reference ranker learns.
         preferences: H of the lattice methods are scored on; 0 in a file is the protocol's for so many objectives.
+        labelled: shares of the training queries whose labels are used, one system a share; all of them when empty.
         budget: of methods, what equal cost means, "model" or "total" (see budget.py).
     """
 
@@ -190,7 +195,8 @@ class Suite:
     limits: Limits = Limits()
     objectives: tuple[str, ...] = ()
     preferences: int = 0
-    main: str | None = None  # None stays out of tables: suites keep the hash they had
+    labelled: tuple[float, ...] | None = None  # None stays out of tables: suites keep the hash they had
+    main: str | None = None
     budget: Literal["model", "total"] | None = None  # None: "model", and stays out of tables
 
     @property
@@ -199,7 +205,7 @@ class Suite:
         return any(system.method for system in self.systems)
 
     def variants(self) -> list[Variant]:
-        """The systems, one a loss, in the order of the file.
+        """The systems, one a loss and share of labels, in the order of the file.
 
         Raises:
             InputError: a system of a method says the same thing in two places.
@@ -207,8 +213,9 @@ class Suite:
         found = []
         for system in self.systems:
             params, loss_params, own = _settings(system)
-            for loss in system.losses or ("",):
+            for loss, labelled in product(system.losses or ("",), self.labelled or (None,)):
                 label = f"{system.label} {loss}".strip()
+                label += "" if labelled is None else f", {100 * labelled:g} % labelled"
                 # Who takes no loss has no training loop either: the suite's settings are not theirs.
                 trained = _takes_training(system.method) if system.method else bool(loss)
                 found.append(
@@ -225,6 +232,7 @@ class Suite:
                         system.baseline,
                         system.method,
                         system.budget,
+                        labelled,
                     )
                 )
         return found
@@ -262,7 +270,7 @@ def _takes_training(method: str) -> bool:
 
 @dataclass(frozen=True)
 class Variant:
-    """One competitor: a system with one of its losses. `slug` names its folders."""
+    """One competitor: a system with one of its losses and shares of labels. `slug` names its folders."""
 
     label: str
     slug: str
@@ -276,6 +284,7 @@ class Variant:
     baseline: bool
     method: str = ""
     budget: str | None = None
+    labelled: float | None = None
 
     def at(self, point: Mapping[str, Any]) -> Variant:
         """Itself with a point of its grid, `{"training.learning_rate": 0.001}`, put in place."""

@@ -82,6 +82,7 @@ class Member:
         if self.takes_loss:
             own["loss"] = named_loss(self.loss, **self.loss_params) if self.loss else loss
         ranker: FittedRanker = RANKERS[self.ranker].function(self.config, seed=seed_of(place, job.seed), **own)
+        composed = RANKERS[self.ranker].claims["kind"] == "ensemble"
         return ranker.fit(
             job.train,
             job.vali,
@@ -91,6 +92,7 @@ class Member:
             progress=job.on_progress or False,
             threads=job.threads,
             accelerator=job.accelerator,
+            unlabelled=job.unlabelled if composed else None,
         )
 
 

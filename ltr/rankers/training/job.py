@@ -78,11 +78,13 @@ class ObjectiveJob(FitJob):
         objective: index of the column.
         measure: name of the measure behind `select`.
         loss: of nets; None for rankers that bring their own objective.
+        unlabelled: lists whose features alone are looked at; None where nobody gave any.
     """
 
     objective: int = 0
     measure: str = ""
     loss: Any = None
+    unlabelled: Split | None = None
 
     @property
     def labels(self) -> np.ndarray:

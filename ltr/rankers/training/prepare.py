@@ -154,7 +154,7 @@ def _fingerprint(split: Split) -> str:
     """Labels, list lengths and a few thousand feature values; reading all of a memory-mapped block would cost more."""
     digest = hashlib.sha256(str(split.features.shape).encode())
     rows = np.linspace(0, split.n_documents - 1, num=min(split.n_documents, 64)).astype(np.int64)
-    weights = () if split.weights is None else (split.weights,)
-    for array in (split.offsets, split.labels, split.features[rows], *weights):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (split.offsets, split.labels, split.features[rows], split.weights):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

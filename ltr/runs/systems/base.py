@@ -13,6 +13,7 @@ import numpy as np
 
 from ltr.atomic import read_json, whole_folder
 from ltr.datasets.clicks import debias
+from ltr.datasets.few_labels import few_labels
 from ltr.datasets.pairs import pair_lists, read_pairs
 from ltr.errors import InputError
 from ltr.objectives import Labelling
@@ -21,6 +22,7 @@ from ltr.runs.config import RunConfig
 from ltr.runs.environment import code
 from ltr.runs.input_columns import input_facts
 from ltr.runs.record import finite
+from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
 __all__ = ["System", "Trained", "place_model", "read_log"]
@@ -67,6 +69,13 @@ class System(ABC):
         task = debias(task, how, objective=clicks if clicks in task.objectives else None)
         note = f"clicked documents weigh by inverse propensities of their ranks: {task.facts['propensities']}"
         return replace(task, facts={**task.facts, "notes": [*task.facts.get("notes", []), note]})
+
+    def labelled(self, task: Task) -> Task:
+        """The task with the labels that may be used, the same for every system of a seed and repetition."""
+        config = self.config
+        if config.data.labelled is None:
+            return task
+        return few_labels(task, config.data.labelled, seed_of("labelled", config.seed, config.repetition))
 
     @abstractmethod
     def _load_task(self, source: str | Path | None) -> Task:

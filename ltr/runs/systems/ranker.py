@@ -101,6 +101,7 @@ class RankerSystem(System):
             folder=folder,
             accelerator=device,
             progress=_told(progress, self.config.select),
+            unlabelled=task.unlabelled if RANKERS[self.name].claims["kind"] == "ensemble" else None,
         )
         return model, _log(model)
 
@@ -115,6 +116,8 @@ class RankerSystem(System):
     def stack_key(self) -> str | None:
         config = self.config
         if config.training is None or config.loss is None or RANKERS[self.name].claims["kind"] != "neural":
+            return None
+        if config.data.labelled is not None:  # each seed has labels of its own
             return None
         training = replace(config.training, learning_rate=1.0, weight_decay=0.0)
         return json.dumps(to_dict(replace(config, training=training, loss=None, seed=0, repetition=0)), sort_keys=True)
