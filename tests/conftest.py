@@ -6,6 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+# Processes of pytest-xdist share the cores: one thread each, said before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
