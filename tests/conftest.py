@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -49,6 +50,15 @@ def own_entries(monkeypatch):
 
     for catalogue in (LOSSES, RANKERS, MEASURES):
         monkeypatch.setattr(catalogue, "_entries", {entry.name: entry for entry in catalogue})
+
+
+@pytest.fixture(scope="module")
+def no_pictures():
+    """Reports without pictures, which take three quarters of a small suite's time and have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("ltr.bench.pages.report"), "_draw", lambda *_: [])
+        patch.setattr(importlib.import_module("ltr.bench.pages.report_fronts"), "_pictures", lambda *_: [])
+        yield
 
 
 @pytest.fixture(scope="session")

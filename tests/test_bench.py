@@ -38,6 +38,8 @@ from ltr.errors import InputError
 from ltr.runs import read_record
 from ltr.schema import read_toml
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,objectives=1,features=50"
 SYSTEMS = """
 [[systems]]

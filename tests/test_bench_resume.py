@@ -25,6 +25,8 @@ from ltr.cli import main
 from ltr.runs import read_record
 from ltr.schema import read_toml
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,objectives=1,features=50"
 FOLDS = {DATA: ("Fold1",)}
 TEXT = f"""
@@ -151,33 +153,34 @@ def better(path: Path) -> None:
     path.write_text(json.dumps(record))
 
 
-@pytest.mark.parametrize(
-    "name, harm",
-    [
-        ("record.json", better),
-        ("record.json", lambda path: path.write_text("{")),
-        ("record.json", lambda path: path.write_text('{"format": 1, "status": ["done"]}')),
-        ("DONE", lambda path: path.write_text("\x00" * 64)),
-        ("per_query/test.parquet", flip),
-        ("per_query/test.parquet", lambda path: path.write_bytes(b"")),
-        ("per_query/test.parquet", Path.unlink),
-        ("ranker/training.json", lambda path: path.write_text("[]")),
-    ],
-    ids=["edited", "no-json", "types", "done", "bit", "empty", "missing", "history"],
-)
-def test_a_damaged_run_is_named_and_the_rest_of_the_page_is_written(whole, copy, file, name, harm):
+HARMS = {
+    "edited": ("record.json", better),
+    "no JSON": ("record.json", lambda path: path.write_text("{")),
+    "types": ("record.json", lambda path: path.write_text('{"format": 1, "status": ["done"]}')),
+    "done": ("DONE", lambda path: path.write_text("\x00" * 64)),
+    "bit": ("per_query/test.parquet", flip),
+    "empty": ("per_query/test.parquet", lambda path: path.write_bytes(b"")),
+    "missing": ("per_query/test.parquet", Path.unlink),
+    "history": ("ranker/training.json", lambda path: path.write_text("[]")),
+}
+
+
+def test_a_damaged_run_is_named_and_the_rest_of_the_page_is_written(whole, copy, file):
     folder = folder_of(copy, "Linear listnet", 1)
-    harm(folder / name)
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    results = run_suite(file, copy, progress=False)
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before, "left as it is"
-    status = {(system, seed): status for system, seed, status in rows(results)}
-    assert status.pop(("Linear listnet", 1)) == "damaged" and set(status.values()) == {"done"}
     values = whole[1].values
     others = values[(values.system != "Linear listnet") | (values.seed != 1)]
-    pd.testing.assert_frame_equal(ordered(results.values), ordered(others))
-    page = (copy / "report" / "report.md").read_text()
-    assert "Runs without numbers" in page and "| damaged |" in page and "4 of 5 runs finished" in page
+    for what, (name, harm) in HARMS.items():
+        shutil.rmtree(folder)
+        shutil.copytree(whole[0] / folder.relative_to(copy), folder)
+        harm(folder / name)
+        before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        results = run_suite(file, copy, progress=False)
+        assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before, f"{what}: left as it is"
+        status = {(system, seed): status for system, seed, status in rows(results)}
+        assert status.pop(("Linear listnet", 1)) == "damaged" and set(status.values()) == {"done"}, what
+        pd.testing.assert_frame_equal(ordered(results.values), ordered(others))
+        page = (copy / "report" / "report.md").read_text()
+        assert "Runs without numbers" in page and "| damaged |" in page and "4 of 5 runs finished" in page, what
     shutil.rmtree(folder)
     again = run_suite(file, copy, progress=False)
     pd.testing.assert_frame_equal(ordered(again.values), ordered(values))

@@ -20,6 +20,8 @@ from ltr.bench.suite.plan import main_jobs, stackable, tuning_jobs
 from ltr.cli import main
 from ltr.runs import read_record
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,objectives=1,features=50"
 FOLDS = {DATA: ("Fold1",)}
 

@@ -24,6 +24,8 @@ from ltr.cli import main
 from ltr.errors import InputError
 from ltr.runs import execute, read_record
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,objectives=1,features=50"
 TABLES = ("results.parquet", "per_query.parquet", "curves.parquet", "suite.toml")
 

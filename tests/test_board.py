@@ -25,6 +25,8 @@ from ltr.cli import main
 from ltr.errors import InputError
 from ltr.runs.rankings import read_ranking
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,objectives=1,features=50"
 
 

@@ -21,6 +21,8 @@ from ltr.cli import main
 from ltr.datasets import synthetic
 from ltr.runs import read_record
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,features=50"
 TRAIN = ["train", "--data", DATA, "--ranker", "linear", "--loss", "listnet", "--training.epochs", "2"]
 

@@ -39,6 +39,8 @@ from ltr.runs.systems import reference_folder
 from ltr.schema import read_toml, to_dict
 from ltr.types import Split
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,features=50,objectives=3"
 NAMES = ("relevance", "quality")
 NDCG = "nDCG(gain=exp2,empty=skip)@10"

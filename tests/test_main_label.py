@@ -25,6 +25,8 @@ from ltr.runs.resolving import command, resolve
 from ltr.schema import to_dict
 from ltr.types import Task
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 DATA = "synthetic:queries=30,features=50,objectives=3"
 NAMES, MAIN = ("quality", "freshness"), "relevance"
 NDCG = "nDCG(gain=exp2,empty=skip)@10"
