@@ -89,3 +89,26 @@ def test_a_part_of_a_suite_says_what_is_left(folder, tmp_path):
 def test_the_page_in_the_repository_is_that_of_its_results(tmp_path):
     """Written again by: ltr bench rankers"""
     assert rankers_page(to=tmp_path).read_text() == (places.suites() / "RANKERS.md").read_text()
+
+
+def test_a_table_of_shares_of_labels(tmp_path):
+    """Systems by share, and each pretrained net beside the same net from scratch; no part of the tables of all."""
+    nets = (
+        System("MLP", "mlp", losses=("mse",), params={"hidden": [8]}),
+        System("Contrast", "pretrained", losses=("mse",), params={"base_params": {"hidden": [8]}}),
+    )
+    suite = made_suite(name="pretraining-made", datasets=("synthetic",), systems=nets)
+    suite = replace(suite, labelled=(0.1, 1.0))
+    draw = np.random.default_rng(0)
+    base = draw.uniform(0.2, 0.4, (1, 1, 50))
+    gains = dict(zip([v.label for v in suite.variants()], (0.1, 0.3, 0.2, 0.3), strict=True))
+    found = made_results({v: base + gain + draw.normal(0, 0.01, (1, 2, 50)) for v, gain in gains.items()}, suite)
+    lists = found.runs.system.map(lambda label: 6 if "10 %" in label and "100" not in label else 60)
+    counted = {"operations": 2e9, "cpu_seconds": 3.0, "latency_seconds": 0.004, "train_queries": lists}
+    folder = replace(found, runs=found.runs.assign(**counted)).save(tmp_path / "r")
+    text = rankers_page([folder], tmp_path).read_text()
+    assert "| ranker | 10 %, 6 lists | 100 %, 60 lists |" in text and "| MLP mse | 0.4" in text
+    board = leaderboard(replace(found, runs=found.runs.assign(**counted)))
+    gap = board.difference("Contrast mse, 10 % labelled", "MLP mse, 10 % labelled")
+    assert f"- Contrast mse: {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) with 10 %" in text
+    assert "Gop |" not in text

@@ -20,6 +20,7 @@ from ltr.bench.suite import load_suite, suite_names
 from ltr.bench.text import count, machine, markdown_table, number, thousands
 
 from .facts import board_rows, dataset_title, put_between, suite_run, who_chose
+from .few_labels import few_labels
 from .rankers_picture import sizes_picture
 from .report import write_page
 
@@ -36,8 +37,10 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
     Raises:
         InputError: no results.
     """
-    folders = asked_or_committed(folders, ["rankers-*"], "rankers", "rankers-mq2008-small")
-    found = [load_results(folder) for folder in folders]
+    folders = asked_or_committed(folders, ["rankers-*", "pretraining-*"], "rankers", "rankers-mq2008-small")
+    given = [load_results(folder) for folder in folders]
+    found = [results for results in given if not results.suite.labelled]
+    few = [results for results in given if results.suite.labelled]
     boards = [board for results in found for board in boards_of(results)]
     to = paths.suites() if to is None else Path(to)
     tasks = sizes_of_task(boards)
@@ -45,14 +48,15 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
     learners = {label for board in boards for label in board.ranked()}
     context = {
         "learners": len(learners),
-        "suites": [_was_run(results) for results in found],
-        "not_run": _not_run(found),
+        "suites": [_was_run(results) for results in given],
+        "not_run": _not_run(given),
         "answers": [_answer(board) for board in boards],
         "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures],
+        "few": [few_labels(results, dataset) for results in few for dataset in results.suite.datasets],
         "boards": [{"title": b.title, "table": _table(b), "caption": b.board.caption()} for b in boards],
         "margins": [f"{b.board.margin:.4f} in {b.title}" for b in boards],
         "measures": list(dict.fromkeys(m for b in boards for m in b.board.all_measures.columns)),
-        "machines": list(dict.fromkeys(machine(results.environment) for results in found)),
+        "machines": list(dict.fromkeys(machine(results.environment) for results in given)),
         "command": "ltr bench rankers",
     }
     if to == paths.suites():
@@ -130,5 +134,5 @@ def _was_run(results: Results) -> dict[str, Any]:
 def _not_run(found: Sequence[Results]) -> list[dict[str, str]]:
     """Suites of rankers without results."""
     there = {results.suite.name for results in found}
-    names = [name for name in suite_names() if name.startswith("rankers-") and name not in there]
+    names = [name for name in suite_names() if name.startswith(("rankers-", "pretraining-")) and name not in there]
     return [{"title": load_suite(name).title, "command": f"ltr bench run {name}"} for name in names]

@@ -73,7 +73,7 @@ from ltr.rankers.config import HEADLINE
 
 from .grids import SECTIONS, flat_grid
 
-__all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "dataset_slug", "slug"]
+__all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "dataset_slug", "slug", "with_labels"]
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,7 @@ class Suite:
         for system in self.systems:
             params, loss_params, own = _settings(system)
             for loss, labelled in product(system.losses or ("",), self.labelled or (None,)):
-                label = f"{system.label} {loss}".strip()
-                label += "" if labelled is None else f", {100 * labelled:g} % labelled"
+                label = with_labels(f"{system.label} {loss}".strip(), labelled)
                 # Who takes no loss has no training loop either: the suite's settings are not theirs.
                 trained = _takes_training(system.method) if system.method else bool(loss)
                 found.append(
@@ -293,6 +292,15 @@ class Variant:
             section, key = path.split(".", 1)
             sections[section][key] = value
         return replace(self, **sections)
+
+
+def with_labels(label: str, labelled: float | None) -> str:
+    """The label of a system that is trained on a share of the labels.
+
+    >>> with_labels("MLP listnet", 0.05)
+    'MLP listnet, 5 % labelled'
+    """
+    return label if labelled is None else f"{label}, {100 * labelled:g} % labelled"
 
 
 def slug(label: str) -> str:

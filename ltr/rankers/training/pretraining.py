@@ -20,11 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ltr.rankers.config import TrainingConfig
 from ltr.rankers.layers import attention_mask
 from ltr.types import Batch
 
-from .job import FitJob
 from .loop import ListModule
 
 __all__ = ["Pretrainer", "PretrainingModule", "contrastive_loss", "corrupted", "denoising_loss"]
@@ -110,9 +108,6 @@ class Pretrainer(nn.Module):
 
 class PretrainingModule(ListModule):
     """The training of a `Pretrainer`: no label and no validation list is looked at, and the last epoch is kept."""
-
-    def __init__(self, net: Pretrainer, job: FitJob, settings: TrainingConfig):
-        super().__init__(net, job, settings)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         values, counts = cast(Pretrainer, self.net).losses(batch.features, batch.where, self.generator)
