@@ -169,7 +169,7 @@ class Rankers:
     RANKERS.md and its picture: every ranker on every dataset, quality beside cost, and what was not run.
 
     Attributes:
-        results: folders of results (default: benchmarks/results/rankers-* of the checkout).
+        results: folders of results (default: benchmarks/results/rankers-* and pretraining-* of the checkout).
         to: folder of the page (default: benchmarks of the checkout).
     """
 

@@ -186,7 +186,8 @@ def _inside(config: RunConfig) -> list[RunConfig]:
             loss = LossChoice(each.loss, each.loss_params) if each.loss else config.loss
             training = each.settings(config.training)
         # What comes before the labels sees all lists.
-        data = replace(config.data, labelled=None) if config.ranker.name == "pretrained" else config.data
+        before = config.ranker is not None and config.ranker.name == "pretrained"
+        data = replace(config.data, labelled=None) if before else config.data
         if each.ranker:
             choice = RankerChoice(each.ranker, each.params)
             found.append(replace(config, data=data, ranker=choice, loss=loss, training=training))

@@ -34,7 +34,7 @@ def few_labels(results: Results, dataset: str) -> dict[str, Any]:
                     continue
                 gap = board.difference(with_labels(system.label, share), with_labels(other.label, share))
                 if gap is not None:
-                    text = f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) with {100 * share:g} %"
-                    answers.setdefault(system.label, []).append(text)
+                    more = f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) with {100 * share:g} %"
+                    answers.setdefault(system.label, []).append(more)
     said = [f"{label}: {', '.join(texts)}" for label, texts in answers.items()]
     return {"title": dataset_title(dataset), "answers": said, "table": markdown_table(rows, left=("ranker",))}

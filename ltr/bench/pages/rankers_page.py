@@ -1,8 +1,8 @@
 """The page on rankers: what every ranker reaches on every dataset, what it costs, and how that goes with the size.
 
 Written from the results of suites of rankers (`benchmarks/suites/rankers-*.toml`): a table for each dataset, a picture
-where a task was run at several sizes, and what was not run. Like a report it comes from the tidy files alone and is the
-same, byte for byte, when it is written again.
+where a task was run at several sizes, a table of shares of labels (`pretraining-*`), and what was not run. Like a
+report it comes from the tidy files alone and is the same, byte for byte, when it is written again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
     """Writes RANKERS.md and its picture, and returns the path of the page.
 
     Args:
-        folders: results of suites; those that were committed as `benchmarks/results/rankers-*` by default.
+        folders: results of suites; those that were committed as `benchmarks/results/rankers-*` and `pretraining-*` by
+            default.
         to: folder of the page; `benchmarks` of the checkout by default.
 
     Raises:

@@ -129,8 +129,15 @@ def pretrain(config: PretrainedConfig, training: TrainingConfig, job: ObjectiveJ
 
     settings = config.settings(training)
     lists = (job.train if job.unlabelled is None else job.unlabelled).having(labels=None, weights=None)
-    own = {"seed": job.seed, "on_progress": job.on_progress, "accelerator": job.accelerator}
-    alone = FitJob(train=lists, vali=None, folder=job.folder and job.folder / "pretraining", **own)
+    folder = job.folder and job.folder / "pretraining"
+    alone = FitJob(
+        train=lists,
+        vali=None,
+        seed=job.seed,
+        folder=folder,
+        on_progress=job.on_progress,
+        accelerator=job.accelerator,
+    )
     data = Prepared(alone, settings)
     ranker = NeuralRanker(config.base, config.net, training, seed=job.seed)
     ranker.transform = data.transform
