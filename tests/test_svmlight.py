@@ -633,3 +633,19 @@ def test_infinities_are_read_without_a_warning(write):
     values = ["inf", "inf", "-inf", *["3e38", "-3e38"] * 40]
     split = read_svmlight(write("".join(f"{i % 2} qid:1 1:{x} 2:{i}\n" for i, x in enumerate(values))))
     assert np.isinf(split.features[:3, 0]).all() and np.isfinite(split.features[3:]).all()
+
+
+def test_what_c_libraries_print_of_no_number_is_no_comment(write):
+    """1.#QNAN would be 1 and a comment that hides the rest of the line."""
+    for word in ("1.#QNAN", "1.#INF", "-1.#IND"):
+        with pytest.raises(InputError, match=r"data.txt:2: the feature's value is not a number"):
+            read_svmlight(write(f"1 qid:1 1:2 2:3\n0 qid:1 1:{word} 2:3\n"))
+    assert read_svmlight(write("1 qid:1 1:2 2:3#d7\n")).doc_ids.tolist() == ["d7"]
+
+
+def test_a_query_that_travelled_as_a_float_is_the_same_query(write, capsys, monkeypatch):
+    monkeypatch.setattr("ltr.errors._SAID", set())
+    split = read_svmlight(write("1 qid:12 1:2\n0 qid:12.0 1:3\n0 qid:012 1:3\n0 qid:1.5 1:3\n"))
+    assert split.query_ids.tolist() == ["12", "012", "1.5"] and split.lengths.tolist() == [2, 1, 1]
+    read_svmlight(write("1 qid:é 1:2 # ü\n".encode("latin1")))
+    assert "some ids are no UTF-8 text" in capsys.readouterr().err

@@ -488,3 +488,37 @@ def test_ids_are_text_or_numbers(tmp_path):
             pq.write_table(pa.table(plain | {name: [value, value]}), tmp_path / "x.parquet")
             with pytest.raises(InputError, match="x.parquet: "):
                 read_table(tmp_path / "x.parquet", query="query", document="document", split="split")
+
+
+def test_rows_that_an_unclosed_quote_has_swallowed_are_refused(csv):
+    """The cell that begins with a quote ends at the next one, rows later, and the number of cells fits."""
+    title = {3: '"27 inch', 6: '"big" one'}
+    rows = [f"{k // 2},{k % 2},{k}.5,{title.get(k, 'x')}" for k in range(10)]
+    with pytest.raises(InputError, match=r"t.csv:5: row 4, column 'title': the cell holds whole rows"):
+        read_table(csv("\n".join(["qid,label,a,title", *rows])))
+    first = [f"{title.get(k, 'x')};{k // 2};{k % 2};{k}.5" for k in range(10)]
+    with pytest.raises(InputError, match=r"t.csv:5: row 4, column 'title'"):
+        read_table(csv("\r\n".join(["title;qid;label;a", *first])))
+    text = "\n".join(["qid,label,a,title", *(f'{k // 2},{k % 2},{k}.5,"red,\n1, blue, x"' for k in range(10))])
+    assert read_table(csv(text)).n_documents == 10  # a text of two lines, with as many commas as a row
+
+
+def test_ids_are_the_same_whatever_they_travelled_as(csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ltr.errors._SAID", set())
+    text = csv(b"qid,doc,label,a\n1.00,5.0,0,1\n\xef\xbb\xbf1,\xef\xbb\xbf6,1,2\n007,d7,0,3\n")
+    assert read_table(text).query_ids.tolist() == ["1", "007"]
+    assert read_table(text).doc_ids.tolist() == ["5", "6", "d7"]
+    with pytest.raises(InputError, match="ids that were numbers have lost their last digits"):
+        read_table(csv("qid,doc,label,a\n1,7.2048431380967e+16,0,1\n"))
+    decimal = pa.array([7, 7, 8], pa.int8()).cast(pa.decimal128(10, 2))
+    pq.write_table(
+        pa.table(
+            {"qid": decimal, "doc": pa.array([b"aa", b"ab", b"ac"], pa.binary(2)), "label": [0, 1, 0], "x": [1.0] * 3}
+        ),
+        tmp_path / "t.parquet",
+    )
+    split = read_table(tmp_path / "t.parquet")
+    assert split.query_ids.tolist() == ["7", "8"] and split.doc_ids.tolist() == ["aa", "ab", "ac"]
+    assert capsys.readouterr().err == ""
+    assert read_table(csv("qid,label,a\né,1,1\n".encode("latin1"))).query_ids.tolist() == ["\\xe9"]
+    assert "some ids are no UTF-8 text" in capsys.readouterr().err

@@ -13,7 +13,9 @@ A column of text is counted whole before it is read (`Census`), because one look
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +27,7 @@ MISSING = ("", "na", "n/a", "#n/a", "#na", "nan", "+nan", "-nan", "null", "none"
 Style = Literal["point", "decimal comma", "thousands"]
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:inf|infinity)$|^(?i:true|false)$"
+_SWALLOWED = 64  # cells that may hold rows are kept, to be looked at when the columns are known
 UNITS = "a number with a unit, or grouped by something else than commas"
 _GAP = r"[ '\x{2019}\x{a0}\x{202f}]"
 _UNITS = (
@@ -47,6 +50,9 @@ class Census:
         cells, missing, numbers, points, units, commas: how many; points are numbers with a decimal point, commas the
             counts of the four forms of a number with a comma.
         first: the first row of each kind of cell ("text" for what is no number at all) with the cell.
+        shape: of CSV: place of the column, number of columns, and what parts them.
+        swallowed: rows whose cell could hold whole rows of the file, with the cell: a quote that is never closed takes
+            all that follows up to the next one.
     """
 
     cells: int = 0
@@ -56,6 +62,8 @@ class Census:
     units: int = 0
     commas: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FORMS, 0))
     first: dict[str, tuple[int, str]] = field(default_factory=dict)
+    shape: tuple[int, int, str] | None = None
+    swallowed: list[tuple[int, str]] = field(default_factory=list)
 
     def see(self, column: Any, row: int) -> None:
         """Takes an Arrow array of text (`string` or `large_string`) whose first row is `row`."""
@@ -81,6 +89,10 @@ class Census:
         if not len(left):
             return
         rest = column.take(left)
+        if self.shape is not None and len(self.swallowed) < _SWALLOWED:
+            broken = np.flatnonzero(pc.match_substring(rest, "\n").to_numpy(zero_copy_only=False))
+            cells = ((row + int(left[k]), rest[k].as_py()) for k in broken.tolist())
+            self.swallowed += [(at, cell) for at, cell in cells if self._rows_in(cell) is not None]
         known = np.zeros(len(left), bool)
         for form, pattern in _FORMS.items():
             hit = pc.match_substring_regex(rest, pattern).to_numpy(zero_copy_only=False).astype(bool) & ~known
@@ -91,6 +103,23 @@ class Census:
         self.units += int(unit.sum())
         self._note("unit", unit, left, rest, row)
         self._note("text", ~known & ~unit, left, rest, row)
+
+    def _rows_in(self, cell: str) -> list[dict[int, str]] | None:
+        """Place of a column -> its cell, of the rows a cell holds; None where its lines have not the cells of rows."""
+        assert self.shape is not None
+        place, columns, delimiter = self.shape
+        first, *middle, last = (line.split(delimiter) for line in cell.split("\n"))
+        if len(first) != columns - place or len(last) != place + 1 or any(len(line) != columns for line in middle):
+            return None
+        return [dict(enumerate(first[1:], place + 1)), *map(dict, map(enumerate, middle)), dict(enumerate(last[:-1]))]
+
+    def swallows(self, numeric: Collection[int]) -> tuple[int, str] | None:
+        """The first cell that holds rows with numbers where the table has columns of numbers, given by their places."""
+        for row, cell in self.swallowed:
+            there = [text for held in self._rows_in(cell) or () for k, text in held.items() if k in numeric]
+            if there and all(re.match(_NUMBER, t.strip()) or t.strip().lower() in MISSING for t in there):
+                return row, cell
+        return None
 
     def _note(self, kind: str, hit: np.ndarray, left: np.ndarray, rest, row: int) -> None:
         if kind not in self.first and hit.any():

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 
 from .limits import LINE, PACKED, PACKED_FROM, check_line
 
-__all__ = ["chunks", "line_feeds", "lines", "lines_before", "opened", "plain_size", "told"]
+__all__ = ["chunks", "line_feeds", "lines", "lines_before", "opened", "plain_size", "readable", "told"]
 
 _PACKED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
@@ -189,6 +189,16 @@ def lines_before(path: Path, at: int) -> int:
             found += text.count(b"\n")
             at -= len(text)
     return found
+
+
+def readable(raw: bytes) -> str:
+    """An id as text; the bytes of one in another encoding stay readable, and that is said."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        do = "save the file as UTF-8: iconv -f LATIN1 -t UTF-8 OLD > NEW"
+        say_once(f"some ids are no UTF-8 text: their bytes are kept as \\xe9 and the like; {do}")
+        return raw.decode("utf-8", "backslashreplace")
 
 
 def plain_size(path: Path) -> int:

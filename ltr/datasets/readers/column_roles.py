@@ -42,6 +42,7 @@ __all__ = [
     "check_cells",
     "is_outcome",
     "matching",
+    "no_feature",
     "role_lines",
 ]
 
@@ -262,7 +263,7 @@ def decide(columns: Sequence[Column], said: Roles, path: Path | str) -> tuple[Co
         features = tuple(dict.fromkeys([*features, *categories]))
         left = {c: "dropped, as said" if c in dropped else "not among the features that were named" for c in names}
     else:
-        left = {c: "dropped, as said" if c in dropped else _reason(there[c]) for c in names if c not in taken}
+        left = {c: "dropped, as said" if c in dropped else no_feature(there[c]) for c in names if c not in taken}
         left |= {c: "" for c in categories if c in left}
         features = tuple(c for c in names if c not in taken and not left[c])
     for c in features:
@@ -357,7 +358,7 @@ def _without(role: str, usual: Sequence[str], names: Sequence[str], path) -> Inp
     return InputError(f"no {role} column", file=path, expected=f"one of {', '.join(usual)}", came=list(names), do=do)
 
 
-def _reason(column: Column) -> str:
+def no_feature(column: Column) -> str:
     """Why a column without a role is no feature; empty where it is one."""
     name = column.name.strip().lower()
     if not name:

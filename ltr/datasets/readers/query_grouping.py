@@ -18,9 +18,10 @@ from ltr.errors import InputError, say_once
 from ltr.types import Split
 
 from .cells import MISSING
+from .chunks import readable
 from .limits import check_room
 
-__all__ = ["EXACT", "FACTS", "Block", "Gathered", "Layout", "ranks_from_one", "wrong_fact"]
+__all__ = ["EXACT", "FACTS", "Block", "Gathered", "Layout", "odd_features", "ranks_from_one", "wrong_fact"]
 
 EXACT = 1 << 24  # up to here float32 tells whole numbers apart
 _ENOUGH = 20  # rows from which a pattern is no accident
@@ -124,7 +125,7 @@ class _Grown:
         self.values.resize((rows, self.values.shape[1]), refcheck=False)  # no view of it exists before `trim`
 
 
-def _odd_features(block: Block) -> dict[int, str]:
+def odd_features(block: Block) -> dict[int, str]:
     """Index of a feature -> what it looks like: a count of the rows, or the label once more."""
     if len(block.features) < _ENOUGH:
         return {}
@@ -213,7 +214,7 @@ class Gathered:
             rows_in_all = int((self.documents + rows) / block.done) if block.done else self.documents + rows
             check_room(rows_in_all, columns, self.path, disk=None if self.spool is None else self.spool.parent)
         if not self.documents:
-            self.odd = _odd_features(block)
+            self.odd = odd_features(block)
         self.odd = block.odd | self.odd
         if self.segments and self.segments[-1][1:] == (columns, block.base):
             self.segments[-1] = (self.segments[-1][0] + rows, columns, block.base)
@@ -371,7 +372,7 @@ class Gathered:
             except pa.ArrowInvalid:  # not UTF-8: keep the bytes readable
                 raw = data.tobytes()
                 piece = pa.array(
-                    [raw[a:b].decode("utf-8", "backslashreplace") for a, b in zip(offsets, offsets[1:], strict=False)],
+                    [readable(raw[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)],
                     pa.large_string(),
                 )
             pieces.append(piece)

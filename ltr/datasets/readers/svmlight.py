@@ -7,8 +7,8 @@ Rules, all of them:
   kept (`non_finite="keep"`; the store counts both a column, and the first infinity is named) or refused (`"refuse"`).
 - Indices are 1-based unless index 0 stands anywhere in the source; `index_base` overrules. Lines need not be sorted,
   but no index may stand twice in one line.
-- Query ids are text ("7" and "07" differ). A query that comes back later is gathered to its first sight, its
-  documents in file order; `Split.row` then says where each came from.
+- Query ids are text: "7" and "07" differ, "7.0" is 7 that travelled as a float. A query that comes back later is
+  gathered to its first sight, its documents in file order; `Split.row` then says where each came from.
 - A comment keeps the document's id: X of `docid = X`, else its first word.
 - Labels are finite and not negative. Empty lines, lines that are only comments, CRLF, tabs, trailing blanks and a
   byte-order mark are skipped over. Gzip, bzip2 and xz are recognised by their first bytes, whatever the file's name;
@@ -24,13 +24,15 @@ from typing import Literal
 
 import numpy as np
 
+from ltr.datasets.memory import free_memory
 from ltr.errors import InputError
 from ltr.types import Split
 
-from .chunks import chunks, line_feeds, lines_before, plain_size
+from .chunks import chunks, line_feeds, lines_before, plain_size, readable
 from .companions import facts_files, group, has_qid, needed_sizes_file, read_facts, read_sizes
-from .limits import ID, MOST_FEATURES, check_room
+from .limits import ID, MOST_FEATURES
 from .query_grouping import Block, Gathered
+from .table_ids import whole
 from .thread_pool import ThreadPool
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
 CHUNK = 4 << 20  # bytes of text a worker holds
 _MOST_CELLS = 8 << 20  # parsed in one go, so that a wide sparse file cannot blow up the memory
 _HARD = 4096
+_OF_A_NAME = 256  # bytes that the name and the counts of a feature take, here and in a store
 
 
 def read_svmlight(
@@ -150,7 +153,10 @@ def blocks(
     if n_features is not None:
         if not isinstance(n_features, int) or n_features < 1:
             raise InputError("n_features", expected="a whole number above 0", came=n_features)
-        check_room(1, n_features, path)
+        if n_features > (most := free_memory() // _OF_A_NAME):
+            raise InputError(
+                "so many features do not fit in memory", file=path, expected=f"at most {most}", came=n_features
+            )
     shape = _Shape(n_features or 0, 1 if index_base is None else index_base)
 
     def parse(text: np.ndarray, pos: int = 0):
@@ -233,7 +239,7 @@ def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base:
             if qid:
                 block.run_rows = np.flatnonzero(kernel.new_spans(text, query_at, query_length, rows))
                 spans = zip(query_at[block.run_rows].tolist(), query_length[block.run_rows].tolist(), strict=True)
-                block.run_ids = [text[a : a + n].tobytes().decode("utf-8", "backslashreplace") for a, n in spans]
+                block.run_ids = [whole(readable(text[a : a + n].tobytes())) for a, n in spans]
             if (doc_length[:rows] > 0).any():
                 block.docs = kernel.pack_spans(text, doc_at, doc_length, rows)
             if (odd := _odd_id(text, block, query_at, query_length, doc_at, doc_length)) is not None:

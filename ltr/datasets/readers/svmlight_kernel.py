@@ -86,7 +86,8 @@ def _scaled(mantissa, exponent):
 
 @_compiled(inline="always")
 def _ends(text, pos, end):
-    return pos >= end or _is_blank(text[pos]) or text[pos] == _LF or text[pos] == _HASH
+    # A comment may follow a word, but 1.#INF and 1.#QNAN are what some C libraries print of what is no number.
+    return pos >= end or _is_blank(text[pos]) or text[pos] == _LF or (text[pos] == _HASH and text[pos - 1] != _DOT)
 
 
 @_compiled()

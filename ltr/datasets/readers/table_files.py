@@ -17,7 +17,7 @@ from typing import Any
 
 from ltr.errors import InputError
 
-from .chunks import opened, told
+from .chunks import opened, readable, told
 from .limits import LINE
 
 __all__ = ["arrow_errors", "as_text", "is_text", "open_table", "read_columns"]
@@ -243,24 +243,26 @@ def is_text(kind) -> bool:
             pa.types.is_large_string,
             pa.types.is_binary,
             pa.types.is_large_binary,
+            pa.types.is_fixed_size_binary,
             pa.types.is_string_view,
             pa.types.is_binary_view,
         )
     )
 
 
-def as_text(column):
-    """A column of text or bytes as Arrow strings; bytes that are no UTF-8 stay readable."""
+def as_text(column, ids: bool = False):
+    """A column of text or bytes as Arrow strings; bytes that are no UTF-8 stay readable, which is said of `ids`."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
     try:
         return column.cast(pa.large_string())
     except pa.ArrowInvalid:
-        cells = [
-            v if v is None or isinstance(v, str) else v.decode("utf-8", "backslashreplace") for v in column.to_pylist()
-        ]
+        read = readable if ids else lambda raw: raw.decode("utf-8", "backslashreplace")
+        cells = [v if v is None or isinstance(v, str) else read(v) for v in column.to_pylist()]
         return pa.array(cells, pa.large_string())

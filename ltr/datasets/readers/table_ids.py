@@ -16,14 +16,26 @@ from ltr.errors import InputError
 from .limits import ID, check_id
 from .table_files import as_text, is_text
 
-__all__ = ["check_ids", "id_text", "ids_of", "strings"]
+__all__ = ["check_ids", "id_text", "ids_of", "strings", "whole"]
+
+
+_NOT_PLAIN = r"\.0$|[eE]\+\d+$|^\x{feff}"  # names of documents that are another's, or have lost their digits
 
 
 def id_text(value: Any) -> str:
-    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats."""
+    """An id as text: without blanks around it, and without the ".0" of whole numbers that travelled as floats.
+
+    >>> id_text(" 101.0"), id_text("101.00"), id_text("007"), id_text("1.5")
+    ('101', '101', '007', '1.5')
+    """
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return re.sub(r"^(-?\d+)\.0$", r"\1", str(value).strip())
+    return whole(str(value).strip().removeprefix("\ufeff").strip())  # the mark of a file that was joined on to another
+
+
+def whole(name: str) -> str:
+    """An id that is a whole number without its zeros after the point."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", name) if name.endswith("0") else name
 
 
 def ids_of(column, source) -> tuple[np.ndarray, list[str]]:
@@ -31,7 +43,7 @@ def ids_of(column, source) -> tuple[np.ndarray, list[str]]:
     import pyarrow as pa
 
     if is_text(column.type):
-        column = as_text(column)
+        column = as_text(column, ids=True)
     elif pa.types.is_null(column.type):
         return np.full(len(column), -1, np.int64), []
     elif pa.types.is_nested(column.type):
@@ -89,9 +101,10 @@ def strings(column, source, first: int) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if is_text(column.type):
-        column = pc.utf8_trim_whitespace(as_text(column).cast(pa.large_string()))
-    else:
+    text = is_text(column.type)
+    if text:
+        column = pc.utf8_trim_whitespace(as_text(column, ids=True).cast(pa.large_string()))
+    if not text or pc.any(pc.match_substring_regex(column, _NOT_PLAIN)).as_py():
         codes, names = ids_of(column, source)
         column = pa.array(["" if code < 0 else names[code] for code in codes.tolist()], pa.large_string())
     column = pc.fill_null(column, "")

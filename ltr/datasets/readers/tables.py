@@ -51,7 +51,8 @@ def columns_of(path, only: Sequence[str] | None = None, categories: Sequence[str
     """What every column of the table is, columns of text counted from end to end.
 
     Args:
-        only: names of the columns that are looked at; the others are taken for what their type says.
+        only: names of the columns of text that are looked at (all of CSV, whose quotes may swallow rows); the others
+            are taken for what their type says.
         categories: those whose cells are codes, whatever they are.
     """
     import pyarrow as pa
@@ -59,9 +60,10 @@ def columns_of(path, only: Sequence[str] | None = None, categories: Sequence[str
     source = open_table(Path(path))
     kinds = pa.types
     text = [
-        name for name, kind in source.types.items() if (source.csv or is_text(kind)) and (only is None or name in only)
+        name for name, kind in source.types.items() if source.csv or is_text(kind) and (only is None or name in only)
     ]
-    census = {name: Census() for name in text}
+    shape = {name: (k, len(text), source.delimiter) for k, name in enumerate(text)} if source.csv else {}
+    census = {name: Census(shape=shape.get(name)) for name in text}
     row = 0
     if text:
         batches = source.batches(text)
@@ -93,6 +95,18 @@ def columns_of(path, only: Sequence[str] | None = None, categories: Sequence[str
         what = "text" if seen.is_text else "number"
         words = f"text{some}" if seen.is_text else "numbers"
         found.append(Column(name, what, words, seen.style(semicolons) or "point", wrong, index))
+    numeric = {k for k, column in enumerate(found) if column.kind == "number"}
+    for name, seen in census.items():
+        if (swallowed := seen.swallows(numeric)) is not None:
+            place, line = source.place(swallowed[0])
+            raise InputError(
+                f"{place}, column {name!r}: the cell holds whole rows, as where a quote is never closed",
+                file=source.path,
+                line=line,
+                expected='quotes in pairs, and "" for one within a cell',
+                came=swallowed[1],
+                do="Double the quotes within cells, or take them away",
+            )
     return found
 
 
