@@ -461,3 +461,46 @@ def test_the_call_of_pyterrier_and_what_features_are_worth(lists, name):
     assert not hasattr(model(epochs=1).fit(X, y, group), "feature_importances_")
     with pytest.raises(InputError, match="one eval_set"):
         learner.fit(X, y, group, eval_set=[(X, y), (X, y)], eval_group=[group, group])
+
+
+def test_ids_without_a_value_and_weights_in_another_order_are_refused(lists):
+    X, y, group = lists
+    qid = np.repeat(np.arange(len(group)), group)
+    for missing in (pd.to_datetime(pd.Series([None] * len(X))), np.ma.array(qid, mask=qid == 0)):
+        with pytest.raises(InputError, match="a row without a query id|query ids are text and numbers"):
+            model().fit(X, y, qid=missing)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    with pytest.raises(InputError, match="the rows of sample_weight stand in another order"):
+        model().fit(frame, y, group, sample_weight=pd.Series(np.ones(len(X)))[::-1])
+    with pytest.raises(InputError) as refused:
+        model().fit(frame, pd.Series(y).astype(str), group)
+    assert "category" not in str(refused.value)  # a label is none
+
+
+def test_columns_that_are_counted_go_by_their_count(lists, caplog):
+    X, y, group = lists
+    frame, other = pd.DataFrame(X), [3, 1, 0, 4, 2]
+    fitted = model(epochs=1).fit(frame, y, group)
+    np.testing.assert_array_equal(fitted.predict(frame[other], group), fitted.predict(X, group))
+    np.testing.assert_array_equal(
+        model(epochs=1).fit(frame[other], y, group).predict(frame, group), fitted.predict(X, group)
+    )
+    for columns in (frame.set_axis([1, 2, 3, 4, 5], axis=1), frame.set_axis([0, 1, 2, 3, 7], axis=1)):
+        with pytest.raises(InputError, match="other columns than the model was fitted on"):
+            fitted.predict(columns, group)
+        with pytest.raises(InputError, match="other columns than the model was fitted on"):
+            model(epochs=1).fit(columns, y, group).predict(frame, group)
+
+
+def test_features_that_look_like_none_are_said(lists, caplog):
+    X, y, group = lists
+    qid = np.random.default_rng(0).permutation(np.repeat(np.arange(len(group)), group))
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(same=y, docid=np.arange(len(X)))
+    model(epochs=1).fit(frame, y, qid=qid).predict(frame.assign(a=np.inf), qid=qid)
+    for said in (
+        "feature 'same' equals the label",
+        "feature 'docid': its name speaks of a document",
+        "feature 'docid' counts the rows",
+        "infinite values among the features, the first in row 0, column a",
+    ):
+        assert said in caplog.text

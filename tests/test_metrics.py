@@ -603,3 +603,37 @@ def test_blank_and_short_lists_of_mq2008(real_data):
         reached = (np.diff(offsets) >= 10) & (np.add.reduceat(labels, offsets[:-1]) > 0)
         np.testing.assert_array_equal(*best.values(), reached)  # a perfect ranking scores 0 on every shorter list
     assert blank == [51, 52, 45, 35, 37] and lists == 784 and short == 403
+
+
+def test_scores_that_a_double_cannot_tell_apart_are_ranked_as_they_are():
+    for scores in (
+        np.array([2**53 + 1, 2**53]),
+        np.array([2**64 - 1, 2**64 - 2], np.uint64),
+        np.array([1, 1], np.longdouble) + np.array([1e-18, 0], np.longdouble),
+    ):
+        if scores[0] != scores[1]:  # some machines' long double is a double
+            assert evaluate("nDCG@1", scores, [0, 1], [0, 2])["nDCG(gain=exp2,empty=skip)@1"].tolist() == [0.0]
+
+
+def test_what_is_masked_or_in_another_order_is_no_number():
+    pandas = pytest.importorskip("pandas")
+    masked = np.ma.array([1.0, 2, 3], mask=[False, True, False])
+    for scores, labels in ((masked, [0, 1, 2]), ([1.0, 2, 3], masked)):
+        with pytest.raises(InputError, match=r"of document 1 of query 0; .* came nan"):
+            evaluate("nDCG@2", scores, labels, [0, 3])
+    labels = pandas.Series([0, 1, 2])
+    with pytest.raises(InputError, match="stand in another order"):
+        evaluate("nDCG@2", pandas.Series([3.0, 2, 1], index=[2, 1, 0]), labels, [0, 3])
+    assert evaluate("nDCG@2", pandas.Series([3.0, 2, 1], index=[7, 8, 9]), labels, [0, 3])
+
+
+def test_labels_and_weights_that_overflow_or_are_no_numbers_are_refused():
+    with pytest.raises(InputError, match=r"from 0 to 3.4e\+38; came 1e\+300"):
+        evaluate("nDCG(gain=linear)@3", [1, 2], [1e300, 1e308], [0, 2])
+    for weights in ([np.inf, 1], [1e308, 1e308], [1, -1], ["1", "2"], [[1], [2]], [1]):
+        with pytest.raises(InputError, match="weights of the lists"):
+            evaluate("nDCG(weights=query)@1", [1, 2, 1, 2], [0, 1, 1, 0], [0, 2, 4], weights=weights)
+        with pytest.raises(InputError, match="weights of the lists"):
+            mean([1, 0], weights)
+    with pytest.raises(InputError, match="a mean is of the values of one measure"):
+        mean(evaluate("nDCG@1", [1, 2], [0, 1], [0, 2]))

@@ -11,7 +11,7 @@ has the bits it has alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from ltr.types import Split
 
 from .backends import Array, Backend, Lists, NumpyBackend
 from .copies import Copies
-from .judgements import Judgements, device_of, shaped
+from .judgements import Judgements, device_of, in_another_order, list_weights, shaped, to_numpy
 from .measure import Asked, Measure, measure
 from .measures import MEASURES
 from .ranked_lists import RankedLists, checked_scores
@@ -87,6 +87,9 @@ def evaluate(
         if offsets is None:
             expected = "evaluate(measures, scores, labels, offsets) or evaluate(measures, scores, split)"
             raise InputError("labels need offsets", expected=expected)
+        if in_another_order(scores, labels):
+            do = "They go by their place, not by their index: scores.loc[labels.index]"
+            raise InputError("the rows of scores stand in another order than those of labels", do=do)
         device = device_of(scores, labels) if device is None else device
         judged = Judgements(labels, offsets, doc_ids, weights=weights, device=device)
     asked = [
@@ -227,13 +230,12 @@ def mean(values: Any, weights: Any = None) -> float:
     >>> mean([0.5, float("nan"), 1.0]), mean([0.5, float("nan"), 1.0], weights=[3, 5, 1])
     (0.75, 0.625)
     """
-    values = np.asarray(values, dtype=np.float64)
+    if isinstance(values, Mapping):
+        raise InputError("a mean is of the values of one measure", do="mean(values[name]) for name in values")
+    values = to_numpy(shaped("values", values, leading=weights is None)).astype(np.float64)
     counted = values[~np.isnan(values)]
     if weights is not None:
-        own = np.asarray(weights, dtype=np.float64)
-        if own.shape != values.shape or not (own >= 0).all():
-            raise InputError("weights of the lists", expected=f"{values.shape} numbers from 0", came=own.shape)
-        own = own[~np.isnan(values)]
+        own = list_weights(weights, len(values))[~np.isnan(values)]
         return float(counted @ own / own.sum()) if own.sum() > 0 else float("nan")
     return float(counted.mean()) if counted.size else float("nan")
 

@@ -18,7 +18,9 @@ from .measures import discount
 if TYPE_CHECKING:
     from .copies import Copies
 
-__all__ = ["Judgements"]
+__all__ = ["Judgements", "in_another_order", "list_weights"]
+
+_LARGEST = float(np.finfo(np.float32).max)  # what a label or a weight of data may be; sums of more could overflow
 
 
 class Judgements:
@@ -43,25 +45,23 @@ class Judgements:
         self.bounds = offsets
         self._memo: dict[Hashable, Any] = {}
         self.kept_copies: dict[Hashable, list[Copies]] = {}  # by `evaluate`
-        if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels == float("inf"))).any():
+        if self.lists.size and (bad := ~(self.labels >= 0) | (self.labels > _LARGEST)).any():
             raise InputError(
                 f"label of {self.place(bad)}",
-                expected="a finite number from 0",
+                expected=f"a finite number from 0 to {_LARGEST:.3g}",
                 came=float(self.labels[bad][0]),
                 do="Leave unjudged and padded documents out; a label is never a marker",
             )
         if doc_ids is not None and len(doc_ids) != len(labels):
             raise InputError("one document id a document", expected=f"{len(labels)} ids", came=len(doc_ids))
         self._doc_ids = doc_ids
-        if weights is not None and (len(weights) != len(self.lists) or not (np.asarray(weights) >= 0).all()):
-            raise InputError("weights of the lists", expected=f"{len(self.lists)} numbers from 0", came=len(weights))
-        self._weights = weights
+        self._weights = None if weights is None else list_weights(weights, len(self.lists))
 
     def weights(self) -> Array:
         """What each list counts, float64 `[lists]`."""
         if self._weights is None:
             raise InputError("weights=query needs weights of the queries", do="Name their column: --weights, weights=")
-        return self.xp.floats(np.array(self._weights, np.float64))
+        return self.xp.floats(self._weights)
 
     def place(self, bad: Array) -> str:
         """ "document 3 of query 7" for the first True, both counted from 0."""
@@ -230,6 +230,26 @@ class Judgements:
         return self.xp.floats(np.unique(text, return_inverse=True)[1])
 
 
+def list_weights(weights: Any, lists: int) -> np.ndarray[Any, Any]:
+    """What each list counts, float64 `[lists]`; finite, from 0."""
+    own = shaped("weights of the lists", weights)
+    own = to_numpy(own).astype(np.float64)
+    if own.shape != (lists,) or not ((own >= 0) & (own <= _LARGEST)).all():
+        wrong = own[~((own >= 0) & (own <= _LARGEST))]
+        expected = f"{lists} finite numbers from 0"
+        raise InputError("weights of the lists", expected=expected, came=float(wrong[0]) if len(wrong) else own.shape)
+    return own
+
+
+def in_another_order(rows: Any, values: Any) -> bool:
+    """Whether a data frame or series and a series have the same index in another order."""
+    index: Any = getattr(rows, "index", None)
+    other: Any = getattr(values, "index", None)
+    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
+        return False
+    return bool(index.is_unique and other.is_unique and index.isin(other).all())
+
+
 def device_of(*inputs: Any) -> str:
     """The accelerator one of the tensors lives on, else "cpu"."""
     torch = sys.modules.get("torch")  # nobody can hand in a tensor before torch is imported
@@ -257,6 +277,8 @@ def to_numpy(x: Any) -> np.ndarray[Any, Any]:
 def shaped(what: str, x: Any, leading: bool = False) -> Array:
     """A numeric `[documents]` array or tensor, `[..., documents]` with `leading` axes."""
     torch = sys.modules.get("torch")
+    if isinstance(x, np.ma.MaskedArray):  # what is masked is no number, and must not pass for the one below the mask
+        x = x.astype(np.float64).filled(np.nan)
     x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(x)
     if x.ndim == 0 or (x.ndim > 1 and not leading):
         raise InputError(

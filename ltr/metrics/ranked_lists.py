@@ -103,6 +103,10 @@ def checked_scores(judged: Judgements, scores: Any) -> Array:
         raise InputError("one score a document", expected=f"[documents={judged.lists.size}]", came=tuple(scores.shape))
     if isinstance(judged.xp, NumpyBackend):
         scores = to_numpy(scores)
+        if scores.dtype.itemsize > 4 and scores.dtype != np.float64 and scores.size:
+            # Whole numbers beyond 2^53, and long doubles, may be one double: their ranks are not.
+            exact = abs(scores).max() <= 2**53 if scores.dtype.kind in "iu" else not np.isfinite(scores).all()
+            scores = scores if exact else np.unique(scores, return_inverse=True)[1]
         scores = scores if scores.dtype == np.float32 else scores.astype(np.float64, copy=False)
     else:
         scores = judged.xp.torch.as_tensor(scores, device=judged.xp.device)

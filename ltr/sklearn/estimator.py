@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ltr.datasets.readers.column_roles import is_outcome
+from ltr.datasets.readers.column_roles import Column, is_outcome, no_feature
+from ltr.datasets.readers.query_grouping import Block, odd_features
 from ltr.errors import InputError, unknown_name
 from ltr.losses import loss as make_loss
 from ltr.metrics import evaluate, mean
@@ -21,6 +22,7 @@ from ltr.rankers import HEADLINE, RANKERS, TrainingConfig, make_ranker
 from ltr.rankers.devices import asked_device
 from ltr.rankers.own import own_ranker
 from ltr.schema import bind
+from ltr.types import Split
 
 from .rows import QUERY, frame, lists_of, names_of
 
@@ -181,13 +183,9 @@ class RankingEstimator(BaseEstimator):
         X = frame(X)
         if y is None:
             raise InputError("RankingEstimator requires y to be passed, but the target y is None")
-        lists, _ = lists_of(X, y, group, qid, "train", groups=groups, single=single, weights=sample_weight)
+        lists, order = lists_of(X, y, group, qid, "train", groups=groups, single=single, weights=sample_weight)
         named = bool(names_of(X))
-        if len(infinite := np.argwhere(np.isinf(lists.features))):
-            row, column = int(np.asarray(lists.row)[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]
-            _say(f"{len(infinite):,} infinite values among the features, the first in row {row}, column {column}")
-        if outcomes := [repr(n) for n in lists.feature_names if named and is_outcome(n)]:
-            _say(f"features whose names speak of a judgement or an outcome: {', '.join(outcomes)}")
+        _say_odd(lists, order, named)
         known = lists.feature_names if named else None
         self._kinds = tuple(lists.feature_names[k] for k in lists.categories)
         vali = None
@@ -242,6 +240,7 @@ class RankingEstimator(BaseEstimator):
             single=single,
             kinds=self._kinds,
         )
+        _say_infinite(lists)
         scores = np.empty(lists.n_documents, np.float32)
         scores[order] = self.ranker_.score(lists)
         return scores
@@ -310,6 +309,29 @@ def _evaluation(eval_set: Any, eval_group: Any, eval_qid: Any, by_query: bool) -
             raise InputError("eval_set and eval_group say the same thing twice", expected="one of them")
         group, qid = (None, by[0]) if by_query else (by[0], None)
     return X, y, group, qid
+
+
+def _say_odd(lists: Split, order: np.ndarray, named: bool) -> None:
+    """Says what among the features is infinite, or looks like none: an index, an id, an outcome, the label itself."""
+    _say_infinite(lists)
+    names = lists.feature_names
+    if outcomes := [repr(n) for n in names if named and is_outcome(n)]:
+        _say(f"features whose names speak of a judgement or an outcome: {', '.join(outcomes)}")
+    for name in names if named else ():
+        if not is_outcome(name) and (why := no_feature(Column(name, "number"))):
+            _say(f"feature {name!r}: {why.split(';')[0]}")
+    rows = np.empty_like(order)
+    rows[order] = np.arange(len(order))
+    features = lists.features if np.array_equal(order, np.arange(len(order))) else lists.features[rows]
+    block = Block(features, 0, np.asarray(lists.labels)[rows], np.zeros(1, np.int64), [""])
+    for k, what in odd_features(block).items():
+        _say(f"feature {names[k]!r} {what}")
+
+
+def _say_infinite(lists: Split) -> None:
+    if len(infinite := np.argwhere(np.isinf(lists.features))):
+        row, column = int(np.asarray(lists.row)[infinite[0, 0]]), lists.feature_names[infinite[0, 1]]
+        _say(f"{len(infinite):,} infinite values among the features, the first in row {row}, column {column}")
 
 
 def _say(note: str) -> None:

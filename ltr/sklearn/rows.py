@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ltr.datasets.readers.cells import category_code
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
+from ltr.metrics.judgements import in_another_order
 from ltr.types import Split
 
 __all__ = ["QUERY", "frame", "lists_of", "names_of", "queries"]
@@ -41,13 +43,13 @@ def lists_of(
     """
     if groups is not None:
         raise InputError(f"{role}: there is no argument groups", do="Did you mean qid, the query of each row?")
-    matrix, names, column, categories = _features(X, role, known, kinds)
+    matrix, names, column, categories = _features(X, role, known, kinds, width)
     rows = len(matrix)
     if width is not None and matrix.shape[1] != width:
         what = f"{role} has {matrix.shape[1]} features, but RankingEstimator is expecting {width} features as input"
         raise InputError(what)
-    for what, values in (("y", y), ("qid", qid)):
-        if _is_shuffled(X, values):
+    for what, values in (("y", y), ("qid", qid), ("sample_weight", weights)):
+        if in_another_order(X, values):
             raise InputError(
                 f"{role}: the rows of {what} stand in another order than those of X",
                 do=f"Rows go by their place, not by their index: pass {what}.loc[X.index]",
@@ -83,20 +85,18 @@ def lists_of(
     return split if ids is None else replace(split, query_ids=np.array([_text(i) for i in ids])), order
 
 
-def _is_shuffled(X, values) -> bool:
-    """Whether a data frame and a series have the same index in another order."""
-    index: Any = getattr(X, "index", None)
-    other: Any = getattr(values, "index", None)
-    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
-        return False
-    return bool(index.is_unique and other.is_unique and index.isin(other).all())
-
-
 def frame(X):
     """Tables of other libraries (polars, Arrow) as a pandas data frame, names as text; what is none stays as it is."""
-    X = X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X
+    X = _in_place(X.to_pandas() if hasattr(X, "to_pandas") and not hasattr(X, "iloc") else X)
     names = names_of(X)
     return X if all(isinstance(name, str) for name in names) else X.set_axis([str(name) for name in names], axis=1)
+
+
+def _in_place(X):
+    """A data frame whose columns are counted (0, 1, ...), in the order of the count."""
+    labels = list(X.columns) if hasattr(X, "iloc") and hasattr(X, "columns") else []
+    counted = all(isinstance(label, Integral) for label in labels) and sorted(labels) == list(range(len(labels)))
+    return X[sorted(labels)] if labels and counted else X
 
 
 def names_of(X) -> list[Any]:
@@ -106,7 +106,7 @@ def names_of(X) -> list[Any]:
 
 
 def _features(
-    X, role: str, known: tuple[str, ...] | None, kinds: tuple[str, ...]
+    X, role: str, known: tuple[str, ...] | None, kinds: tuple[str, ...], width: int | None
 ) -> tuple[np.ndarray, tuple[str, ...], Any, tuple[int, ...]]:
     """float32 `[documents, feature]`, the names of its columns (empty: they have none), the column of queries, and the
     places of those that are categories."""
@@ -131,6 +131,12 @@ def _features(
         names.remove(query)
         if not names:
             raise InputError(f"{role}: X has no features beside {query!r}")
+    if known is not None and not names and all(name.isdigit() for name in known):
+        names = [str(name) for name in X.columns]  # of another table whose columns are counted
+    if width is not None and known is None and names:
+        if all(name.isdigit() for name in names):
+            raise InputError(f"{role}: other columns than the model was fitted on", came=names)
+        say_once("the model was fitted without names of columns: those of a table count nothing, their places do")
     if known is not None and names:
         missing, extra = [n for n in known if n not in names], [n for n in names if n not in known]
         if missing or extra:
@@ -182,7 +188,7 @@ def _numbers(values, what: str) -> np.ndarray:
         if array.dtype == object:
             text = next((v for v in array.ravel() if isinstance(v, str | bytes)), None)
             if text is not None:
-                do = 'Categories: X[column] = X[column].astype("category")' if series else ""
+                do = 'Categories: X[column] = X[column].astype("category")' if series and "column" in what else ""
                 raise InputError(f"{what} holds text", expected=expected, came=text, do=do)
             array = np.where(np.frompyfunc(_missing, 1, 1)(array).astype(bool), np.nan, array).astype(np.float64)
         if array.dtype.kind not in "biuf":
@@ -247,10 +253,12 @@ def queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
     # A list keeps the types of its ids: numpy would make text of a number beside a text.
     if not hasattr(qid, "__iter__") or isinstance(qid, str | dict | set | frozenset):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=qid)
+    if isinstance(qid, np.ma.MaskedArray):
+        qid = np.where(np.ma.getmaskarray(qid), None, qid.data)
     ids = np.asarray(qid) if hasattr(qid, "dtype") else np.array(list(qid), dtype=object)
     if ids.shape != (rows,):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=ids.shape)
-    if ids.dtype.kind in "fcOUS":
+    if ids.dtype.kind in "fcOUSMm":
         missing = np.frompyfunc(_no_id, 1, 1)(ids).astype(bool)
         if ids.dtype.kind == "f":  # beyond this, one number stands for several ids
             missing |= ~(np.abs(ids) <= 2 ** (np.finfo(ids.dtype).nmant + 1))
