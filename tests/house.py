@@ -72,6 +72,7 @@ HEAVY = {
     "tqdm",
     "jsonargparse",
     "platformdirs",
+    "fsspec",
     "tomli_w",
     "IPython",
     "requests",

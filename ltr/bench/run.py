@@ -24,19 +24,22 @@ from ltr import schema
 from ltr.atomic import read_json, whole_file
 from ltr.errors import InputError, renamed, unknown_name
 from ltr.runs.environment import code, environment, peak_memory
+from ltr.runs.record import READ
 from ltr.runs.record import check as check_run
 
 from .analysis.oracle import with_best_possible
 from .analysis.outside import with_outside
 from .analysis.results import FrontResults, Results, collect, collect_fronts, load_any
-from .analysis.results_io import READ
+from .analysis.samples import most_finished
 from .execution.cells import LEASE
 from .execution.engines import Engine, EnginePool
 from .execution.estimate import print_plan
 from .execution.launch import Launch, check_jobs
-from .execution.plan_file import Plan, read_plan
+from .execution.plan_file import NAME, Plan, read_plan
 from .execution.pool import WorkerPool
+from .execution.store_cells import cells_at
 from .execution.workers import Setting
+from .object_store import is_url, working_folder
 from .pages.report import report
 from .suite.narrow import narrowed, run_folders, shown, words_of
 from .suite.plan import RunJob, dataset_folds, main_jobs, tuning_jobs
@@ -71,7 +74,7 @@ def run_suite(
 
     Args:
         suite: a suite, its file, or the name of one that travels with the package.
-        out: folder of the runs and the report.
+        out: folder of the runs and the report, or a URL that fsspec opens (s3://bucket/run): see `bench.object_store`.
         workers: processes that train at the same time; the suite's number by default. 1 trains in this process;
             with more, a script needs the usual `if __name__ == "__main__":`.
         threads: threads of each; the suite's number by default.
@@ -95,59 +98,61 @@ def run_suite(
     """
     from rich.console import Console
 
-    began = time.perf_counter()
     if fleet is not None:
         renamed("argument", "fleet", "stacked")
         stacked = fleet
-    out = Path(out)
-    sources = {name: str(path) for name, path in (data or {}).items()}
-    console = Console(quiet=not progress, highlight=False)
-    stamp = _Stamp(suite, out, [sources, list(only), None if seeds is None else list(seeds), stacked])
-    if not dry_run and (done := stamp.finished()):
-        page = out / "report" / "report.md"
-        console.print(f"Nothing to do: {done}. Report: {page}", soft_wrap=True)
-        return load_any(out)
-    named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
-    whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
-    whole = whole if stacked is None else replace(whole, limits=replace(whole.limits, stacked=stacked))
-    part = narrowed(whole, only, seeds)
-    words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
-    words += () if stacked is None else ("--stacked" if stacked else "--no-stacked",)
-    for name in sources:
-        if name not in whole.datasets:
-            raise unknown_name("dataset of the suite", name, whole.datasets)
-    if dry_run:
-        print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
-        return None
-    folds = {dataset: dataset_folds(sources.get(dataset, dataset)) for dataset in whole.datasets}
-    plan = Plan(part, whole, folds, {d: _anywhere(sources.get(d, d)) for d in whole.datasets}, named, words, lease)
-    setting = Setting(out, threads or part.limits.threads, device, sources, tuple(gpus), lease=lease)
-    work = functools.partial(work_suite, out.absolute(), progress=False, **(engine.work if engine else {}))
-    pool = (
-        EnginePool(setting, engine, work)
-        if engine
-        else WorkerPool(setting, workers or len(gpus) or part.limits.workers)
-    )
-    launch = Launch(plan, setting, pool, console)
-    check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
-    out.mkdir(parents=True, exist_ok=True)
-    launch.prepare()
-    if engine is not None and not engine.copies:
-        console.print(f"Prepared; workers are started with: ltr bench work {out}", soft_wrap=True)
-        return None
-    try:
-        with pool:
-            jobs = launch.carry_out()
-    except KeyboardInterrupt:
-        again = _command(launch, words, here=True)
-        console.print(
-            f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {again}", soft_wrap=True
+    with working_folder(out) as folder:
+        began, url = time.perf_counter(), str(out) if is_url(out) else ""
+        sources = {name: str(path) for name, path in (data or {}).items()}
+        console = Console(quiet=not progress, highlight=False)
+        stamp = _Stamp(suite, folder, [sources, list(only), None if seeds is None else list(seeds), stacked])
+        if not dry_run and (done := stamp.finished()):
+            page = folder / "report" / "report.md"
+            console.print(f"Nothing to do: {done}. Report: {page}", soft_wrap=True)
+            return load_any(folder)
+        named = (suite.name or "SUITE.toml") if isinstance(suite, Suite) else str(suite)
+        whole = load_suite(suite) if not isinstance(suite, Suite) else check(suite)
+        whole = whole if stacked is None else replace(whole, limits=replace(whole.limits, stacked=stacked))
+        part = narrowed(whole, only, seeds)
+        words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
+        words += () if stacked is None else ("--stacked" if stacked else "--no-stacked",)
+        for name in sources:
+            if name not in whole.datasets:
+                raise unknown_name("dataset of the suite", name, whole.datasets)
+        if dry_run:
+            print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
+            return None
+        folds = {dataset: dataset_folds(sources.get(dataset, dataset)) for dataset in whole.datasets}
+        plan = Plan(part, whole, folds, {d: _anywhere(sources.get(d, d)) for d in whole.datasets}, named, words, lease)
+        setting = Setting(folder, threads or part.limits.threads, device, sources, tuple(gpus), None, lease, url)
+        work = functools.partial(
+            work_suite, url or folder.absolute(), progress=False, **(engine.work if engine else {})
         )
-        raise
-    there = shown(whole, folds, launch.chosen, jobs, out)
-    results = _results(launch, *there, time.perf_counter() - began)
-    stamp.write([*tuning_jobs(part, folds), *there[1]])
-    return results
+        pool = (
+            EnginePool(setting, engine, work)
+            if engine
+            else WorkerPool(setting, workers or len(gpus) or part.limits.workers)
+        )
+        launch = Launch(plan, setting, pool, console)
+        check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
+        folder.mkdir(parents=True, exist_ok=True)
+        launch.prepare()
+        if engine is not None and not engine.copies:
+            console.print(f"Prepared; workers are started with: ltr bench work {out}", soft_wrap=True)
+            return None
+        try:
+            with pool:
+                jobs = launch.carry_out()
+        except KeyboardInterrupt:
+            again = _command(launch, words, here=True)
+            console.print(
+                f"[yellow]Stopped.[/] Finished runs are kept; the same command continues: {again}", soft_wrap=True
+            )
+            raise
+        there = shown(whole, folds, launch.chosen, jobs, folder)
+        results = _results(launch, *there, time.perf_counter() - began)
+        stamp.write([*tuning_jobs(part, folds), *there[1]])
+        return results
 
 
 def work_suite(
@@ -164,6 +169,7 @@ def work_suite(
     """Takes part in a suite that `run_suite` has prepared in `out`, here or on another machine, until all is done.
 
     Args:
+        out: its folder, or its URL.
         until: seconds after which it ends; what it was at is given back, and goes on elsewhere.
         workers: of this machine; 1 by default, or one a GPU.
         data: dataset -> where it is read from on this machine.
@@ -178,17 +184,18 @@ def work_suite(
     """
     from rich.console import Console
 
-    plan, pieces = read_plan(Path(out))
-    console = Console(quiet=not progress, highlight=False)
-    sources = {**plan.data, **{name: str(path) for name, path in (data or {}).items()}}
-    end = None if until is None else time.monotonic() + until
-    setting = Setting(
-        Path(out), threads or plan.suite.limits.threads, device, sources, tuple(gpus), until=end, lease=plan.lease
-    )
-    pool = WorkerPool(setting, workers or len(gpus) or 1)
-    launch = Launch(plan, setting, pool, console, pieces)
-    with pool:
-        launch.carry_out()
+    end, url = None if until is None else time.monotonic() + until, str(out) if is_url(out) else ""
+    with working_folder(out) as folder:
+        cells_at(folder, url).fetch(NAME)
+        plan, pieces = read_plan(folder)
+        console = Console(quiet=not progress, highlight=False)
+        sources = {**plan.data, **{name: str(path) for name, path in (data or {}).items()}}
+        threads = threads or plan.suite.limits.threads
+        setting = Setting(folder, threads, device, sources, tuple(gpus), end, plan.lease, url)
+        pool = WorkerPool(setting, workers or len(gpus) or 1)
+        launch = Launch(plan, setting, pool, console, pieces)
+        with pool:
+            launch.carry_out()
     what = "Its time is up" if setting.late else "Nothing is left to do"
     console.print(f"{what}; {count(launch.ran, 'run')} by this worker. How far it is: ltr bench status {out}")
     return launch.ran
@@ -216,6 +223,10 @@ def _results(
     results: Results | FrontResults
     if suite.of_methods:
         results = collect_fronts(suite, out, jobs, chosen=chosen, ended=launch.ended)
+        for dataset in results.runs[results.runs.status == "done"].dataset.unique():
+            shown_of = (dataset, *most_finished(results, dataset))
+            scored = [job.folder for job in jobs if (job.dataset, job.fold, job.seed) == shown_of]
+            launch.cells.fetch(*(f"{folder}/scores/test.parquet" for folder in scored))
     else:
         results = collect(suite, out, jobs, chosen=chosen, ended=launch.ended)
         results = with_best_possible(results, launch.setting.data)
@@ -225,8 +236,10 @@ def _results(
     peak = peak_memory()["peak_memory_bytes"] + (sum(launch.peaks.values()) if launch.pool.workers > 1 else 0)
     results = replace(results, environment=_environment(launch, suite, others, seconds, peak))
     results.save(out / "report")
-    page = report(out, console=None if console.quiet else console)
-    console.print(f"Report: {page} and {page.with_name('report.html')}", soft_wrap=True)
+    page = Path(report(out, console=None if console.quiet else console))
+    launch.cells.send("report")
+    said = launch.setting.named
+    console.print(f"Report: {said(page)} and {said(page.with_name('report.html'))}", soft_wrap=True)
     lost = results.failures[results.failures.status != "truth"]
     if len(lost):
         console.print(f"[yellow]{count(len(lost), 'run')} without numbers[/]; the report says why.")
@@ -270,11 +283,23 @@ def _command(launch: Launch, words: Sequence[str], here: bool = False) -> str:
     """
 
     def place(path: str | Path) -> str:
-        return Path(path).as_posix() if here or not Path(path).is_absolute() else Path(path).name
+        if here or not (Path(path).is_absolute() or is_url(path)):
+            return str(path) if is_url(path) else Path(path).as_posix()
+        return Path(path).name
 
     data = [f"{name}={path if here else 'PATH'}" for name, path in launch.setting.data.items()]
     options = [*words, *(word for pair in data for word in ("--data", pair))]
-    return shlex.join(["ltr", "bench", "run", place(launch.plan.named), *options, "--out", place(launch.setting.out)])
+    return shlex.join(
+        [
+            "ltr",
+            "bench",
+            "run",
+            place(launch.plan.named),
+            *options,
+            "--out",
+            place(launch.setting.named(launch.setting.out)),
+        ]
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- nothing to do

@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         suite: suite file, or the name of one that comes with ltr (see: ltr bench list).
-        out: folder of runs and report (default: runs/SUITE).
+        out: folder of runs and report (default: runs/SUITE); or a URL in an object store, as s3://bucket/run.
         data: read a dataset of the suite from this store, folder or file.
         workers: processes that train at the same time; the suite's number by default.
         threads: threads of each; the suite's number by default.
@@ -39,7 +39,7 @@ class Run:
     """
 
     suite: str
-    out: Path | None = option(None, metavar="FOLDER")
+    out: str | None = option(None, metavar="FOLDER")
     data: tuple[str, ...] = option((), metavar="NAME=PATH")
     workers: int | None = None
     threads: int | None = None
@@ -64,7 +64,7 @@ class Work:
     by one worker; what a machine that dies was at, another continues.
 
     Attributes:
-        folder: a suite's folder.
+        folder: a suite's folder, or its URL in an object store (s3://bucket/run).
         until: stop after this time (90s, 225m, 6h); runs that are stopped go on elsewhere.
         workers: processes of this machine that train at the same time (default: 1, or one a GPU).
         threads: threads of each; the suite's number by default.
@@ -75,7 +75,7 @@ class Work:
         quiet: no progress.
     """
 
-    folder: Path
+    folder: str
     until: str = option("", metavar="TIME")
     workers: int | None = None
     threads: int | None = None
@@ -91,11 +91,11 @@ class StatusOf:
     """Say how far a suite is: its runs by state, who works on them, how fast, and the time that is left.
 
     Attributes:
-        folder: a suite's folder.
+        folder: a suite's folder, or its URL in an object store (s3://bucket/run).
         json: as JSON on stdout.
     """
 
-    folder: Path
+    folder: str
     json: bool = False
 
 
@@ -131,14 +131,14 @@ class Report:
     report.md, its pictures and report.html, every number recomputed.
 
     Attributes:
-        folder: a suite's folder, or a folder of its tidy results.
+        folder: a suite's folder or URL, or a folder of its tidy results.
         to: where the pages go (default: beside the results).
         rule: mean over all queries, or over folds.
         draws: resamples of hypervolumes (default: 1,000); means need none.
         quiet: print no leaderboard.
     """
 
-    folder: Path
+    folder: str
     to: Path | None = option(None, metavar="FOLDER")
     rule: Literal["queries", "folds"] = "queries"
     draws: int | None = None
@@ -405,7 +405,9 @@ _ENGINES = """\
 on many machines that see --out under the same path:
   ltr bench run SUITE --engine submitit --copies 40 --engine.slurm_partition cpu --engine.timeout_min 240
   ltr bench run SUITE --engine dask --copies 8 --engine.address tcp://scheduler:8786
-  ltr bench run SUITE --copies 0        prepares the folder; `ltr bench work FOLDER` on each machine does the rest"""
+  ltr bench run SUITE --copies 0        prepares the folder; `ltr bench work FOLDER` on each machine does the rest
+without a folder that all see, --out and FOLDER may be a URL that fsspec opens (s3://bucket/run, gs://bucket/run):
+runs are made in a temporary folder (TMPDIR says where), and uploaded when they are finished"""
 
 COMMANDS = [
     Command(

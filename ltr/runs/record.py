@@ -33,10 +33,11 @@ from ltr.metrics import measure as parse
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["LOOSE", "Check", "Record", "check", "finite", "open_run", "read_record", "verify", "write_record"]
+__all__ = ["LOOSE", "READ", "Check", "Record", "check", "finite", "open_run", "read_record", "verify", "write_record"]
 
 # Not artefacts: what is gone when the run is done, what comes after, and what a user exported into the folder.
 LOOSE = ("checkpoints", "record.json", "DONE", "export")
+READ = ("per_query/test.parquet", "ranker/training.json")  # what results are read from, beside the record
 STATUSES = ("done", "failed", "skipped", "interrupted", "running")
 
 

@@ -16,7 +16,7 @@ from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError, kept_by_ltr
 from ltr.rankers.config import trained_in_todays_words
-from ltr.runs.record import check
+from ltr.runs.record import READ, check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "COST",
     "KEYS",
-    "READ",
     "FoundRun",
     "asked_or_committed",
     "damaged",
@@ -51,8 +50,6 @@ COST = (
     "parameters",
     "peak_memory_bytes",
 )
-
-READ = ("per_query/test.parquet", "ranker/training.json")  # what results are read from, beside the record
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .results import FrontResults
 
-__all__ = ["FILE", "Sample", "best_documents", "collect", "pick", "read_samples", "write_samples"]
+__all__ = ["FILE", "Sample", "best_documents", "collect", "most_finished", "pick", "read_samples", "write_samples"]
 
 BEST = 10
 FILE = "samples.parquet"
@@ -95,7 +95,7 @@ def collect(results: FrontResults, folder: Path | str, dataset: str, count: int 
         return []
     best = {system: [best_documents(each) for each in mine] for system, mine in scores.items()}
     measures = measures_of(results, dataset)
-    fold, seed = _most(results, dataset)
+    fold, seed = most_finished(results, dataset)
     samples = []
     for c in pick(best, count):
         span = _span(split, numbers[c])
@@ -163,7 +163,7 @@ def read_samples(path: Path, dataset: str) -> list[Sample]:
     return samples
 
 
-def _most(results: FrontResults, dataset: str) -> tuple[str, int]:
+def most_finished(results: FrontResults, dataset: str) -> tuple[str, int]:
     """Fold and seed that most systems finished, the first of equals."""
     runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
     counts = runs.groupby(["fold", "seed"], sort=False).size()
@@ -176,7 +176,7 @@ def _places(results: FrontResults, folder: Path, dataset: str) -> dict[str, Path
     runs = results.runs[(results.runs.dataset == dataset) & (results.runs.status == "done")]
     if not len(runs):
         return {}
-    fold, seed = _most(results, dataset)
+    fold, seed = most_finished(results, dataset)
     slugs = {v.label: v.slug for v in results.suite.variants()}
     found = {}
     for system in runs[(runs.fold == fold) & (runs.seed == seed)].system:

@@ -16,18 +16,51 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from filelock import SoftFileLease, Timeout
 
 from ltr.atomic import HOST, Busy, lock
 
-__all__ = ["LEASE", "TRIES", "Cell", "Cells", "name_of"]
+__all__ = ["LEASE", "TRIES", "Cell", "Cells", "Lease", "name_of"]
 
 LEASE = 60.0  # seconds without a heartbeat after which work passes to another; all workers of a folder agree on it
 _MOMENT = 2.0  # seconds a launcher has to see that a worker of its own is dead
 TRIES = 3  # failures that end a run; a worker that was told to stop has not failed
+
+
+class Lease(Protocol):
+    """What a worker holds.
+
+    Attributes:
+        token: tells it from any other.
+        compromise: None as long as its heart is not seen to have failed.
+        lost: whether the one before was never given back.
+    """
+
+    lost: bool
+
+    @property
+    def token(self) -> str | None: ...
+
+    @property
+    def compromise(self) -> Any: ...
+
+    def mine(self) -> bool:
+        """Whether it still is this worker's; looks where all look."""
+
+    def release(self) -> None: ...
+
+
+class _FileLease(SoftFileLease):
+    lost = False  # seen by what the worker before left in the folder
+
+    def mine(self) -> bool:
+        owner = self.owner
+        return self.compromise is None and owner is not None and owner.token == self.token
 
 
 @dataclass(frozen=True)
@@ -40,34 +73,34 @@ class Cell:
         lost: whether a worker was lost at it.
     """
 
+    cells: Cells
     folder: str
     final: Path
     place: Path
-    lease: SoftFileLease
+    lease: Lease
     lost: bool = False
 
     def mine(self) -> bool:
-        """Whether the lease on disk is still this worker's."""
-        owner = self.lease.owner
-        return self.lease.compromise is None and owner is not None and owner.token == self.lease.token
+        """Whether the lease is still this worker's."""
+        return self.lease.mine()
 
     def put(self) -> bool:
         """Gives the cell back, with what was made of it; False where it is another's by now, and nothing is kept."""
         mine = self.mine()
         try:
             if mine and any(path.name != ".lock" for path in self.place.iterdir()):
-                self.final.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(self.place, self.final)
+                mine = self.cells.publish(self)
         except OSError:  # the place is gone: the lease was lost a moment ago
             mine = False
-        shutil.rmtree(self.place, ignore_errors=True)
-        self.lease.release()
+        finally:
+            shutil.rmtree(self.place, ignore_errors=True)
+            self.lease.release()
         return mine
 
 
 @dataclass
 class Cells:
-    """The cells of a suite's folder, as one worker sees them.
+    """The cells of a suite's folder, as one worker sees them, and where its files lie; `StoreCells` is the other kind.
 
     Attributes:
         out: folder of the suite.
@@ -76,7 +109,7 @@ class Cells:
 
     out: Path
     seconds: float = LEASE
-    _leases: dict[str, SoftFileLease] = field(default_factory=dict)  # held by others: each watches a heartbeat
+    _leases: dict[str, _FileLease] = field(default_factory=dict)  # held by others: each watches a heartbeat
     _sighted: dict[str, float] = field(default_factory=dict)  # leases that were there when looked for -> since when
 
     @property
@@ -86,6 +119,17 @@ class Cells:
     def ended(self, folder: str) -> bool:
         """Whether nothing is left to do: it is finished, or has failed for good."""
         return (self.out / folder / "DONE").is_file() or self._failures(folder)[1]
+
+    def finished_at(self, folder: str) -> float | None:
+        """When a run was finished, by the clock of who keeps the files; None where it is not."""
+        try:
+            return (self.out / folder / "DONE").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def finished(self, under: str, fold: str) -> Iterator[Path]:
+        """Folders of finished runs of a fold."""
+        return (done.parent for done in (self.out / under).rglob(f"{fold}/*/DONE"))
 
     def tries(self, folder: str) -> int:
         """How often it failed."""
@@ -126,10 +170,10 @@ class Cells:
             return False
         return time.monotonic() - self._sighted.setdefault(name, time.monotonic()) < _MOMENT
 
-    def hold(self, name: str) -> SoftFileLease | None:
+    def hold(self, name: str) -> Lease | None:
         """A lease of this name, or None where another has it."""
         self.place.mkdir(parents=True, exist_ok=True)
-        lease = self._leases.get(name) or SoftFileLease(
+        lease = self._leases.get(name) or _FileLease(
             self.place / f"{name}.lease", lease_duration=self.seconds, timeout=0, thread_local=False
         )
         try:
@@ -154,9 +198,9 @@ class Cells:
             lease.release()
         return cell
 
-    def _at(self, folder: str, lease: SoftFileLease) -> Cell | None:
+    def _at(self, folder: str, lease: Lease) -> Cell | None:
         name, final = name_of(folder), self.out / folder
-        place, lost = self.place / f"{name}.at-{HOST}-{str(lease.token)[:8]}", False
+        place, lost = self.place / f"{name}.at-{HOST}-{str(lease.token)[:8]}", lease.lost
         while not self.ended(folder):
             try:
                 for other in [path for path in self.place.glob(f"{name}.at-*") if path != place]:
@@ -175,9 +219,30 @@ class Cells:
                 continue
             except Busy:
                 return None
-            place.mkdir(exist_ok=True)
-            return Cell(folder, final, place, lease, lost)
+            place.mkdir(parents=True, exist_ok=True)
+            return Cell(self, folder, final, place, lease, lost)
         return None
+
+    def publish(self, cell: Cell) -> bool:
+        """Puts what a worker made of its cell where all see it; False where the cell is another's by now."""
+        cell.final.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(cell.place, cell.final)
+        return True
+
+    # Where all see the folder itself, its files need not go anywhere.
+
+    def fetch(self, *names: str) -> None:
+        """Brings files or folders of the suite here, those that are not."""
+
+    def pull(self) -> None:
+        """Brings here what is finished: what results are read from, and all that belongs to no run."""
+
+    def send(self, *names: str) -> None:
+        """Puts files or folders that were made here where all see them; of a run's folder DONE last."""
+
+    def remove(self, name: str) -> None:
+        """Removes a file, for all."""
+        (self.out / name).unlink(missing_ok=True)
 
 
 def name_of(folder: str) -> str:

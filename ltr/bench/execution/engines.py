@@ -16,7 +16,6 @@ from ltr.bench.suite.plan import RunJob
 from ltr.errors import InputError, MissingExtra
 from ltr.runs.record import read_record
 
-from .cells import Cells
 from .workers import Event, Group, Setting
 
 __all__ = ["Engine", "EnginePool"]
@@ -55,6 +54,9 @@ class EnginePool:
         self.close: Callable[[], Any] = lambda: None
 
     def __enter__(self) -> EnginePool:
+        if self.setting.url and self.engine.name == "submitit":
+            do = f"Prepare it with --copies 0, and have Slurm start: ltr bench work {self.setting.url}"
+            raise InputError("submitit hands its workers a folder that all of them see", file=self.setting.url, do=do)
         start = {"submitit": _submitit, "dask": _dask}[self.engine.name]
         self.over, self.close = start(self.setting.out.absolute(), self.engine, _Work(self.work_elsewhere))
         return self
@@ -68,13 +70,14 @@ class EnginePool:
         Raises:
             InputError: every worker has ended before.
         """
-        cells = Cells(self.setting.out, self.setting.lease)
+        cells = self.setting.cells()
         left = [job for group in jobs for job in ((group,) if isinstance(group, RunJob) else group)]
         while left:
             reasons = self.over()  # before the look: what they did last is seen
             waiting = []
             for job in left:
                 if cells.ended(job.folder):
+                    cells.fetch(f"{job.folder}/record.json", f"{job.folder}/DONE")
                     tell(self._end(job))
                 else:
                     waiting.append(job)

@@ -36,11 +36,10 @@ from ltr.errors import InputError
 from ltr.runs.config import differences
 from ltr.runs.record import check
 
-from .cells import Cells
 from .display import Display
 from .engines import EnginePool
 from .estimate import plan as estimates
-from .plan_file import Piece, Plan, read_plan, write_plan
+from .plan_file import NAME, Piece, Plan, read_plan, write_plan
 from .pool import WorkerPool
 from .workers import Event, Group, Setting
 
@@ -79,6 +78,9 @@ class Launch:
     peaks: dict[int, int] = field(default_factory=dict)
     ran: int = 0
 
+    def __post_init__(self) -> None:
+        self.cells = self.setting.cells()
+
     @property
     def suite(self) -> Suite:
         return self.plan.suite
@@ -91,8 +93,9 @@ class Launch:
         """Writes the plan, where it is not there yet; failures of earlier calls are forgotten."""
         out, stages = self.setting.out, {"tuning": tuning_jobs(self.suite, self.folds)}
         stages["runs"] = main_jobs(self.suite, self.folds)
-        Cells(out).forget({job.folder for jobs in stages.values() for job in jobs})
-        (out / _TUNED).unlink(missing_ok=True)
+        self.cells.forget({job.folder for jobs in stages.values() for job in jobs})
+        self.cells.remove(_TUNED)
+        self.cells.fetch(NAME)
         with contextlib.suppress(InputError):
             there, self.pieces = read_plan(out)
             if there.key == self.plan.key:
@@ -103,6 +106,7 @@ class Launch:
         pieces = [Piece(s, tuple(j.folder for j in g), seconds.get((g[0].dataset, g[0].system))) for s, g in groups]
         self.pieces = sorted(pieces, key=lambda p: (p.stage != "tuning", -len(p.runs) * (p.seconds or math.inf)))
         write_plan(out, self.plan, self.pieces)
+        self.cells.send(NAME)
 
     def _estimates(self) -> dict[tuple[str, str], float]:
         """Seconds of a run of every system on every dataset, by the estimate a dry run shows."""
@@ -114,10 +118,12 @@ class Launch:
 
         Where the time of the workers is up earlier, what is left is left.
         """
+        self.cells.pull()
         self.work_off(tuning_jobs(self.suite, self.folds), "Tuning")
         if not self.setting.late:
             self.chosen = self.close_tuning()
             self.work_off(main_jobs(self.suite, self.folds, self.chosen), "Runs")
+            self.cells.pull()
         return main_jobs(self.suite, self.folds, self.chosen)
 
     def work_off(self, jobs: Sequence[RunJob], what: str) -> None:
@@ -170,7 +176,7 @@ class Launch:
             changed = differences(self.resolved(job), record.config)
             raise InputError(
                 f"{job.folder} holds a run of another config ({'; '.join(changed[:3])})",
-                file=self.setting.out,
+                file=self.setting.named(self.setting.out),
                 do="The suite was edited since: give another --out, or delete the folders of the old runs",
             )
         if record.done:
@@ -184,16 +190,17 @@ class Launch:
         jobs, out = tuning_jobs(self.suite, self.folds), self.setting.out
         if not jobs:
             return self._choose([])
-        cells = Cells(out, self.setting.lease)
-        while (lease := cells.hold("tuning")) is None:
+        while (lease := self.cells.hold("tuning")) is None:
             time.sleep(_LOOK_EVERY)
         try:
+            self.cells.pull()
             if (out / _TUNED).is_file() and (out / _TUNED).read_text() == self.plan.key:
                 return read_chosen(schema.read_toml(out / "chosen.toml"))
             chosen = self._choose(jobs)
             self._take_over(main_jobs(self.suite, self.folds, chosen), jobs)
             with whole_file(out / _TUNED) as beside:
                 beside.write_text(self.plan.key)
+            self.cells.send("chosen.toml", _TUNED)
             return chosen
         finally:
             lease.release()
@@ -227,8 +234,10 @@ class Launch:
         for job in jobs if made else ():
             source, target = made.get((job.system, self.resolved.hash(job))), out / job.folder
             if source is not None and check(source).usable and check(target).status == "missing":
+                self.cells.fetch(source.relative_to(out).as_posix())
                 with whole_folder(target) as beside:
                     shutil.copytree(source, beside, dirs_exist_ok=True)
+                self.cells.send(job.folder)
 
 
 def check_jobs(jobs: Sequence[RunJob]) -> None:

@@ -106,6 +106,8 @@ class WorkerPool:
             pipe.send(groups)
 
     def _start(self) -> Connection:
+        if self.setting.url.startswith("memory:"):
+            raise InputError("memory:// is of one process", do="Give --workers 1, or a store that others see")
         number, self.started = self.started, self.started + 1
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_worker, args=(number, theirs, self.setting), daemon=True)

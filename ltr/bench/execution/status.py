@@ -6,11 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ltr.bench.object_store import is_url, working_folder
 from ltr.errors import InputError
 from ltr.runs.record import read_record
 
 from .cells import Cells, name_of
-from .plan_file import Piece, read_plan
+from .plan_file import NAME, Piece, read_plan
+from .store_cells import cells_at
 
 __all__ = ["Status", "status"]
 
@@ -35,14 +37,19 @@ class Status:
 
 
 def status(out: Path | str) -> Status:
-    """Looks at the folder of a suite; `ltr bench run` has prepared it.
+    """Looks at the folder of a suite, or at its URL; `ltr bench run` has prepared it.
 
     Raises:
         InputError: no plan there.
     """
-    out = Path(out)
-    plan, pieces = read_plan(out)
-    cells = Cells(out, plan.lease)
+    with working_folder(out) as folder:
+        cells = cells_at(folder, str(out) if is_url(out) else "")
+        cells.fetch(NAME)
+        return _status(cells)
+
+
+def _status(cells: Cells) -> Status:
+    _, pieces = read_plan(cells.out)
     owners = cells.owners()
     runs: dict[str, Counter[str]] = {}
     hosts: Counter[str] = Counter()
@@ -50,10 +57,11 @@ def status(out: Path | str) -> Status:
     left = 0.0
     for piece in pieces:
         for folder in piece.runs:
-            state = _state(out, folder, cells, name_of(folder) in owners)
+            when = cells.finished_at(folder)
+            state = "done" if when is not None else _state(cells, folder, name_of(folder) in owners)
             runs.setdefault(piece.stage, Counter())[state] += 1
-            if state == "done":
-                ended.append(((out / folder / "DONE").stat().st_mtime, _weight(piece)))
+            if when is not None:
+                ended.append((when, _weight(piece)))
             elif state in ("running", "waiting"):
                 left += _weight(piece)
             if state == "running":
@@ -69,13 +77,12 @@ def status(out: Path | str) -> Status:
     )
 
 
-def _state(out: Path, folder: str, cells: Cells, held: bool) -> str:
-    if (out / folder / "DONE").is_file():
-        return "done"
+def _state(cells: Cells, folder: str, held: bool) -> str:
     if not cells.ended(folder):
         return "running" if held else "waiting"
+    cells.fetch(f"{folder}/record.json")
     try:
-        record = read_record(out / folder)
+        record = read_record(cells.out / folder)
     except InputError:
         record = None
     return record.status if record is not None and record.status == "skipped" else "failed"

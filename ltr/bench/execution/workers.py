@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ltr.atomic import HOST, Busy
+from ltr.bench.object_store import named
 from ltr.bench.suite.plan import RunJob
 from ltr.datasets import load
 from ltr.errors import InputError
@@ -25,6 +26,7 @@ from ltr.schema import bind
 from ltr.types import Task
 
 from .cells import LEASE, TRIES, Cell, Cells
+from .store_cells import cells_at
 
 __all__ = ["Event", "Group", "Setting", "Worker"]
 
@@ -47,6 +49,7 @@ class Setting:
         gpus: the GPU each worker of this machine sees, in turn; all see all where it is empty.
         until: `time.monotonic()` at which workers stop; what they were at goes on elsewhere.
         lease: seconds without a heartbeat after which a run passes to another worker.
+        url: of the suite where it lies in an object store; `out` is then where it is worked on here.
     """
 
     out: Path
@@ -56,6 +59,14 @@ class Setting:
     gpus: tuple[str, ...] = ()
     until: float | None = None
     lease: float = LEASE
+    url: str = ""
+
+    def cells(self) -> Cells:
+        return cells_at(self.out, self.url, self.lease)
+
+    def named(self, path: Path | str) -> str:
+        """A path below `out` as the user knows it."""
+        return named(path, self.out, self.url)
 
     @property
     def late(self) -> bool:
@@ -120,7 +131,7 @@ class Worker:
 
     def __init__(self, setting: Setting, number: int = 0, send: Callable[[Event], None] = lambda event: None):
         self.setting, self.number, self.send, self.peak = setting, number, send, 0
-        self.cells = Cells(setting.out, setting.lease)
+        self.cells = setting.cells()
         self.tasks: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def work(self, groups: Sequence[Group]) -> None:
@@ -222,7 +233,7 @@ class Worker:
                 tell.start(job)
                 began = time.perf_counter()
                 status, reason, final = self.one(job, cell.place, progress)
-                reason = reason.replace(str(cell.place), str(cell.final))
+                reason = self.setting.named(reason.replace(str(cell.place), str(cell.final)))
                 if status not in ("done", "busy") and cell.mine():
                     self.cells.fail(job.folder, reason, final)
                 waiting.pop(0)
@@ -286,13 +297,13 @@ class Worker:
     def _same_data(self, job: RunJob, task: Task) -> None:
         """Refuses data that are not those of a finished run on the same fold: a table never mixes the two."""
         stage, dataset, *_, fold, _ = Path(job.folder).parts
-        for done in (self.setting.out / stage / dataset).rglob(f"{fold}/*/DONE"):
-            record = read_record(done.parent)
+        for done in self.cells.finished(f"{stage}/{dataset}", fold):
+            record = read_record(done)
             if record is None or bind(DataConfig, record.config["data"]) != job.config.data:
                 continue
             if record.hashes.get("store") != data_hashes(task)["store"]:
                 raise InputError(
-                    f"{job.dataset} holds other data than the run in {done.parent.relative_to(self.setting.out)}",
+                    f"{job.dataset} holds other data than the run in {done.relative_to(self.setting.out)}",
                     do="Give another --out, or delete the runs of before",
                 )
             return

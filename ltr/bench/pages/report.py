@@ -21,6 +21,7 @@ from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_any
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.samples import FILE, Sample, collect, read_samples, write_samples
+from ltr.bench.object_store import ObjectStore, is_url, working_folder
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, plain
 from ltr.errors import InputError
@@ -63,11 +64,11 @@ def report(
     rule: Rule = "queries",
     draws: int | None = None,
     console: Console | None = None,
-) -> Path:
+) -> Path | str:
     """Writes report.md, its pictures and report.html, one page that needs nothing but itself; returns report.md's path.
 
     Args:
-        folder: a suite's folder or a folder of tidy results.
+        folder: a suite's folder or a folder of tidy results; or the URL of a suite, where the pages go too by default.
         to: where the pages and a copy of the tidy files go; beside the tidy files by default.
         rule: "queries" or "folds"; see `ltr.bench.analysis.leaderboard`.
         draws: of the bootstrap of hypervolumes, 1,000 by default; means need none.
@@ -78,6 +79,20 @@ def report(
     """
     if draws is not None and draws < 1:
         raise InputError("draws of a bootstrap", expected="1 or more", came=draws)
+    with working_folder(folder) as here:
+        if not is_url(folder):
+            return _report(here, to, rule, draws, console)
+        store = ObjectStore(str(folder))
+        store.get(store.list("report"), here)
+        page = _report(here, to, rule, draws, console)
+        if to is not None:
+            return page
+        for path in sorted((here / "report").iterdir()):
+            store.put(path, f"report/{path.name}")
+        return f"{store.url}/report/{page.name}"
+
+
+def _report(folder: Path, to: Path | str | None, rule: Rule, draws: int | None, console: Console | None) -> Path:
     folder = _tidy(Path(folder))
     results = load_any(folder)
     to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
