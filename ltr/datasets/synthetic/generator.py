@@ -24,7 +24,7 @@ needs no columns and no other world. With it a label can stay apart from five ob
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -154,29 +154,45 @@ class World:
     def draw(self, lengths: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Documents of lists with these lengths, float32 `[documents, feature]`."""
         n, columns = int(lengths.sum()), self.n_features
-        list_of = np.repeat(np.arange(len(lengths)), lengths)
-        of_query = np.array([kind == "idf" for kind in self.kinds])
-        latent = generator.standard_normal((columns, n), dtype=np.float32)
-        query = generator.standard_normal((columns, len(lengths)), dtype=np.float32)[:, list_of]
-        latent = np.where(of_query[:, None], query, np.sqrt(1 - _QUERY_SHARE) * latent + np.sqrt(_QUERY_SHARE) * query)
-        copied = self.source >= 0
-        latent[copied] = 0.95 * latent[self.source[copied]] + np.sqrt(1 - 0.95**2) * latent[copied]
-        stored = self._store(latent)
-        viewed = self.view >= 0
+        latent = np.empty((columns, n))
+        for j, h in enumerate(self._latent(lengths, generator)):
+            latent[j] = h if self.source[j] < 0 else 0.95 * latent[self.source[j]] + np.sqrt(1 - 0.95**2) * h
+        stored = np.stack([_KINDS[kind][0](h) for kind, h in zip(self.kinds, latent, strict=True)])
         utility = self.standard_utility(stored[:_CARRIERS]).astype(np.float32)
-        latent[viewed] = 0.45 * utility[self.view[viewed]] + np.sqrt(1 - 0.45**2) * latent[viewed]
-        stored[viewed] = self._store(latent[viewed], np.flatnonzero(viewed))
+        for j in np.flatnonzero(self.view >= 0):
+            h = 0.45 * utility[self.view[j]] + np.sqrt(1 - 0.45**2) * latent[j]
+            stored[j] = _KINDS[self.kinds[j]][0](h)
         features = np.empty((n, columns), np.float32)
         features[:] = stored[np.argsort(self.place)].T
         return features
 
+    def _latent(self, lengths: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Column after column, float64 `[documents]`, of the latent normals before any is copied: one stays in the
+        cache."""
+        own = generator.standard_normal((self.n_features, lengths.sum()), dtype=np.float32)
+        query = generator.standard_normal((self.n_features, len(lengths)), dtype=np.float32)
+        for j, kind in enumerate(self.kinds):
+            shared = np.repeat(query[j], lengths).astype(np.float64)
+            yield shared if kind == "idf" else np.sqrt(1 - _QUERY_SHARE) * own[j] + np.sqrt(_QUERY_SHARE) * shared
+
     def utility(self, features: np.ndarray) -> np.ndarray:
         """u^k of documents, float64 `[documents, 6]`, from `[documents, feature]` alone."""
         carriers = self.place[:_CARRIERS]
-        out = np.empty((len(features), len(OBJECTIVES)))
-        for start in range(0, len(features), 65_536):
-            stored = np.asarray(features[start : start + 65_536])[:, carriers].T
-            out[start : start + 65_536] = self.standard_utility(stored).T
+        return self._utility(len(features), lambda rows: np.asarray(features[rows])[:, carriers].T)
+
+    def draw_utility(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """u^k of n documents, each a list of its own, float64 `[documents, 6]`: those of `draw`, without the columns
+        that bear none."""
+        latent = self._latent(np.ones(n, np.int64), generator)
+        stored = [_KINDS[kind][0](h).astype(np.float32) for kind, h in zip(_CARRIER_KINDS, latent, strict=False)]
+        return self._utility(n, lambda rows: np.stack([column[rows] for column in stored]))
+
+    def _utility(self, n: int, carriers: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """u^k of n documents, some thousand at a time."""
+        out = np.empty((n, len(OBJECTIVES)))
+        for start in range(0, n, 65_536):
+            rows = slice(start, start + 65_536)
+            out[rows] = self.standard_utility(carriers(rows)).T
         return out
 
     def standard_utility(self, stored: np.ndarray) -> np.ndarray:
@@ -187,13 +203,6 @@ class World:
         m = len(_OWNERS)
         own = np.linalg.cholesky(_CONFLICT) @ v[:m] + _QUERY_EFFECT * effects
         return np.concatenate([own, v[m:] + _QUERY_EFFECT * effects.sum(0, keepdims=True) / math.sqrt(m)])
-
-    def _store(self, latent: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        kinds = np.array(self.kinds if columns is None else [self.kinds[j] for j in columns])
-        stored = np.empty_like(latent)
-        for kind in np.unique(kinds):
-            stored[kinds == kind] = _KINDS[kind][0](latent[kinds == kind])
-        return stored
 
 
 def _terms(stored) -> tuple[dict[str, np.ndarray], np.ndarray]:

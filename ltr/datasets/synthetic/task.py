@@ -187,7 +187,7 @@ def _thresholds() -> np.ndarray:
     world = the_world(50)
     generator = np.random.default_rng(seed_of("synthetic thresholds"))
     # One document a query: the query effects average out fastest.
-    utility = world.utility(world.draw(np.ones(200_000, np.int64), generator))
+    utility = world.draw_utility(200_000, generator)
     noisy = utility + _TAU * logistic_noise(utility.shape, generator)
     above = 1 - np.cumsum(_SHARES)[:-1]  # P(y >= g), blank queries included
     return np.quantile(noisy, 1 - above / (1 - _BLANK), axis=0).T
