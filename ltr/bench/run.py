@@ -134,7 +134,10 @@ def run_suite(
             else WorkerPool(setting, workers or len(gpus) or part.limits.workers)
         )
         launch = Launch(plan, setting, pool, console)
-        check_jobs([*tuning_jobs(part, folds), *main_jobs(part, folds)])
+        jobs = [*tuning_jobs(part, folds), *main_jobs(part, folds)]
+        if isinstance(pool, WorkerPool) and not all((folder / job.folder / "DONE").is_file() for job in jobs):
+            pool.get_ready(nets=any(v.loss or v.method for v in part.variants()))
+        check_jobs(jobs)
         folder.mkdir(parents=True, exist_ok=True)
         launch.prepare()
         if engine is not None and not engine.copies:

@@ -1,7 +1,10 @@
 """The workers of one machine: one in this process, or several of their own, each as `ltr bench work` is one.
 
-Each is started once, imports torch once, and ends when its launcher does. Where one dies (killed for memory, a crash in
-a library), another takes its place, and what it held is tried again at the end.
+Each is started once and ends when its launcher does. Where one dies (killed for memory, a crash in a library), another
+takes its place, and what it held is tried again at the end.
+
+What training imports takes seconds. On Linux one process without threads imports it, and workers are forked from that
+one; elsewhere, and where each worker sees a GPU of its own, every worker imports it for itself.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -25,6 +30,8 @@ from .workers import Event, Group, Setting, Worker
 
 __all__ = ["WorkerPool", "environment_of"]
 
+# None of them starts a thread, which a fork would lose (Arrow does).
+_IMPORTS, _LIGHTNING = ["torch", "ltr.bench.execution.workers"], "ltr.rankers.training.loop"
 _SILENT = 5  # workers in a row that may die without a word
 # Libraries read these when they are loaded, so a worker must be born with them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -39,7 +46,7 @@ def environment_of(setting: Setting, number: int) -> dict[str, str]:
 class WorkerPool:
     """Workers for as long as the `with` block lasts.
 
-    One worker runs in this process, unless it sees a GPU of its own; more are spawned when there is work for them, so a
+    One worker runs in this process, unless it sees a GPU of its own; more are started when there is work for them, so a
     script that asks for more needs the usual `if __name__ == "__main__":`. When the block is left by an exception
     (Ctrl-C), the workers are stopped; what they were doing can be continued.
 
@@ -50,7 +57,8 @@ class WorkerPool:
     def __init__(self, setting: Setting, workers: int):
         self.setting, self.workers, self.started = setting, workers, 0
         self.own = Worker(setting) if workers == 1 and not setting.gpus else None
-        self.context = multiprocessing.get_context("spawn")
+        forks = sys.platform == "linux" and not setting.gpus
+        self.context = multiprocessing.get_context("forkserver" if forks else "spawn")
         self.alive: dict[Connection, tuple[int, BaseProcess]] = {}  # our end of the pipe -> (number, process)
 
     def __enter__(self) -> WorkerPool:
@@ -101,6 +109,19 @@ class WorkerPool:
                 else:
                     tell(event)
 
+    def get_ready(self, nets: bool = True) -> None:
+        """Begins to import what workers will need (Lightning only for `nets`); their launcher need not wait for it."""
+        if self.own is not None or self.context.get_start_method() != "forkserver":
+            return
+        self.context.set_forkserver_preload([*_IMPORTS, *([_LIGHTNING] if nets else [])])
+        # Ctrl-C and the end of a terminal are the launcher's to hear.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+        try:
+            with _environment(environment_of(self.setting, 0)):
+                multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def _hand(self, pipe: Connection, groups: Sequence[Group]) -> None:
         with contextlib.suppress(OSError):  # died meanwhile: its end of the pipe says so in the next wait
             pipe.send(groups)
@@ -110,8 +131,10 @@ class WorkerPool:
             raise InputError("memory:// is of one process", do="Give --workers 1, or a store that others see")
         number, self.started = self.started, self.started + 1
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_worker, args=(number, theirs, self.setting), daemon=True)
+        self.get_ready()
         with _environment(environment_of(self.setting, number)):
+            arguments = number, theirs, self.setting, dict(os.environ)
+            process = self.context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
         theirs.close()
         self.alive[ours] = (number, process)
@@ -154,7 +177,9 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _worker(number: int, pipe: Connection, setting: Setting) -> None:
+def _worker(number: int, pipe: Connection, setting: Setting, environment: dict[str, str]) -> None:
+    os.environ.clear()  # it may be that of an earlier call
+    os.environ.update(environment)
     # Ctrl-C and the end of a terminal reach the whole process group; the parent decides, so that nobody prints a
     # traceback. Its SIGTERM has us give back what we hold.
     for name in ("SIGINT", "SIGHUP"):
