@@ -179,3 +179,18 @@ def test_scores_of_a_teacher():
     distillation = {"mse", "pairwisemse", "adrmse", "ranknet", "listmle", "plackettluce"}
     assert distillation <= set(taken)
     assert torch.isfinite(ltr.loss("listnet", target="soft", temperature=2.0)(s, y))
+
+
+def test_what_comparisons_leave_unsaid_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("ltr.errors._SAID", set())
+    pairs = {"query": ["1", "1", "1"], "winner": ["a", "b", "b"], "loser": ["b", "a", "c"]}
+    read_pairs({**pairs, "wieght": [1, 2, 3]})
+    said = capsys.readouterr().err
+    assert "columns of comparisons that are left out: wieght; known are query, winner, loser, p" in said
+    assert "2 of 3 comparisons contradict others of the same two documents" in said
+    read_pairs({**pairs, "p": [0.9, 0.2, 1.0]})  # the second says the same as the first
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match="without comparisons"):
+        read_pairs({"query": [], "winner": [], "loser": []})
+    with pytest.raises(InputError, match=r"row 1, column 'weight'; expected a finite number from 0"):
+        read_pairs({**pairs, "weight": [1e39, 1, 1]})

@@ -522,3 +522,13 @@ def test_ids_are_the_same_whatever_they_travelled_as(csv, tmp_path, capsys, monk
     assert capsys.readouterr().err == ""
     assert read_table(csv("qid,label,a\né,1,1\n".encode("latin1"))).query_ids.tolist() == ["\\xe9"]
     assert "some ids are no UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_label_that_is_missing_elsewhere_is_not_to_be_dropped(csv):
+    first, second = csv("qid,label,a,b\n1,1,2,3\n"), csv("qid,a\n1,2\n", "u.csv")
+    with pytest.raises(InputError, match="column 'label' .* is not here") as refused:
+        table.agreed([first, second], table.Roles())
+    assert "--drop" not in str(refused.value)
+    with pytest.raises(InputError, match="Correct the file, or leave the column out everywhere: --drop 'b'"):
+        table.agreed([first, csv("qid,label,a\n1,1,2\n", "v.csv")], table.Roles())
+    assert table.roles(csv("qid,label,a,is_test\n1,1,2,0\n")).features == ("a",)

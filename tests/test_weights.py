@@ -223,6 +223,7 @@ def test_files_beside_svmlight_text(home, capsys):
     said = capsys.readouterr().err
     assert "weights of documents of set.txt from set.txt.weight (losses weigh by them)" in said
     assert "positions counted from 0; they count from 1 here" in said
+    assert "1 documents were shown at a position" not in said
     own = read_svmlight(path)
     assert own.weights.tolist() == [0, 2, 1, 3, *range(4, 10)] and own.positions.tolist() == [1, 2] * 5
     (home / "set.txt.weight").write_text("1\n2\n3\n4\n5\n")  # XGBoost's: one a query, which come back later
@@ -285,3 +286,11 @@ def test_a_run_takes_them(home):
     record = ltr.runs.read_record(home / "run")
     assert "--weights w" in record.command
     assert {row["measure"] for row in record.measures} == {"nDCG(gain=exp2,empty=skip,weights=query)@10"}
+
+
+def test_two_documents_at_one_position_are_said(home, capsys):
+    rows = [f"{q},{k % 2},{q + k},{1 if q == 0 else k + 1}" for q in range(6) for k in range(4)]
+    path = home / "shown.csv"
+    path.write_text("\n".join(["qid,label,x,shown", *rows]))
+    ltr.load(path, positions="shown")
+    assert "3 documents were shown at a position that another document of their query has" in capsys.readouterr().err

@@ -11,6 +11,7 @@ as a whole (a list transformer, the context of a list) sees the two documents on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, say_once, unknown_name
 from ltr.types import Deferred, Split, Task
 
 from .readers.table_files import read_columns
@@ -76,7 +77,14 @@ def read_pairs(source: Any) -> Pairs:
     if same.any():
         row = int(np.argmax(same))
         what = f"row {row + 1}, a document is compared with itself"
-        raise InputError(what, file=_file(source), expected="two documents", came=found["winner"][row])
+        raise InputError(what, file=_file(source), expected="two documents", came=str(found["winner"][row]))
+    if not len(same):
+        raise InputError("a table of comparisons without comparisons", file=_file(source))
+    sure = np.flatnonzero(found["p"] > 0.5)
+    query, winner, loser = (found[name][sure].tolist() for name in _NEEDED)
+    stated = set(zip(query, winner, loser, strict=True))
+    if against := sum(key in stated for key in zip(query, loser, winner, strict=True)):
+        say_once(f"{against:,} of {len(same):,} comparisons contradict others of the same two documents")
     return Pairs(**{name: found[name] for name in (*_NEEDED, "p", "weight")}, objective=found.get("objective"))
 
 
@@ -110,6 +118,10 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
                 f"columns {', '.join(needed)}, and if there are any {', '.join(c for c in known if c not in needed)}"
             )
             raise InputError(f"no column {name!r} of comparisons", file=file, expected=expected, came=there)
+    if left := [
+        str(name) for name in there if name not in known and not re.fullmatch(r"__index_level_\d+__|", str(name))
+    ]:
+        say_once(f"columns of comparisons that are left out: {', '.join(left)}; known are {', '.join(known)}")
     cells = {
         name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
     }
@@ -123,7 +135,7 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
             raise InputError(f"row {row + 1}, column {name!r} is empty", file=file, expected="an id")
     for name, expected, most in (
         ("p", "a chance, 0 to 1", 1.0),
-        ("weight", "a finite number from 0", np.finfo(float).max),
+        ("weight", "a finite number from 0", np.finfo(np.float32).max),
     ):
         values = np.array([_number(v) for v in found[name]]) if name in found else np.ones(len(found[needed[0]]))
         wrong = ~((values >= 0) & (values <= most))

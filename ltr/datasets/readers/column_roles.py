@@ -367,7 +367,11 @@ def no_feature(column: Column) -> str:
         return "a row index" if column.index or not name.endswith("id") else "an identifier, as a row index"
     if column.kind != "number":
         return column.type
-    for what, usual in (("query", QUERY), ("document", DOCUMENT), ("split", (*SPLIT, "fold"))):
+    for what, usual in (
+        ("query", QUERY),
+        ("document", DOCUMENT),
+        ("split", (*SPLIT, "fold", "is_train", "is_vali", "is_valid", "is_test")),
+    ):
         if name in usual:
             return f"its name speaks of a {what}; --{what} or --features ({what}=, features=) take it"
     if is_outcome(column.name):

@@ -391,7 +391,8 @@ class Gathered:
             features = np.zeros((self.documents, width), np.float32)
             self.fill(features, layout, base)
         docs = self.doc_ids()
-        ranks_from_one([self])
+        for sentence in ranks_from_one([self]):
+            say_once(sentence)
         positions = self.facts.get("positions")
         return Split(
             features,
@@ -408,10 +409,19 @@ class Gathered:
         )
 
 
-def ranks_from_one(sources: Sequence[Gathered]) -> bool:
-    """Whether the positions of a source counted from 0; they count from 1 afterwards, in all of its files."""
-    told = [each.facts for each in sources if "positions" in each.facts]
-    zero = any((facts["positions"] == 0).any() for facts in told)
-    for facts in told if zero else ():
-        facts["positions"] = facts["positions"] + 1
-    return zero
+def ranks_from_one(sources: Sequence[Gathered]) -> list[str]:
+    """Positions of a source count from 1 afterwards, in all of its files.
+
+    Returns:
+        What a user should know: that they counted from 0, and that a query has documents at one position.
+    """
+    told = [each for each in sources if "positions" in each.facts]
+    said = []
+    if any((each.facts["positions"] == 0).any() for each in told):
+        said.append("positions counted from 0; they count from 1 here")
+        for each in told:
+            each.facts["positions"] = each.facts["positions"] + 1
+    keys = [each.queries_of_rows() * EXACT * 2 + each.facts["positions"].astype(np.int64) for each in told]
+    if twice := sum(len(key) - len(np.unique(key)) for key in keys):
+        said.append(f"{twice:,} documents were shown at a position that another document of their query has")
+    return said

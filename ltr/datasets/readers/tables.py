@@ -144,7 +144,12 @@ def agreed(paths: Sequence[Path], said: Roles) -> tuple[dict[Path, Columns], lis
                     file=path,
                     expected="the columns of the first file",
                     came=list(there) if column is None else column.type,
-                    do=f"Correct the file, or leave the column out everywhere: --drop {name!r} (drop= in Python)",
+                    do="Correct the file"
+                    + (
+                        f", or leave the column out everywhere: --drop {name!r} (drop=)"
+                        if name in chosen.features
+                        else ""
+                    ),
                 )
             if name != chosen.query:
                 check_cells(column, path, needed=name not in chosen.features)

@@ -283,8 +283,8 @@ def _read(
     divided = {g["train"].id: "vali" for g in where.values() if "train" in g and "vali" not in g}
     divided |= {g["all"].id: "all" for g in where.values() if "all" in g}
     pool.each(read, by_id.values(), size=lambda part: told.sizes[part.path])
-    if ranks_from_one([part.gathered for part in by_id.values()]):
-        wanted.say("positions counted from 0; they count from 1 here")
+    for sentence in ranks_from_one([part.gathered for part in by_id.values()]):
+        wanted.say(sentence)
     for part in by_id.values():
         if part.gathered.infinite[0]:
             wanted.say("{:,} infinite values among the features, the first at {}".format(*part.gathered.infinite))
