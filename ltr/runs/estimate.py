@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.adam import adam  # the step alone: making an optimiser imports torch's compiler, for seconds
 
 from ltr import losses
 from ltr.methods import METHODS
@@ -289,7 +290,7 @@ def _measured(
 ) -> tuple[int, float]:
     """Bytes a step of training keeps for its way back, and its seconds, with the optimiser's where it `steps`."""
     kept, seconds = 0, math.inf
-    optimiser = torch.optim.Adam(net.parameters(), 0.0) if steps and next(net.parameters(), None) is not None else None
+    moments = {p: (torch.zeros_like(p), torch.zeros_like(p), torch.zeros(())) for p in net.parameters()}
 
     def weigh(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal kept
@@ -302,10 +303,19 @@ def _measured(
             scores = net(features, where)
             total = sum(loss.reduce(loss(scores, labels, where), labels, where) for _ in range(objectives))
             total.backward()
-        if optimiser is not None:
-            optimiser.step()
+        if steps:
+            _step({p: moments[p] for p in moments if p.grad is not None})
         seconds = min(seconds, time.process_time() - began)
     return kept, seconds
+
+
+@torch.no_grad()
+def _step(moments: Mapping[torch.nn.Parameter, tuple[torch.Tensor, ...]]) -> None:
+    """Adam's, by nothing: parameter -> mean and square of its gradients, and number of steps."""
+    first, second, steps = map(list, zip(*moments.values(), strict=True)) if moments else ([], [], [])
+    rates = {"lr": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+    gradients = [p.grad for p in moments if p.grad is not None]
+    adam([*moments], gradients, first, second, [], steps, amsgrad=False, maximize=False, **rates)
 
 
 def _trees(params: Mapping[str, Any], sizes: Sizes, data: int, copies: int) -> tuple[dict[str, Any], float]:
