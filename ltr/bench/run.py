@@ -40,6 +40,7 @@ from .execution.pool import WorkerPool
 from .execution.store_cells import cells_at
 from .execution.workers import Setting
 from .object_store import is_url, working_folder
+from .pages.picture import get_ready
 from .pages.report import report
 from .suite.narrow import narrowed, run_folders, shown, words_of
 from .suite.plan import RunJob, dataset_folds, main_jobs, tuning_jobs
@@ -135,7 +136,8 @@ def run_suite(
         )
         launch = Launch(plan, setting, pool, console)
         jobs = [*tuning_jobs(part, folds), *main_jobs(part, folds)]
-        if isinstance(pool, WorkerPool) and not all((folder / job.folder / "DONE").is_file() for job in jobs):
+        begins = not all((folder / job.folder / "DONE").is_file() for job in jobs)
+        if begins and isinstance(pool, WorkerPool):
             pool.get_ready(nets=any(v.loss or v.method for v in part.variants()))
         check_jobs(jobs)
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +145,8 @@ def run_suite(
         if engine is not None and not engine.copies:
             console.print(f"Prepared; workers are started with: ltr bench work {out}", soft_wrap=True)
             return None
+        if begins:
+            get_ready()  # while the workers do
         try:
             with pool:
                 jobs = launch.carry_out()

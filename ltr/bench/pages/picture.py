@@ -16,7 +16,13 @@ from ltr.plot_style import FAINT, INK, LINE, PALETTE, PAPER, SOFT, STYLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "get_ready"]
+
+
+def get_ready() -> None:
+    """Imports what tables and pictures need: two seconds for who would only wait otherwise."""
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import pandas  # noqa: F401
 
 
 class Picture:
