@@ -145,7 +145,8 @@ def test_the_transform(tmp_path):
     assert transforms.fit("none", many, categories=(0,)).width(1) == 1 + transforms.LEVELS
 
 
-def test_a_run_and_its_predictions(files, tmp_path, capsys):
+def test_a_run_and_its_predictions(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ltr.errors._SAID", set())
     store = ["data", "convert", str(files["train"]), "--to", str(tmp_path / "st"), "--categories", "kind", "shop", "-q"]
     assert main(store) == 0 and ltr.load(tmp_path / "st").test.categories == (0, 1)
     shared = ["--ranker", "linear", "--loss", "listnet", "--training.epochs", "2", "-q", "--out", str(tmp_path / "run")]
@@ -153,3 +154,4 @@ def test_a_run_and_its_predictions(files, tmp_path, capsys):
     assert "--categories kind shop" in ltr.runs.read_record(tmp_path / "run").command
     assert main(["predict", str(tmp_path / "run"), str(files["test"]), "--out", str(tmp_path / "scores.csv")]) == 0
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 15 * 8
+    assert "feature 'kind': 15 of 120 cells are no category that training has a place for" in capsys.readouterr().err

@@ -390,3 +390,17 @@ def test_a_normal_run_is_silent(name, capfd, tmp_path, monkeypatch):
     make_ranker(name, rounds=10).fit(TRAIN, VALI).score(TEST)
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir()), "no log folders"
+
+
+@pytest.mark.parametrize(("name", "rate"), [("lightgbm", "shrinkage_rate"), ("xgboost", "eta")])
+def test_params_that_a_library_would_pass_over_are_refused(name, rate):
+    """A second name of a parameter wins over ours as the first does; one that nobody knows is no parameter."""
+    pytest.importorskip(name)
+    split = toy(30)
+    scores = lambda **params: make_ranker(name, rounds=2, params=params).fit(split, None).score(split)  # noqa: E731
+    np.testing.assert_array_equal(scores(**{rate: 0.9}), scores(learning_rate=0.9))
+    assert not np.array_equal(scores(**{rate: 0.9}), scores())
+    with pytest.raises(InputError, match="unknown parameter of .*lamda_l1"):
+        scores(lamda_l1=1.0)
+    with pytest.raises(InputError, match="n_estimators"):
+        scores(n_estimators=50)

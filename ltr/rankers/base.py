@@ -16,7 +16,7 @@ import numpy as np
 from ltr import __version__
 from ltr.atomic import whole_folder
 from ltr.catalogue import Catalogue
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 from ltr.metrics import measure
 from ltr.progress import listener
 from ltr.schema import bind, changed, to_dict
@@ -217,6 +217,7 @@ class FittedRanker(ABC):
             InputError: not fitted yet, another number of features, or a preference (only conditioned rankers take one).
         """
         self._check_input(split, preference)
+        self._say_unseen(split)
         scores = np.ascontiguousarray(self._score(split), dtype=np.float32)
         if not np.isfinite(scores).all():
             raise self._not_finite()
@@ -236,6 +237,17 @@ class FittedRanker(ABC):
                 came=split.n_features,
                 do="Score lists with the columns of the training split, in its order",
             )
+
+    def _say_unseen(self, split: Split) -> None:
+        """Says which columns of categories hold none of those that training knows, of trees or of a net's transform."""
+        levels = getattr(self, "levels", None) or getattr(getattr(self, "transform", None), "levels", None) or {}
+        for column, values in levels.items():
+            cells = split.features[:, column]
+            if new := int((~np.isin(cells, values) & ~np.isnan(cells)).sum()):
+                name = split.feature_names[column]
+                say_once(
+                    f"feature {name!r}: {new:,} of {len(cells):,} cells are no category that training has a place for"
+                )
 
     def _not_finite(self) -> InputError:
         return InputError(f"scores of ranker {self.name!r} are not finite", do="Check the features for huge values")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ltr.errors import InputError
+from ltr.errors import InputError, unknown_name
 from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
@@ -83,8 +83,23 @@ class LightGBM(TreeRanker):
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
-            **c.params,
+            **self._own_params(),
         }
+
+    def _own_params(self) -> dict[str, Any]:
+        """The config's `params` by the first name LightGBM has for each: of two names for one it takes the first.
+
+        Raises:
+            InputError: a name it does not know and would pass over, or one of those that the rounds are counted by.
+        """
+        every = self.library.basic._ConfigAliases._get_all_param_aliases()
+        first = {name: main for main, names in every.items() for name in (main, *names)}
+        for name in self.config.params:
+            if name not in first:
+                raise unknown_name("parameter of LightGBM", name, every)
+            if first[name] in ("num_iterations", "early_stopping_round"):
+                raise InputError(f"params.{name} has no effect here", do="Set rounds, patience and select_every")
+        return {first[name]: value for name, value in self.config.params.items()}
 
     def _check_data(self, job: ObjectiveJob) -> None:
         super()._check_data(job)

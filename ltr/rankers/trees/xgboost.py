@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from ltr.errors import InputError
 from ltr.rankers.base import register
 from ltr.rankers.devices import thread_count
 from ltr.rankers.training.job import ObjectiveJob
@@ -18,6 +21,9 @@ from .forest import Forest
 from .shared import EarlyStopping, TreeRanker, TreesConfig, list_sizes, weighed, weights_of_lists
 
 __all__ = ["XGBoost", "XGBoostConfig"]
+
+# Second names of parameters that are given here: of two names for one XGBoost takes the other.
+_FIRST = {"eta": "learning_rate", "reg_lambda": "lambda", "n_jobs": "nthread", "random_state": "seed"}
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,31 @@ class XGBoost(TreeRanker):
             "nthread": threads,
             "verbosity": 0,
             "disable_default_eval_metric": True,
-            **c.params,
+            **{_FIRST.get(name, name): value for name, value in c.params.items()},
         }
 
     def _check_data(self, job: ObjectiveJob) -> None:
         super()._check_data(job)
+        self._check_params()
         self._check_debias(job, self.config.objective.startswith("rank:"))
         if job.vali is not None:
             self._check_features(job.vali)
         if self.config.objective == "rank:ndcg" and self.config.params.get("ndcg_exp_gain", True):
             way_out = "Regrade the labels, or set params.ndcg_exp_gain = false for linear gain"
             self._check_grades(job, 31, way_out)
+
+    def _check_params(self) -> None:
+        """Refuses a name that XGBoost does not know, of which it only warns."""
+        if not self.config.params:
+            return
+        two = self.library.DMatrix(np.zeros((2, 1)), label=[0, 1], group=[2])
+        with warnings.catch_warnings(record=True) as said, contextlib.suppress(self.library.core.XGBoostError):
+            warnings.simplefilter("always")
+            self.library.Booster({**self.native(), "verbosity": 1, "validate_parameters": True}, [two]).update(two, 0)
+        for name in self.config.params:
+            if any(f'"{name}"' in str(each.message).partition("Parameters:")[2] for each in said):
+                do = "Its documentation lists them; rounds, patience and select_every are fields of the ranker"
+                raise InputError("unknown parameter of XGBoost", came=name, do=do)
 
     def _check_features(self, split: Split) -> None:
         self._check_infinite(split)
