@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ltr.atomic import lock
 from ltr.bench import Engine, run_suite, status, work_suite
 from ltr.bench.execution.cells import TRIES, Cells, name_of
 from ltr.bench.execution.plan_file import read_plan
-from ltr.bench.execution.pool import environment_of
+from ltr.bench.execution.pool import WorkerPool, environment_of
 from ltr.bench.execution.workers import Setting, Worker
 from ltr.bench.suite import Limits, Suite, System, Tuning, check
 from ltr.bench.suite.plan import main_jobs
@@ -250,6 +251,24 @@ def test_one_worker_closes_tuning(tmp_path, monkeypatch):
     monkeypatch.setattr("ltr.bench.execution.launch.choose", None)  # whoever chooses again fails
     assert work_suite(tmp_path, progress=False) == 0
     assert (tmp_path / "chosen.toml").read_bytes() == before and status(tmp_path).runs["runs"] == {"done": 1}
+
+
+def test_what_a_worker_says_of_the_folder_is_said(tmp_path, monkeypatch):
+    """Once, and the others are not started again."""
+    jobs = prepared(suite_of(), tmp_path)
+
+    def started(pool):
+        ours, theirs = Pipe()
+        theirs.send(InputError("the store does not answer"))
+        pool.alive[ours] = (len(pool.alive), None)
+        return ours
+
+    monkeypatch.setattr(WorkerPool, "_start", started)
+    pool = WorkerPool(Setting(tmp_path), 2)
+    with pytest.raises(InputError, match="^the store does not answer$"):
+        pool.work(jobs, print)
+    for pipe in pool.alive:
+        pipe.close()
 
 
 # -------------------------------------------------------------------------------------------------------------- engines

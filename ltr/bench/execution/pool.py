@@ -80,7 +80,11 @@ class WorkerPool:
         self.alive.clear()
 
     def work(self, jobs: Sequence[RunJob | Group], tell: Callable[[Event], None]) -> None:
-        """Works off `jobs`; returns when all have ended, here or elsewhere, or the time is up."""
+        """Works off `jobs`; returns when all have ended, here or elsewhere, or the time is up.
+
+        Raises:
+            InputError: what a worker says of the folder or store of the suite, or workers that die without a word.
+        """
         groups = [(job,) if isinstance(job, RunJob) else tuple(job) for job in jobs]
         if self.own is not None:
             self.own.send = tell
@@ -104,6 +108,8 @@ class WorkerPool:
                     self._hand(again, groups)
                     continue
                 silent = 0
+                if isinstance(event, InputError):  # no run's: the folder or store of the suite cannot be used
+                    raise event
                 if event is None:
                     busy.remove(pipe)
                 else:
@@ -190,8 +196,11 @@ def _worker(number: int, pipe: Connection, setting: Setting, environment: dict[s
     worker = Worker(setting, number, pipe.send)
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):  # the parent is gone, or wants us to go
         while (groups := pipe.recv()) is not None:
-            worker.work(groups)
-            pipe.send(None)
+            try:
+                worker.work(groups)
+                pipe.send(None)
+            except InputError as error:
+                pipe.send(error)
 
 
 def _end_with_parent() -> None:
