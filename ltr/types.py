@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["Batch", "Deferred", "Ranker", "Split", "Task"]
+__all__ = ["Batch", "Deferred", "Ranker", "Split", "Task", "in_another_order", "unmasked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +239,10 @@ class Split:
             group: documents of each query, summing to `len(X)`; one list when None.
             weights: `[documents]`, or `[queries]`, one a list.
         """
+        for what, other in (("y", y), ("weights", weights)):
+            if in_another_order(X, other):
+                raise InputError(f"the rows of {what} stand in another order than those of X", do="They go by place")
+        X, y, weights = unmasked(X), unmasked(y), unmasked(weights)
         X = np.ascontiguousarray(X, dtype=np.float32)
         if X.ndim != 2:
             raise InputError("features must be a matrix", expected="[documents, feature]", came=X.shape)
@@ -339,3 +343,17 @@ class Ranker(Protocol):
     @property
     def n_parameters(self) -> int:
         """Learned numbers: weights of a net, leaves of the trees, 0 of a baseline."""
+
+
+def in_another_order(rows: Any, values: Any) -> bool:
+    """Whether a data frame or series and a series have the same index in another order."""
+    index: Any = getattr(rows, "index", None)
+    other: Any = getattr(values, "index", None)
+    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
+        return False
+    return bool(index.is_unique and other.is_unique and index.isin(other).all())
+
+
+def unmasked(x: Any) -> Any:
+    """A masked array with NaN where it is masked, for numpy would take the numbers below the mask; else `x` itself."""
+    return x.astype(np.float64).filled(np.nan) if isinstance(x, np.ma.MaskedArray) else x

@@ -504,3 +504,12 @@ def test_features_that_look_like_none_are_said(lists, caplog):
         "infinite values among the features, the first in row 0, column a",
     ):
         assert said in caplog.text
+
+
+def test_folds_of_rows_that_do_not_fit_are_refused(lists):
+    X, y, group = lists
+    qid = np.repeat(np.arange(len(group)), group)
+    with pytest.raises(InputError, match="one query a row"):
+        next(GroupFolds(3).split(X, groups=qid[:-1]))
+    with pytest.raises(InputError, match=r"came 2\.5"):
+        next(GroupFolds(2.5).split(X, groups=qid))

@@ -689,3 +689,12 @@ def test_grey_lines_behind_are_drawn_in_the_order_of_the_systems(objectives):
             system = i if i < own else i + 1
             assert alone.setdefault(system, outline) == outline
     assert len(set(alone.values())) == 6
+
+
+def test_masked_points_and_words_for_a_reference_are_refused():
+    masked = np.ma.array([[1.0, 2], [3, 4]], mask=[[False, True], [False, False]])
+    for look in (lambda: fronts.hypervolume(masked, 0), lambda: fronts.nondominated(masked)):
+        with pytest.raises(InputError, match="point 0 is not finite"):
+            look()
+    with pytest.raises(InputError, match="the reference point; expected numbers"):
+        fronts.hypervolume([[1, 2]], "worst")

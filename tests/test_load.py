@@ -349,3 +349,14 @@ def test_broken_and_ambiguous_cards_are_named(home, frame, capsys):
         card_file("mq2008")
     with pytest.raises(InputError, match="unknown dataset 'shopp'. Did you mean 'shop'"):
         load("shopp")
+
+
+def test_chunks_with_categories_of_their_own(home):
+    """Two tables put together keep a dictionary each, which no Arrow file holds."""
+    parts = []
+    for q, kind in ((0, "tea"), (2, "milk")):
+        rows = {"qid": [q, q, q + 1, q + 1], "label": [0, 1, 0, 1], "x": [1.0, 2, 3, 4]}
+        parts.append(pa.table({**rows, "k": pa.array([kind] * 4).dictionary_encode()}))
+    task = ltr.load(pa.concat_tables(parts), categories=["k"])
+    assert task.train.n_documents + task.vali.n_documents + task.test.n_documents == 8
+    assert len({*task.train.features[:, 1], *task.vali.features[:, 1], *task.test.features[:, 1]}) == 2

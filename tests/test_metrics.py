@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ltr.errors import InputError
 from ltr.metrics import MEASURES, PRESETS, Judgements, count, count_blank, evaluate, mean, measure
 from ltr.metrics.backends import Lists, NumpyBackend, TorchBackend
+from ltr.types import Split
 
 HAND = ([1.2, 0.4, 1.9, -0.3], [1, 3, 0, 2], [0, 4])
 
@@ -637,3 +638,13 @@ def test_labels_and_weights_that_overflow_or_are_no_numbers_are_refused():
             mean([1, 0], weights)
     with pytest.raises(InputError, match="a mean is of the values of one measure"):
         mean(evaluate("nDCG@1", [1, 2], [0, 1], [0, 2]))
+
+
+def test_arrays_with_a_mask_and_tables_in_another_order_are_no_split():
+    pandas = pytest.importorskip("pandas")
+    X, y = np.ma.array([[1.0], [2.0]], mask=[[False], [True]]), pandas.Series([0, 1])
+    assert np.isnan(Split.from_arrays(X, [0, 1]).features[:, 0]).tolist() == [False, True]
+    with pytest.raises(InputError, match="labels must be finite"):
+        Split.from_arrays([[1.0], [2.0]], np.ma.array([0, 1], mask=[False, True]))
+    with pytest.raises(InputError, match="the rows of y stand in another order"):
+        Split.from_arrays(pandas.DataFrame({"a": [1.0, 2.0]}), y[::-1])

@@ -50,7 +50,7 @@ def as_points(points: Points, where: Any = None, what: str = "points") -> Any:
         points = points.detach().double()
     else:
         try:
-            points = np.asarray(points, dtype=np.float64)
+            points = np.ma.filled(np.ma.asarray(points, dtype=np.float64), np.nan)  # what is masked is no number
         except (TypeError, ValueError) as error:
             raise InputError(f"{what} are numbers", expected=expected, came=points) from error
     if points.ndim < 2 or points.shape[-1] < 1:
@@ -81,7 +81,10 @@ def as_reference(reference: Any, objectives: int) -> Floats:
     >>> as_reference(0, 2).tolist()
     [0.0, 0.0]
     """
-    given: Floats = np.asarray(reference.detach().cpu() if is_tensor(reference) else reference, dtype=np.float64)
+    try:
+        given: Floats = np.asarray(reference.detach().cpu() if is_tensor(reference) else reference, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("the reference point", expected="numbers, one an objective", came=reference) from error
     if given.ndim == 0:
         given = np.full(objectives, float(given))
     if given.shape != (objectives,) or not np.isfinite(given).all():

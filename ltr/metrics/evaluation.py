@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.types import Split
+from ltr.types import Split, in_another_order
 
 from .backends import Array, Backend, Lists, NumpyBackend
 from .copies import Copies
-from .judgements import Judgements, device_of, in_another_order, list_weights, shaped, to_numpy
+from .judgements import Judgements, device_of, list_weights, shaped, to_numpy
 from .measure import Asked, Measure, measure
 from .measures import MEASURES
 from .ranked_lists import RankedLists, checked_scores

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr.errors import InputError
+from ltr.types import unmasked
 
 from .backends import Array, Backend, Lists, NumpyBackend, TorchBackend
 from .measures import discount
@@ -18,7 +19,7 @@ from .measures import discount
 if TYPE_CHECKING:
     from .copies import Copies
 
-__all__ = ["Judgements", "in_another_order", "list_weights"]
+__all__ = ["Judgements", "list_weights"]
 
 _LARGEST = float(np.finfo(np.float32).max)  # what a label or a weight of data may be; sums of more could overflow
 
@@ -241,15 +242,6 @@ def list_weights(weights: Any, lists: int) -> np.ndarray[Any, Any]:
     return own
 
 
-def in_another_order(rows: Any, values: Any) -> bool:
-    """Whether a data frame or series and a series have the same index in another order."""
-    index: Any = getattr(rows, "index", None)
-    other: Any = getattr(values, "index", None)
-    if not hasattr(index, "equals") or not hasattr(other, "equals") or len(index) != len(other) or index.equals(other):
-        return False
-    return bool(index.is_unique and other.is_unique and index.isin(other).all())
-
-
 def device_of(*inputs: Any) -> str:
     """The accelerator one of the tensors lives on, else "cpu"."""
     torch = sys.modules.get("torch")  # nobody can hand in a tensor before torch is imported
@@ -277,9 +269,7 @@ def to_numpy(x: Any) -> np.ndarray[Any, Any]:
 def shaped(what: str, x: Any, leading: bool = False) -> Array:
     """A numeric `[documents]` array or tensor, `[..., documents]` with `leading` axes."""
     torch = sys.modules.get("torch")
-    if isinstance(x, np.ma.MaskedArray):  # what is masked is no number, and must not pass for the one below the mask
-        x = x.astype(np.float64).filled(np.nan)
-    x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(x)
+    x = x.detach() if torch is not None and isinstance(x, torch.Tensor) else np.asarray(unmasked(x))
     if x.ndim == 0 or (x.ndim > 1 and not leading):
         raise InputError(
             f"{what} of the wrong shape",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,8 @@ class GroupFolds(BaseCrossValidator):
             if name is None:
                 raise InputError("no query came with the rows", do="Give groups (query of each row) or a column qid")
             groups = X[name]
-        which, ids = queries(groups, len(groups), "groups")
-        if not 2 <= self.n_splits <= len(ids):
+        which, ids = queries(groups, getattr(groups if X is None else X, "shape", [len(groups)])[0], "groups")
+        if not isinstance(self.n_splits, Integral) or not 2 <= self.n_splits <= len(ids):
             raise InputError("folds hold a query each at least", expected=f"2 to {len(ids)}", came=self.n_splits)
         order = np.arange(len(ids)) if self.seed is None else np.random.default_rng(self.seed).permutation(len(ids))
         for fold in np.array_split(order, self.n_splits):

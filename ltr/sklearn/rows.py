@@ -10,8 +10,7 @@ import numpy as np
 
 from ltr.datasets.readers.cells import category_code
 from ltr.errors import InputError, say_once
-from ltr.metrics.judgements import in_another_order
-from ltr.types import Split
+from ltr.types import Split, in_another_order, unmasked
 
 __all__ = ["QUERY", "frame", "lists_of", "names_of", "queries"]
 
@@ -174,8 +173,7 @@ def _numbers(values, what: str) -> np.ndarray:
     if hasattr(values, "toarray"):
         raise InputError(f"{what} is a sparse matrix", expected="a dense one", do="Call its toarray()")
     try:
-        if isinstance(values, np.ma.MaskedArray):
-            values = np.ma.filled(values.astype(np.float64), np.nan)
+        values = unmasked(values)
         series = hasattr(values, "iloc")
         if series:  # a series, whose own missing value may be pandas.NA
             if getattr(values.dtype, "kind", "O") not in "biufO":

@@ -35,6 +35,7 @@ def write_frame(value: Any, path: Path, what: str) -> None:
             table = _of_pandas(value, what)
         else:
             table = value if isinstance(value, pa.Table) else pa.table(value)
+        table = table.unify_dictionaries()  # of chunks with categories of their own, which a file cannot hold
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
