@@ -214,7 +214,7 @@ def _anywhere(source: str) -> str:
 
 
 def quickstart(out: Path | str = "runs/quickstart", **options) -> Results | FrontResults | None:
-    """The main job on the embedded synthetic task: no download, about 20 seconds on two free cores.
+    """The main job on the embedded synthetic task: no download, less than a minute on two free cores.
 
     Takes the options of `run_suite`.
     """

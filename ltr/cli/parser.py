@@ -141,7 +141,7 @@ def parse(words: Sequence[str], known: Sequence[Command], rooms: Mapping[str, st
 def _parsers(
     commands: Mapping[tuple[str, ...], Command], rooms: Mapping[str, str | None], wanted: tuple[str, ...]
 ) -> tuple[ArgumentParser, dict[tuple[str, ...], ArgumentParser]]:
-    """The parser of a line and those of its commands; only the wanted one gets its options, the others their names."""
+    """The parser of a line and that of its command; the other commands are names, and share a parser nobody asks."""
     root = _parser(
         "Learning-to-rank benchmark suite: data, rankers, methods, runs, leaderboards, fronts.",
         usage="ltr [--version] COMMAND ...",
@@ -155,16 +155,17 @@ def _parsers(
     below: dict[tuple[str, ...], Any] = {
         (): root.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
     }
-    parsers = {}
+    parsers, other = {}, _parser(None, "")
     for path, command in commands.items():
         if path[:-1] not in below:  # jsonargparse wants the outer level first
             words = (rooms[path[0]] or "").split("\n")[0].split(": ", 1)[1]
             room = _parser(words[0].upper() + words[1:], usage=f"ltr {path[0]} COMMAND ...")
             below[()].add_subcommand(path[0], room, help=words[0].upper() + words[1:].rstrip("."))
             below[path[:-1]] = room.add_subcommands(required=False, dest="command", metavar="COMMAND", title="commands")
-        description = docstring_parser.parse(command.options.__doc__ or "").description if path == wanted else None
-        parsers[path] = parser = _parser(description, f"ltr {' '.join(path)} {command.usage}", command.epilog)
+        parser = other
         if path == wanted:
+            description = docstring_parser.parse(command.options.__doc__ or "").description
+            parsers[path] = parser = _parser(description, f"ltr {' '.join(path)} {command.usage}", command.epilog)
             _add_fields(parser, command.options)
             for title, (prefix, cls, skip) in (command.config() if command.config else {}).items():
                 _add_fields(parser.add_argument_group(title), cls, prefix, skip)
