@@ -12,6 +12,7 @@ from toy_lists import toy
 
 import ltr
 from ltr.bench.suite import load_suite
+from ltr.bench.suite.narrow import narrowed, restricted
 from ltr.bench.suite.plan import main_jobs
 from ltr.datasets.few_labels import few_labels
 from ltr.errors import InputError
@@ -174,6 +175,11 @@ def test_a_suite_of_shares(tmp_path):
     labels = [(job.system, job.config.data.labelled) for job in jobs]
     shares = ((0.05, "5 % labelled"), (1.0, "100 % labelled"))
     assert labels == [(f"{label}, {text}", share) for label in ("Net listnet", "Best") for share, text in shares]
+    suite = load_suite(tmp_path / "s.toml")
+    every = [v.label for v in suite.variants()]
+    assert restricted(suite, every) == suite
+    some = narrowed(suite, ["net listnet, 5"])
+    assert [v.label for v in some.variants()] == ["Net listnet, 5 % labelled"]
     for wrong in ([0.0], [1.5], [0.5, 0.5]):
         write_toml(tmp_path / "s.toml", {**given, "labelled": wrong})
         with pytest.raises(InputError, match="labelled of a suite"):

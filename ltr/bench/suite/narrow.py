@@ -11,7 +11,7 @@ from ltr.errors import InputError, unknown_name
 
 from .plan import Chosen, RunJob, main_jobs
 from .reading import check
-from .suite import Suite
+from .suite import Suite, with_labels
 
 __all__ = ["narrowed", "restricted", "run_folders", "shown", "words_of"]
 
@@ -41,13 +41,20 @@ def narrowed(suite: Suite, only: Sequence[str] = (), seeds: Sequence[int] | None
 
 
 def restricted(suite: Suite, labels: Sequence[str]) -> Suite:
-    """The suite with the systems (and losses) of these labels, in its own order."""
-    systems = []
+    """The suite with the systems (and losses) of these labels, and every share of labels that one of them has, in its
+    own order."""
+    systems, known, used = [], set(labels), set()
     for system in suite.systems:
-        losses = tuple(loss for loss in system.losses if f"{system.label} {loss}" in labels)
-        if losses or (not system.losses and system.label.strip() in labels):
-            systems.append(replace(system, losses=losses))
-    return replace(suite, systems=tuple(systems))
+        losses = []
+        for loss in system.losses or ("",):
+            label = f"{system.label} {loss}".strip()
+            shares = {share for share in suite.labelled or (None,) if with_labels(label, share) in known}
+            losses += [loss] if shares else []
+            used |= shares
+        if losses:
+            systems.append(replace(system, losses=tuple(filter(None, losses))))
+    labelled = suite.labelled and tuple(share for share in suite.labelled if share in used)
+    return replace(suite, systems=tuple(systems), labelled=labelled)
 
 
 def run_folders(out: Path) -> set[str]:
