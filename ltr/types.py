@@ -356,4 +356,4 @@ def in_another_order(rows: Any, values: Any) -> bool:
 
 def unmasked(x: Any) -> Any:
     """A masked array with NaN where it is masked, for numpy would take the numbers below the mask; else `x` itself."""
-    return x.astype(np.float64).filled(np.nan) if isinstance(x, np.ma.MaskedArray) else x
+    return np.ma.filled(x.astype(np.float64), np.nan) if isinstance(x, np.ma.MaskedArray) else x

@@ -252,7 +252,8 @@ def queries(qid, rows: int, role: str) -> tuple[np.ndarray, list[Any]]:
     if not hasattr(qid, "__iter__") or isinstance(qid, str | dict | set | frozenset):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=qid)
     if isinstance(qid, np.ma.MaskedArray):
-        qid = np.where(np.ma.getmaskarray(qid), None, qid.data)
+        hidden = np.ma.getmaskarray(qid).tolist()
+        qid = [None if mask else each for each, mask in zip(qid.data.tolist(), hidden, strict=True)]
     ids = np.asarray(qid) if hasattr(qid, "dtype") else np.array(list(qid), dtype=object)
     if ids.shape != (rows,):
         raise InputError(f"{role}: one query a row", expected=f"[documents={rows}]", came=ids.shape)
