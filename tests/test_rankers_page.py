@@ -13,8 +13,9 @@ from ltr import paths as places
 from ltr.bench import leaderboard
 from ltr.bench.analysis.rankers import boards_of, curves, sizes_of_task
 from ltr.bench.analysis.results import Results
+from ltr.bench.pages.ranker_parts import PARTS, parts_table
 from ltr.bench.pages.rankers_page import rankers_page
-from ltr.bench.suite import System
+from ltr.bench.suite import System, load_suite
 from ltr.cli import main
 
 SIZES = {"synthetic:queries=100": 60, "synthetic:queries=1000": 600}
@@ -77,6 +78,32 @@ def test_sizes_are_of_one_task():
     assert sizes_of_task(other) == []
 
 
+def test_parts_are_compared_with_the_same_loss():
+    draw = np.random.default_rng(0)
+    systems = (
+        System("MLP", "mlp", losses=("mse", "listnet")),
+        System("MLP, piecewise", "mlp", losses=("listnet",), params={"embeddings": "piecewise"}),
+        System("LightGBM", "lightgbm"),
+        System("LightGBM, an MLP on its residual", "residual", losses=("mse",)),
+    )
+    base = draw.uniform(0.2, 0.4, (1, 3, 50))
+    labels = {"MLP mse": 0.0, "MLP listnet": 0.1, "MLP, piecewise listnet": 0.3, "LightGBM": 0.2}
+    values = {
+        label: base + gain + draw.normal(0, 0.01, base.shape)
+        for label, gain in (labels | {"LightGBM, an MLP on its residual mse": 0.2}).items()
+    }
+    found = made_results(values, made_suite(name="rankers-made", systems=systems))
+    runs = found.runs.assign(operations=np.where(found.runs.system == "MLP listnet", 2e9, 3e9))
+    (board,) = boards_of(replace(found, runs=runs.assign(cpu_seconds=1.0, latency_seconds=0.1, train_queries=50)))
+    lines = [line for line in parts_table([board]).splitlines()[2:]]
+    gap = board.board.difference("MLP, piecewise listnet", "MLP listnet")
+    assert len(lines) == 2 and lines[0] == (
+        f"| piecewise embeddings, MLP | MLP, piecewise less MLP | listnet | above: {gap}; 1.5 x |"
+    )
+    assert "| mse | " in lines[1] and "LightGBM, an MLP on its residual less LightGBM" in lines[1]
+    assert parts_table(boards_of(one("made-data", 10))) == ""
+
+
 def test_a_part_of_a_suite_says_what_is_left(folder, tmp_path):
     """Results called like a suite that comes with ltr name the systems and seeds they lack."""
     found = one("mq2008", 471)
@@ -84,6 +111,11 @@ def test_a_part_of_a_suite_says_what_is_left(folder, tmp_path):
     text = rankers_page([part.save(tmp_path / "part")], tmp_path).read_text()
     assert "which `ltr bench run rankers-mq2008-small` would add: " in text and "TabM listnet" in text
     assert "Seeds not run: 2." in text
+
+
+def test_parts_are_systems_of_the_suites():
+    labels = {system.label for system in load_suite("rankers-mq2008").systems}
+    assert {name for _, *pair in PARTS for name in pair} <= labels
 
 
 def test_the_page_in_the_repository_is_that_of_its_results(tmp_path):

@@ -148,12 +148,13 @@ def read_samples(path: Path, dataset: str) -> list[Sample]:
     """
     frame = read_frame(path)
     frame = frame[frame.dataset == dataset]
-    objectives = sum(column.startswith("label ") for column in frame)
+    objectives = sum(str(column).startswith("label ") for column in frame)
     samples = []
-    for (fold, seed, query, of), rows in frame.groupby(["fold", "seed", "query", "documents"], sort=False):
-        names, labels = np.full(of, "", object), np.full((of, objectives), np.nan)
-        names[rows.number] = rows.document
-        labels[rows.number] = rows[[f"label {k}" for k in range(objectives)]]
+    for _, rows in frame.groupby(["fold", "seed", "query"], sort=False):
+        fold, seed, query, of = rows[["fold", "seed", "query", "documents"]].to_numpy(object)[0]
+        number, names, labels = rows.number.to_numpy(), np.full(of, "", object), np.full((of, objectives), np.nan)
+        names[number] = rows.document.to_numpy(object)
+        labels[number] = rows[[f"label {k}" for k in range(objectives)]].to_numpy()
         best, values = {}, {}
         for system, mine in rows.groupby("system", sort=False):
             shape = mine.preference.max() + 1, mine.place.max() + 1

@@ -21,6 +21,7 @@ from ltr.bench.text import count, machine, markdown_table, number, thousands
 
 from .facts import board_rows, dataset_title, put_between, suite_run, who_chose
 from .few_labels import few_labels
+from .ranker_parts import parts_table
 from .rankers_picture import sizes_picture
 from .report import write_page
 
@@ -52,6 +53,7 @@ def rankers_page(folders: Sequence[Path | str] = (), to: Path | str | None = Non
         "suites": [_was_run(results) for results in given],
         "not_run": _not_run(given),
         "answers": [_answer(board) for board in boards],
+        "parts": parts_table(boards),
         "pictures": [{"file": p.save_png(to).name, "text": p.text} for p in pictures],
         "few": [few_labels(results, dataset) for results in few for dataset in results.suite.datasets],
         "boards": [{"title": b.title, "table": _table(b), "caption": b.board.caption()} for b in boards],
