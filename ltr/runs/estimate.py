@@ -313,7 +313,7 @@ def _measured(
 def _step(moments: Mapping[torch.nn.Parameter, tuple[torch.Tensor, ...]]) -> None:
     """Adam's, by nothing: parameter -> mean and square of its gradients, and number of steps."""
     first, second, steps = map(list, zip(*moments.values(), strict=True)) if moments else ([], [], [])
-    rates = {"lr": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+    rates: dict[str, Any] = {"lr": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
     gradients = [p.grad for p in moments if p.grad is not None]
     adam([*moments], gradients, first, second, [], steps, amsgrad=False, maximize=False, **rates)
 

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import cast
+from typing import Any, cast
 
 from ltr.bench.suite.plan import RunJob
 from ltr.errors import InputError
@@ -58,7 +58,7 @@ class WorkerPool:
         self.setting, self.workers, self.started = setting, workers, 0
         self.own = Worker(setting) if workers == 1 and not setting.gpus else None
         forks = sys.platform == "linux" and not setting.gpus
-        self.context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        self.context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         self.alive: dict[Connection, tuple[int, BaseProcess]] = {}  # our end of the pipe -> (number, process)
 
     def __enter__(self) -> WorkerPool:

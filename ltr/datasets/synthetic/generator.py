@@ -159,7 +159,7 @@ class World:
             latent[j] = h if self.source[j] < 0 else 0.95 * latent[self.source[j]] + np.sqrt(1 - 0.95**2) * h
         stored = np.stack([_KINDS[kind][0](h) for kind, h in zip(self.kinds, latent, strict=True)])
         utility = self.standard_utility(stored[:_CARRIERS]).astype(np.float32)
-        for j in np.flatnonzero(self.view >= 0):
+        for j in map(int, np.flatnonzero(self.view >= 0)):
             h = 0.45 * utility[self.view[j]] + np.sqrt(1 - 0.45**2) * latent[j]
             stored[j] = _KINDS[self.kinds[j]][0](h)
         features = np.empty((n, columns), np.float32)
