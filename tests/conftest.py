@@ -7,9 +7,10 @@ import os
 import signal
 from pathlib import Path
 
-# Processes of pytest-xdist share the cores: one thread each, said before torch is imported.
+# Processes of pytest-xdist share the cores: one thread each, said before torch is imported. Their terminal is nobody's.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("COLUMNS", None)
 
 import pytest
 

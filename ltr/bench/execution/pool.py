@@ -159,8 +159,8 @@ class WorkerPool:
         reason = f"the worker process died: {why}{hint}"
         undertaker = Worker(self.setting, number, tell)
         held = {name for name, (_, pid) in undertaker.cells.owners().items() if pid == process.pid}
-        for job in (job for group in groups for job in group if name_of(job.folder) in held):
-            cell = undertaker.cells.take(job.folder)
+        theirs = [job for group in groups for job in group if name_of(job.folder) in held]
+        for job, cell in [(job, undertaker.cells.take(job.folder)) for job in theirs]:  # before another worker does
             if cell is not None:  # on another machine a process may have the same number
                 undertaker.bury(job, cell, reason)
                 cell.put()

@@ -174,14 +174,19 @@ class Worker:
             alone = self.cells.hold(f"again-{HOST}")
             if alone is not None:
                 try:
-                    return self._work(left[:1], left)
+                    return self._work(left[:1], left, again)
                 finally:
                     alone.release()
-        return self._work(fresh, left)
+        return self._work(fresh, left, again)
 
-    def _work(self, jobs: Sequence[RunJob], left: Sequence[RunJob]) -> tuple[Group, bool]:
-        free = [job for job in jobs if not self.cells.newly_held(job.folder)]
-        held = [(job, cell) for job in free if (cell := self._take(job)) is not None]
+    def _work(self, jobs: Sequence[RunJob], left: Sequence[RunJob], again: bool) -> tuple[Group, bool]:
+        held = []
+        for job in jobs:
+            cell = None if self.cells.newly_held(job.folder) else self._take(job)
+            if cell is not None:
+                held.append((job, cell))
+            elif not again:  # whoever has it is taking its group: two workers that begin at once do not split it
+                break
         ended = self._run(held) if held else set()
         return tuple(job for job in left if job.folder not in ended), bool(held)
 
@@ -199,11 +204,11 @@ class Worker:
 
     def bury(self, job: RunJob, cell: Cell, reason: str) -> None:
         """Counts the loss of a worker; the last one that counts is a failed run."""
-        from ltr.runs import resolve
-        from ltr.runs.execution import begun
-
         self.cells.fail(job.folder, reason)
         if self.cells.ended(job.folder):
+            from ltr.runs import resolve
+            from ltr.runs.execution import begun
+
             record = read_record(cell.place) or begun(resolve(job.config), cell.place, self.setting.device, TRIES)
             write_record(replace(record, status="failed", reason=reason))
             self.send(Event("end", self.number, job, status="failed", reason=reason))
