@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from made_fronts import made_fronts
+from made_fronts import made_fronts, made_samples
 from made_results import NDCG, made_results, three_systems
 from test_report import Page
 
@@ -24,7 +24,9 @@ from ltr.bench import leaderboard, run_suite
 from ltr.bench.analysis import submission
 from ltr.bench.analysis.mean_ranks import critical_difference, mean_ranks
 from ltr.bench.analysis.results import load_results
+from ltr.bench.analysis.samples import write_samples
 from ltr.bench.pages.board_site import build
+from ltr.bench.pages.explorer import unpack
 from ltr.bench.suite import Suite, System
 from ltr.bench.suite import check as checked_suite
 from ltr.cli import main
@@ -175,6 +177,9 @@ def test_methods_have_a_table_of_hypervolumes_and_a_page_a_task(copy, tmp_path):
     for name, systems in (("one", 3), ("two", 2)):
         results = made_fronts(systems=systems, objectives=2)
         replace(results, suite=replace(results.suite, name=name)).save(file.parent / name)
+    write_samples(
+        {"made-data": made_samples(made_fronts(systems=3, objectives=2))}, file.parent / "one/samples.parquet"
+    )
     found = replace(submission.read_board(file), fronts=("one", "two"))
     site = tmp_path / "site"
     index = build(found, site, frozen=True).read_text()
@@ -185,6 +190,10 @@ def test_methods_have_a_table_of_hypervolumes_and_a_page_a_task(copy, tmp_path):
     text = " ".join(Page((site / "one-made-data.html").read_text()).text)
     volume = re.search(r"<td>(0\.\d{4})", rows[0][1])[1]
     assert volume in text and (site / "two-made-data.html").is_file() and (site / "one/fronts-made-data.png").is_file()
+    shown = [
+        re.search(r'class="payload"[^>]*>([^<]+)<', (site / f"{n}-made-data.html").read_text()) for n in ("one", "two")
+    ]
+    assert [len(unpack(payload[1])["samples"]) for payload in shown] == [3, 0], "documents where the results keep them"
     frozen = json.loads(next((file.parent / found.archive).glob("*.json")).read_text())
     assert frozen["methods"]["HyperDPO"]["made-data, two objectives"].startswith(volume)
 

@@ -141,11 +141,14 @@ def _rows(dataset: str, sample: Sample) -> pd.DataFrame:
 
 
 def read_samples(path: Path, dataset: str) -> list[Sample]:
-    """What `write_samples` wrote of a dataset; documents that nobody ranks among the best come without name and label.
+    """What `write_samples` wrote of a dataset, nothing where no file is there; documents that nobody ranks among the
+    best come without name and label.
 
     Raises:
         InputError: a damaged file.
     """
+    if not path.is_file():
+        return []
     frame = read_frame(path)
     frame = frame[frame.dataset == dataset]
     objectives = sum(str(column).startswith("label ") for column in frame)

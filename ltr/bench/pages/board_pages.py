@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltr.atomic import whole_file
 from ltr.bench.analysis.front_results import load_front_results
+from ltr.bench.analysis.samples import FILE, read_samples
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import number
 
@@ -69,7 +70,8 @@ def methods_of(board: Board, to: Path) -> Methods:
             title = title_of(dataset, len(results.suite.objectives))
             title += f" ({results.suite.name})" * (title in tasks)
             tasks[title] = f"{results.suite.name}-{dataset_slug(dataset)}.html"
-            found = front_section(results, dataset, to=to / results.suite.name)
+            samples = read_samples(Path(board.folder) / place / FILE, dataset)
+            found = front_section(results, dataset, samples, to=to / results.suite.name)
             sections.append((results, found))
             texts = [row["text"] for row in found["rows"]]
             ranked = sum(bool(text["#"]) for text in texts)

@@ -138,7 +138,7 @@ def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
         found = collect(results, folder.parent, dataset)
     except InputError:  # the data is elsewhere now: a page without documents is a page
         found = []
-    return found or (read_samples(folder / FILE, dataset) if (folder / FILE).is_file() else [])
+    return found or read_samples(folder / FILE, dataset)
 
 
 def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
