@@ -91,7 +91,8 @@ def test_who_trains_together(suite):
     assert [len(g) for g in stackable(tuning_jobs(replace(suite, systems=(wider,)), FOLDS))] == [1, 1, 1]
 
 
-def test_a_suite_says_whether_it_stacks(suite, tmp_path, capsys):
+def test_a_suite_says_whether_it_stacks(suite, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ltr.errors._SAID", set())
     (tmp_path / "s.toml").write_text(
         f'title = "S"\ndatasets = ["{DATA}"]\n[limits]\nfleet = true\n[[systems]]\nlabel = "R"\nranker = "random"\n'
     )

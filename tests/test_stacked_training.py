@@ -446,9 +446,10 @@ def test_what_is_no_stack_is_said(task):
         together(task, [plain(training=huge) for _ in W], criteria(by="mse-dpo"))
 
 
-def test_former_names_say_the_new_ones(capsys):
+def test_former_names_say_the_new_ones(capsys, monkeypatch):
     import ltr.rankers
 
+    monkeypatch.setattr("ltr.errors._SAID", set())
     assert ltr.rankers.fit_fleet is fit_stacked and ltr.rankers.score_fleet is score_stacked
     assert "'fit_fleet' is called 'fit_stacked' now" in capsys.readouterr().err
     with pytest.raises(AttributeError, match="nosuch"):
