@@ -296,17 +296,8 @@ def _command(launch: Launch, words: Sequence[str], here: bool = False) -> str:
 
     data = [f"{name}={path if here else 'PATH'}" for name, path in launch.setting.data.items()]
     options = [*words, *(word for pair in data for word in ("--data", pair))]
-    return shlex.join(
-        [
-            "ltr",
-            "bench",
-            "run",
-            place(launch.plan.named),
-            *options,
-            "--out",
-            place(launch.setting.named(launch.setting.out)),
-        ]
-    )
+    out = place(launch.setting.named(launch.setting.out))
+    return shlex.join(["ltr", "bench", "run", place(launch.plan.named), *options, "--out", out])
 
 
 # ------------------------------------------------------------------------------------------------------- nothing to do

@@ -14,6 +14,7 @@ Blank objectives drop out of their list and their weight is lost (`objectives/ta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ from ltr.objectives.scalarisations import Scalarisation
 
 __all__ = [
     "Aggregated",
+    "Combined",
     "Criterion",
     "Dirichlet",
     "Fixed",
@@ -176,8 +178,8 @@ def objective_values(
     return torch.stack(values, -1), counted
 
 
-class Criterion(nn.Module):
-    """Base. A child writes `combine`, or `forward`.
+class Criterion(nn.Module, ABC):
+    """Base. A child writes `forward`.
 
     Args:
         loss: list loss of every objective.
@@ -214,16 +216,11 @@ class Criterion(nn.Module):
         x = torch.rand(size, generator=generator, device=generator.device)
         return w, low * (high / low) ** x
 
+    @abstractmethod
     def forward(
         self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
     ) -> Tensor:
-        options = {"reference": reference, "weights": weights, "beta": beta, "generator": generator}
-        values, counted = objective_values(self.loss, scores, labels, where, **options, by_objective=self.by_objective)
-        return self.combine(values, counted, preferences, generator)
-
-    def combine(self, values: Tensor, counted: Tensor, preferences: Tensor, generator=None) -> Tensor:
-        """The number to descend, from what `objective_values` gave."""
-        raise NotImplementedError(type(self).__name__)
+        """The number to descend; arguments as of `objective_values`, preferences `[batch, preference, objective]`."""
 
     def backward(
         self, losses: Tensor, scores: Tensor, preferences: Tensor, parameters: Iterable[Tensor], generator
@@ -245,7 +242,22 @@ class Criterion(nn.Module):
         return f"{self.loss!r}, {self.source!r}, betas={self.betas}{own}"
 
 
-class Importance(Criterion):
+class Combined(Criterion):
+    """Base of those that combine the loss of every objective; a child writes `combine`."""
+
+    def forward(
+        self, scores, labels, where, preferences, *, beta=None, reference=None, weights=None, generator=None
+    ) -> Tensor:
+        options = {"reference": reference, "weights": weights, "beta": beta, "generator": generator}
+        values, counted = objective_values(self.loss, scores, labels, where, **options, by_objective=self.by_objective)
+        return self.combine(values, counted, preferences, generator)
+
+    @abstractmethod
+    def combine(self, values: Tensor, counted: Tensor, preferences: Tensor, generator=None) -> Tensor:
+        """The number to descend, from what `objective_values` gave."""
+
+
+class Importance(Combined):
     """sum_k w_k l_k, every list with its own preferences where they differ."""
 
     def combine(self, values, counted, preferences, generator=None) -> Tensor:
@@ -253,7 +265,7 @@ class Importance(Criterion):
         return total / (counted.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
-class OneLabel(Criterion):
+class OneLabel(Combined):
     """Stochastic label aggregation (Carmel et al., WWW 2020): each list learns one objective, drawn with chances w."""
 
     def combine(self, values, counted, preferences, generator=None) -> Tensor:
@@ -264,7 +276,7 @@ class OneLabel(Criterion):
         return total / (counted.any(-1).sum() * values.shape[1]).clamp(min=1)
 
 
-class Scalarised(Criterion):
+class Scalarised(Combined):
     """f(l; w), l the mean losses of the batch, measured from an ideal point in units of the pay-off spread.
 
     Args:

@@ -48,8 +48,10 @@ class Sizes:
         """Of the same data with the labels of a share of the training queries."""
         if share == 1:
             return self
-        some = lambda counts: {**counts, "train": max(1, round(share * counts["train"]))}  # noqa: E731
-        return replace(self, queries=some(self.queries), documents=some(self.documents))
+        queries, documents = (
+            {**counts, "train": max(1, round(share * counts["train"]))} for counts in (self.queries, self.documents)
+        )
+        return replace(self, queries=queries, documents=documents)
 
 
 def sizes_of_task(task: Task) -> Sizes:

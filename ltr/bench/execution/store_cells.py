@@ -63,14 +63,8 @@ class Claim:
     """
 
     def __init__(self, store: ObjectStore, name: str, number: int, seconds: float, seen: dict[str, Seen], lost: bool):
-        self.store, self.name, self.number, self.seconds, self.seen, self.lost = (
-            store,
-            name,
-            number,
-            seconds,
-            seen,
-            lost,
-        )
+        self.store, self.name, self.number = store, name, number
+        self.seconds, self.seen, self.lost = seconds, seen, lost
         self.token = secrets.token_hex(8)
         self.compromise: str | None = None  # who has it instead
         self._over, self._heart = threading.Event(), threading.Thread(target=self._beat, daemon=True)

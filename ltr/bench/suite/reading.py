@@ -156,10 +156,8 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
         if bool(system.ranker) == bool(system.method):
             came = [name for name in (system.ranker, system.method) if name]
             raise InputError(f"system {system.label!r} is a ranker or a method", file=file, came=came)
-    for what, names in (
-        *(("seeds", suite.seeds), ("datasets", suite.datasets), ("folds", suite.folds)),
-        ("labelled", suite.labelled or ()),
-    ):
+    for what in ("seeds", "datasets", "folds", "labelled"):
+        names = getattr(suite, what) or ()
         if len(set(names)) < len(names):
             raise InputError(f"{what} of a suite", file=file, expected="none twice", came=list(names))
     if len({dataset_slug(name) for name in suite.datasets}) < len(suite.datasets):

@@ -35,8 +35,7 @@ _BROKEN = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    RuntimeError,
-    NotImplementedError,
+    RuntimeError,  # NotImplementedError among them, of a way of packing that zipfile does not know
 )
 PACKED, PACKED_FROM = 200, 256 << 20  # an archive may grow by this factor, once it has grown to so many bytes
 

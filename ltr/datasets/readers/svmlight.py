@@ -188,6 +188,7 @@ def blocks(
 
 def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base: bool, qid: bool, finite: bool):
     """One chunk from `pos` on: (blocks, where they end, `_Wrong` or None); at most about `_MOST_CELLS` in all."""
+    from . import spans_kernel
     from . import svmlight_kernel as kernel
 
     start, end, documents, cells = pos, len(text), 0, 0
@@ -237,11 +238,11 @@ def _parse(text: np.ndarray, pos: int, shape: _Shape, declared: int, fixed_base:
         if rows:
             block = Block(features[:rows], base, labels[:rows, None], np.zeros(1, np.int64), [""])
             if qid:
-                block.run_rows = np.flatnonzero(kernel.new_spans(text, query_at, query_length, rows))
+                block.run_rows = np.flatnonzero(spans_kernel.new_spans(text, query_at, query_length, rows))
                 spans = zip(query_at[block.run_rows].tolist(), query_length[block.run_rows].tolist(), strict=True)
                 block.run_ids = [whole(readable(text[a : a + n].tobytes())) for a, n in spans]
             if (doc_length[:rows] > 0).any():
-                block.docs = kernel.pack_spans(text, doc_at, doc_length, rows)
+                block.docs = spans_kernel.pack_spans(text, doc_at, doc_length, rows)
             if (odd := _odd_id(text, block, query_at, query_length, doc_at, doc_length)) is not None:
                 return found, pos, odd
             if infinite[0]:

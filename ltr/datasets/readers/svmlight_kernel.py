@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["pack_spans", "parse", "new_spans", "widest"]
+__all__ = ["compiled", "parse", "widest"]
 
 # Why the kernel stopped. Up to HARD the caller goes on, from LABEL_MISSING on the line is wrong.
 END, FULL, WIDE, ZERO, HARD = 0, 1, 2, 3, 4
@@ -29,7 +29,7 @@ _TENS = np.array([float(f"1e{k}") for k in range(309)])
 _TAB, _LF, _CR, _SPACE, _HASH, _PLUS, _MINUS, _DOT, _NINE0, _COLON = 9, 10, 13, 32, 35, 43, 45, 46, 48, 58
 
 
-def _compiled(inline: str = "never"):
+def compiled(inline: str = "never"):
     """njit without the GIL, kept on disk where there is a place to write."""
 
     def compile_(function):
@@ -41,12 +41,12 @@ def _compiled(inline: str = "never"):
     return compile_
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _is_blank(c):
     return c == _SPACE or (_TAB <= c <= _CR and c != _LF)  # as Python's strip: tab, vertical tab, form feed, return
 
 
-@_compiled()
+@compiled()
 def _word(text, pos, end, word):
     """Whether the letters of `word` (lower case) stand at pos, in either case."""
     if end - pos < len(word):
@@ -65,7 +65,7 @@ _INFINITY = np.frombuffer(b"infinity", np.uint8)
 _DOCID = np.frombuffer(b"docid", np.uint8)
 
 
-@_compiled()
+@compiled()
 def _scaled(mantissa, exponent):
     """mantissa * 10**exponent for what the exact path cannot do; within 4e-16 of the truth, or 0 or inf."""
     value = float(mantissa)
@@ -84,13 +84,13 @@ def _scaled(mantissa, exponent):
     return value * _TENS[exponent] if exponent >= 0 else value / _TENS[-exponent]
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _ends(text, pos, end):
     # A comment may follow a word, but 1.#INF and 1.#QNAN are what some C libraries print of what is no number.
     return pos >= end or _is_blank(text[pos]) or text[pos] == _LF or (text[pos] == _HASH and text[pos - 1] != _DOT)
 
 
-@_compiled()
+@compiled()
 def _missing(text, pos, end):
     """Where a word that stands for a missing value ends; pos where nothing stands; -1 where something else does."""
     if _ends(text, pos, end):
@@ -103,7 +103,7 @@ def _missing(text, pos, end):
     return -1
 
 
-@_compiled()
+@compiled()
 def _odd_number(text, pos, end):
     """The rare forms: more than 18 digits, exponents, nan, inf, missing. Returns (is a number, value, pos, hard)."""
     after = _missing(text, pos, end)
@@ -164,7 +164,7 @@ def _odd_number(text, pos, end):
     return True, (-value if negative else value), pos, hard
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _number(text, pos, end):
     """The common form, [-]digits[.digits] of at most 15 digits, in one tight loop; the rest goes to `_odd_number`."""
     at = pos
@@ -199,7 +199,7 @@ def _number(text, pos, end):
     return True, (-value if negative else value), at, False
 
 
-@_compiled()
+@compiled()
 def _doc_id(text, pos, end):
     """Span of the doc id in a comment (pos after the #): X of `docid = X`, else the comment's first word."""
     for at in range(pos, end - 5):
@@ -218,7 +218,7 @@ def _doc_id(text, pos, end):
     return start, pos - start
 
 
-@_compiled()
+@compiled()
 def _mark(text, pos, end, stamp, base, row):
     """Stamps the feature indices of a line up to `end`; the slow way to repeated indices on unsorted lines."""
     index = 0
@@ -241,7 +241,7 @@ def _mark(text, pos, end, stamp, base, row):
         pos += 1
 
 
-@_compiled()
+@compiled()
 def parse(
     text,
     pos,
@@ -410,7 +410,7 @@ def parse(
         rows += 1
 
 
-@_compiled()
+@compiled()
 def widest(text, pos, end):
     """Largest feature index in `text[pos:end]` (whatever else is wrong with it), -1 without any."""
     top = -1
@@ -431,29 +431,3 @@ def widest(text, pos, end):
         while pos < end and (_is_blank(text[pos]) or text[pos] == _LF):
             pos += 1
     return top
-
-
-@_compiled()
-def new_spans(text, at, length, rows):
-    """False for each row whose span holds the same bytes as the row before's."""
-    new = np.ones(rows, np.bool_)
-    for r in range(1, rows):
-        if length[r] == length[r - 1]:
-            k = 0
-            while k < length[r] and text[at[r] + k] == text[at[r - 1] + k]:
-                k += 1
-            new[r] = k < length[r]
-    return new
-
-
-@_compiled()
-def pack_spans(text, at, length, rows):
-    """The spans one after another: (offsets int64 [rows + 1], bytes), Arrow's layout of strings."""
-    offsets = np.zeros(rows + 1, np.int64)
-    for r in range(rows):
-        offsets[r + 1] = offsets[r] + length[r]
-    data = np.empty(offsets[rows], np.uint8)
-    for r in range(rows):
-        for k in range(length[r]):
-            data[offsets[r] + k] = text[at[r] + k]
-    return offsets, data
