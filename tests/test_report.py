@@ -105,7 +105,7 @@ def test_damaged_results_are_named(folder, tmp_path):
 
 def test_markdown_says_what_was_run_and_what_came_out(folder, markdown):
     assert "# A made suite" in markdown and "ltr bench run made --out runs/made" in markdown
-    assert "2 grid points a system" in markdown and "training.learning_rate = 0.2" in markdown
+    assert "2 points a system of its grid" in markdown and "training.learning_rate = 0.2" in markdown
     assert f"{leaderboard(made_results(three_systems())).table['mean'][0]:.4f}" in markdown
     for name in re.findall(r"!\[.+?\]\((.+?)\)", markdown):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")

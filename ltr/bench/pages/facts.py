@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ltr.bench.analysis.leaderboard import Leaderboard
     from ltr.bench.analysis.results import FrontResults, Results
 
-__all__ = ["board_rows", "dataset_title", "put_between", "scale_of", "suite_run", "was_run", "who_chose"]
+__all__ = ["board_rows", "dataset_title", "how_tuned", "put_between", "scale_of", "suite_run", "was_run"]
 
 
 def put_between(file: Path, mark: str, text: str) -> None:
@@ -91,16 +91,10 @@ def suite_run(results: Results) -> dict[str, Any]:
         mine = runs[runs.dataset == dataset]
         queries = mine[mine.status == "done"].drop_duplicates("fold").test_queries.sum()
         sizes.append(f"{dataset}: {int(queries)} test queries, {count(mine.fold.nunique(), 'fold')}")
-    grids = dict.fromkeys(settings(s.grid) for s in suite.systems if s.losses and s.grid)
-    budget = results.chosen.get("budget")
-    tuned = "nothing was tuned"
-    if budget and grids:
-        who = who_chose(budget["folds"])
-        tuned = f"{count(budget['points'], 'point')} of {' or '.join(grids)}, chosen on validation queries, {who}"
     said = {f"`{loss}`": settings(params) for loss, params in suite.loss_params.items()}
     return was_run(results) | {
         "what": "; ".join(sizes),
-        "tuning": tuned,
+        "tuning": how_tuned(results.chosen.get("budget")),
         "loss_params": "; ".join(f"{loss} {plain(text)}" for loss, text in said.items()),
     }
 
@@ -120,11 +114,18 @@ def board_rows(board: Leaderboard) -> Iterator[tuple[str, dict[str, str], dict[s
         yield text["system"], text, {**measured, **others, "regret": text.get("regret", "")}
 
 
-def who_chose(folds: list[str]) -> str:
-    """Which folds' validation queries chose, of a tuning budget.
+def how_tuned(budget: dict[str, Any] | None) -> str:
+    """What tuning did, of the budget in chosen.toml. Grids differ by system: the suite's file says them.
 
-    >>> who_chose(["each"]), who_chose(["first"])
-    ('each fold for itself', 'the first fold')
+    >>> how_tuned({"points": 6, "measure": "nDCG@10", "folds": ["each"], "seeds": [0]})
+    '6 points a system of its grid in suite.toml, chosen by nDCG@10 on validation queries, each fold for itself, seed 0'
     """
+    if not budget:
+        return "nothing was tuned"
     named = {"first": "the first fold", "each": "each fold for itself"}
-    return ", ".join(named.get(fold, fold) for fold in folds)
+    folds, seeds = ", ".join(named.get(fold, fold) for fold in budget["folds"]), ", ".join(map(str, budget["seeds"]))
+    points = count(budget["points"], "point")
+    return (
+        f"{points} a system of its grid in suite.toml, chosen by {budget['measure']} on validation queries, {folds}, "
+        f"seed {seeds}"
+    )

@@ -25,7 +25,7 @@ from ltr.bench.suite.budget import budget_of
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.text import count, machine, markdown_table, number, plain, settings, told
 
-from .facts import put_between, was_run, who_chose
+from .facts import how_tuned, put_between, was_run
 from .front_answers import answer, goals_table, taken_table
 from .front_costs import choices_table, costs_table, edges_table
 from .front_pictures import SHOWN, cost_picture, fronts_picture, looks, of_board, payoff_picture, title_of
@@ -297,17 +297,9 @@ def _was_run(results: FrontResults, boards: Sequence[FrontLeaderboard]) -> dict[
         f"{board.queries} test queries, {count(runs[runs.dataset == board.dataset].fold.nunique(), 'fold')}"
         for board in boards
     ]
-    budget = results.chosen.get("budget")
-    tuned = "nothing was tuned"
-    if budget:
-        grids = " or ".join(dict.fromkeys(settings(v.grid) for v in suite.variants() if v.grid))
-        tuned = (
-            f"{count(budget['points'], 'point')} a system of {grids}, seed {', '.join(map(str, budget['seeds']))}, by "
-            f"the hypervolume of validation points above 0, {who_chose(budget['folds'])}"
-        )
     return was_run(results) | {
         "what": "; ".join(sizes),
-        "tuning": tuned,
+        "tuning": how_tuned(results.chosen.get("budget")),
         "systems": _systems(suite),
         "environment": results.environment,
     }

@@ -25,19 +25,23 @@ def get_ready() -> None:
     import pandas  # noqa: F401
 
 
+_DPI = 150
+
+
 class Picture:
     """A figure with a name for its file and a sentence for those who cannot see it."""
 
     def __init__(self, name: str, title: str, text: str, figure: Figure):
         self.name, self.title, self.text, self.figure = name, title, text, figure
         layout = figure.get_layout_engine()
-        if layout is not None:  # once for what is then drawn twice
+        if layout is not None:  # once for what is then drawn twice, with letters as wide as in the PNG
+            figure.set_dpi(_DPI)
             layout.execute(figure)
         figure.set_layout_engine("none")
 
     def save_png(self, folder: Path) -> Path:
         with whole_file(Path(folder) / f"{self.name}.png", durable=False) as path:
-            self.figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+            self.figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
         return Path(folder) / f"{self.name}.png"
 
     def svg(self) -> str:

@@ -19,7 +19,7 @@ from ltr.bench.analysis.results_io import asked_or_committed
 from ltr.bench.suite import load_suite, suite_names
 from ltr.bench.text import count, machine, markdown_table, number, thousands
 
-from .facts import board_rows, dataset_title, put_between, suite_run, who_chose
+from .facts import board_rows, dataset_title, put_between, suite_run
 from .few_labels import few_labels
 from .ranker_parts import parts_table
 from .rankers_picture import sizes_picture
@@ -122,16 +122,13 @@ def _tally(boards: Sequence[RankerBoard]) -> str:
 
 def _was_run(results: Results) -> dict[str, Any]:
     """One suite in words, and what of it is left."""
-    suite, budget = results.suite, results.chosen.get("budget")
-    said = suite_run(results)
-    if budget:  # every system has a grid of its own: the suite's file says them
-        said["tuning"] = f"{count(budget['points'], 'point')} a system, chosen on validation queries, "
-        said["tuning"] += who_chose(budget["folds"])
+    suite = results.suite
     whole = load_suite(suite.name) if suite.name in suite_names() else suite
     done = {v.label for v in suite.variants()}
     left = [v.label for v in whole.variants() if v.label not in done]
     seeds = [str(seed) for seed in whole.seeds if seed not in suite.seeds]
-    return said | {"name": suite.name, "left": left, "left_seeds": seeds, "whole": f"ltr bench run {suite.name}"}
+    said = {"name": suite.name, "left": left, "left_seeds": seeds, "whole": f"ltr bench run {suite.name}"}
+    return suite_run(results) | said
 
 
 def _not_run(found: Sequence[Results]) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ from ltr.bench.text import count, plain
 from ltr.errors import InputError
 
 from .explorer import drill, pack
-from .facts import scale_of, who_chose
+from .facts import how_tuned, scale_of
 from .pictures import pictures
 from .report_fronts import HEADS as FRONT_HEADS
 from .report_fronts import front_section, print_section
@@ -187,18 +187,8 @@ def page_context(results: Results | FrontResults, sections: Sequence[dict[str, A
         "environment": _environment(results.environment),
         "version": __version__,
         "select": suite.select,
-        "budget": _budget(results.chosen.get("budget")),
+        "tuning": how_tuned(results.chosen.get("budget")),
     }
-
-
-def _budget(budget: dict[str, Any] | None) -> str:
-    if not budget:
-        return ""
-    return (
-        f"{budget['points']} grid points a system, judged by {budget['measure']} on validation queries, "
-        f"{who_chose(budget['folds'])}, "
-        f"seed {', '.join(map(str, budget['seeds']))}."
-    )
 
 
 def _summary(results: Results | FrontResults, done: int, planned: int) -> list[str]:
@@ -210,8 +200,7 @@ def _summary(results: Results | FrontResults, done: int, planned: int) -> list[s
         f"{len(suite.variants())} systems; {folds}; seeds {seeds}; {done} of {planned} runs finished.",
         f"{_chosen_by(suite)} on validation; test queries are only reported.",
     ]
-    budget = _budget(results.chosen.get("budget"))
-    lines.append(f"Tuning: {budget}" if budget else "Nothing was tuned: every system ran as written in the suite.")
+    lines.append(f"Tuning: {how_tuned(results.chosen.get('budget'))}.")
     if isinstance(results, Results) and (added := outside_systems(results)):
         lines.append(f"From outside the suite, measured here from their scores: {', '.join(added)}.")
     others = results.environment.get("not_shown", [])
