@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,19 +23,7 @@ from ltr.bench.suite.plan import RunJob
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
 
-from .results_io import (
-    COST,
-    KEYS,
-    FoundRun,
-    asked_or_committed,
-    damaged,
-    find_runs,
-    read_facts,
-    read_frame,
-    tidy_folder,
-    write_facts,
-    write_frame,
-)
+from .results_io import COST, KEYS, FoundRun, Tidy, asked_or_committed, find_runs, place_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +42,11 @@ __all__ = [
 
 STUDY = ("core-*", "transformer-*", "cosdpo-*")  # results that the page on fronts is made of
 FRONT_COST = (*COST, "models_trained", "seconds_a_point", "operations", "cpu_seconds")
-_FILES = ("fronts.parquet", "per_query_fronts.parquet", "runs.parquet", "suite.toml", "environment.json")
 _POINT = ("split", "preference", "objective", "measure", "mean", "queries", "blank")
 
 
 @dataclass(frozen=True, eq=False)
-class FrontResults:
+class FrontResults(Tidy):
     """What a suite of methods found.
 
     Attributes:
@@ -74,6 +61,8 @@ class FrontResults:
         chosen: the table of chosen.toml; empty where nothing was tuned.
         environment: machine, versions, wall time, command.
     """
+
+    FILES: ClassVar = {"fronts": "fronts.parquet", "per_query": "per_query_fronts.parquet", "runs": "runs.parquet"}
 
     suite: Suite
     fronts: pd.DataFrame
@@ -90,11 +79,6 @@ class FrontResults:
         return lattice(len(self.suite.objectives), self.suite.preferences)
 
     @property
-    def failures(self) -> pd.DataFrame:
-        """Runs without numbers, with the reason."""
-        return self.runs[self.runs.status != "done"]
-
-    @property
     def systems(self) -> list[str]:
         """Labels in the order of the suite."""
         return [v.label for v in self.suite.variants()]
@@ -106,18 +90,13 @@ class FrontResults:
         table = f[keys].pivot(index="preference", columns="objective", values="mean")
         return table.reindex(index=range(len(self.lattice)), columns=list(self.suite.objectives)).to_numpy(np.float64)
 
-    def save(self, folder: Path | str) -> Path:
-        """Writes the tidy files into `folder`, each whole or not at all."""
-        folder = Path(folder)
-        write_frame(self.fronts, folder / "fronts.parquet")
+    def encoding(self, name: str) -> dict[str, Any]:
+        if name != "per_query":
+            return {}
         # Values do not repeat: split into bytes they compress, as a dictionary they do not.
         values = _labels(self.suite)
         names = [c for c in self.per_query.columns if c not in values]
-        encoding = {"use_dictionary": names, "column_encoding": dict.fromkeys(values, "BYTE_STREAM_SPLIT")}
-        write_frame(self.per_query, folder / "per_query_fronts.parquet", **encoding)
-        write_frame(self.runs, folder / "runs.parquet")
-        write_facts(folder, self.suite, self.chosen, self.environment)
-        return folder
+        return {"use_dictionary": names, "column_encoding": dict.fromkeys(values, "BYTE_STREAM_SPLIT")}
 
 
 def study_folders(asked: Sequence[Path | str] = ()) -> list[Path]:
@@ -131,7 +110,7 @@ def study_folders(asked: Sequence[Path | str] = ()) -> list[Path]:
 
 def holds_fronts(folder: Path | str) -> bool:
     """Whether results of methods lie in a folder, or in its `report` folder."""
-    return any((Path(folder) / inner / _FILES[0]).is_file() for inner in ("", "report"))
+    return (place_of(folder) / FrontResults.FILES["fronts"]).is_file()
 
 
 def load_front_results(folder: Path | str) -> FrontResults:
@@ -140,10 +119,7 @@ def load_front_results(folder: Path | str) -> FrontResults:
     Raises:
         InputError: no results there, naming the files that are missing.
     """
-    folder = tidy_folder(folder, _FILES)
-    suite, chosen, environment = read_facts(folder)
-    fronts, per_query, runs = (read_frame(folder / name) for name in _FILES[:3])
-    return FrontResults(suite, fronts, per_query, runs, chosen, environment)
+    return FrontResults.load(folder)
 
 
 def lattice_rows(preferences, lattice: np.ndarray) -> np.ndarray:
@@ -169,7 +145,6 @@ def collect_fronts(
     jobs: Iterable[RunJob],
     *,
     chosen: dict | None = None,
-    environment: dict | None = None,
     ended: Mapping[str, tuple[str, str]] | None = None,
 ) -> FrontResults:
     """Reads the run folders of `jobs` below `out`; arguments and rules as `ltr.bench.analysis.results.collect`."""
@@ -177,34 +152,23 @@ def collect_fronts(
 
     from ltr.objectives import lattice as lattice_of
 
-    out, names = Path(out), _labels(suite)
-    lattice = lattice_of(len(suite.objectives), suite.preferences)
+    names, lattice = _labels(suite), lattice_of(len(suite.objectives), suite.preferences)
     fronts, runs, tables = [], [], []
-    for found in find_runs(out, jobs, FRONT_COST, ended or {}):
-        found.row["kept"] = "" if found.record is None else kept(found.record.selection)
-        record = found.record
-        if record is not None:
-            try:
-                points, table = _read(found, out / found.job.folder, names, lattice)
-            except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
-                found = damaged(found, error)
-            else:
-                fronts += points
-                tables.append(table)
-                found.row["reference"] = record.reference.get("test")
-        runs.append(found.row)
+    for row, parts in find_runs(Path(out), jobs, FRONT_COST, ended or {}, lambda run: _read(run, names, lattice)):
+        runs.append({"kept": "", **row})
+        if parts is not None:
+            fronts += parts[0]
+            tables.append(parts[1])
     columns = [*KEYS, "status", "reason", "test_queries", *FRONT_COST]
     columns += ["selected", "kept", "config_hash", "store_hash", "command", *(["reference"] if suite.main else [])]
+    numbers = [*FRONT_COST, *columns[columns.index("command") + 1 :]]
     wide = [*KEYS, "query", "preference", *names]
     return FrontResults(
         suite,
         pd.DataFrame(fronts, columns=[*KEYS, *_POINT]).astype({"preference": "int16", "mean": "float64"}),
         pd.concat(tables, ignore_index=True)[wide] if tables else pd.DataFrame(columns=wide),
-        pd.DataFrame(runs, columns=columns).astype(
-            dict.fromkeys([*FRONT_COST, *columns[columns.index("command") + 1 :]], "float64")
-        ),
+        pd.DataFrame(runs, columns=columns).astype(dict.fromkeys(numbers, "float64")),
         chosen or {},
-        environment or {},
     )
 
 
@@ -224,18 +188,18 @@ def kept(selection: Mapping[str, Any]) -> str:
     return ", ".join(parts + ([f"lambda {selection['control']:g}"] if "control" in selection else []))
 
 
-def _read(found: FoundRun, folder: Path, names: list[str], lattice: np.ndarray) -> tuple[list[dict], pd.DataFrame]:
+def _read(found: FoundRun, names: list[str], lattice: np.ndarray) -> tuple[list[dict], pd.DataFrame]:
     """Points and values a query of a finished run, each with its key."""
     from ltr.runs.per_query import read_per_query
 
-    assert found.record is not None
-    rows = found.record.measures
+    rows, record = found.record.measures, found.record
     at = lattice_rows([m["preference"] for m in rows], lattice)
     means = [math.nan if m["mean"] is None else m["mean"] for m in rows]
     points = [{**found.key, **m, "preference": p, "mean": mean} for m, p, mean in zip(rows, at, means, strict=True)]
     measures = {m["objective"]: m["measure"] for m in rows}
-    table = _wide(read_per_query(folder / "per_query" / "test.parquet"), measures, names, lattice)
-    found.row["test_queries"] = table["query"].nunique()
+    table = _wide(read_per_query(found.folder / "per_query" / "test.parquet"), measures, names, lattice)
+    found.row.update(test_queries=table["query"].nunique(), kept=kept(record.selection))
+    found.row["reference"] = record.reference.get("test")
     return points, table.assign(**found.key)
 
 

@@ -27,7 +27,7 @@ from ltr.runs.environment import data_hashes
 
 from .oracle import BEST_POSSIBLE
 from .results import Results, load_any
-from .results_io import COST, KEYS, tidy_folder
+from .results_io import COST, KEYS, place_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def add(
     with whole_folder(place) as beside:
         _keep(beside, row, file, found)
     results = with_row(results, found)
-    results.save(tidy_folder(folder, ("results.parquet",)))
+    results.save(place_of(folder))
     return results
 
 
@@ -179,7 +179,7 @@ def remove(folder: Path | str, label: str, dataset: str | None = None) -> Result
         gone = (frame.system == label) & (True if dataset is None else frame.dataset == dataset)
         frames[name] = frame[~gone].reset_index(drop=True)
     results = replace(results, **frames)
-    results.save(tidy_folder(folder, ("results.parquet",)))
+    results.save(place_of(folder))
     for each in (dataset,) if dataset else results.suite.datasets:
         shutil.rmtree(_root(folder) / _FOLDER / dataset_slug(each) / slug(label), ignore_errors=True)
     return results

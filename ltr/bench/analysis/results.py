@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ltr.atomic import read_json
 from ltr.bench.suite.plan import RunJob
@@ -26,18 +26,7 @@ from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
 
 from .front_results import FrontResults, collect_fronts, holds_fronts, load_front_results
-from .results_io import (
-    COST,
-    KEYS,
-    FoundRun,
-    damaged,
-    find_runs,
-    read_facts,
-    read_frame,
-    tidy_folder,
-    write_facts,
-    write_frame,
-)
+from .results_io import COST, KEYS, FoundRun, Tidy, find_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FrontResults", "Results", "collect", "collect_fronts", "load_any", "load_front_results", "load_results"]
 
-_FILES = ("results.parquet", "runs.parquet", "per_query.parquet", "curves.parquet", "suite.toml", "environment.json")
-
 # "stacked": of a run that trained with others, how many they were: its seconds are a share
 _COST = (*COST, "operations", "cpu_seconds", "latency_seconds", "stacked")
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
+class Results(Tidy):
     """What a suite found.
 
     Attributes:
@@ -67,6 +54,13 @@ class Results:
         environment: machine, versions, wall time, command.
     """
 
+    FILES: ClassVar = {
+        "values": "results.parquet",
+        "runs": "runs.parquet",
+        "per_query": "per_query.parquet",
+        "curves": "curves.parquet",
+    }
+
     suite: Suite
     values: pd.DataFrame
     runs: pd.DataFrame
@@ -76,25 +70,10 @@ class Results:
     environment: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def failures(self) -> pd.DataFrame:
-        """Runs without numbers, with the reason."""
-        return self.runs[self.runs.status != "done"]
-
-    @property
     def systems(self) -> list[str]:
         """Labels in the order of the suite; what the suite does not name (the best possible ranker) comes last."""
         named = [v.label for v in self.suite.variants()]
         return [*named, *(s for s in dict.fromkeys(self.values.system) if s not in named)]
-
-    def save(self, folder: Path | str) -> Path:
-        """Writes the tidy files into `folder`, each whole or not at all."""
-        folder = Path(folder)
-        write_frame(self.values, folder / "results.parquet")
-        write_frame(self.runs, folder / "runs.parquet")
-        write_frame(self.per_query, folder / "per_query.parquet")
-        write_frame(self.curves, folder / "curves.parquet")
-        write_facts(folder, self.suite, self.chosen, self.environment)
-        return folder
 
 
 def load_results(folder: Path | str) -> Results:
@@ -107,12 +86,10 @@ def load_results(folder: Path | str) -> Results:
         raise InputError(
             "these are results of methods for several objectives", file=folder, do="Read them with load_front_results"
         )
-    folder = tidy_folder(folder, _FILES)
-    values, runs, per_query, curves = (read_frame(folder / name) for name in _FILES[:4])
-    runs = runs.rename(columns={"fleet": "stacked"})  # results are older than what is recorded now
+    found = Results.load(folder)
+    runs = found.runs.rename(columns={"fleet": "stacked"})  # results are older than what is recorded now
     runs[[c for c in ("train_queries", *_COST) if c not in runs]] = math.nan
-    suite, chosen, environment = read_facts(folder)
-    return Results(suite, values, runs, per_query, curves, chosen, environment)
+    return replace(found, runs=runs)
 
 
 def load_any(folder: Path | str) -> Results | FrontResults:
@@ -126,7 +103,6 @@ def collect(
     jobs: Iterable[RunJob],
     *,
     chosen: dict | None = None,
-    environment: dict | None = None,
     ended: Mapping[str, tuple[str, str]] | None = None,
 ) -> Results:
     """Reads the run folders of `jobs` below `out`.
@@ -141,47 +117,27 @@ def collect(
     import pandas as pd
     import pyarrow as pa
 
-    out = Path(out)
     kept = [m for m in suite.measures if m in {suite.headline, *suite.per_query}]
     values, runs, tables, curves = [], [], [], []
-    for found in find_runs(out, jobs, _COST, ended or {}):
-        if found.record is not None:
-            try:
-                read = _read(found, out / found.job.folder, kept)
-            except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
-                found = damaged(found, error)
-            else:
-                values += read[0]
-                tables.append(read[1])
-                curves += read[2]
-        runs.append(found.row)
+    for row, parts in find_runs(Path(out), jobs, _COST, ended or {}, lambda run: _read(run, kept)):
+        runs.append(row)
+        if parts is not None:
+            values += parts[0]
+            tables.append(parts[1])
+            curves += parts[2]
+    columns = [*KEYS, "status", "reason", "test_queries", "test_blank", "train_queries", *_COST]
+    columns += ["selected", "config_hash", "store_hash", "command"]
     return Results(
         suite,
         pd.DataFrame(values, columns=[*KEYS, "split", "measure", "mean", "queries", "blank"]),
-        pd.DataFrame(
-            runs,
-            columns=[
-                *KEYS,
-                "status",
-                "reason",
-                "test_queries",
-                "test_blank",
-                "train_queries",
-                *_COST,
-                "selected",
-                "config_hash",
-                "store_hash",
-                "command",
-            ],
-        ).astype(dict.fromkeys(_COST, "float64")),
+        pd.DataFrame(runs, columns=columns).astype(dict.fromkeys(_COST, "float64")),
         pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=[*KEYS, "query", *kept]),
         pd.DataFrame(curves, columns=[*KEYS, "step", "value"]),
         chosen or {},
-        environment or {},
     )
 
 
-def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict], pa.Table, list[dict]]:
+def _read(found: FoundRun, kept: Sequence[str]) -> tuple[list[dict], pa.Table, list[dict]]:
     """Means, values a query and learning curve of a finished run, each with its key."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -189,21 +145,20 @@ def _read(found: FoundRun, folder: Path, kept: Sequence[str]) -> tuple[list[dict
     from ltr.runs.per_query import read_per_query
 
     key, record = found.key, found.record
-    assert record is not None
     main = found.job.config.data.objective or record.measures[0]["objective"]
     values = []
     for m in record.measures:
         if m["objective"] == main:
             mean = math.nan if m["mean"] is None else m["mean"]
             values.append({**key, **{k: m[k] for k in ("split", "measure", "queries", "blank")}, "mean": mean})
-    table = read_per_query(folder / "per_query" / "test.parquet")
+    table = read_per_query(found.folder / "per_query" / "test.parquet")
     alone = pc.and_(pc.equal(table["objective"], main), pc.is_null(table["preference"]))
     table = table.select(["query", "blank", *kept]).filter(alone)
     found.row.update(test_queries=len(table), test_blank=pc.sum(table["blank"]).as_py() or 0)
     found.row.update(train_queries=record.data["splits"]["train"]["queries"])
     columns = {name: table[name].cast(pa.float32()) for name in kept}
     same = {name: pa.repeat(pa.scalar(value), len(table)) for name, value in key.items()}
-    curve = [{**key, "step": step, "value": value} for step, value in _curve(folder)]
+    curve = [{**key, "step": step, "value": value} for step, value in _curve(found.folder)]
     return values, pa.table({**same, "query": table["query"], **columns}), curve
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ltr import paths, schema
 from ltr.atomic import read_json, sha256, whole_file
@@ -23,21 +23,10 @@ if TYPE_CHECKING:
 
     from ltr.runs import Record
 
-__all__ = [
-    "COST",
-    "KEYS",
-    "FoundRun",
-    "asked_or_committed",
-    "damaged",
-    "find_runs",
-    "note",
-    "read_facts",
-    "read_frame",
-    "rows_of",
-    "tidy_folder",
-    "write_facts",
-    "write_frame",
-]
+__all__ = ["COST", "KEYS", "FoundRun", "Tidy", "asked_or_committed", "find_runs", "note", "place_of", "read_frame"]
+__all__ += ["rows_of", "write_frame"]
+
+T = TypeVar("T")
 
 _AGAIN = "The command of the suite writes it again: ltr bench run SUITE --out FOLDER"
 KEYS = ("dataset", "system", "fold", "seed")
@@ -52,73 +41,118 @@ COST = (
 )
 
 
+class Tidy:
+    """What results of rankers and of methods share: frames, a Parquet file each, and the facts of the suite beside them.
+
+    Attributes:
+        FILES: frame -> its file.
+    """
+
+    FILES: ClassVar[Mapping[str, str]]
+    suite: Suite
+    runs: pd.DataFrame
+    chosen: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Runs without numbers, with the reason."""
+        return self.runs[self.runs.status != "done"]
+
+    def save(self, folder: Path | str) -> Path:
+        """Writes the tidy files into `folder`, each whole or not at all."""
+        folder = Path(folder)
+        for name, file in self.FILES.items():
+            write_frame(getattr(self, name), folder / file, **self.encoding(name))
+        _write_facts(folder, self.suite, self.chosen, self.environment)
+        return folder
+
+    def encoding(self, name: str) -> dict[str, Any]:
+        """How pyarrow is to encode a frame."""
+        return {}
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """The results in a folder, or in its `report` folder.
+
+        Raises:
+            InputError: no results there, naming the files that are missing.
+        """
+        place, files = place_of(folder), [*cls.FILES.values(), "suite.toml", "environment.json"]
+        missing = [name for name in files if not (place / name).is_file()]
+        if len(missing) == len(files):
+            raise InputError(
+                "no results of a suite here",
+                file=folder,
+                expected="the folder of a suite that ran, or of its results",
+                do="Run one: ltr bench run SUITE --out FOLDER",
+            )
+        if missing:
+            what = "results of a suite with files missing"
+            raise InputError(what, file=place, expected=files, came=f"no {missing[0]}")
+        return cls(**_read_facts(place), **{name: read_frame(place / file) for name, file in cls.FILES.items()})
+
+
+def place_of(folder: Path | str) -> Path:
+    """Where the tidy files lie: in `folder`, or in its `report`."""
+    folder = Path(folder)
+    here = any((folder / name).is_file() for name in ("results.parquet", "fronts.parquet"))
+    return folder if here or not (folder / "report").is_dir() else folder / "report"
+
+
 @dataclass(frozen=True)
 class FoundRun:
-    """A job and what its folder holds.
+    """A finished run.
 
     Attributes:
         key: dataset, system, fold, seed.
         row: of the table of runs: the key, status, reason, the cost columns, selected, hashes, command.
-        record: of a finished run; None for one without numbers.
     """
 
     job: RunJob
+    folder: Path
     key: dict[str, Any]
     row: dict[str, Any]
-    record: Record | None
+    record: Record
 
 
 def find_runs(
-    out: Path, jobs: Iterable[RunJob], cost: Sequence[str], ended: Mapping[str, tuple[str, str]]
-) -> Iterator[FoundRun]:
-    """Every job with its row. Arguments as `collect`; `cost` are the columns taken from the record's cost."""
+    out: Path,
+    jobs: Iterable[RunJob],
+    cost: Sequence[str],
+    ended: Mapping[str, tuple[str, str]],
+    read: Callable[[FoundRun], T],
+) -> Iterator[tuple[dict[str, Any], T | None]]:
+    """Every job's row of the table of runs, and what was read of it: None where there are no numbers.
+
+    Args:
+        out, jobs, ended: as `collect` takes them.
+        cost: columns taken from the record's cost.
+        read: reads a finished run, and may add to its row; what cannot be read after all makes the run a damaged one.
+    """
     resolved = Resolver()
     for job in jobs:
         key = {"dataset": job.dataset, "system": job.system, "fold": job.fold, "seed": job.seed}
         found = check(out / job.folder, *READ)
-        record = found.record
+        record, parts = found.record, None
         if found.status == "damaged":
-            yield FoundRun(job, key, {**key, "status": "damaged", "reason": found.reason}, None)
+            row = {**key, "status": "damaged", "reason": found.reason}
         elif record is None or not record.done and job.folder in ended:
             status, reason = ended.get(job.folder, ("missing", "not run yet"))
-            yield FoundRun(job, key, {**key, "status": status, "reason": reason}, None)
+            row = {**key, "status": status, "reason": reason}
         elif record.config_hash != resolved.hash(job):
-            reason = "the folder holds a run of another config"
-            yield FoundRun(job, key, {**key, "status": "stale", "reason": reason}, None)
+            row = {**key, "status": "stale", "reason": "the folder holds a run of another config"}
         else:
             row = {**key, "status": record.status, "reason": record.reason}
             row |= {name: record.cost.get(name) for name in cost}
             row |= {"selected": record.selection.get("value"), "config_hash": record.config_hash}
             row |= {"store_hash": record.hashes.get("store"), "command": record.command}
-            yield FoundRun(job, key, row, record if record.done else None)
-
-
-def damaged(found: FoundRun, error: Exception) -> FoundRun:
-    """A finished run whose files cannot be read after all."""
-    reason = error.what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    return FoundRun(found.job, found.key, {**found.key, "status": "damaged", "reason": reason}, None)
-
-
-def tidy_folder(folder: Path | str, files: Sequence[str]) -> Path:
-    """The folder that holds the tidy files: this one, or its `report`.
-
-    Raises:
-        InputError: no results there, naming the files that are missing.
-    """
-    folder = Path(folder)
-    if not (folder / files[0]).is_file() and (folder / "report" / files[0]).is_file():
-        folder = folder / "report"
-    missing = [name for name in files if not (folder / name).is_file()]
-    if len(missing) == len(files):
-        raise InputError(
-            "no results of a suite here",
-            file=folder,
-            expected="the folder of a suite that ran, or of its results",
-            do="Run one: ltr bench run SUITE --out FOLDER",
-        )
-    if missing:
-        raise InputError("results of a suite with files missing", file=folder, expected=files, came=f"no {missing[0]}")
-    return folder
+            try:
+                parts = read(FoundRun(job, out / job.folder, key, row, record)) if record.done else None
+            except Exception as error:  # a file without a hash that is no Parquet file, or not of these columns
+                reason = error.what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                row = {**key, "status": "damaged", "reason": reason}
+        yield row, parts
 
 
 def asked_or_committed(asked: Sequence[Path | str], patterns: Sequence[str], what: str, suites: str) -> list[Path]:
@@ -144,7 +178,7 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     return iter(frame.itertuples())
 
 
-def write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+def _write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """suite.toml, chosen.toml where something was tuned, environment.json, which holds the hashes of the other two."""
     schema.write_toml(folder / "suite.toml", suite)
     if chosen:
@@ -161,8 +195,8 @@ def _told(folder: Path) -> list[Path]:
     return [folder / name for name in ("suite.toml", "chosen.toml") if (folder / name).is_file()]
 
 
-def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
-    """What `write_facts` wrote: suite, chosen, environment.
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """What `_write_facts` wrote: suite, chosen, environment.
 
     Raises:
         InputError: a file that is broken, or that is not the one the results were written with.
@@ -177,7 +211,7 @@ def read_facts(folder: Path) -> tuple[Suite, dict[str, Any], dict[str, Any]]:
         told = trained_in_todays_words(schema.read_toml(folder / "suite.toml"))
         suite = check_suite(schema.bind(Suite, told, file=folder / "suite.toml"))
     chosen = schema.read_toml(folder / "chosen.toml") if (folder / "chosen.toml").is_file() else {}
-    return suite, chosen, environment
+    return {"suite": suite, "chosen": chosen, "environment": environment}
 
 
 def write_frame(frame: pd.DataFrame, path: Path, **encoding) -> None:

@@ -19,7 +19,7 @@ from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short
 from ltr.bench.analysis.outside import outside_systems
 from ltr.bench.analysis.published import uncompared, verdict_rows
 from ltr.bench.analysis.results import FrontResults, Results, load_any
-from ltr.bench.analysis.results_io import rows_of
+from ltr.bench.analysis.results_io import place_of, rows_of
 from ltr.bench.analysis.samples import FILE, Sample, collect, read_samples, write_samples
 from ltr.bench.object_store import ObjectStore, is_url, working_folder
 from ltr.bench.suite.plan import dataset_slug
@@ -93,7 +93,7 @@ def report(
 
 
 def _report(folder: Path, to: Path | str | None, rule: Rule, draws: int | None, console: Console | None) -> Path:
-    folder = _tidy(Path(folder))
+    folder = place_of(folder)
     results = load_any(folder)
     to = results.save(to) if to is not None and Path(to).resolve() != folder.resolve() else folder
     if isinstance(results, FrontResults):
@@ -124,12 +124,6 @@ def _report(folder: Path, to: Path | str | None, rule: Rule, draws: int | None, 
     context = page_context(results, sections)
     write_page(Path(to) / "report.html", "report.html.j2", context)
     return write_page(Path(to) / "report.md", "report.md.j2", context)
-
-
-def _tidy(folder: Path) -> Path:
-    """Where the tidy files lie: in `folder`, or in its `report`."""
-    here = any((folder / name).is_file() for name in ("results.parquet", "fronts.parquet"))
-    return folder if here or not (folder / "report").is_dir() else folder / "report"
 
 
 def _samples(results: FrontResults, folder: Path, dataset: str) -> list[Sample]:
