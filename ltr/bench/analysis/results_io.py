@@ -42,7 +42,7 @@ COST = (
 
 
 class Tidy:
-    """What results of rankers and of methods share: frames, a Parquet file each, and the facts of the suite beside them.
+    """What results of rankers and of methods share: frames, a Parquet file each, and the facts of the suite beside.
 
     Attributes:
         FILES: frame -> its file.
