@@ -14,6 +14,7 @@ FACTS = (
     "data/*/README.md",
     "benchmarks/suites/*.toml",
     "benchmarks/expected.toml",
+    "benchmarks/questions.toml",
 )
 
 

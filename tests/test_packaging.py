@@ -19,7 +19,7 @@ def test_wheel_carries_facts_and_no_data(tmp_path):
         if (
             name.startswith(("ltr/", "data/", "benchmarks/suites/"))
             or "/" not in name
-            or name.endswith("expected.toml")
+            or name.endswith(("expected.toml", "questions.toml"))
         ):
             target = tmp_path / "clone" / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from ltr import paths as places
 from ltr.bench.analysis.front_choice import choose_system
 from ltr.bench.analysis.front_cube import measures_of
 from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderboard
-from ltr.bench.analysis.front_questions import QUESTIONS, Found, ask, tally
+from ltr.bench.analysis.front_questions import Found, ask, load_questions, tally
 from ltr.bench.analysis.front_results import FrontResults, load_front_results, study_folders
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results_io import rows_of
@@ -81,7 +81,7 @@ def fronts_page(
         "overview": markdown_table(_overview_rows(boards, titles), left=("system", "method")),
         "taken": taken_table(taken, titles),
         "goals": goals_table(taken, titles, found),
-        "questions": [_question(question, boards, titles) for question in QUESTIONS],
+        "questions": [_question(question, boards, titles) for question in load_questions()],
         "tasks": tasks,
         "edges": edges_table(found),
         "one_seed": [t for t, board in zip(titles, boards, strict=True) if len(board.cube.seeds) == 1],
