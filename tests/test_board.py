@@ -16,8 +16,8 @@ from rich.console import Console
 from ltr import datasets
 from ltr.bench import leaderboard, load_results, run_suite
 from ltr.bench.analysis import outside
+from ltr.bench.analysis.measured_rows import Found, with_row
 from ltr.bench.analysis.merging import merged
-from ltr.bench.analysis.outside import Found, with_row
 from ltr.bench.analysis.paired import compare_systems
 from ltr.bench.suite import Suite, System, check
 from ltr.bench.suite.narrow import restricted

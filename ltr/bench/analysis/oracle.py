@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ltr.datasets import load
-from ltr.metrics import count_blank, evaluate, mean, measure
+from ltr.metrics import measure
+
+from .measured_rows import numbers_of, with_row
 
 if TYPE_CHECKING:
     from ltr.types import Task
@@ -42,47 +44,14 @@ def with_best_possible(results: Results, data: Mapping[str, str] | None = None) 
 
 
 def _with_fold(results: Results, dataset: str, fold: str, task: Task) -> Results:
-    import pandas as pd
+    from ltr.runs.scores import scores_table
 
     objective = results.suite.objective or task.objectives[0]
     preference = np.array([o == objective for o in task.objectives], float)
     # nDCG at the headline's own cut-off; for other measures the ranking by expected nDCG@10 stands for the best.
     headline = measure(results.suite.headline)
     options = {"k": headline.cutoff or 10, "measure": "dcg" if headline.name == "DCG" else "ndcg"}
-    scores = task.facts["truth"].best_scores(task.test, preference, **options)
-    labels = task.test.label(objective)
-    found = evaluate(list(results.suite.measures), scores, labels, task.test.offsets)
-    key = {"dataset": dataset, "system": BEST_POSSIBLE, "fold": fold, "seed": 0}
-    rows = []
-    for name, values in found.items():
-        counted = int(np.isfinite(values).sum())
-        rows.append(
-            {
-                **key,
-                "split": "test",
-                "measure": name,
-                "mean": mean(values),
-                "queries": counted,
-                "blank": len(values) - counted,
-            }
-        )
-    there = task.test.lengths > 0
-    kept = [c for c in results.per_query.columns if c in found]
-    table = pd.DataFrame(
-        {**key, "query": task.test.query_ids[there].astype(str), **{m: found[m][there].astype("float32") for m in kept}}
-    )
-    run = {**key, "status": "truth", "reason": "knows the model behind the labels", "test_queries": int(there.sum())}
-    run["test_blank"] = int(count_blank(labels, task.test.offsets) - (~there).sum())
-    return replace(
-        results,
-        values=pd.concat([results.values, pd.DataFrame(rows)], ignore_index=True),
-        runs=_with_row(results.runs, run),
-        per_query=pd.concat([results.per_query, table], ignore_index=True),
-    )
-
-
-def _with_row(frame, row):
-    # One more row without a second frame: concatenating all-empty columns would change their types.
-    frame = frame.copy()
-    frame.loc[len(frame)] = {column: row.get(column) for column in frame.columns}
-    return frame
+    scores = scores_table(task.test, task.facts["truth"].best_scores(task.test, preference, **options), double=True)
+    found = numbers_of(results, task, scores, {"dataset": dataset, "system": BEST_POSSIBLE, "fold": fold, "seed": 0})
+    run = {**found.run, "status": "truth", "reason": "knows the model behind the labels"}
+    return with_row(results, replace(found, run=run))

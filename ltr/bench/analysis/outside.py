@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ltr import schema
 from ltr.atomic import sha256, whole_folder
@@ -25,15 +25,12 @@ from ltr.errors import InputError, say_once, unknown_name
 from ltr.runs.config import DataConfig, RankerChoice, RunConfig
 from ltr.runs.environment import data_hashes
 
+from .measured_rows import Found, numbers_of, with_row
 from .oracle import BEST_POSSIBLE
 from .results import Results, load_any
 from .results_io import COST, KEYS, place_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = [
-    "Found",
     "Outside",
     "add",
     "copy_scores",
@@ -42,7 +39,6 @@ __all__ = [
     "outside_systems",
     "remove",
     "with_outside",
-    "with_row",
 ]
 
 _FOLDER = "outside"
@@ -205,7 +201,7 @@ def with_outside(results: Results, folder: Path | str, data: Mapping[str, str] |
                 raise InputError("the scores are not those that were added", file=scores, do=_AGAIN)
             found = measured(results, row, scores, data or {})
         except InputError as error:
-            found = Found({**row.key, "status": "damaged", "reason": error.what}, [], None, None)
+            found = Found({**row.key, "status": "damaged", "reason": error.what})
         results = with_row(results, found)
     return results
 
@@ -217,16 +213,6 @@ def copy_scores(folder: Path | str, to: Path) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- inside
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """A row of the table of runs, rows of values, values a query, and the table of scores."""
-
-    run: dict[str, Any]
-    values: list[dict[str, Any]]
-    per_query: pd.DataFrame | None
-    scores: Any
 
 
 def _results(folder: Path | str) -> Results:
@@ -254,7 +240,6 @@ def one_of(what: str, asked: str | None, known: list[str]) -> str:
 
 def measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]) -> Found:
     """The row's numbers from its scores and the labels of the suite's data."""
-    from ltr.runs.per_query import per_query, summarise
     from ltr.runs.rankings import read_ranking
     from ltr.runs.systems import load_task
 
@@ -277,15 +262,9 @@ def measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]
         raise InputError(
             error.what, file=file, line=error.line, expected=error.expected, came=error.came, do=do
         ) from None
-    objective = suite.objective or task.test.objectives[0]
-    table = per_query(task.test, scores, suite.measures, [objective])
-    names = ("measure", "mean", "queries", "blank")
-    values = [{**row.key, "split": "test", **{n: m[n] for n in names}} for m in summarise(table)]
-    kept = [c for c in results.per_query.columns if c in table.column_names and c != "query"]
-    frame = table.select(["query", *kept]).to_pandas().astype(dict.fromkeys(kept, "float32")).assign(**row.key)
-    blank = sum(table["blank"].to_pylist())
-    facts = {"test_queries": len(table), "test_blank": blank, "store_hash": store, "command": row.command}
-    return Found({**row.key, "status": "done", "reason": "", **facts, **row.cost}, values, frame, scores)
+    found = numbers_of(results, task, scores, row.key)
+    run = {**found.run, "status": "done", "reason": "", "store_hash": store, "command": row.command, **row.cost}
+    return replace(found, run=run)
 
 
 def _keep(folder: Path, row: Outside, file: Path, found: Found) -> None:
@@ -294,29 +273,3 @@ def _keep(folder: Path, row: Outside, file: Path, found: Found) -> None:
     pq.write_table(found.scores, folder / "scores.parquet", compression="zstd", write_page_checksum=True)
     row = replace(row, sha256=sha256(file), scores=sha256(folder / "scores.parquet"))
     schema.write_toml(folder / "row.toml", row)
-
-
-def with_row(results: Results, found: Found) -> Results:
-    """The results with a row; folds of its dataset that it has no scores of are rows without numbers."""
-    import pandas as pd
-
-    runs, run = results.runs, found.run
-    mine = (runs.dataset == run["dataset"]) & (runs.system == run["system"])
-    runs = runs[~(mine & (runs.fold == run["fold"]) & (runs.status == "missing"))]
-    have = {*runs.fold[mine.reindex(runs.index)], run["fold"]}
-    lacking = [fold for fold in dict.fromkeys(runs.fold[runs.dataset == run["dataset"]]) if fold not in have]
-    rows = [run, *({**run, "fold": f, "status": "missing", "reason": "no scores of this fold"} for f in lacking)]
-    for each in rows[1:]:
-        each.update(dict.fromkeys((*COST, "test_queries", "test_blank", "store_hash", "command")))
-    runs = pd.concat([runs, pd.DataFrame(rows).reindex(columns=runs.columns).astype(_kinds(runs))], ignore_index=True)
-    values, tables = results.values, results.per_query
-    if found.values:
-        values = pd.concat([values, pd.DataFrame(found.values)[list(values.columns)]], ignore_index=True)
-    if found.per_query is not None:
-        tables = pd.concat([tables, found.per_query[list(tables.columns)]], ignore_index=True)
-    return replace(results, values=values, runs=runs, per_query=tables)
-
-
-def _kinds(frame: pd.DataFrame) -> dict[str, Any]:
-    """Types of columns of numbers: all-empty columns of a few rows change no type of the others."""
-    return {name: "float64" for name in frame.columns if frame[name].dtype.kind == "f"}

@@ -27,9 +27,10 @@ from ltr.errors import InputError, unknown_name
 from ltr.metrics import measure as parse
 
 from .leaderboard import Leaderboard, leaderboard
+from .measured_rows import Found, with_row
 from .merging import merged
 from .oracle import BEST_POSSIBLE
-from .outside import Found, Outside, measured, with_row
+from .outside import Outside, measured
 from .results import Results, load_results
 
 __all__ = [
