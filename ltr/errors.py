@@ -43,7 +43,7 @@ class InputError(ValueError):
         if expected != "":
             parts.append(f"expected {expected}")
         if came is not None:
-            shown = repr(came)
+            shown = repr(came.item() if hasattr(came, "item") and getattr(came, "ndim", 1) == 0 else came)
             parts.append(f"came {shown if len(shown) <= 80 else shown[:77] + '...'}")
         message = "; ".join(parts)
         super().__init__(f"{message}. {do}" if do else message)

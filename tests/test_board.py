@@ -18,7 +18,7 @@ from ltr.bench import leaderboard, load_results, run_suite
 from ltr.bench.analysis import outside
 from ltr.bench.analysis.measured_rows import Found, with_row
 from ltr.bench.analysis.merging import merged
-from ltr.bench.analysis.paired import compare_systems
+from ltr.bench.analysis.paired import compare_systems, compare_values, values_of_runs
 from ltr.bench.suite import Suite, System, check
 from ltr.bench.suite.narrow import restricted
 from ltr.cli import main
@@ -102,6 +102,39 @@ def test_compare_of_labels_folders_and_files_agree(out, capsys, tmp_path):
     assert "--data NAME" in told(capsys, "bench", "compare", tmp_path / "f.run", tmp_path / "f.csv")[2]
 
 
+def test_what_cannot_be_compared_is_refused_and_not_measured(out, capsys, tmp_path):
+    """Other labels, other lists, several systems in a folder; other data with the same lists is told."""
+    runs = runs_of(out)
+    for name, seed in (("feature", 0), ("random", 1)):
+        shutil.copytree(runs / f"{name}/fold1/seed{seed}", tmp_path / f"mixed/{name}")
+    assert "runs of several systems" in told(capsys, "bench", "compare", tmp_path / "mixed", runs / "random")[2]
+    for words, says in (
+        (["Feature", "Random", "--results", out, "--fold", "Fold1"], "--fold says nothing of systems of a suite"),
+        ([runs / "feature", runs / "random", "--dataset", DATA], "--dataset says nothing of runs"),
+        ([runs / "feature", runs / "random", "--margin", "1e400"], "--margin is out of range"),
+        ([runs / "feature", runs / "random", "--margin", "x"], "--margin has the wrong type; expected a number; came"),
+    ):
+        code, _, err = told(capsys, "bench", "compare", *words)
+        assert code == 2 and says in err and err.count("\n") == 1, err
+    mine = values_of_runs(runs / "feature")
+    longer = mine.documents.copy()
+    longer.iloc[0] += 1
+    for other, says in (
+        (replace(mine, objective="clicks"), "different labels"),
+        (replace(mine, documents=longer), "1 "),
+    ):
+        with pytest.raises(InputError, match=says):
+            compare_values(("a", "b"), (mine, other), dataset="d")
+    folds = mine.table.rename(columns={"Fold1": "Fold2"}), mine.documents.rename({"Fold1": "Fold2"})
+    more = replace(
+        mine, table=pd.concat([mine.table, folds[0]], axis=1), documents=pd.concat([mine.documents, folds[1]])
+    )
+    found = compare_values(("a", "b"), (more, replace(mine, stores={"Fold1": "other"})), dataset="d")
+    assert found.difference.value == 0 and found.queries == mine.table.shape[1]
+    err = capsys.readouterr().err
+    assert "compared on Fold1 only: Fold2 is not of both" in err and "different versions of d" in err
+
+
 # ----------------------------------------------------------------------------------------- systems from outside
 
 
@@ -157,6 +190,7 @@ def test_a_system_from_outside_is_a_row_like_ours(board, capsys):
     assert leaderboard(again).table.set_index("system").loc["BM25", "mean"] == pytest.approx(rows.loc["BM25", "mean"])
     assert (again.runs[again.runs.system == "Random"].status == "done").sum() == 3
     assert told(capsys, "bench", "remove", out, "Random")[2].count("a system of the suite") == 1
+    assert told(capsys, "bench", "remove", out, "BM25", "--dataset", "mq2008")[0] == 2
     assert told(capsys, "bench", "remove", out, "BM25", "-q")[0] == 0
     assert "BM25" not in (out / "report/report.md").read_text() and not list(out.glob("outside/*/bm25"))
 
@@ -170,10 +204,18 @@ def test_what_no_row_can_be_made_of_is_refused_in_one_message(board, capsys):
     (board / "nan.csv").write_text("".join([*rows[:-1], rows[-1].replace(rows[-1].split(",")[3], "nan")]))
     (board / "twice.csv").write_text("".join([*rows, rows[-1]]))
     (board / "lines.csv").write_text("query,score\nq1,0.5\n")
+    (board / "text.csv").write_text("query,row,score\n\nq1,0,0.5\nq1,1,high\n")
+    (board / "rows.csv").write_text("query,row,score\nq1,first,0.5\n")
+    (board / "none.csv").write_text("query,row,score\n")
     for words, says in (
         ("short.run --label X", "1 of "),
         ("other.run --label X", "does not have"),
-        ("nan.csv --label X", "not a finite number"),
+        ("nan.csv --label X", "column 'score'; expected a finite number; came 'nan'"),
+        ("text.csv --label X", "text.csv:4: row 2, column 'score'; expected a finite number; came 'high'"),
+        ("rows.csv --label X", "rows.csv:2: row 1, column 'row'; expected a whole number; came 'first'"),
+        ("none.csv --label X", "a table of scores without scores"),
+        ("f.run --label X --seed -1", "the seed of a training; expected 0 or more"),
+        ("f.run --label X --cost fit_seconds=1 fit_seconds=2", "--cost says fit_seconds twice"),
         ("twice.csv --label X", "1 scored twice"),
         ("lines.csv --label X", "one a document"),
         ("f.run --label random", "the label is taken"),

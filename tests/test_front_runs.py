@@ -524,7 +524,9 @@ def test_the_interval_of_weights_covers_the_ones_that_chose():
     half = explain_choices(d, sure=np.full(60, 0.5))
     assert not half.informative and (half.low[0], half.high[0]) == (0, 1)
     twice = explain_choices(np.concatenate([d, d]))
-    assert explain_choices(d, counts=np.full(60, 2.0)).high.tolist() == twice.high.tolist()
+    counted = explain_choices(d, counts=np.full(60, 2.0))
+    assert (counted.high.tolist(), counted.beta) == (twice.high.tolist(), pytest.approx(twice.beta))
+    assert explain_choices(np.tile(d, (1000, 1))).pairs == 60_000, "equal choices are one that counts more"
 
 
 # ------------------------------------------------------------------------------------------------------------- suites
@@ -764,7 +766,12 @@ def test_choose_knows_four_rules(run, capsys):
         ("choose RUN --at-most-loss 120%", "below 1"),
         ("choose RUN --knee --main quality", "main says what may lose"),
         ("choose RUN --from-pairs nothing.csv", "no such file"),
-        ("choose RUN --from-pairs pairs.csv", "pairs.csv:2: loser is out of range"),
+        ("choose RUN --from-pairs pairs.csv", "pairs.csv: row 1, column 'loser'; expected the number of a preference"),
+        ("choose RUN --from-pairs self.csv", "self.csv: row 2, a preference is compared with itself"),
+        ("choose RUN --from-pairs none.csv", "one or more of a weight above 0"),
+        ("choose RUN --at-least relevance=nan", "expected a finite number; came nan"),
+        ("choose RUN --at-least relevance=.5 relevance=.4", "--at-least says relevance twice"),
+        ("choose RUN --at-least relevance=.5 Relevance=.4", "relevance has two bounds"),
         ("choose RUN --at-least relevnce=0.4 --maximise quality", "Did you mean 'relevance'?"),
         ("choose RUN --at-least relevance --maximise quality", "expected NAME=VALUE"),
         ("choose RUN --at-least relevance=x --maximise quality", "expected NAME=VALUE"),
@@ -788,6 +795,8 @@ def test_choose_knows_four_rules(run, capsys):
 )
 def test_a_mistake_is_one_message_and_exit_code_2(run, capsys, line, says):
     (run.parent / "pairs.csv").write_text("winner,loser\n0,3\n")
+    (run.parent / "self.csv").write_text("winner,loser\n0,1\n2,2\n")
+    (run.parent / "none.csv").write_text("winner,loser,weight\n0,1,0\n")
     if "x.txt" in line:
         (run.parent / "x.txt").write_text("0 qid:1 1:0.5\n")
     code, _, err = told(capsys, *line.replace("RUN", str(run)).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -172,8 +173,12 @@ def compare(options: Compare) -> int:
     from ltr.bench.analysis.paired import compare_systems
     from ltr.bench.analysis.results import load_any
 
-    if options.margin is not None and not options.margin >= 0:
-        raise InputError("--margin is out of range", expected="0 or more", came=options.margin)
+    if options.margin is not None and not 0 <= options.margin < math.inf:
+        raise InputError("--margin is out of range", expected="0 or more, and finite", came=options.margin)
+    silent = ("data", "fold") if options.results is not None else ("dataset",)
+    if said_nothing := [f"--{name}" for name in silent if getattr(options, name) is not None]:
+        whose = "systems of a suite" if options.results is not None else "runs and run files"
+        raise InputError(f"{said_nothing[0]} says nothing of {whose}", do="Leave it out")
     if options.results is not None:
         results = load_any(options.results)
         said = {name: getattr(options, name) for name in ("dataset", "measure", "margin")}
@@ -201,9 +206,10 @@ def compare(options: Compare) -> int:
 
 def _compare_files(options: Compare):
     """Of what lies in folders and files; a run file is measured on the data it ranks."""
-    from ltr.bench.analysis.paired import compare_values, values_of_runs, values_of_table
+    from ltr.bench.analysis.paired import Values, compare_values, values_of_runs, values_of_table
     from ltr.metrics import measure as parse
     from ltr.rankers.config import HEADLINE
+    from ltr.runs.environment import data_hashes
     from ltr.runs.per_query import per_query
     from ltr.runs.rankings import read_ranking
 
@@ -214,22 +220,22 @@ def _compare_files(options: Compare):
                 "no such run", file=path, expected="a run folder or a run file", do="Labels of a suite need --results"
             )
     measure: str | None = options.measure
-    tables: dict[int, Any] = {}
+    found: dict[int, Values] = {}
     config: dict[str, Any] = {}
     for i in sorted(range(2), key=lambda i: sides[i].is_file()):  # runs first: they say what files rank
         if sides[i].is_dir():
-            tables[i], measure, config = values_of_runs(sides[i], measure)
+            found[i] = values_of_runs(sides[i], measure)
+            measure, config = found[i].measure, found[i].config
             continue
         measure = repr(parse(measure or HEADLINE))
-        folds = sorted(set(tables[0].columns.get_level_values(0))) if 0 in tables else []
+        folds = [*next(iter(found.values())).stores] if found else []
         fold = options.fold or (folds[0] if len(folds) == 1 else None)
         task = open_task(options.data, fold, None, config, columns=roles({}))
         scores = read_ranking(sides[i], task.test)
-        tables[i] = values_of_table(per_query(task.test, scores, [measure]), measure, task.fold)
+        store = data_hashes(task)["store"]
+        found[i] = values_of_table(per_query(task.test, scores, [measure]), measure, task.fold, store)
     dataset = options.data or config["data"]["name"]
-    margin = options.margin or 0.0
-    pair = (options.a, options.b), (tables[0], tables[1])
-    return compare_values(*pair, measure or HEADLINE, dataset=dataset, margin=margin)
+    return compare_values((options.a, options.b), (found[0], found[1]), dataset=dataset, margin=options.margin or 0.0)
 
 
 def add(options: Add) -> int:

@@ -209,11 +209,14 @@ def _bounds(given: tuple[str, ...]) -> dict[str, float]:
     for text in given:
         name, equals, value = text.rpartition("=")  # a name may hold a colon, hardly an equals sign
         try:
-            bounds[name] = float(value)
+            bound = float(value)
         except ValueError:
             equals = ""
         if not equals:
             raise InputError("--at-least says how much of what", expected="NAME=VALUE", came=text)
+        if name in bounds:
+            raise InputError(f"--at-least says {name} twice", came=[bounds[name], bound])
+        bounds[name] = bound
     return bounds
 
 

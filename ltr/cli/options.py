@@ -40,6 +40,8 @@ def pairs(flag: str, words: tuple[str, ...], expected: str = "NAME=VALUE") -> di
         name, _, value = word.partition("=")
         if not value:
             raise InputError(f"--{flag} says what for what", expected=expected, came=word)
+        if name in found:
+            raise InputError(f"--{flag} says {name} twice", came=[found[name], value])
         found[name] = value
     return found
 

@@ -261,7 +261,7 @@ def _told(error: ArgumentError, words, path, parser, commands) -> InputError:
         known = [o for action in parser._actions for o in action.option_strings] + list(commands[path].alias())
         hit = near_miss(flag, known)
         return InputError(f"{name} has no option {flag}", do=f"Did you mean {hit}?" if hit else helps)
-    key, came = re.search(r'Parser key "([^"]+)"', text), re.search(r"Got value: (.*)", text)
+    key, came = re.search(r'Parser key "([^"]+)"', text), re.search(r"(?:Got|Given) value: (.*)", text)
     if key and came:
         dest = key[1].removeprefix(".".join(path) + ".")
         action = next((a for a in parser._actions if a.dest == dest), None)

@@ -181,7 +181,13 @@ def choose_on_run(
         raise InputError("one rule chooses", expected="bounds and what to maximise, a knee, a largest loss, or pairs")
     if main is not None and at_most_loss is None:
         raise InputError("main says what may lose", expected="a largest loss beside it", came=main)
-    bounds = {objective_named(name, names): bound for name, bound in (at_least or {}).items()}
+    bounds: dict[str, float] = {}
+    for asked, bound in (at_least or {}).items():
+        if not np.isfinite(bound):
+            raise InputError(f"the bound of {asked}", expected="a finite number", came=bound)
+        if (name := objective_named(asked, names)) in bounds:
+            raise InputError(f"{name} has two bounds", expected="one", came=[bounds[name], bound])
+        bounds[name] = bound
     maximise = None if maximise is None else objective_named(maximise, names)
     explained = None
     if knee:
@@ -205,8 +211,8 @@ def choose_on_run(
                 raise InputError("which objective decides?", expected=f"--maximise, one of {', '.join(names)}")
             maximise = free[0]
         choice = choose(points, names, bounds, maximise)
-        asked = " and ".join(f"{name} >= {bound:g}" for name, bound in bounds.items()) or "no bound"
-        rule = f"{maximise} is largest on validation, {asked}"
+        said = " and ".join(f"{name} >= {bound:g}" for name, bound in bounds.items()) or "no bound"
+        rule = f"{maximise} is largest on validation, {said}"
     preference = tuple(float(f"{x:.6g}") for x in front.preferences[choice.index])
     return ChoiceOnRun(front, choice, rule, preference, _values(record, front, choice, bounds), maximise, explained)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ltr.datasets.readers.table_files import read_columns
+from ltr.datasets.readers.table_files import open_table, read_columns
 from ltr.errors import InputError
 from ltr.types import Split
 
@@ -93,11 +93,32 @@ def _table(path: Path) -> pa.Table:
         found["doc"] = columns[document]
     if "row" in columns and columns["row"].null_count == 0:
         found["row"] = columns["row"]
-    try:
-        table = pa.table({name: column.cast(_KINDS[name]) for name, column in found.items()})
-    except pa.ArrowException as error:
-        raise InputError(f"a column has the wrong type: {error}", file=path, expected="query, doc, score") from None
+    if not len(found["score"]):
+        raise InputError("a table of scores without scores", file=path)
+    table = pa.table({name: _cast(path, name, column) for name, column in found.items()})
     finite = pc.fill_null(pc.is_finite(table["score"]), False)
     if not pc.all(finite).as_py():
-        raise InputError("a score is not a finite number", file=path, line=2 + pc.index(finite, False).as_py())
+        raise _wrong_cell(path, "score", found["score"], pc.index(finite, False).as_py())
     return table
+
+
+def _cast(path: Path, name: str, column: pa.Array) -> pa.Array:
+    """The column as the type it has in a scores table; an error has the first cell that cannot be."""
+    try:
+        return column.cast(_KINDS[name])
+    except pa.ArrowException:
+        good, bad = 0, len(column)  # rows that can be read before the first that cannot
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            try:
+                column[good:middle].cast(_KINDS[name])
+                good = middle
+            except pa.ArrowException:
+                bad = middle
+        raise _wrong_cell(path, name, column, good) from None
+
+
+def _wrong_cell(path: Path, name: str, column: pa.Array, row: int) -> InputError:
+    where, line = open_table(path).place(row)
+    expected = {"score": "a finite number", "row": "a whole number"}.get(name, "text or a number")
+    return InputError(f"{where}, column {name!r}", file=path, line=line, expected=expected, came=column[row].as_py())

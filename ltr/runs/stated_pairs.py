@@ -73,10 +73,13 @@ def explain_choices(
     counts = np.ones(n) if counts is None else np.asarray(counts, np.float64)
     sure = np.ones(n) if sure is None else np.asarray(sure, np.float64)
     weights = lattice(m, _PARTITIONS.get(m, 10))
-    # A choice of probability p is p choices one way and 1 - p the other.
-    z = (np.concatenate([d, -d]) @ weights.T).round(12)  # equal measures are equal, whatever their last digits
+    # A choice of probability p is p choices one way and 1 - p the other; equal ones are one that counts more.
     of = np.concatenate([counts * sure, counts * (1 - sure)])
-    z, of = z[of > 0], of[of > 0]
+    if not of.any():
+        raise InputError("choices between rankings", expected="one or more of a weight above 0", came="all of weight 0")
+    rows, code = np.unique(np.concatenate([d, -d])[of > 0].round(12), axis=0, return_inverse=True)
+    of = np.bincount(code.reshape(-1), of[of > 0])
+    z = (rows @ weights.T).round(12)  # equal measures are equal, whatever their last digits
     betas = _betas(z, of)
     with np.errstate(invalid="ignore"):
         gain = np.where(z == 0, 0.0, betas * z)
@@ -130,14 +133,15 @@ def read_pairs(path: Path | str, preferences: int) -> dict[str, np.ndarray]:
     if not len(found["winner"]):
         raise InputError("a table of choices without choices", file=path)
     for name in ("winner", "loser"):
-        rows = np.array([int(text) if text.isdecimal() else -1 for text in found[name]])
-        wrong = (rows < 0) | (rows >= preferences)
-        if wrong.any():
-            at, expected = (
-                int(np.argmax(wrong)),
-                f"the number of a preference, 0 to {preferences - 1}, as `ltr front` says",
-            )
-            came = str(found[name][at])
-            raise InputError(f"{name} is out of range", file=path, line=at + 2, expected=expected, came=came)
-        found[name] = rows
+        texts = found[name].tolist()
+        known = {str(row): row for row in range(preferences)}
+        wrong = next((at for at, text in enumerate(texts) if text not in known), None)
+        if wrong is not None:
+            expected = f"the number of a preference, 0 to {preferences - 1}, as `ltr front` says"
+            raise InputError(f"row {wrong + 1}, column {name!r}", file=path, expected=expected, came=texts[wrong])
+        found[name] = np.array([known[text] for text in texts])
+    same = np.flatnonzero(found["winner"] == found["loser"])
+    if len(same):
+        what = f"row {same[0] + 1}, a preference is compared with itself"
+        raise InputError(what, file=path, expected="two preferences", came=found["winner"][same[0]])
     return found

@@ -126,6 +126,8 @@ def add(
         raise InputError(
             "the label is taken, but for case and signs, or empty", came=label, expected="a name of its own"
         )
+    if seed < 0:
+        raise InputError("the seed of a training", expected="0 or more", came=seed)
     dataset = one_of("dataset", dataset, list(suite.datasets))
     fold = one_of("fold", fold, list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])))
     for name, value in (cost or {}).items():
@@ -169,6 +171,8 @@ def remove(folder: Path | str, label: str, dataset: str | None = None) -> Result
         )
     if label not in (known := outside_systems(results)):
         raise unknown_name("system from outside", label, known)
+    if dataset is not None:
+        one_of("dataset", dataset, list(dict.fromkeys(results.runs.dataset[results.runs.system == label])))
     frames = {}
     for name in ("values", "runs", "per_query"):
         frame = getattr(results, name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, say_once, unknown_name
 from ltr.metrics import measure as parse
 from ltr.metrics.inference import Difference, Errors, errors_of_values
 from ltr.runs.record import open_run
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Paired", "compare_systems", "compare_values", "values_of_runs", "values_of_table"]
+__all__ = ["Paired", "Values", "compare_systems", "compare_values", "values_of_runs", "values_of_table"]
 
 _ALIKE = 1e-6  # values a query are kept as float32
 
@@ -119,31 +119,62 @@ def _fronts(
     return Paired(a, b, board.dataset, QUANTITIES[quantity], *means, difference)
 
 
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What one side of a comparison was measured to be.
+
+    Attributes:
+        table: a row a seed and a column a (fold, query) that counts.
+        measure, objective: by what, and by which label column.
+        documents: (fold, query) -> how many were ranked.
+        stores: fold -> hash of the data.
+        config: of one of the runs; empty for a run file.
+    """
+
+    table: pd.DataFrame
+    measure: str
+    objective: str
+    documents: pd.Series
+    stores: dict[str, str]
+    config: dict[str, Any]
+
+
 def compare_values(
-    names: tuple[str, str],
-    tables: tuple[pd.DataFrame, pd.DataFrame],
-    measure: str,
-    *,
-    dataset: str,
-    margin: float = 0.0,
+    names: tuple[str, str], sides: tuple[Values, Values], *, dataset: str, margin: float = 0.0
 ) -> Paired:
-    """Two tables of values, as `values_of_runs` and `values_of_table` make them, on the folds that both have.
+    """Two sides, as `values_of_runs` and `values_of_table` make them, on the folds that both have.
 
     Raises:
-        InputError: no fold in common, or other queries in one than in the other.
+        InputError: other label columns, no fold in common, or other queries or lists in one than in the other.
     """
+    if sides[0].objective != sides[1].objective:
+        said = " and ".join(f"{name} by {side.objective}" for name, side in zip(names, sides, strict=True))
+        raise InputError(f"measured by different labels: {said}", expected="one label column")
+    tables = [side.table for side in sides]
     folds = [set(table.columns.get_level_values(0)) for table in tables]
     both = folds[0] & folds[1]
     if not both:
         raise InputError("nothing to compare: no fold in common", expected=sorted(folds[0]), came=sorted(folds[1]))
+    if left := sorted(folds[0] ^ folds[1]):
+        say_once(f"compared on {', '.join(sorted(both))} only: {', '.join(left)} is not of both")
     a, b = (table.loc[:, table.columns.get_level_values(0).isin(both)].sort_index(axis=1) for table in tables)
-    if not a.columns.equals(b.columns):
-        odd = a.columns.symmetric_difference(b.columns)
+    odd = a.columns.symmetric_difference(b.columns)
+    what = "other queries: {} are in one only"
+    if not len(odd):
+        sizes = [side.documents.reindex(a.columns) for side in sides]
+        odd, what = a.columns[sizes[0] != sizes[1]], "other lists: {} have more documents in one"
+    if len(odd):
         raise InputError(
-            f"{names[0]} and {names[1]} were measured on other queries: {len(odd)} are in one only, the first is "
+            f"{names[0]} and {names[1]} were measured on {what.format(len(odd))}, the first is "
             f"{odd[0][1]!r} of {odd[0][0]}",
             do="Were they made from another version of the data?",
         )
+    if any(sides[0].stores[fold] != sides[1].stores[fold] for fold in both):
+        say_once(
+            f"{names[0]} and {names[1]} were made from different versions of {dataset}: queries and lengths of lists "
+            f"are the same, whether features and labels are is not known"
+        )
+    measure = sides[0].measure
     seeds = sorted({*a.index, *b.index})
     errors = errors_of_values([t.reindex(seeds).to_numpy() for t in (a, b)], a.columns.get_level_values(0).to_numpy())
     difference = errors.difference(0, 1, margin=margin)
@@ -164,17 +195,15 @@ def _paired(
     return Paired(*names, dataset, measure, a, b, difference, errors.queries, ahead, behind)
 
 
-def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFrame, str, dict]:
+def values_of_runs(folder: Path, measure: str | None = None) -> Values:
     """Values of the test queries of a run, or of all the runs below a folder (its folds and seeds).
 
     Args:
         measure: the one that chose its epoch by default, else the first that was reported.
 
-    Returns:
-        A row a seed and a column a (fold, query) that counts; the measure; the config of one of the runs.
-
     Raises:
-        InputError: no finished run, a measure it did not report, a run of a method, or one (fold, seed) twice.
+        InputError: no finished run, a measure it did not report, a run of a method, one (fold, seed) twice, or runs of
+            several systems.
     """
     import pandas as pd
 
@@ -184,7 +213,11 @@ def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFra
     if not found:
         raise InputError("no run", file=folder, expected="a run folder, a folder of runs, or a run file")
     parts: dict[tuple[str, int], pd.Series] = {}
+    systems: dict[str, dict] = {}
+    sizes: dict[str, pd.Series] = {}
+    stores: dict[str, str] = {}
     config: dict = {}
+    objective = ""
     for each in found:
         record = open_run(each, "per_query/test.parquet")
         config = record.config
@@ -197,23 +230,37 @@ def values_of_runs(folder: Path, measure: str | None = None) -> tuple[pd.DataFra
         key = (str(record.data["fold"]), int(config.get("seed", 0)))
         if key in parts:
             raise InputError(f"two runs of {key[0]} with seed {key[1]}", file=folder, do="Name one system's folder")
+        objective = record.measures[0]["objective"]
+        # Folds may have been tuned each by itself: of one system are runs that differ in seed, and there in parameters.
+        system = {name: value for name, value in config.items() if name not in ("seed", "repetition")}
+        if systems.setdefault(key[0], system) != system or _who(next(iter(systems.values()))) != _who(system):
+            raise InputError("runs of several systems", file=folder, came=each.name, do="Name one system's folder")
         table = read_per_query(each / "per_query" / "test.parquet")
-        parts[key] = _series(table, measure, record.measures[0]["objective"])
+        parts[key] = _series(table, measure, objective)
+        sizes[key[0]], stores[key[0]] = _series(table, "documents", objective), str(record.hashes.get("store"))
     wide = {s: pd.concat({f: v for (f, t), v in parts.items() if t == s}) for s in sorted({s for _, s in parts})}
     assert measure is not None
-    return _wide(wide), measure, config
+    return Values(_wide(wide), measure, objective, pd.concat(sizes), stores, config)
 
 
-def values_of_table(table: pa.Table, measure: str, fold: str) -> pd.DataFrame:
+def _who(config: dict[str, Any]) -> list[Any]:
+    """What is the same in all runs of a system, whatever was tuned."""
+    names = [(config.get(part) or {}).get("name") for part in ("data", "ranker", "loss")]
+    return [*names, *(config["data"].get(key) for key in ("objective", "labelled"))]
+
+
+def values_of_table(table: pa.Table, measure: str, fold: str, store: str) -> Values:
     """Values of one ranking, from `ltr.runs.per_query.per_query`, as `values_of_runs` gives them."""
     import pandas as pd
 
-    return _wide({0: pd.concat({fold: _series(table, measure, table["objective"][0].as_py())})})
+    objective = table["objective"][0].as_py()
+    values, sizes = (pd.concat({fold: _series(table, name, objective)}) for name in (measure, "documents"))
+    return Values(_wide({0: values}), measure, objective, sizes, {fold: store}, {})
 
 
-def _series(table: pa.Table, measure: str, objective: str) -> pd.Series:
-    frame = table.select(["query", "objective", measure]).to_pandas()
-    return frame[frame.objective == objective].set_index("query")[measure].dropna()
+def _series(table: pa.Table, column: str, objective: str) -> pd.Series:
+    frame = table.select(["query", "objective", column]).to_pandas()
+    return frame[frame.objective == objective].set_index("query")[column].dropna()
 
 
 def _wide(series: dict[int, pd.Series]) -> pd.DataFrame:

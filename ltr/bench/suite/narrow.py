@@ -23,8 +23,8 @@ def narrowed(suite: Suite, only: Sequence[str] = (), seeds: Sequence[int] | None
         InputError: nothing is called so, or no seed is left.
     """
     if seeds is not None:
-        if not seeds:
-            raise InputError("a suite needs seeds", expected="at least one", came=list(seeds))
+        if not seeds or min(seeds) < 0:
+            raise InputError("a suite needs seeds", expected="at least one, 0 or more", came=list(seeds))
         systems = tuple(replace(s, seeds=tuple(x for x in s.seeds if x in seeds) or s.seeds[:1]) for s in suite.systems)
         suite = replace(suite, seeds=tuple(dict.fromkeys(seeds)), systems=systems)
     if not only:

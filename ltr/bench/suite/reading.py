@@ -156,6 +156,9 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
         if bool(system.ranker) == bool(system.method):
             came = [name for name in (system.ranker, system.method) if name]
             raise InputError(f"system {system.label!r} is a ranker or a method", file=file, came=came)
+    every = (*suite.seeds, *suite.tuning.seeds, *(seed for system in suite.systems for seed in system.seeds))
+    if any(seed < 0 for seed in every):
+        raise InputError("seeds of a suite", file=file, expected="0 or more", came=min(every))
     for what in ("seeds", "datasets", "folds", "labelled"):
         names = getattr(suite, what) or ()
         if len(set(names)) < len(names):

@@ -61,6 +61,7 @@ that of the suite, and saying a thing in both places is an error.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,8 @@ from ltr.rankers.config import HEADLINE
 from .grids import SECTIONS, flat_grid
 
 __all__ = ["Limits", "Suite", "System", "Tuning", "Variant", "dataset_slug", "slug", "with_labels"]
+
+_LONGEST = 100  # letters of a folder's name
 
 
 @dataclass(frozen=True)
@@ -304,12 +307,15 @@ def with_labels(label: str, labelled: float | None) -> str:
 
 
 def slug(label: str) -> str:
-    """A folder name.
+    """A folder name. Letters that it cannot say, and what is too long for a file's name, are told apart by a hash.
 
-    >>> slug("MLP ListNet (small)")
-    'mlp-listnet-small'
+    >>> slug("MLP ListNet (small)"), slug("Netz für Läden")
+    ('mlp-listnet-small', 'netz-f-r-l-den-1b41e0')
     """
-    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "system"
+    found = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    if len(found) <= _LONGEST and not any(c.isalnum() and not c.isascii() for c in label):
+        return found or "system"
+    return f"{found[:_LONGEST]}-{hashlib.sha256(label.lower().encode()).hexdigest()[:6]}".lstrip("-")
 
 
 def dataset_slug(name: str) -> str:
