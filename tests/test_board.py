@@ -263,8 +263,20 @@ def test_merge_takes_the_rows_of_both(tmp_path, capsys):
     changed = made_results({**cubes, "Random": cubes["Random"] + 0.1})
     with pytest.raises(InputError, match="both have a run of made-data, Random, Fold1, 0"):
         merged(whole, changed)
-    with pytest.raises(InputError, match="suites differ in measures"):
-        merged(whole, made_results(cubes, made_suite(measures=(NDCG,))))
+    values, mine = whole.values.copy(), whole.per_query.copy()
+    values.loc[[0, 1], "mean"] += [0.01, -0.01]  # nothing of a sum
+    mine.loc[[0, 1], NDCG] = mine.loc[[1, 0], NDCG].to_numpy()  # nothing of a mean
+    for changed in (replace(whole, values=values), replace(whole, per_query=mine)):
+        with pytest.raises(InputError, match="both have a run of made-data, Net mse, Fold1, 0"):
+            merged(whole, changed)
+    for changed in ({"measures": (NDCG,)}, {"training": {"epochs": 3}}):
+        with pytest.raises(InputError, match=f"suites differ in {next(iter(changed))}"):
+            merged(whole, made_results(cubes, made_suite(**changed)))
+    fewer = made_results({s: cube[..., 1:] for s, cube in cubes.items()})
+    for name in ("values", "runs", "per_query", "curves"):
+        getattr(fewer, name)["seed"] += 2
+    with pytest.raises(InputError, match="made on different data: made-data Fold1"):
+        merged(whole, fewer)
 
 
 def test_tables_leave_in_four_forms(tmp_path, capsys):

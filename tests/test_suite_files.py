@@ -102,6 +102,7 @@ def test_any_value_anywhere_is_a_suite_or_an_input_error(tmp_path, whole):
         ({"extends": "there/it.toml"}, "is not there"),
         ({"datasets": ["x/data", "y/data"]}, "share a folder"),
         ({"seeds": [1, 1]}, "twice"),
+        ({"seeds": [-1]}, "0 or more; came -1"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, message):

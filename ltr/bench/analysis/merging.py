@@ -24,7 +24,8 @@ R = TypeVar("R", Results, FrontResults)
 
 # What two results must agree in: else numbers of one mean something else than those of the other.
 _SAME = ("objective", "objectives", "main", "preferences", "measures", "headline", "per_query", "select", "tuning")
-_ALIKE = 1e-9
+_SAME += ("training", "budget")
+_ALIKE = 1e-6  # values a query are kept as float32
 
 
 def merge_folders(folders: Sequence[Path | str], to: Path | str) -> Results | FrontResults:
@@ -61,18 +62,17 @@ def merged(a: R, b: R) -> R:
             raise InputError(
                 f"the suites differ in {name}", expected=getattr(a.suite, name), came=getattr(b.suite, name)
             )
-    _check_data(a.runs, b.runs)
+    _check_data(a, b)
     key = list(KEYS)
     done = [runs[runs.status.isin(["done", "truth"])].set_index(key) for runs in (a.runs, b.runs)]
     both = done[0].index.intersection(done[1].index)
     hashes = [part.loc[both, "config_hash"].astype("string").fillna("") for part in done]  # rows from outside have none
-    odd = hashes[0].ne(hashes[1])
+    odd = both[hashes[0].ne(hashes[1])]
     frames: list[str] = ["fronts"] if isinstance(a, FrontResults) else ["values", "curves"]
-    numbers = frames[0]
-    means = [getattr(r, numbers).groupby(key)["mean"].sum() for r in (a, b)]
-    odd |= (means[0].reindex(both) - means[1].reindex(both)).abs() > _ALIKE
-    if odd.any():
-        where = ", ".join(map(str, odd[odd].index[0]))
+    for name in () if len(odd) else (frames[0], "per_query"):
+        odd = odd.append(_unlike(getattr(a, name), getattr(b, name), both))
+    if len(odd):
+        where = ", ".join(map(str, odd[0]))
         raise InputError(f"both have a run of {where}, and they are not the same run")
     # Of every run the finished one, else the first: rows of b whose run a finished, and those of a that only b did.
     ended: list[Any] = [part.index for part in done]
@@ -98,12 +98,30 @@ def _rows(a: pd.DataFrame, b: pd.DataFrame, from_b: pd.MultiIndex) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)[list(a.columns)] if parts else a
 
 
-def _check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """The same fold is the same data."""
-    stores = [runs.dropna(subset="store_hash").groupby(["dataset", "fold"]).store_hash.unique() for runs in (a, b)]
-    for at in stores[0].index.intersection(stores[1].index):
-        if set(stores[0][at]) != set(stores[1][at]):
-            raise InputError(f"the results were made on different data: {' '.join(at)}")
+def _unlike(a: pd.DataFrame, b: pd.DataFrame, both: pd.MultiIndex) -> pd.MultiIndex:
+    """Keys of runs that both have and whose rows are not the same."""
+    import pandas as pd
+
+    values = [name for name in a.columns if a[name].dtype.kind == "f"]
+    rest = [name for name in a.columns if name not in values]
+    parts = [frame[pd.MultiIndex.from_frame(frame[list(KEYS)]).isin(both)] for frame in (a, b)]
+    joined = parts[0].merge(parts[1], "outer", on=rest, suffixes=("", "_b"), indicator=True)
+    odd = joined["_merge"] != "both"
+    for name in values:
+        mine, theirs = joined[name], joined[f"{name}_b"]
+        odd |= (mine.isna() != theirs.isna()) | ((mine - theirs).abs() > _ALIKE)
+    return _keys(joined[odd], list(KEYS))
+
+
+def _check_data(a: Results | FrontResults, b: Results | FrontResults) -> None:
+    """The same fold is the same data, and the same queries."""
+    fold = ["dataset", "fold"]
+    stores = [r.runs.dropna(subset="store_hash").groupby(fold).store_hash.unique() for r in (a, b)]
+    queries = [r.per_query[[*fold, "query"]].drop_duplicates().groupby(fold)["query"].unique() for r in (a, b)]
+    for facts in (stores, queries):
+        for at in facts[0].index.intersection(facts[1].index):
+            if set(facts[0][at]) != set(facts[1][at]):
+                raise InputError(f"the results were made on different data: {' '.join(at)}")
 
 
 def _suite(a: Suite, b: Suite) -> Suite:
@@ -115,10 +133,15 @@ def _suite(a: Suite, b: Suite) -> Suite:
         losses = tuple(dict.fromkeys([*mine.losses, *system.losses]))
         seeds = tuple(dict.fromkeys([*mine.seeds, *system.seeds]))
         systems[system.label] = replace(mine, losses=losses, seeds=seeds)
+    if (a.labelled is None) != (b.labelled is None) or any(
+        a.loss_params[loss] != b.loss_params[loss] for loss in a.loss_params.keys() & b.loss_params.keys()
+    ):
+        raise InputError("the suites differ in labelled or loss_params")
     either: dict[str, Any] = {
         name: _union(getattr(a, name), getattr(b, name)) for name in ("datasets", "seeds", "folds")
     }
-    return replace(a, systems=tuple(systems.values()), **either)
+    either["labelled"] = a.labelled and _union(a.labelled, b.labelled or ())
+    return replace(a, systems=tuple(systems.values()), loss_params={**b.loss_params, **a.loss_params}, **either)
 
 
 def _union(a: Iterable, b: Iterable) -> tuple:
