@@ -21,7 +21,7 @@ from .front_leaderboard import QUANTITIES
 if TYPE_CHECKING:
     from .front_leaderboard import FrontLeaderboard
 
-__all__ = ["Comparison", "Found", "Question", "ask", "load_questions", "tally"]
+__all__ = ["Comparison", "Found", "Question", "ask", "by_comparison", "load_questions", "tally"]
 
 Group = tuple[str, ...]
 
@@ -64,7 +64,7 @@ class _File:
 
 
 def load_questions() -> tuple[Question, ...]:
-    """The questions in the order of the page."""
+    """The questions in the order of the page; the README tells the answer to the first."""
     path = paths.suites() / "questions.toml"
     return schema.bind(_File, schema.read_toml(path), file=path).questions
 
@@ -97,6 +97,13 @@ def ask(question: Question, boards: Sequence[FrontLeaderboard]) -> list[Found]:
         words = verdicts(list(there.values()))
         found += [Found(i, comparison, gap, word) for (i, gap), word in zip(there.items(), words, strict=True)]
     return found
+
+
+def by_comparison(found: Sequence[Found]) -> dict[Comparison, list[Found]]:
+    groups: dict[Comparison, list[Found]] = {}
+    for each in found:
+        groups.setdefault(each.comparison, []).append(each)
+    return groups
 
 
 def tally(found: Sequence[Found]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ltr.bench.analysis.front_choice import SHARES, Choice, few_models
+from ltr.bench.analysis.front_questions import Found, by_comparison, tally
 from ltr.bench.analysis.front_results import FrontResults
 from ltr.bench.analysis.results_io import rows_of
 from ltr.bench.analysis.tuning import edges
@@ -46,19 +47,15 @@ def taken_table(taken: Sequence[Choice | None], titles: Sequence[str]) -> str:
     return markdown_table(rows, left=_TAKEN) if rows else ""
 
 
-def answer(taken: Sequence[Choice | None], systems: int) -> str:
-    """The table of what to take in a sentence, for the README."""
-    found = [choice for choice in taken if choice is not None]
-    tasks = count(len(found), "task")
-
-    def named(names: Sequence[str]) -> str:
-        return ", ".join(f"{plain(name)} on {n}" for name, n in Counter(names).most_common())
-
-    best, cheapest = named([c.best for c in found]), named([c.level[0] for c in found])
-    cheap = f"the cheapest that is not below it: {cheapest}" if cheapest != best else "nothing cheaper comes up to them"
+def answer(taken: Sequence[Choice | None], first: Sequence[Found], systems: int) -> str:
+    """For the README: verdicts beside one model a preference, which is the first question, and the largest fronts."""
+    beside = "; ".join(f"{plain(what.a[0])} {tally(found)}" for what, found in by_comparison(first).items())
+    largest = Counter(choice.best for choice in taken if choice is not None)
+    best = ", ".join(f"{plain(name)} on {n}" for name, n in largest.most_common())
     return (
-        f"**Several objectives:** of {systems} systems on {tasks}, the largest front is that of {best}; {cheap} "
-        "(`ltr bench fronts`: [all of it](benchmarks/FRONTS.md))."
+        f"**Several objectives:** {systems} systems on {count(sum(largest.values()), 'task')}. "
+        + (f"Beside one model a preference (DPO-LS), at its total cost or less: {beside}. " if beside else "")
+        + f"Largest front: {best} (`ltr bench fronts`: [all of it](benchmarks/FRONTS.md))."
     )
 
 

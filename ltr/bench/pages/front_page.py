@@ -17,7 +17,7 @@ from ltr import paths as places
 from ltr.bench.analysis.front_choice import choose_system
 from ltr.bench.analysis.front_cube import measures_of
 from ltr.bench.analysis.front_leaderboard import FrontLeaderboard, front_leaderboard
-from ltr.bench.analysis.front_questions import Found, ask, load_questions, tally
+from ltr.bench.analysis.front_questions import ask, by_comparison, load_questions, tally
 from ltr.bench.analysis.front_results import FrontResults, load_front_results, study_folders
 from ltr.bench.analysis.reference_points import COMMAND, points_of
 from ltr.bench.analysis.results_io import rows_of
@@ -59,6 +59,7 @@ def fronts_page(
     """
     asked = " ".join(map(str, folders))
     to = places.suites() if to is None else Path(to)
+    questions = load_questions()
     suites, tasks, boards, taken = [], [], [], []
     found = [load_front_results(folder) for folder in study_folders(folders)]
     for results in found:
@@ -81,7 +82,7 @@ def fronts_page(
         "overview": markdown_table(_overview_rows(boards, titles), left=("system", "method")),
         "taken": taken_table(taken, titles),
         "goals": goals_table(taken, titles, found),
-        "questions": [_question(question, boards, titles) for question in load_questions()],
+        "questions": [_question(question, boards, titles) for question in questions],
         "tasks": tasks,
         "edges": edges_table(found),
         "one_seed": [t for t, board in zip(titles, boards, strict=True) if len(board.cube.seeds) == 1],
@@ -92,7 +93,7 @@ def fronts_page(
         "points_command": COMMAND,
     }
     if to == places.suites() and name == "FRONTS.md":
-        put_between(to.parent / "README.md", "fronts", answer(taken, len(systems)))
+        put_between(to.parent / "README.md", "fronts", answer(taken, ask(questions[0], boards), len(systems)))
     return write_page(to / name, "fronts.md.j2", context)
 
 
@@ -150,10 +151,7 @@ def _kind(board: FrontLeaderboard) -> str:
 
 def _question(question, boards: Sequence[FrontLeaderboard], titles: Sequence[str]) -> dict[str, Any]:
     """Title, text, a sentence of verdicts a comparison, and the table behind them."""
-    found = ask(question, boards)
-    groups: dict[Any, list[Found]] = {}
-    for each in found:
-        groups.setdefault(each.comparison, []).append(each)
+    groups = by_comparison(ask(question, boards))
     rows = []
     for comparison, members in groups.items():
         row = {"is ... ?": comparison.text, "said by": comparison.claim}
