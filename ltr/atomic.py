@@ -44,6 +44,7 @@ __all__ = [
     "sweep",
     "whole_file",
     "whole_folder",
+    "write_text",
 ]
 
 HOST = re.sub(r"[^A-Za-z0-9]", "", os.uname().nodename if hasattr(os, "uname") else "")[:16] or "host"
@@ -84,6 +85,12 @@ def whole_file(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         os.replace(beside, path)
         if durable:
             _flush(path.parent)
+
+
+def write_text(path: Path | str, text: str, *, durable: bool = True) -> None:
+    """Text as UTF-8 with plain line ends, whole or not at all; arguments as `whole_file`."""
+    with whole_file(path, durable=durable) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextlib.contextmanager

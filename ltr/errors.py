@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["InputError", "MissingExtra", "kept_by_ltr", "near_miss", "renamed", "say_once", "unknown_name"]
+__all__ = ["InputError", "MissingExtra", "check_name", "kept_by_ltr", "near_miss", "renamed", "say_once"]
+__all__ += ["unknown_name"]
 
 _SAID: set[str] = set()
 _kept = False  # whether what is read was written by ltr itself
@@ -47,6 +48,11 @@ class InputError(ValueError):
             parts.append(f"came {shown if len(shown) <= 80 else shown[:77] + '...'}")
         message = "; ".join(parts)
         super().__init__(f"{message}. {do}" if do else message)
+
+    def but(self, **changed: Any) -> InputError:
+        """The same error with some of its parts said otherwise, by who knows more of where it came from."""
+        names = ("what", "file", "line", "expected", "came", "do")
+        return InputError(**{name: getattr(self, name) for name in names} | changed)
 
     def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Any, ...]]:
         # Crosses process borders whole (the launcher runs in worker processes).
@@ -110,6 +116,17 @@ def unknown_name(
         file=file,
         do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
     )
+
+
+def check_name(kind: str, name: object, known: Iterable[object], *, file: str | os.PathLike[str] | None = None) -> None:
+    """Refuses a name that is not among the known ones.
+
+    Raises:
+        InputError: as `unknown_name` words it.
+    """
+    known = list(known)
+    if name not in known:
+        raise unknown_name(kind, str(name), map(str, known), file=file)
 
 
 def renamed(kind: str, old: str, new: str) -> None:

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from .atomic import whole_file
+from .atomic import write_text
 from .errors import InputError, near_miss, renamed
 
 __all__ = [
@@ -331,8 +331,7 @@ def write_toml(path: Path | str, data: Any) -> None:
     import tomli_w  # only the writer needs it
 
     text = tomli_w.dumps(to_dict(data))
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, text)
 
 
 def override(mapping: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def working_folder(out: Path | str) -> Iterator[Path]:
                 raise
             what, do = (named(text, folder, str(out)) for text in (error.what, error.do))
             file = None if error.file is None else named(error.file, folder, str(out))
-            raise InputError(
-                what, file=file, line=error.line, expected=error.expected, came=error.came, do=do
-            ) from error
+            raise error.but(what=what, file=file, do=do) from error
 
 
 class ObjectStore:

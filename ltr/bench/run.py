@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ltr import schema
-from ltr.atomic import read_json, whole_file
-from ltr.errors import InputError, renamed, unknown_name
+from ltr.atomic import read_json, write_text
+from ltr.errors import InputError, check_name, renamed
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import READ
 from ltr.runs.record import check as check_run
@@ -118,8 +118,7 @@ def run_suite(
         words = (*(("--seeds", *map(str, seeds)) if seeds is not None else ()), *(("--only", *only) if only else ()))
         words += () if stacked is None else ("--stacked" if stacked else "--no-stacked",)
         for name in sources:
-            if name not in whole.datasets:
-                raise unknown_name("dataset of the suite", name, whole.datasets)
+            check_name("dataset of the suite", name, whole.datasets)
         if dry_run:
             print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
             return None
@@ -372,5 +371,4 @@ class _Stamp:
         pages = sorted(path.name for path in (self.out / "report").iterdir() if not path.name.startswith("."))
         stats = {run: self._stat(run) for run in runs}
         said = {"key": self.key(), "runs": stats, "shown": sorted(run_folders(self.out)), "pages": pages}
-        with whole_file(self.path) as beside:
-            beside.write_text(json.dumps(said, indent=1) + "\n")
+        write_text(self.path, json.dumps(said, indent=1) + "\n")

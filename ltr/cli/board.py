@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 
 from . import show
 from .evaluate import open_task, roles
@@ -159,8 +159,7 @@ def show_run(options: Show) -> int:
         asked = getattr(options, name)
         asked = list(asked) if isinstance(asked, tuple) else [asked] if asked is not None else []
         for each in asked:
-            if each not in set(runs[name]):
-                raise unknown_name(f"{name} of the results", str(each), map(str, runs[name]))
+            check_name(f"{name} of the results", each, set(runs[name]))
         runs = runs[runs[name].isin(asked)] if asked else runs
     runs = runs[runs.status != "truth"]
     for row in runs.to_dict("records"):

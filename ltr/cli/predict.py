@@ -135,7 +135,7 @@ def export(options: Export) -> int:
 def _export_model(options: Export) -> int:
     import shlex
 
-    from ltr.atomic import whole_file
+    from ltr.atomic import write_text
     from ltr.methods.export_formats import FORMS, export
     from ltr.runs import systems
     from ltr.runs.model_card import model_card
@@ -164,8 +164,7 @@ def _export_model(options: Export) -> int:
         inside=options.form in ("onnx", "pt2"),
         notes=found.notes,
     )
-    with whole_file(card) as beside:
-        beside.write_text(text)
+    write_text(card, text)
     for note in found.notes:
         show.remark(f"ltr: {note}")
     show.remark(f"wrote {out} and {card}")

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 
 from . import solvers
 from .aggregators import AGGREGATORS, Aggregator
@@ -54,8 +54,7 @@ def mgda(
             conflict with none; they then do not sum to 1. (The authors' code finds a with the divisor and steps
             without it, which keeps neither.) A divisor of 0 counts as 1.
     """
-    if normalise not in ("none", "l2", "loss", "loss+"):
-        raise unknown_name("normalise", str(normalise), ("none", "l2", "loss", "loss+"))
+    check_name("normalise", normalise, ("none", "l2", "loss", "loss+"))
     divisor = torch.ones_like(gramian[..., 0])
     if normalise in ("l2", "loss+"):
         divisor = divisor * solvers.unit_scaled(gramian)[1]

@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 
 __all__ = ["NAMES", "Direction", "LabelTransform", "Name", "Rule", "fit"]
 
@@ -51,10 +51,8 @@ class LabelTransform:
     thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise unknown_name("label transform", self.name, NAMES)
-        if self.direction not in ("max", "min"):
-            raise unknown_name("direction", self.direction, ("max", "min"))
+        check_name("label transform", self.name, NAMES)
+        check_name("direction", self.direction, ("max", "min"))
         if self.name == "identity" and self.direction == "min":
             raise InputError(
                 "a column that is better when lower is no label by itself",
@@ -108,8 +106,7 @@ def fit(
     >>> fit("grade5", clicks).apply(clicks, np.array([0, 8])).tolist()
     [0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 0.0]
     """
-    if rule not in ("auto", "positives", "all"):
-        raise unknown_name("rule of grade5", rule, ("auto", "positives", "all"))
+    check_name("rule of grade5", rule, ("auto", "positives", "all"))
     if name != "grade5":
         if rule != "auto":
             raise InputError("a rule belongs to grade5", came={"transform": name, "rule": rule})

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ltr.atomic import whole_file
-from ltr.errors import InputError, unknown_name
+from ltr.atomic import write_text
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.schema import bind
 from ltr.types import Split, Task
 
@@ -60,8 +60,7 @@ class Objective:
         if not self.name:
             raise InputError("an objective needs a name")
         if self.transform == "grade5":
-            if self.direction not in ("max", "min"):
-                raise unknown_name("direction", self.direction, ("max", "min"))
+            check_name("direction", self.direction, ("max", "min"))
         else:
             LabelTransform(self.transform, self.direction)  # refuses what cannot be
         if not self.column:
@@ -141,8 +140,7 @@ class Labelling:
             {"objective": asdict(o), "transform": asdict(t)}
             for o, t in zip(self.objectives, self.transforms, strict=True)
         ]
-        with whole_file(path) as beside:
-            beside.write_text(json.dumps({"objectives": rows}, indent=1) + "\n")
+        write_text(path, json.dumps({"objectives": rows}, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path | str) -> Labelling:
@@ -182,6 +180,5 @@ def label_objectives(objectives: Sequence[str | Objective], train: Split) -> Lab
             raw = train.label(o.column)
             fitted.append(label_transforms.fit(o.transform, raw, direction=o.direction, rule=o.rule))
         except InputError as error:
-            what = f"objective {o.name!r}: {error.what}"
-            raise InputError(what, expected=error.expected, came=error.came, do=error.do) from error
+            raise error.but(what=f"objective {o.name!r}: {error.what}") from error
     return Labelling(tuple(chosen), tuple(fitted))

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.fronts import knee as knee_of
 from ltr.metrics.significance import bootstrap_interval
 
@@ -62,8 +62,7 @@ def choose(points: np.ndarray, objectives: Sequence[str], at_least: Mapping[str,
     """
     names = list(objectives)
     for name in (*at_least, maximise):
-        if name not in names:
-            raise unknown_name("objective", name, names)
+        check_name("objective", name, names)
     _check_finite(points)
     bounds = np.array([at_least.get(name, -np.inf) for name in names])
     lacking = np.maximum(bounds - points, 0.0)

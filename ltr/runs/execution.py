@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ltr.atomic import fingerprints, lock, sha256, whole_file
+from ltr.atomic import fingerprints, lock, sha256, write_text
 from ltr.datasets.readers.folder import find
 from ltr.errors import InputError, MissingExtra, say_once
 from ltr.schema import read_toml, to_dict, write_toml
@@ -104,8 +104,7 @@ def execute(
         write_record(record)
         if record.done:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-            with whole_file(folder / "DONE") as path:
-                path.write_text(sha256(folder / "record.json") + "\n")
+            write_text(folder / "DONE", sha256(folder / "record.json") + "\n")
         found = read_record(folder)  # what any later reader will see
         assert found is not None
         return found

@@ -108,9 +108,7 @@ def _from_text(path: Path, width: int, base: Literal[0, 1] | None) -> Split:
         try:
             return read_svmlight(copy, width, index_base=base, name=path.name)
         except InputError as error:
-            raise InputError(
-                error.what, file=path, line=error.line, expected=error.expected, came=error.came, do=error.do
-            ) from None
+            raise error.but(file=path) from None
 
 
 def _blank(line: bytes) -> bool:

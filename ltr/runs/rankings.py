@@ -75,7 +75,7 @@ def read_ranking(
     try:
         scores = join(replace(split, doc_ids=names), table)[0][1]
     except InputError as error:  # it speaks of a table; only here is known which
-        raise InputError(error.what, file=path, expected=error.expected, came=error.came, do=error.do) from None
+        raise error.but(file=path) from None
     return scores_table(split, scores, double=True)
 
 

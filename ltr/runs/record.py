@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.atomic import fingerprints, read_json, sha256, whole_file
+from ltr.atomic import fingerprints, read_json, sha256, write_text
 from ltr.errors import InputError, say_once
 from ltr.metrics import measure as parse
 
@@ -142,8 +142,8 @@ _KINDS = {
 def write_record(record: Record) -> None:
     """Writes record.json, whole or not at all."""
     plain = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "folder"}
-    with whole_file(record.folder / "record.json") as path:
-        path.write_text(json.dumps({"format": 1, **finite(plain)}, indent=1, allow_nan=False) + "\n")
+    text = json.dumps({"format": 1, **finite(plain)}, indent=1, allow_nan=False)
+    write_text(record.folder / "record.json", text + "\n")
 
 
 def finite(value):

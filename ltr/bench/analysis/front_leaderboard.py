@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.errors import unknown_name
+from ltr.errors import check_name
 from ltr.fronts import (
     chosen,
     control,
@@ -125,8 +125,7 @@ class FrontLeaderboard:
         Raises:
             InputError: an unknown quantity.
         """
-        if quantity not in self.values:
-            raise unknown_name("quantity of the leaderboard", quantity, list(self.values))
+        check_name("quantity of the leaderboard", quantity, self.values)
         groups = [[each] if isinstance(each, str) else list(each) for each in (a, b)]
         if not all(groups) or not all(self.has(s) for group in groups for s in group):
             return None
@@ -175,8 +174,7 @@ def front_leaderboard(
 
     suite = results.suite
     dataset = dataset or suite.datasets[0]
-    if dataset not in suite.datasets:
-        raise unknown_name("dataset of the results", dataset, suite.datasets)
+    check_name("dataset of the results", dataset, suite.datasets)
     measures = measures_of(results, dataset)
     points = points or points_for(results, dataset)
     partition = suite.preferences

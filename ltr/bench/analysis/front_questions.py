@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ltr import paths, schema
-from ltr.errors import unknown_name
+from ltr.errors import check_name
 from ltr.metrics.inference import VERDICTS, Difference, verdicts
 
 from .front_leaderboard import QUANTITIES
@@ -41,8 +41,7 @@ class Comparison:
     claim: str = ""
 
     def __post_init__(self) -> None:
-        if self.quantity not in QUANTITIES:
-            raise unknown_name("quantity of the leaderboard", self.quantity, QUANTITIES)
+        check_name("quantity of the leaderboard", self.quantity, QUANTITIES)
 
     @property
     def text(self) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ltr.bench.text import markdown_table, number, terminal_table, thousands
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 from ltr.metrics import measure as parse
 from ltr.metrics.inference import Difference, Errors, errors_of_values
 from ltr.metrics.significance import group_letters, holm
@@ -196,8 +196,7 @@ def leaderboard(
 
     dataset = dataset or results.suite.datasets[0]
     measure = repr(parse(measure)) if measure else results.suite.headline
-    if dataset not in results.suite.datasets:
-        raise unknown_name("dataset of the results", dataset, results.suite.datasets)
+    check_name("dataset of the results", dataset, results.suite.datasets)
     if rule not in ("queries", "folds"):
         raise InputError("unknown rule for the mean", expected="'queries' or 'folds'", came=rule)
     wanted = list(results.systems if systems is None else systems)
@@ -205,8 +204,7 @@ def leaderboard(
     values = values[values.system.isin(wanted)]
     runs = results.runs[(results.runs.dataset == dataset) & results.runs.system.isin(wanted)]
     known = list(dict.fromkeys(values.measure)) or list(results.suite.measures)
-    if measure not in known:
-        raise unknown_name("measure of the results", measure, known)
+    check_name("measure of the results", measure, known)
 
     means = _means(values, rule)
     labels = [s for s in results.systems if s in set(runs.system)]

@@ -38,7 +38,7 @@ def merge_folders(folders: Sequence[Path | str], to: Path | str) -> Results | Fr
         try:
             found = merged(found, load_any(folder))
         except InputError as error:
-            raise InputError(error.what, file=folder, expected=error.expected, came=error.came, do=error.do) from None
+            raise error.but(file=folder) from None
     with whole_folder(to) as beside:
         found.save(beside)
         for folder in reversed(folders):

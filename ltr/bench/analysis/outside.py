@@ -21,7 +21,7 @@ from ltr import schema
 from ltr.atomic import sha256, whole_folder
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
-from ltr.errors import InputError, say_once, unknown_name
+from ltr.errors import InputError, check_name, say_once
 from ltr.runs.config import DataConfig, RankerChoice, RunConfig
 from ltr.runs.environment import data_hashes
 
@@ -131,8 +131,7 @@ def add(
     dataset = one_of("dataset", dataset, list(suite.datasets))
     fold = one_of("fold", fold, list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])))
     for name, value in (cost or {}).items():
-        if name not in COST:
-            raise unknown_name("cost of a run", name, COST)
+        check_name("cost of a run", name, COST)
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"cost {name}", expected="0 or more", came=value)
     for name in data or {}:
@@ -169,8 +168,7 @@ def remove(folder: Path | str, label: str, dataset: str | None = None) -> Result
         raise InputError(
             f"{label!r} is a system of the suite", do="Take it out of the suite's file, and run the suite again"
         )
-    if label not in (known := outside_systems(results)):
-        raise unknown_name("system from outside", label, known)
+    check_name("system from outside", label, outside_systems(results))
     if dataset is not None:
         one_of("dataset", dataset, list(dict.fromkeys(results.runs.dataset[results.runs.system == label])))
     frames = {}
@@ -237,8 +235,7 @@ def one_of(what: str, asked: str | None, known: list[str]) -> str:
         return known[0]
     if asked is None:
         raise InputError(f"which {what} do the scores rank?", expected=f"--{what} {' or '.join(known)}")
-    if asked not in known:
-        raise unknown_name(f"{what} of the results", asked, known)
+    check_name(f"{what} of the results", asked, known)
     return asked
 
 
@@ -263,9 +260,7 @@ def measured(results: Results, row: Outside, file: Path, data: Mapping[str, str]
         scores = read_ranking(file, task.test)
     except InputError as error:
         do = "A row needs one score for every test document of the fold, and for no other"
-        raise InputError(
-            error.what, file=file, line=error.line, expected=error.expected, came=error.came, do=do
-        ) from None
+        raise error.but(file=file, do=do) from None
     found = numbers_of(results, task, scores, row.key)
     run = {**found.run, "status": "done", "reason": "", "store_hash": store, "command": row.command, **row.cost}
     return replace(found, run=run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.errors import InputError, say_once, unknown_name
+from ltr.errors import InputError, check_name, say_once
 from ltr.metrics import measure as parse
 from ltr.metrics.inference import Difference, Errors, errors_of_values
 from ltr.runs.record import open_run
@@ -83,8 +83,7 @@ def compare_systems(
         InputError: an unknown label, or a system without all its runs.
     """
     for label in (a, b):
-        if label not in results.systems:
-            raise unknown_name("system of the results", label, results.systems)
+        check_name("system of the results", label, results.systems)
     if isinstance(results, FrontResults):
         return _fronts(results, a, b, dataset, measure, margin)
     board = leaderboard(results, dataset, measure)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ltr import paths, schema
-from ltr.atomic import read_json, sha256, whole_file
+from ltr.atomic import read_json, sha256, whole_file, write_text
 from ltr.bench.suite.plan import Resolver, RunJob
 from ltr.bench.suite.reading import check as check_suite
 from ltr.bench.suite.suite import Suite
@@ -186,8 +186,7 @@ def _write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environm
     else:
         (folder / "chosen.toml").unlink(missing_ok=True)  # of an earlier suite
     facts = dict(environment) | {"sha256": {path.name: sha256(path) for path in _told(folder)}}
-    with whole_file(folder / "environment.json") as path:
-        path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    write_text(folder / "environment.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 
 def _told(folder: Path) -> list[Path]:

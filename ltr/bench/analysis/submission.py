@@ -23,7 +23,7 @@ from ltr import __version__, schema
 from ltr.atomic import sha256, whole_folder
 from ltr.bench.suite.plan import dataset_slug
 from ltr.bench.suite.suite import slug
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.metrics import measure as parse
 
 from .leaderboard import Leaderboard, leaderboard
@@ -207,8 +207,7 @@ def check(folder: Path | str, board: Board, data: Mapping[str, str] | None = Non
     if slug(submission.label) in taken | {slug(each.label) for each in others}:
         raise InputError("the label is taken, but for case and signs", came=submission.label, expected="its own name")
     for each in submission.files:
-        if each.dataset not in reference:
-            raise unknown_name("dataset of the board", each.dataset, reference)
+        check_name("dataset of the board", each.dataset, reference)
     for dataset in dict.fromkeys(each.dataset for each in submission.files):
         results = reference[dataset]
         files = [each for each in submission.files if each.dataset == dataset]
@@ -328,8 +327,7 @@ def _check_grid(files: Sequence[ScoreFile], results: Results, dataset: str) -> N
     folds = list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset]))
     seeds: dict[str, list[int]] = {fold: [] for fold in folds}
     for each in files:
-        if each.fold not in seeds:
-            raise unknown_name(f"fold of {dataset}", each.fold, folds)
+        check_name(f"fold of {dataset}", each.fold, folds)
         if each.seed in seeds[each.fold]:
             raise InputError(f"two files of {dataset} {each.fold}, seed {each.seed}", came=each.file)
         seeds[each.fold].append(each.seed)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ltr import schema
-from ltr.atomic import whole_file, whole_folder
+from ltr.atomic import whole_folder, write_text
 from ltr.bench.suite.plan import (
     Chosen,
     Resolver,
@@ -198,8 +198,7 @@ class Launch:
                 return read_chosen(schema.read_toml(out / "chosen.toml"))
             chosen = self._choose(jobs)
             self._take_over(main_jobs(self.suite, self.folds, chosen), jobs)
-            with whole_file(out / _TUNED) as beside:
-                beside.write_text(self.plan.key)
+            write_text(out / _TUNED, self.plan.key)
             self.cells.send("chosen.toml", _TUNED)
             return chosen
         finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ltr import schema
-from ltr.atomic import whole_file
+from ltr.atomic import write_text
 from ltr.bench.suite.suite import Suite
 from ltr.errors import InputError
 
@@ -71,8 +71,7 @@ class Plan:
 def write_plan(out: Path, plan: Plan, pieces: Sequence[Piece]) -> None:
     """Writes out/plan.jsonl, whole or not at all."""
     rows = [plan.facts(), *({"stage": p.stage, "seconds": p.seconds, "runs": p.runs} for p in pieces)]
-    with whole_file(out / NAME) as beside:
-        beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_text(out / NAME, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_plan(out: Path) -> tuple[Plan, list[Piece]]:

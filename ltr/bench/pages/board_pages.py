@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltr.atomic import whole_file
+from ltr.atomic import write_text
 from ltr.bench.analysis.front_results import load_front_results
 from ltr.bench.analysis.samples import FILE, read_samples
 from ltr.bench.suite.plan import dataset_slug
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ltr.bench.analysis.results import FrontResults, Results
     from ltr.bench.analysis.submission import Board
 
-__all__ = ["Methods", "dataset_page", "methods_of", "write_text"]
+__all__ = ["Methods", "dataset_page", "methods_of"]
 
 
 def dataset_page(board: Board, results: Results, table: Leaderboard, states: dict[str, str], to: Path) -> None:
@@ -33,7 +33,7 @@ def dataset_page(board: Board, results: Results, table: Leaderboard, states: dic
         row["text"]["state"] = states.get(row["text"]["system"], "")
     name = dataset_slug(table.dataset)
     _write(board, results, found, to / f"{name}.html")
-    write_text(to / f"{name}.csv", table.table.to_csv(index=False, lineterminator="\n"))
+    write_text(to / f"{name}.csv", table.table.to_csv(index=False, lineterminator="\n"), durable=False)
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,3 @@ def _write(board: Board, results: Results | FrontResults, section: dict[str, Any
     context["failures"] = [row for row in context["failures"] if row["dataset"] == section["dataset"]]
     context["summary"] = [f"Version {board.version} of the board.", *context["summary"]]
     write_page(path, "report.html.j2", context)
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Text in a file, whole or not at all, its folder made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, durable=False) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-    return path

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr import __version__
-from ltr.atomic import read_json
+from ltr.atomic import read_json, write_text
 from ltr.bench.analysis.leaderboard import Leaderboard, leaderboard
 from ltr.bench.analysis.mean_ranks import MeanRanks, mean_ranks
 from ltr.bench.analysis.merging import merged
@@ -30,7 +30,7 @@ from ltr.bench.text import count, number, unmath
 from ltr.errors import InputError
 from ltr.plot_style import INK, PALETTE, SOFT, canvas
 
-from .board_pages import dataset_page, methods_of, write_text
+from .board_pages import dataset_page, methods_of
 from .picture import Picture
 from .report import write_page
 
@@ -69,7 +69,7 @@ def build(board: Board, to: Path | str, *, frozen: bool = False) -> Path:
     history = [state for state in _archived(board) if state["version"] != board.version] + [today]
     for state in history[:-1]:
         name = slug(state["version"])
-        write_text(to / "archive" / f"{name}.json", _json(state))
+        write_text(to / "archive" / f"{name}.json", _json(state), durable=False)
         facts: dict[str, Any] = {"title": f"{board.title}, {state['version']}", "state": state, "file": f"{name}.json"}
         facts |= {"number": number, "version": state["ltr"]}
         write_page(to / "archive" / f"{name}.html", "archive.html.j2", facts)
@@ -97,7 +97,7 @@ def build(board: Board, to: Path | str, *, frozen: bool = False) -> Path:
     return write_page(to / "index.html", "board.html.j2", context)
 
 
-def freeze(board: Board, state: dict[str, Any]) -> Path:
+def freeze(board: Board, state: dict[str, Any]) -> None:
     """Keeps the tables of the board's version beside it.
 
     Raises:
@@ -107,7 +107,7 @@ def freeze(board: Board, state: dict[str, Any]) -> Path:
     text = _json(state)
     if path.is_file() and path.read_text() != text:
         raise InputError("this version is frozen with other numbers", file=path, do="Add a version to board.toml")
-    return write_text(path, text)
+    write_text(path, text)
 
 
 def ranks_picture(ranks: MeanRanks, name: str) -> Picture:

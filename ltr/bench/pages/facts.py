@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltr.atomic import whole_file
+from ltr.atomic import write_text
 from ltr.bench.text import count, duration, number, plain, settings, short_measure
 from ltr.datasets.cards.card import cards, load_card
 
@@ -27,8 +27,7 @@ def put_between(file: Path, mark: str, text: str) -> None:
         rf"(<!-- {mark}\b[^\n]*-->\n).*?(<!-- /{mark} -->)", lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.S
     )
     if after != before:
-        with whole_file(file) as beside:
-            beside.write_text(after, encoding="utf-8", newline="\n")
+        write_text(file, after)
 
 
 def dataset_title(name: str) -> str:

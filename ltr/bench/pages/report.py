@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ltr import __version__
-from ltr.atomic import whole_file
+from ltr.atomic import write_text
 from ltr.bench.analysis.leaderboard import Leaderboard, Rule, leaderboard, short_names
 from ltr.bench.analysis.outside import outside_systems
 from ltr.bench.analysis.published import uncompared, verdict_rows
@@ -148,8 +148,7 @@ def write_page(path: Path, template: str, context: dict[str, Any]) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["plain"] = plain
-    with whole_file(path, durable=False) as beside:
-        beside.write_text(environment.get_template(template).render(context), encoding="utf-8", newline="\n")
+    write_text(path, environment.get_template(template).render(context), durable=False)
     return path
 
 

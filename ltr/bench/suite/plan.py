@@ -16,7 +16,7 @@ from typing import Any
 from ltr import schema
 from ltr.datasets import open_store
 from ltr.datasets.synthetic.task import options_of
-from ltr.errors import unknown_name
+from ltr.errors import check_name, unknown_name
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, config_hash
 
@@ -93,8 +93,7 @@ def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...
     if suite.folds == ("all",):
         return tuple(known)
     for fold in suite.folds:
-        if fold not in known:
-            raise unknown_name(f"fold of {dataset}", fold, known)
+        check_name(f"fold of {dataset}", fold, known)
     return tuple(f for f in known if f in suite.folds)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ltr import paths, schema
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.metrics import measure
 from ltr.rankers.config import trained_in_todays_words
 from ltr.runs.config import HYPERVOLUME
@@ -61,8 +61,7 @@ def load_suite(name: str | Path) -> Suite:
     suite = schema.bind(Suite, mapping, file=path)
     losses = {loss for system in suite.systems for loss in system.losses}
     for loss in suite.loss_params:
-        if loss not in losses:
-            raise unknown_name("loss of the suite", loss, sorted(losses), file=path)
+        check_name("loss of the suite", loss, losses, file=path)
     return check(replace(suite, name=suite.name or path.stem), file=path)
 
 

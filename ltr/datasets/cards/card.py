@@ -22,7 +22,7 @@ from typing import Literal
 
 from ltr import paths as places
 from ltr import schema
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 
 __all__ = [
     "Card",
@@ -270,14 +270,12 @@ class Card:
 
     def fold(self, name: str) -> Fold:
         found = {f.name: f for f in self.folds}
-        if name not in found:
-            raise unknown_name(f"fold of {self.name}", name, found)
+        check_name(f"fold of {self.name}", name, found)
         return found[name]
 
     def objective(self, name: str) -> Objective:
         found = {o.name: o for o in self.objectives}
-        if name not in found:
-            raise unknown_name(f"objective of {self.name}", name, found)
+        check_name(f"objective of {self.name}", name, found)
         return found[name]
 
     def leaving(self, objectives: Sequence[str]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ltr.datasets.readers.column_roles import matching
 from ltr.datasets.readers.query_grouping import Gathered
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 
 if TYPE_CHECKING:
     from ltr.datasets.cards.card import Card
@@ -64,8 +64,7 @@ class Matrix:
     def column(self, column: int | str | None) -> int:
         """A feature's place, from its index as the file counts or from its name."""
         if isinstance(column, str):
-            if column not in self.names:
-                raise unknown_name("feature", column, self.names)
+            check_name("feature", column, self.names)
             return self.names.index(column)
         if column is None or not self.base <= column < self.base + self.width:
             last = self.base + self.width - 1
@@ -86,8 +85,7 @@ def listed(objectives: Sequence[str | Objective] | Mapping[str, Any]) -> list[Ob
             continue
         spec = spec if isinstance(spec, Mapping) else {"column": spec}
         for key in spec:
-            if key not in ("column", "raw"):
-                raise unknown_name(f"key of the objective {name!r}:", key, ("column", "raw"))
+            check_name(f"key of the objective {name!r}:", key, ("column", "raw"))
         if not isinstance(spec.get("raw", False), bool):
             raise InputError(f"raw of the objective {name!r}", expected="true or false", came=spec["raw"])
         found.append(Objective(name, spec.get("column", 0), spec.get("raw", False)))

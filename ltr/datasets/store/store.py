@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ltr.atomic import read_json, sha256, sweep
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 from ltr.types import Deferred, Split, Task
 
 from . import checks, shard
@@ -98,10 +98,8 @@ class Store:
         Args:
             objectives: which label columns, in which order (the first is the main one); all by default.
         """
-        if fold not in self.manifest["folds"]:
-            raise unknown_name("fold", fold, self.folds, file=self.folder)
-        if split not in self.manifest["folds"][fold]:
-            raise unknown_name("split", split, self.manifest["folds"][fold], file=self.folder)
+        check_name("fold", fold, self.folds, file=self.folder)
+        check_name("split", split, self.manifest["folds"][fold], file=self.folder)
         entry = self.manifest["folds"][fold][split]
         part = entry["part"]
         if part not in self._parts:
@@ -116,8 +114,7 @@ class Store:
         if not objectives:
             raise InputError("no objective", expected=f"at least one of {', '.join(self.objectives)}")
         for name in objectives:
-            if name not in self.objectives:
-                raise unknown_name("objective", name, self.objectives, file=self.folder)
+            check_name("objective", name, self.objectives, file=self.folder)
         columns = [self.objectives.index(name) for name in objectives]
         return found.having(labels=_labels(found)[:, columns], objectives=tuple(objectives))
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.types import Split
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ class Truth:
         return preference
 
     def _value(self, split: Split, measure: str, k: int | None, draws: int) -> np.ndarray:
-        if measure not in ("ndcg", "dcg"):
-            raise unknown_name("measure of the truth", measure, ("ndcg", "dcg"))
+        check_name("measure of the truth", measure, ("ndcg", "dcg"))
         return self.normalised_gain(split, k, draws) if measure == "ndcg" else self.expected_gain(split)
 
     def _mean(self, split: Split, value: np.ndarray, discount: np.ndarray, measure: str) -> np.ndarray:

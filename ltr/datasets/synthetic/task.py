@@ -22,7 +22,7 @@ import numpy as np
 
 from ltr.atomic import whole_file
 from ltr.datasets.memory import free_memory
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name, unknown_name
 from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
@@ -97,8 +97,7 @@ def options_of(text: str) -> dict[str, int]:
     options, given = dict(_DEFAULTS), set[str]()
     for part in filter(None, (p.strip() for p in rest.split(","))):
         key, equals, value = (p.strip() for p in part.partition("="))
-        if key not in options:
-            raise unknown_name("option of the synthetic task", key, options)
+        check_name("option of the synthetic task", key, options)
         if key in given:
             raise InputError(f"option {key!r} of the synthetic task stands twice", came=text)
         given.add(key)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ltr.atomic import whole_file
+from ltr.atomic import write_text
 from ltr.errors import InputError
 from ltr.fronts import hypervolumes
 from ltr.fronts.hypervolume import hypervolume
@@ -241,8 +241,7 @@ class _Clock:
 
     def note(self) -> None:
         self.noted = time.perf_counter()
-        with whole_file(self.path) as beside:
-            beside.write_text(json.dumps({"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}))
+        write_text(self.path, json.dumps({"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}))
 
 
 class _Trainings:
