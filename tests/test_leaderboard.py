@@ -130,6 +130,11 @@ def test_a_system_that_lost_a_fold_is_shown_without_letters(values):
     assert mine.letters == "" and mine.done == 2 and mine.planned == 4
     assert "2 failed: out of memory" in mine.note and mine.note in board.to_markdown()
     assert set(board.p.index) == {"Net listnet", "Random"}
+    assert mine["mean"] > row(board, "Net listnet")["mean"], "of the queries that are left"
+    assert board.table.system.iloc[-1] == "Net mse" and board.rows()[-1]["#"] == "" and board.rows()[1]["#"] == "2"
+    assert "not ranked" in board.rows()[-1]["note"]
+    lost = {(system, 1, s): ("missing", "not run yet") for system in values for s in (0, 1)}
+    assert [text["#"] for text in leaderboard(made_results(values, lost=lost)).rows()] == ["1", "2", "3"]
 
 
 def test_a_system_without_any_number_stands_last(values):

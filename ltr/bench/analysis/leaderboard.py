@@ -53,8 +53,9 @@ class Leaderboard:
         dataset, measure, rule: what is ranked by.
         table: a row a system, best first: system, baseline, mean, low, high, letters, train_queries (of a fold, whose
             labels were used; NaN where all used the same), seed_sd, regret, fit_seconds, step_seconds,
-            documents_per_second, parameters, peak_memory_bytes, done, planned, note. Costs are means over runs (of
-            memory the largest).
+            documents_per_second, parameters, peak_memory_bytes, done, planned, note, whole (tested on all
+            folds that others were; who was not stands last, without a rank). Costs are means over runs (of memory
+            the largest).
         all_measures: a row a system, a column a measure, by the same rule.
         p: Holm-corrected p value of every pair of complete systems.
         queries: test queries; counted: those in the mean; unjudged: those without relevant documents.
@@ -115,7 +116,7 @@ class Leaderboard:
         rows = []
         place = 0
         for row in rows_of(self.table):
-            ranked = bool(np.isfinite(row.mean)) and not row.best_possible
+            ranked = bool(np.isfinite(row.mean)) and row.whole and not row.best_possible
             place += ranked
             text = {
                 "#": str(place) if ranked else "",
@@ -131,7 +132,7 @@ class Leaderboard:
                 "parameters": thousands(row.parameters),
                 "peak MiB": thousands(row.peak_memory_bytes / 2**20),
                 "runs": f"{row.done}/{row.planned}" if row.planned else "",
-                "note": row.note,
+                "note": row.note if row.whole or not np.isfinite(row.mean) else f"not ranked, folds lack; {row.note}",
             }
             rows.append({k: v for k, v in text.items() if k not in left})
         return rows
@@ -213,6 +214,7 @@ def leaderboard(
     complete = [s for s in complete if trained[s].columns.equals(trained[complete[0]].columns)]
     errors = _errors([trained[s] for s in complete])
     variants = {v.label: v for v in results.suite.variants()}
+    tested = set(runs[runs.status == "done"].fold)  # by anyone, so far
     some_labels = runs.groupby("fold").train_queries.nunique().max() > 1
     rows = []
     for label in labels:
@@ -238,14 +240,18 @@ def leaderboard(
             "done": len(done),
             "planned": 0 if row["best_possible"] else len(mine),
             "note": note(mine),
+            "whole": row["best_possible"] or set(done.fold) == tested,
         }
+        row["regret"] = row["regret"] if row["whole"] else np.nan
         rows.append(row)
     p, letters = _groups(errors, complete, alpha)
     alike = {(a, b): float(p.at[a, b]) >= alpha for a in letters for b in letters}  # type: ignore[arg-type]
     exact = all(bool(set(letters[a]) & set(letters[b])) == same for (a, b), same in alike.items())
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
-    table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)
+    # Who lacks a fold that others have has a mean of other queries, easier ones perhaps: last, without a rank.
+    table = table.sort_values("mean", ascending=False, kind="stable", na_position="last")
+    table = table.sort_values("whole", ascending=False, kind="stable", ignore_index=True)
     ordered = [m for m in results.suite.measures if m in known]
     everything = pd.DataFrame(
         {m: [means.get((s, m), np.nan) for s in table.system] for m in ordered}, index=list(table.system)

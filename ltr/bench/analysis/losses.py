@@ -80,7 +80,8 @@ def overview(cells: Sequence[Cell]) -> pd.DataFrame:
 
     columns = {}
     for i, cell in enumerate(cells):
-        table = cell.board.table.set_index("system")["mean"]
+        table = cell.board.table.set_index("system")
+        table = table["mean"].where(table["whole"].astype(bool))
         columns[i] = pd.Series({loss: table[label] for label, loss in cell.losses.items() if label in table})
     means = pd.DataFrame(columns)
     means["rank"] = means.rank(ascending=False).mean(axis=1, skipna=False)
