@@ -224,6 +224,90 @@ def test_resident_auto_weighs_free_memory(monkeypatch):
         assert Batches(split, resident=not expected).resident is not expected
 
 
+class TestWindows:
+    """A split that memory does not hold: windows of blocks from all over the file, each shuffled as if it were all."""
+
+    def split(self, tmp_path, lengths):
+        made = split_of(lengths)
+        np.save(tmp_path / "x.npy", np.concatenate([np.full((5, 3), -1, np.float32), made.features]))
+        return made.having(features=np.load(tmp_path / "x.npy", mmap_mode="r")[5:])
+
+    def test_every_document_once_aligned_and_as_if_resident(self, tmp_path, device):
+        lengths = np.random.default_rng(0).integers(0, 30, 300)
+        split = self.split(tmp_path, lengths)
+        transform = transforms.fit("standardise", split.features)
+        for kept in ({"shuffle": True, "list_size": 20}, {"shuffle": False}):
+            for made in (None, transform):
+                common = {"cells": 300, "shuffle_buffer": 1_000, "transform": made, "device": device, **kept}
+                mapped, resident = (Batches(split, resident=r, **common) for r in (False, True))
+                counts = set()
+                for epoch in range(3):
+                    mapped.set_epoch(epoch)
+                    resident.set_epoch(epoch)
+                    seen = []
+                    for one, other in zip(mapped, resident, strict=True):
+                        for field in FIELDS:
+                            assert torch.equal(getattr(one, field), getattr(other, field)), field
+                        seen.append(documents(one))
+                    counts.add(len(seen))
+                    seen = np.sort(np.concatenate(seen))
+                    assert len(np.unique(seen)) == len(seen) == np.minimum(lengths, kept.get("list_size", 99)).sum()
+                assert counts == {len(mapped)}
+
+    def test_who_meets_whom(self, tmp_path):
+        """Batches stay within a window, a window has lists from all over, windows come in another order each epoch,
+        and the order is one of (seed, epoch)."""
+        split = self.split(tmp_path, [10] * 4_000)
+
+        def queries(epoch, seed=0, size=10_000):
+            batches = Batches(split, batch_size=20, shuffle=True, seed=seed, resident=False, shuffle_buffer=size)
+            batches.set_epoch(epoch)
+            return batches._window, [b.query.tolist() for b in batches]
+
+        window, first = queries(0)
+        assert first == queries(0)[1] and first != queries(0, seed=1)[1]
+        lists = np.bincount(window)
+        assert len(lists) == 5 and lists.min() > 700
+        for w in range(len(lists)):  # a quarter from each quarter of the file, give or take
+            assert (np.bincount(np.flatnonzero(window == w) // 1_000) > lists[w] / 8).all()
+        orders = set()
+        for epoch, seed in ((0, 0), (0, 1), (1, 0), (2, 0)):
+            met = [set(window[batch].tolist()) for batch in queries(epoch, seed)[1]]
+            assert all(len(each) == 1 for each in met)
+            changes = [w for w, before in zip(met, [None, *met], strict=False) if w != before]
+            assert len(changes) == len(lists)
+            orders.add(str(changes))
+        assert len(orders) == 3  # of three epochs, whatever the seed
+        assert queries(2, size=10**9)[1] == queries(2, size=0)[1]  # one window is the plain order
+
+    def test_what_decides_and_what_is_said(self, tmp_path, monkeypatch):
+        split = self.split(tmp_path, [10, 10])  # 240 bytes
+        module = "ltr.datasets.batching.batches"
+        monkeypatch.setattr(f"{module}.free_bytes", lambda device: 100)
+        for memory, past in ((479, True), (480, False)):
+            monkeypatch.setattr(f"{module}.all_memory", lambda memory=memory: memory)
+            made = Batches(split)
+            assert (made._windows is not None, bool(made.note)) == (past, past)
+            assert len(list(made)) == 1
+            assert not Batches(split_of([10, 10])).note  # in memory already
+            assert not Batches(split, shuffle_buffer=0).note and not Batches(split, shuffle_buffer=5).note
+
+    def test_side_by_side(self, tmp_path):
+        """Two seeds in step share the windows in memory; out of step each still has its own documents."""
+        split = self.split(tmp_path, [10] * 400)
+        one = Batches(split, batch_size=10, shuffle=True, resident=False, shuffle_buffer=1_000)
+        other = one.with_seed(1)
+        for a, b in zip(one, other, strict=True):
+            assert all(np.array_equal(x.features[x.where], split.features[documents(x)]) for x in (a, b))
+            assert len(one._windows._held) <= 2 and one._windows is other._windows
+        late = iter(other)
+        next(late)
+        for a in one:
+            assert np.array_equal(a.features[a.where], split.features[documents(a)])
+        b = next(late)
+        assert np.array_equal(b.features[b.where], split.features[documents(b)])
+
+
 def test_stopping_early_leaves_no_reader_behind():
     import threading
 
@@ -242,6 +326,7 @@ def test_stopping_early_leaves_no_reader_behind():
         ({"list_size": 0}, "list_size"),
         ({"jitter": 1.0}, "jitter"),
         ({"resident": "yes"}, "resident"),
+        ({"shuffle_buffer": -1}, "shuffle_buffer"),
     ],
 )
 def test_settings_out_of_range(bad, message):

@@ -58,6 +58,9 @@ class TrainingConfig:
         cells: documents a batch at most, padding included.
         list_size: longer training lists are sampled down to this many documents, anew each epoch; 0 keeps them whole.
             Evaluation always sees whole lists.
+        shuffle_buffer: documents within which lists are shuffled, in windows drawn from all over the file, of which
+            two are in memory; 0 shuffles the whole set. Default: the whole set, unless it takes more than half of the
+            machine's memory; then windows of 512 MiB.
         optimiser: adam (weight decay added to the gradient), adamw (decoupled) or sgd.
         learning_rate: its peak.
         weight_decay: of the optimiser.
@@ -89,6 +92,7 @@ class TrainingConfig:
     clip: float = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     context: Literal["none", "list"] | None = None
+    shuffle_buffer: int | None = None
     missing: Literal["indicator", "mean"] | None = None  # None stays out of tables: configs keep the hash they had
 
     def __post_init__(self):
@@ -101,6 +105,7 @@ class TrainingConfig:
             batch_size=(self.batch_size >= 1, "1 or more"),
             cells=(self.cells >= 1, "1 or more"),
             list_size=(self.list_size == 0 or self.list_size >= 2, "0 (whole lists) or 2 and more"),
+            shuffle_buffer=((self.shuffle_buffer or 0) >= 0, "0 (the whole set) or more"),
             learning_rate=(0 < self.learning_rate < math.inf, "a positive number"),
             weight_decay=(self.weight_decay >= 0, "0 or more"),
             momentum=(0 <= self.momentum < 1, "a number in [0, 1)"),

@@ -20,18 +20,19 @@ import torch
 from torch import Tensor
 
 from ltr.datasets.list_context import fill_context
-from ltr.datasets.memory import free_memory
+from ltr.datasets.memory import all_memory, free_memory
 from ltr.datasets.transforms import Transform
 from ltr.errors import InputError, renamed
 from ltr.seeds import seed_of
 from ltr.types import Batch, Split
 
-from .bucketing import Plan, cuts, plan, sample
+from .bucketing import Plan, cuts, plan, sample, window_order, windows
+from .windows import Windows, memory_map, read
 
 __all__ = ["CELLS", "Batches"]
 
 CELLS = 8_192  # padded documents of a batch: about 64 lists of 120 documents
-_CHUNK = 32_768  # rows moved to the device at once
+WINDOW = 512 << 20  # bytes of features that lists are shuffled in where memory does not hold all
 
 
 class Batches:
@@ -54,6 +55,9 @@ class Batches:
         transform: applied to the features; once when resident, per batch otherwise.
         resident: keep the whole split on the device: True, False, or "auto": when it takes less than half of the
             device's free memory, and always where the transform has the context of lists.
+        shuffle_buffer: documents within which lists are shuffled, in windows drawn from all over the split and read one
+            after another (bucketing.py); two are in memory. 0: the whole split is one. None: the same, unless the split
+            is a file, not resident and larger than half of all the memory there is; then windows of 512 MiB.
 
     Raises:
         InputError: settings out of range.
@@ -72,6 +76,7 @@ class Batches:
         device: str | torch.device = "cpu",
         transform: Transform | None = None,
         resident: bool | Literal["auto"] = "auto",
+        shuffle_buffer: int | None = None,
         lists: int | None = None,
     ):
         if lists is not None:
@@ -82,6 +87,8 @@ class Batches:
                 raise InputError(f"{name} of a batch out of range", expected="at least 1", came=value)
         if not 0 <= jitter < 1:
             raise InputError("jitter out of range", expected="0 <= jitter < 1", came=jitter)
+        if shuffle_buffer is not None and shuffle_buffer < 0:
+            raise InputError("shuffle_buffer out of range", expected="0 (all) or more documents", came=shuffle_buffer)
         if resident not in (True, False, "auto"):
             raise InputError("resident is a switch", expected="True, False or 'auto'", came=resident)
         self.split, self.seed, self.shuffle, self.jitter = split, seed, shuffle, jitter
@@ -93,14 +100,28 @@ class Batches:
         self._query = np.flatnonzero(full > 0)
         self._length = full[self._query] if list_size is None else np.minimum(full[self._query], list_size)
         self._full = full[self._query]
-        self._cuts = cuts(self._length, self.cells, self.batch_size, jitter if shuffle else 0.0)
         if transform is not None and transform.context:  # of whole lists, whatever is drawn from them
             if resident is False:
                 raise InputError("the context of lists is computed once, and kept", expected="resident = True")
             resident = True
-        if resident == "auto":
-            resident = 4 * split.n_documents * self._width < free_bytes(self.device) / 2
-        self.resident = bool(resident)
+        automatic, size = resident == "auto", 4 * split.n_documents * self._width
+        self.resident = size < free_bytes(self.device) / 2 if automatic else bool(resident)
+        self.note = ""
+        too_large = automatic and not self.resident and size > all_memory() / 2
+        if shuffle_buffer is None and too_large and memory_map(split.features) is not None:
+            shuffle_buffer = max(1, WINDOW // (4 * self._width))
+            self.note = (
+                f"memory does not hold the features ({size / 2**30:.1f} GiB): lists are shuffled within windows of "
+                f"{shuffle_buffer:,} documents, drawn from all over the file (training.shuffle_buffer)"
+            )
+        first = np.asarray(split.offsets)[self._query]
+        self._window = windows(first, shuffle_buffer or None, shuffle)
+        self._cuts = cuts(self._length, self.cells, self.batch_size, jitter if shuffle else 0.0, self._window)
+        self._windows = None
+        if not self.resident and shuffle_buffer and len(first):
+            self._windows = Windows(
+                split.features, first, self._full, self._window, transform, self._width, self.device
+            )
         self._plan: tuple[int, Plan] | None = None
         self._held: _Held | None = None
 
@@ -156,11 +177,10 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._planned()
         # One transfer an epoch: after it batches are cut from tensors of the device without asking the host.
-        home = self.device if self.resident else torch.device("cpu")
-        order = torch.from_numpy(self._query[epoch.order]).to(home)
-        self._kept()
+        order = torch.from_numpy(self._query[epoch.order]).to(self._home)
+        held = self._kept()
         base = seed_of("documents", self.seed, self.epoch)
-        gather = self._resident_batch if self.resident else self._mapped_batch
+        turns = self._turns()
         weights = None
         if self.split.weights is not None:  # padding, row -1, weighs nothing
             weights = torch.from_numpy(np.append(self.split.weights, 0.0).astype(np.float32)).to(self.device)
@@ -170,11 +190,15 @@ class Batches:
             own = lists[self.rank :: self.world]
             missing = -(-len(lists) // self.world) - len(own)  # 0 or 1
             own = torch.cat([own, lists[:missing]]) if missing else own
-            batch = gather(own, epoch.width[i], epoch.longest[i], base)
+            drawn = self._rows(own, epoch.width[i], epoch.longest[i], base)
+            if self._windows is not None:
+                batch = self._cut(own, *drawn, self._windows.get(epoch.window[i], turns[epoch.window[i]]))
+            else:
+                batch = self._mapped(own, *drawn) if held.features is None else self._cut(own, *drawn, held.features)
             batch = _without_last(batch) if missing else batch
             return batch if weights is None else replace(batch, weights=weights[batch.document])
 
-        if self.resident:
+        if self.resident or self._windows is not None:
             for i in epoch.sequence:
                 yield one(i)
             return
@@ -211,15 +235,27 @@ class Batches:
     def _planned(self) -> Plan:
         if self._plan is None or self._plan[0] != self.epoch:
             jitter = self.jitter if self.shuffle else None
-            self._plan = (self.epoch, plan(self._length, self._full, self._cuts, self.seed, self.epoch, jitter))
+            drawn = plan(self._length, self._full, self._cuts, self.seed, self.epoch, jitter, self._window)
+            self._plan = (self.epoch, drawn)
         return self._plan[1]
+
+    def _turns(self) -> dict[int, int]:
+        """The window that follows each; after the last one the first of the next epoch."""
+        count = int(self._window.max(initial=0)) + 1
+        now, later = (window_order(count, self.epoch + e if self.shuffle else None).tolist() for e in (0, 1))
+        return dict(zip(now, [*now[1:], later[0]], strict=True))
 
     # Below: one batch, on the device.
 
     def _kept(self) -> _Held:
         if self._held is None:
-            self._held = self._hold(self.device if self.resident else torch.device("cpu"))
+            self._held = self._hold(self._home)
         return self._held
+
+    @property
+    def _home(self) -> torch.device:
+        """Where labels lie and batches are cut: beside the features."""
+        return self.device if self.resident or self._windows is not None else torch.device("cpu")
 
     def _hold(self, home: torch.device) -> _Held:
         split = self.split
@@ -232,13 +268,15 @@ class Batches:
         features = None
         if self.resident:
             features = torch.zeros((documents + 1, self._width), dtype=torch.float32, device=home)
-            for start in range(0, documents, _CHUNK):
-                rows = torch.from_numpy(np.array(split.features[start : start + _CHUNK], dtype=np.float32)).to(home)
-                rows = rows if self.transform is None else self.transform.apply(rows)
-                features[start : start + len(rows), : rows.shape[1]] = rows
+            read(split.features, [(0, documents)], self.transform, features)
             if self.transform is not None and self.transform.context and documents:
                 fill_context(features[:documents], split.n_features, split.offsets)
-        return _Held(offsets, labels, features)
+        shift = None
+        if self._windows is not None:
+            shift = torch.zeros(split.n_queries, dtype=torch.int64)
+            shift[torch.from_numpy(self._query)] = torch.from_numpy(self._windows.shift)
+            shift = shift.to(home)
+        return _Held(offsets, labels, features, shift)
 
     def _rows(self, query: Tensor, width: int, longest: int, base: int) -> tuple[Tensor, Tensor]:
         """Rows of the split `[batch, width]` (the last row + 1 where padded) and `where`."""
@@ -251,16 +289,17 @@ class Batches:
         where = position < length[:, None]
         return torch.where(where, first[:, None] + position, self.split.n_documents), where
 
-    def _resident_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
-        rows, where = self._rows(query, width, longest, base)
+    def _cut(self, query: Tensor, rows: Tensor, where: Tensor, features: Tensor) -> Batch:
+        """From all features, or those of the window; the last row is zeros."""
         held = self._kept()
-        assert held.features is not None
-        features = held.features.index_select(0, rows.flatten()).view(*rows.shape, -1)
+        at = rows if held.shift is None else rows + held.shift[query][:, None]
+        at = at if held.shift is None else torch.where(where, at, len(features) - 1)
+        x = features.index_select(0, at.flatten()).view(*rows.shape, -1)
         labels = held.labels.index_select(0, rows.flatten()).view(*rows.shape, -1)
-        return Batch(features, labels, where, query, rows.masked_fill(~where, -1))
+        return Batch(x, labels, where, query, rows.masked_fill(~where, -1))
 
-    def _mapped_batch(self, query: Tensor, width: int, longest: int, base: int) -> Batch:
-        rows, where = self._rows(query, width, longest, base)
+    def _mapped(self, query: Tensor, rows: Tensor, where: Tensor) -> Batch:
+        """From wherever the split's features lie."""
         pin = self.device.type == "cuda"
         raw = torch.empty((rows.numel(), self.split.n_features), dtype=torch.float32, pin_memory=pin)
         # "clip" writes straight into the pinned buffer; the rows beyond the end are padding and become zeros below.
@@ -289,11 +328,12 @@ def _without_last(batch: Batch) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What stays in memory between batches; features only when resident."""
+    """What stays in memory between batches; features only when resident, `shift` (windows.py) by query."""
 
     offsets: Tensor
     labels: Tensor
     features: Tensor | None
+    shift: Tensor | None
 
 
 def free_bytes(device: torch.device) -> int:

@@ -2,6 +2,11 @@
 
 Pure functions of (seed, epoch): sort lists by length with a little jitter, cut where longest x lists would pass the
 budget, shuffle the batches. Nothing here knows features.
+
+Features that memory does not hold are read in windows. A window is `BLOCKS` blocks of consecutive lists, drawn from all
+over the file; lists meet within it, as if it were the set. Which lists it has never changes, so every epoch has as many
+batches as the others; which window comes when is drawn anew each epoch, for all seeds alike, so that trainings that go
+side by side are in the same one.
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ from torch import Tensor
 
 from ltr.seeds import seed_of
 
-__all__ = ["Plan", "cuts", "plan", "sample"]
+__all__ = ["BLOCKS", "Plan", "cuts", "plan", "sample", "window_order", "windows"]
+
+BLOCKS = 128  # of a window: one of 512 MiB is read 4 MiB at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Plan:
         width: longest list of each batch, after list_size cuts.
         longest: longest list of each batch, before them.
         sequence: the batches in the order they come.
+        window: of each batch.
     """
 
     order: np.ndarray
@@ -34,10 +42,36 @@ class Plan:
     width: list[int]
     longest: list[int]
     sequence: list[int]
+    window: list[int]
 
 
-def cuts(lengths: np.ndarray, cells: int | None, batch_size: int | None, jitter: float) -> np.ndarray:
+def windows(first: np.ndarray, size: int | None, shuffle: bool) -> np.ndarray:
+    """The window of each list: int64 `[lists]`, from 0; all 0 where `size` is None.
+
+    Args:
+        first: the document each list starts with, `[lists]`, rising.
+        size: about how many documents a window has.
+        shuffle: draw the blocks of a window from all over the file, not from one place.
+    """
+    if size is None or len(first) == 0:
+        return np.zeros(len(first), np.int64)
+    block = np.unique(first // max(1, size // BLOCKS), return_inverse=True)[1]
+    count = int(block[-1]) + 1
+    place = np.random.default_rng(seed_of("blocks")).permutation(count) if shuffle else np.arange(count)
+    return place[block] * -(-count // BLOCKS) // count  # as many blocks in each, but for one
+
+
+def window_order(count: int, epoch: int | None) -> np.ndarray:
+    """The windows in the order in which an epoch meets them; None: in their own."""
+    return np.arange(count) if epoch is None else np.random.default_rng(seed_of("windows", epoch)).permutation(count)
+
+
+def cuts(
+    lengths: np.ndarray, cells: int | None, batch_size: int | None, jitter: float, window: np.ndarray | None = None
+) -> np.ndarray:
     """Where to cut the sorted lists into batches: int64 `[batches + 1]`, the same in every epoch; no list is empty.
+
+    Lists of one `window` stand together, in the order of the windows; None: all are of one.
 
     Jittered keys n (1 + u), |u| <= j, sorted falling, obey key_(i) <= n_(i) (1 + j), so no list at or after place i
     is longer than n_(i) (1 + j) / (1 - j) in any epoch. Cutting for this bound keeps every batch of every epoch within
@@ -46,6 +80,11 @@ def cuts(lengths: np.ndarray, cells: int | None, batch_size: int | None, jitter:
     >>> cuts(np.array([5, 3, 3, 2, 1]), cells=6, batch_size=None, jitter=0.0).tolist()
     [0, 1, 3, 5]
     """
+    if window is not None and len(window) and window.any():
+        cut = [np.zeros(1, np.int64)]
+        for w in range(int(window.max()) + 1):
+            cut.append(cut[-1][-1] + cuts(lengths[window == w], cells, batch_size, jitter)[1:])
+        return np.concatenate(cut)
     falling = np.sort(lengths)[::-1]
     if len(falling) == 0:
         return np.zeros(1, np.int64)
@@ -58,26 +97,40 @@ def cuts(lengths: np.ndarray, cells: int | None, batch_size: int | None, jitter:
     return np.array(cut, dtype=np.int64)
 
 
-def plan(lengths: np.ndarray, full: np.ndarray, cut: np.ndarray, seed: int, epoch: int, jitter: float | None) -> Plan:
+def plan(
+    lengths: np.ndarray,
+    full: np.ndarray,
+    cut: np.ndarray,
+    seed: int,
+    epoch: int,
+    jitter: float | None,
+    window: np.ndarray | None = None,
+) -> Plan:
     """Draws an epoch.
 
     Args:
         lengths: documents of each list that will be used, `[lists]`.
         full: documents each list has, `[lists]`.
-        cut: from `cuts`, with the same jitter.
+        cut: from `cuts`, with the same jitter and windows.
         jitter: relative jitter of the lengths; None keeps longest first, without any shuffling.
+        window: of each list, from `windows`; None: all are of one.
     """
+    window = np.zeros(len(lengths), np.int64) if window is None else window
     sequence = np.arange(len(cut) - 1)
     if jitter is None:
-        order = np.argsort(-lengths, kind="stable")
+        order = np.lexsort((-lengths, window))
     else:
         generator = np.random.default_rng(seed_of("order", seed, epoch))
         key = lengths * (1 + jitter * generator.uniform(-1, 1, len(lengths)))
-        order = np.lexsort((generator.random(len(key)), -key))  # the random second key parts ties of a jitter of 0
+        order = np.lexsort((generator.random(len(key)), -key, window))  # random keys part ties of a jitter of 0
         generator.shuffle(sequence)
     starts = cut[:-1]
+    of_batch = window[order][starts]
+    if jitter is not None and len(starts):
+        turn = np.argsort(window_order(int(of_batch[-1]) + 1, epoch))
+        sequence = sequence[np.argsort(turn[of_batch[sequence]], kind="stable")]
     width, longest = (np.maximum.reduceat(n[order], starts).tolist() if len(starts) else [] for n in (lengths, full))
-    return Plan(order, cut.tolist(), width, longest, sequence.tolist())
+    return Plan(order, cut.tolist(), width, longest, sequence.tolist(), of_batch.tolist())
 
 
 def sample(query: Tensor, length: Tensor, width: int, longest: int, base: int) -> Tensor:

@@ -248,7 +248,7 @@ def train(module: ListModule, data: Prepared, identity: str) -> tuple[float, lis
     if not state.done:
         _run(module, data)
     module.keep_best()
-    return before, data.transform.notes(data.job.train.feature_names) + ([note] if note else [])
+    return before, data.notes + ([note] if note else [])
 
 
 def _none_for_nan(value: float) -> float | None:

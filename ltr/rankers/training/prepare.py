@@ -44,6 +44,7 @@ class Prepared:
         transform: fitted on train.
         batches, vali: the training lists in the order of the job's seed, and the whole validation lists or None.
         width: inputs of a net, which is what the transform makes of the features.
+        notes: what a user should hear of them.
     """
 
     def __init__(self, job: FitJob, settings: TrainingConfig, transform: Any = None):
@@ -65,11 +66,13 @@ class Prepared:
             batch_size=settings.batch_size,
             list_size=settings.list_size or None,
             shuffle=True,
+            shuffle_buffer=settings.shuffle_buffer,
             seed=job.seed,
             **common,
         )
         self.vali = None if job.vali is None else Batches(job.vali, **common)
         self.width = self.transform.width(job.train.n_features)
+        self.notes = self.transform.notes(job.train.feature_names) + list(filter(None, [self.batches.note]))
 
     def prepare(self, nets: Sequence[torch.nn.Module]) -> None:
         """Gives the embeddings of nets of one shape what they take from train, a sample of documents."""
