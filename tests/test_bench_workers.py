@@ -157,6 +157,25 @@ def test_a_place_that_passed_to_another_cannot_be_written_to_the_end(tmp_path):
     assert not mine.put() and not (tmp_path / job.folder).exists() and not mine.place.exists()
 
 
+def test_a_clock_an_hour_off_takes_and_loses_no_lease(tmp_path, monkeypatch):
+    """Whoever holds it writes times of an hour ahead or behind; another sees a living one beat and a dead one stand."""
+    (job, *_) = prepared(suite_of(), tmp_path)
+    touch = os.utime
+    for ahead in (3600, -3600):
+        monkeypatch.setattr(os, "utime", lambda file, *_, a=ahead, **__: touch(file, times=(time.time() + a,) * 2))
+        holder, other = Cells(tmp_path, 0.6), Cells(tmp_path, 0.6)
+        lease = holder.take(job.folder).lease
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert other.take(job.folder) is None and lease.mine()
+            time.sleep(0.05)
+        lease._stop_heartbeat()
+        found = []
+        until(lambda other=other, found=found: found.append(other.take(job.folder)) or found[-1] is not None)
+        assert found[-1].lost and not lease.mine()
+        found[-1].put()
+
+
 # -------------------------------------------------------------------------------------------- failures, and being told
 
 

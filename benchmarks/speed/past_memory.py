@@ -1,0 +1,228 @@
+"""Training on features that memory does not hold: speed beside the same data in memory, and what the shuffle is worth.
+
+    python -m benchmarks.speed.past_memory [--quick] [--rounds N] [--documents N] [--folder FOLDER]
+
+A file of 30,000,000 documents x 136 features (16 GB, made of 5,000 rows, MSLR's list lengths) is written once under
+FOLDER, or under a temporary folder, and removed. One epoch of the MLP 64-32 with ListNet, as `ltr train` would do it,
+trains on all of it in a process whose private memory is limited to 4 GiB (`ulimit -d`), with nothing of the file in the
+page cache when the epoch begins, so that every byte is read from the disk once (/proc/self/io says so). Beside it, in
+turn: the same on the first fifth, held in memory, which is loaded before the clock starts; and the order of lists that
+small sets have, features read from the memory map, for as long as half a minute, again with an empty cache. One thread
+computes in each; a second one reads.
+
+Quality: the synthetic task, lists sorted by how many of their documents are relevant, which is the worst a file can do;
+nDCG@10 on test of five seeds with the whole set shuffled, with 16 windows of 128 blocks, and with 16 windows of one
+block each, which is what a shuffle buffer that goes through the file would see.
+"""
+
+from __future__ import annotations
+
+from benchmarks.speed.measure import Side, arguments, one_thread, row, serve, versions, write
+
+one_thread()
+
+import os  # noqa: E402
+import resource  # noqa: E402
+import shutil  # noqa: E402
+import statistics  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from benchmarks.speed.scale import FEATURES, lengths_of, watched  # noqa: E402
+
+LIMIT, PART, SOME = 4 << 30, 5, 30.0  # bytes, a fifth, seconds
+SIDES = ("windows", "in memory", "any order")
+TRANSFORM = "log1p-standardise"
+PACKAGES = ("numpy", "torch", "lightning")
+
+
+def write_features(path: Path, documents: int) -> None:
+    if path.is_file():
+        return
+    pool = np.random.default_rng(0).lognormal(size=(5_000, FEATURES)).astype(np.float32)
+    rng, beside = np.random.default_rng(1), path.with_suffix(".part")
+    with open(beside, "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (documents, FEATURES)}
+        )
+        for a in range(0, documents, 20_000):
+            pool[rng.integers(0, len(pool), min(20_000, documents - a))].tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)
+
+
+def split_of(path: Path, part: int = 1):
+    """The lists of the file, or of its first `1 / part`."""
+    from ltr.types import Split
+
+    features = np.load(path, mmap_mode="r")
+    lengths = lengths_of(len(features))
+    lengths = lengths[: len(lengths) // part]
+    offsets = np.append(0, lengths.cumsum())
+    labels = np.random.default_rng(2).integers(0, 3, (offsets[-1], 1)).astype(np.float32)
+    return Split(features[: offsets[-1]], labels, offsets, np.arange(len(lengths)).astype(str))
+
+
+def uncached(path: Path) -> None:
+    """Asks the system to forget what it holds of a file."""
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def from_disk() -> int:
+    """Bytes this process had to have read from a disk."""
+    return int(Path("/proc/self/io").read_text().split("read_bytes: ")[1].split()[0])
+
+
+def make(side: str) -> Callable:
+    def step(path: str, quick: bool) -> Callable:
+        import torch
+
+        from ltr.datasets.transforms import fit
+        from ltr.losses import loss
+        from ltr.rankers.config import MLPConfig, TrainingConfig
+        from ltr.rankers.nets import build
+        from ltr.rankers.training.job import ObjectiveJob
+        from ltr.rankers.training.loop import ListModule, train
+        from ltr.rankers.training.prepare import Prepared
+
+        torch.set_num_threads(1)
+        split = split_of(Path(path), PART if side == "in memory" else 1)
+        buffer = {"windows": 20_000 if quick else None, "in memory": 0, "any order": 0}[side]
+        if side == "windows":
+            resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+        settings = TrainingConfig(epochs=1, transform=TRANSFORM, shuffle_buffer=buffer)
+        job = ObjectiveJob(train=split, vali=None, loss=loss("listnet"), accelerator="cpu")
+        began = time.process_time()
+        # Where that is not the question it is fitted on less.
+        fitted = None if side == "windows" else fit(TRANSFORM, split.features[:500_000])
+        data = Prepared(job, settings, fitted)
+        began = time.process_time() - began
+        batches = data.batches
+        if side == "in memory" or quick:
+            assert batches.resident
+            batches._kept()
+        else:
+            assert not batches.resident and (batches._windows is None) == (side == "any order")
+        assert bool(batches.note) == (side == "windows" and not quick)
+
+        def epoch() -> dict[str, float]:
+            uncached(Path(path))
+            before = from_disk()
+            with watched() as found:
+                if side == "any order":
+                    documents, net = 0, build(MLPConfig(), data.width)
+                    adam = torch.optim.Adam(net.parameters())
+                    start = time.perf_counter()
+                    for batch in batches:
+                        values = job.loss(net(batch.features, batch.where), batch.labels[..., 0], batch.where)
+                        adam.zero_grad()
+                        values.mean().backward()
+                        adam.step()
+                        documents += int(batch.where.sum())
+                        if time.perf_counter() - start > SOME:
+                            break
+                else:
+                    train(ListModule(build(MLPConfig(), data.width), job, settings), data, "past memory")
+                    documents = batches.n_documents
+            return found | {"documents": documents, "read": from_disk() - before, "fitted": began}
+
+        return epoch
+
+    return step
+
+
+def speeds(path: Path, rounds: int, quick: bool, packages: dict[str, str]) -> list[dict]:
+    told: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
+    for _ in range(rounds):
+        for name in ("in memory", *SIDES):  # before and after: other work on the machine comes and goes
+            with Side("past_memory", name) as side:
+                answer = side.ask({"path": str(path), "quick": quick}, warm=False)
+            if "missing" in answer:
+                raise SystemExit(f"{name}: {answer['missing']}")
+            told[name].append(answer["facts"])
+            print(name, {k: round(v, 1) for k, v in answer["facts"].items()}, flush=True)
+    of = lambda name, fact: statistics.median(each[fact] for each in told[name])  # noqa: E731
+    n, size = np.load(path, mmap_mode="r").shape[0], path.stat().st_size
+    case, rows = f"an epoch of {n:,} x {FEATURES}", []
+
+    def add(unit: str, ours: float, peers: dict[str, float] | None = None, **more) -> None:
+        rows.append(row(case, unit, ours, peers, packages=packages, **more))
+
+    for clock, unit in (("seconds", "documents/s"), ("cpu", "documents/s of processor time")):
+        rate = {name: statistics.median(x["documents"] / x[clock] for x in told[name]) for name in SIDES}
+        peers = {"in memory": rate["in memory"], "in any order from the map": rate["any order"]}
+        wanted = {"target_ratio": 0.9, "target_peer": "in memory"} if clock == "seconds" else {}
+        note = "reading and transforming are on another thread, and counted" if clock == "cpu" else ""
+        add(unit, rate["windows"], peers, note=note, **wanted)
+    note = (
+        f"limited to {LIMIT >> 30} GiB; imports, labels and places of the lists counted; in memory: a fifth of the data"
+    )
+    memory = {"in memory": of("in memory", "private")}
+    add("MB of private memory", of("windows", "private"), memory, lower=True, target=LIMIT >> 20, note=note)
+    add("bytes read from the disk a byte of the file", of("windows", "read") / size)
+    add("s of processor time to fit the transform before", of("windows", "fitted"), lower=True)
+    return rows
+
+
+def quality(seeds: int, quick: bool) -> list[dict]:
+    import ltr
+    from ltr.datasets.batching import bucketing
+    from ltr.types import Task
+
+    task = ltr.load(f"synthetic:queries={300 if quick else 4000},features=50")
+    train = task.train
+    relevant = np.add.reduceat(train.labels[:, 0] > 0, train.offsets[:-1], dtype=np.int64) / train.lengths
+    train = train.take(np.argsort(relevant, kind="stable"))
+    task = Task(task.name, task.fold, train, task.vali, task.test, facts=task.facts)
+    found: dict[str, list[float]] = {}
+    blocks = bucketing.BLOCKS
+    for seed in range(seeds):
+        for name, buffer, count in (("all", 0, blocks), ("windows", 16, blocks), ("one block", 16, 1)):
+            bucketing.BLOCKS = count
+            size = buffer and -(-train.n_documents // buffer)
+            ranker = ltr.make_ranker(
+                "mlp", loss=ltr.loss("listnet"), seed=seed, epochs=8, batch_size=15, shuffle_buffer=size
+            )
+            ranker.fit(task.train, task.vali)
+            (values,) = ltr.evaluate("ndcg@10", ranker.score(task.test), task.test).values()
+            found.setdefault(name, []).append(float(ltr.mean(values)))
+    bucketing.BLOCKS = blocks
+    print(found)
+    middle = {name: statistics.mean(values) for name, values in found.items()}
+    spread = statistics.stdev(found["all"]) if seeds > 1 else 0.0
+    peers = {"the whole set shuffled": middle["all"], "16 windows of one block": middle["one block"]}
+    note = f"{seeds} seeds, whose values of the whole shuffle spread by {spread:.4f}"
+    case = f"{train.n_queries:,} lists sorted by their share of relevant documents, 16 windows of 128 blocks"
+    return [row(case, "nDCG@10 on test", middle["windows"], peers, note=note, packages=versions(*PACKAGES))]
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--folder", type=Path, help="where the file is written")
+    parser.add_argument("--documents", type=int, help="of the file")
+    args = parser.parse_args()
+    if args.serve:
+        return serve(make(args.serve))
+    if args.folder:  # where the file lies is nothing to publish with the command
+        at = sys.argv.index("--folder")
+        del sys.argv[at : at + 2]
+    documents = args.documents or (100_000 if args.quick else 30_000_000)
+    folder = Path(tempfile.mkdtemp(prefix="ltr-past-memory-", dir=args.folder))
+    rows = quality(2 if args.quick else 5, args.quick)
+    try:
+        write_features(folder / "features.npy", documents)
+        rows = speeds(folder / "features.npy", args.rounds or 1, args.quick, versions(*PACKAGES)) + rows
+    finally:
+        shutil.rmtree(folder)
+    write("past_memory", rows, args.quick)
+
+
+if __name__ == "__main__":
+    main()
