@@ -3,7 +3,7 @@
     python -m benchmarks.speed.past_memory [--quick] [--rounds N] [--documents N] [--folder FOLDER]
 
 A file of 30,000,000 documents x 136 features (16 GB, made of 5,000 rows, MSLR's list lengths) is written once under
-FOLDER, or under a temporary folder, and removed. One epoch of the MLP 64-32 with ListNet, as `ltr train` would do it,
+FOLDER, where it stays for the next time, or under a temporary folder. One epoch of the MLP 64-32 with ListNet, as `ltr train` would do it,
 trains on all of it in a process whose private memory is limited to 4 GiB (`ulimit -d`), with nothing of the file in the
 page cache when the epoch begins, so that every byte is read from the disk once (/proc/self/io says so). Beside it, in
 turn: the same on the first fifth, held in memory, which is loaded before the clock starts; and the order of lists that
@@ -23,7 +23,6 @@ one_thread()
 
 import os  # noqa: E402
 import resource  # noqa: E402
-import shutil  # noqa: E402
 import statistics  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -205,7 +204,7 @@ def quality(seeds: int, quick: bool) -> list[dict]:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--folder", type=Path, help="where the file is written")
+    parser.add_argument("--folder", type=Path, help="where the file is written, and stays")
     parser.add_argument("--documents", type=int, help="of the file")
     args = parser.parse_args()
     if args.serve:
@@ -214,14 +213,13 @@ def main() -> None:
         at = sys.argv.index("--folder")
         del sys.argv[at : at + 2]
     documents = args.documents or (100_000 if args.quick else 30_000_000)
-    folder = Path(tempfile.mkdtemp(prefix="ltr-past-memory-", dir=args.folder))
-    rows = quality(2 if args.quick else 5, args.quick)
-    try:
-        write_features(folder / "features.npy", documents)
-        rows = speeds(folder / "features.npy", args.rounds or 1, args.quick, versions(*PACKAGES)) + rows
-    finally:
-        shutil.rmtree(folder)
-    write("past_memory", rows, args.quick)
+    rounds, packages = args.rounds or 1, versions(*PACKAGES)
+    with tempfile.TemporaryDirectory(prefix="ltr-past-memory-") as temporary:
+        path = (args.folder or Path(temporary)) / f"{documents}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_features(path, documents)
+        rows = speeds(path, rounds, args.quick, packages)
+    write("past_memory", rows + quality(2 if args.quick else 5, args.quick), args.quick)
 
 
 if __name__ == "__main__":
