@@ -3,12 +3,12 @@
     python -m benchmarks.speed.past_memory [--quick] [--rounds N] [--documents N] [--folder FOLDER]
 
 A file of 30,000,000 documents x 136 features (16 GB, made of 5,000 rows, MSLR's list lengths) is written once under
-FOLDER, where it stays for the next time, or under a temporary folder. One epoch of the MLP 64-32 with ListNet, as `ltr train` would do it,
-trains on all of it in a process whose private memory is limited to 4 GiB (`ulimit -d`), with nothing of the file in the
-page cache when the epoch begins, so that every byte is read from the disk once (/proc/self/io says so). Beside it, in
-turn: the same on the first fifth, held in memory, which is loaded before the clock starts; and the order of lists that
-small sets have, features read from the memory map, for as long as half a minute, again with an empty cache. One thread
-computes in each; a second one reads.
+FOLDER, where it stays for the next time, or under a temporary folder. One epoch of the MLP 64-32 with ListNet, as
+`ltr train` would do it, trains on all of it in a process whose private memory is limited to 4 GiB (`ulimit -d`), with
+nothing of the file in the page cache when the epoch begins, so that every byte is read from the disk once
+(/proc/self/io says so). Beside it, in turn: the same on the first fifth, held in memory, which is loaded before the
+clock starts; and the order of lists that small sets have, features read from the memory map, for as long as half a
+minute, again with an empty cache. One thread computes in each; a second one reads.
 
 Quality: the synthetic task, lists sorted by how many of their documents are relevant, which is the worst a file can do;
 nDCG@10 on test of five seeds with the whole set shuffled, with 16 windows of 128 blocks, and with 16 windows of one
