@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["InputError", "MissingExtra", "check_name", "kept_by_ltr", "near_miss", "renamed", "say_once"]
 __all__ += ["unknown_name"]
 
+_SHOWN = 200  # known names that a message lists
 _SAID: set[str] = set()
 _kept = False  # whether what is read was written by ltr itself
 
@@ -111,10 +112,11 @@ def unknown_name(
     """The error for a name nobody registered; it names the near miss and the choices."""
     known = sorted(set(known))
     hit = near_miss(name, known)
+    more = f" and {len(known) - _SHOWN:,} more" if len(known) > _SHOWN else ""
     return InputError(
         f"unknown {kind} {name!r}",
         file=file,
-        do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known)}",
+        do=(f"Did you mean {hit!r}? " if hit else "") + f"Known: {', '.join(known[:_SHOWN])}" + more,
     )
 
 

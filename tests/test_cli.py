@@ -520,6 +520,11 @@ def test_predict_refuses_other_columns(capsys, trained, tmp_path):
     assert code == 2 and "48 of the ranker's 50 features are not in the table" in err
     code, err = told(capsys, "predict", trained / "run", tmp_path / "t.csv", "--query", "qury")
     assert code == 2 and "Did you mean 'query'?" in err
+    code, err = told(capsys, "predict", trained / "run", tmp_path / "t.csv", "--names", "row")
+    assert code == 2 and "expected --out FILE.run" in err
+    (tmp_path / "t.txt").write_text("".join(f"0 qid:1 1:{k} 2:NaN\n" for k in range(3)))
+    code, err = told(capsys, "predict", trained / "run", tmp_path / "t.txt", "--out", tmp_path / "t.csv")
+    assert code == 0 and "t.txt: feature f2 has no value in any row" in err
 
 
 def test_predict_takes_the_inputs_out_of_raw_rows(tmp_path, capsys):

@@ -825,6 +825,18 @@ def test_evaluate_and_export_know_preferences(run, task, capsys):
     assert code == 0
     exported = (run / "export" / "test.run").read_text().splitlines()
     assert len(exported) == task.test.n_documents and exported[0].endswith("dpo-ls")
+    for words, says in (
+        (["--as", "csv", "--preference", 0.5, 0.5], ""),
+        (["--as", "csv", "--preference", 0.4, 0.6], "no row has this preference"),
+        (["--as", "csv", "--tag", "mine"], "--tag says nothing of --as csv"),
+        (["--as", "qrels", "--preference", 0.5, 0.5], "--preference says nothing of --as qrels"),
+        (["--as", "onnx", "--objective", "quality"], "--objective says nothing of --as onnx"),
+    ):
+        code, _, err = told(capsys, "export", run, *words)
+        assert code == (2 if says else 0) and says in err, err
+    rows = (run / "export" / "test.csv").read_text().splitlines()
+    assert len(rows) == task.test.n_documents + 1 and all(row.endswith(",0.5;0.5") for row in rows[1:])
+    assert "--missing is for run files" in told(capsys, "evaluate", run, "--missing", "last")[2]
 
 
 def test_bench_list_says_what_a_suite_trades_off(capsys):

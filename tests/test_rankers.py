@@ -301,8 +301,28 @@ def test_says_what_it_cost(fitted):
 
 
 def test_refuses_other_features(fitted):
-    with pytest.raises(InputError, match="fitted on other features; expected 6 features; came 7"):
+    with pytest.raises(InputError, match="other features than those of the training; expected 6 features; came 7"):
         fitted.score(toy(3, features=7))
+
+
+def test_columns_in_another_order_are_refused_and_not_scored(tmp_path):
+    """Names of features are remembered: by place alone, permuted columns gave other numbers without a word."""
+    names = tuple("abcdef")
+    train = TRAIN.having(feature_names=names)
+    asked = {name: make_ranker(name, **params) for name, params in (("linear", {}), ("feature", {"column": "b"}))}
+    for name, ranker in asked.items():
+        ranker = ranker.fit(train, **({"loss": "listnet"} if name == "linear" else {}))
+        ranker.save(tmp_path / name)
+        kept = load_ranker(tmp_path / name)
+        mixed = TEST.having(features=TEST.features[:, ::-1], feature_names=names[::-1])
+        for each in (ranker, kept):
+            with pytest.raises(InputError, match="another order, first at 'a'; expected a; came 'f'"):
+                each.score(mixed)
+            with pytest.raises(InputError, match="other features, first at 'c'"):
+                each.score(TEST.having(feature_names=("a", "b", "z", "d", "e", "f")))
+            np.testing.assert_array_equal(each.score(TEST), each.score(TEST.having(feature_names=names)))
+    with pytest.raises(InputError, match="another order"):
+        make_ranker("linear").fit(train, mixed, loss="listnet")
 
 
 def test_refuses_what_cannot_be(fitted, name, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ltr import schema
+from ltr.bench import run_suite
 from ltr.bench.suite import Suite, System, check, load_suite, suite_names
 from ltr.bench.suite.narrow import narrowed, words_of
 from ltr.bench.suite.plan import main_jobs
@@ -103,12 +104,48 @@ def test_any_value_anywhere_is_a_suite_or_an_input_error(tmp_path, whole):
         ({"datasets": ["x/data", "y/data"]}, "share a folder"),
         ({"seeds": [1, 1]}, "twice"),
         ({"seeds": [-1]}, "0 or more; came -1"),
+        ({"folds": []}, "folds of a suite; expected one or more"),
+        ({"limits": {"workers": 0}}, "limits.workers of a suite; expected 1 or more"),
+        ({"tuning": {"points": -1}}, "tuning.points"),
+        ({"tuning": {"points": 1, "seeds": [0, 0]}}, "tuning.seeds of a suite; expected none twice"),
+        ({"measures": ["nope"]}, "s.toml: unknown measure 'nope'"),
+        ({"systems": [{"label": "a\tb", "ranker": "random"}], "loss_params": {}}, "names that can be read"),
+        (
+            {"systems": [{"label": "a", "ranker": "random", "seeds": [1, 1]}], "loss_params": {}},
+            "seeds of 'a'.*none twice",
+        ),
+        (
+            {"systems": [{"label": "a", "ranker": "mlp", "grid": {"training.clip": [1, 1]}}], "loss_params": {}},
+            "every value once",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, message):
     write(tmp_path / "_base.toml", {"systems": [{"label": "Random", "ranker": "random"}]})
     with pytest.raises(InputError, match=message):
         load_suite(write(tmp_path / "s.toml", {**WHOLE, **change}))
+
+
+def test_labels_in_any_script_have_folders_of_their_own(tmp_path):
+    """Names that ASCII cannot say, or that are too long for a file, are told apart by a hash; the others stay."""
+    labels = ["Net 1", "線形", "中国", "x" * 300, "x" * 301]
+    systems = [{"label": label, "ranker": "random"} for label in labels]
+    plain = {"title": "t", "datasets": ["a"]}
+    slugs = [v.slug for v in load_suite(write(tmp_path / "s.toml", {**plain, "systems": systems})).variants()]
+    assert slugs[0] == "net-1" and len(set(slugs)) == 5 and all(s.isascii() and 0 < len(s) < 120 for s in slugs)
+
+
+def test_a_label_column_that_is_not_there_is_said_before_any_run(tmp_path):
+    rows = ["query,relevance,a", *(f"{split}{q},{q % 2},{q}" for split in "rvt" for q in (1, 1, 2))]
+    for name, split in (("train", "r"), ("vali", "v"), ("test", "t")):
+        lines = [rows[0], *(row for row in rows[1:] if row.startswith(split))]
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / f"d/{name}.csv").write_text("\n".join(lines) + "\n")
+    for objective, says in (("nosuch", "nosuch"), ("relevance:gradeX", "Did you mean 'grade5'")):
+        suite = check(Suite("s", (str(tmp_path / "d"),), (System("Random", "random"),), objective=objective))
+        with pytest.raises(InputError, match=says):
+            run_suite(suite, tmp_path / "out", workers=1, progress=False)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_suite_of_the_package_is_extended_by_name_from_any_folder(tmp_path):

@@ -26,6 +26,7 @@ from ltr.errors import InputError, check_name, renamed
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import READ
 from ltr.runs.record import check as check_run
+from ltr.runs.systems import load_task
 
 from .analysis.oracle import with_best_possible
 from .analysis.outside import with_outside
@@ -139,6 +140,8 @@ def run_suite(
         if begins and isinstance(pool, WorkerPool):
             pool.get_ready(nets=any(v.loss or v.method for v in part.variants()))
         check_jobs(jobs)
+        if begins:
+            _check_labels(jobs, sources)
         folder.mkdir(parents=True, exist_ok=True)
         launch.prepare()
         if engine is not None and not engine.copies:
@@ -205,6 +208,14 @@ def work_suite(
     what = "Its time is up" if setting.late else "Nothing is left to do"
     console.print(f"{what}; {count(launch.ran, 'run')} by this worker. How far it is: ltr bench status {out}")
     return launch.ran
+
+
+def _check_labels(jobs: Sequence[RunJob], sources: Mapping[str, str]) -> None:
+    """Refuses labels that a dataset does not have, or of which what was asked cannot be made, before any run fails."""
+    for dataset, job in {job.dataset: job for job in reversed(jobs)}.items():
+        named = job.config.data.objective or job.config.data.objectives
+        if named and dataset.partition(":")[0] != "synthetic":  # which are not made to look at them
+            load_task(job.config, sources.get(dataset))
 
 
 def _anywhere(source: str) -> str:

@@ -66,6 +66,9 @@ def evaluate(options: Evaluate) -> int:
 
     config: dict[str, Any] = {}
     if options.run.is_dir():
+        for name in ("missing", "unknown"):
+            if getattr(options, name) != "error":
+                raise InputError(f"--{name} is for run files: a run scores every document", file=options.run)
         split, scores, title, config = _of_run(options)
     elif options.run.is_file():
         split, scores, title = _of_file(options)

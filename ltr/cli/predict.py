@@ -57,6 +57,8 @@ def predict(options: Predict) -> int:
         raise InputError("no such format", file=out, expected=".csv, .tsv, .parquet or .run")
     if (folder / "record.json").is_file() or (folder / "DONE").is_file():
         folder = folder / ("method" if "method" in open_run(folder, "method", "ranker").config else "ranker")
+    if options.names != "auto" and (out is None or out.suffix != ".run"):
+        raise InputError("--names says how a TREC run calls documents", expected="--out FILE.run")
     model, w = systems.load(folder, options.device), options.preference
     if systems.is_method(folder):
         if not w:
@@ -127,6 +129,18 @@ class Export:
 
 def export(options: Export) -> int:
     """Writes one file, of a model two."""
+    table, model = options.form in ("csv", "parquet"), options.form not in ("run", "qrels", "csv", "parquet")
+    silent = {
+        "split": model and options.split != "test",
+        "names": (model or table) and options.names != "auto",
+        "data": (model or table) and options.data is not None,
+        "objective": options.form != "qrels" and options.objective is not None,
+        "tag": (table or options.form == "qrels") and options.tag is not None,
+        "preference": options.form == "qrels" and bool(options.preference),
+    }
+    for name, said in silent.items():
+        if said:
+            raise InputError(f"--{name} says nothing of --as {options.form}", do="Leave it out")
     if options.form in ("run", "qrels", "csv", "parquet"):
         return _export_scores(options)
     return _export_model(options)
@@ -179,6 +193,8 @@ def _export_scores(options: Export) -> int:
     scores = read_scores(options.run / "scores" / f"{options.split}.parquet")
     out = options.out or options.run / "export" / f"{options.split}.{options.form}"
     if options.form in ("csv", "parquet"):
+        if options.preference:
+            scores = _at_preference(options, record.config, scores)
         show.write_table(out, scores, f".{options.form}")
     else:
         own = record.config["data"]
@@ -193,6 +209,24 @@ def _export_scores(options: Export) -> int:
     return 0
 
 
+def _at_preference(options: Export, config: dict, scores):
+    """The rows of a scores table that are of the preference asked for."""
+    from ltr.objectives import check_preference
+    from ltr.runs.per_query import join_preference
+
+    if "method" not in config:
+        raise _took_none(options)
+    try:
+        return join_preference(scores, check_preference(options.preference, config["data"]["objectives"]))
+    except InputError as error:
+        do = error.do or "`ltr front RUN` lists those it was scored for; `ltr predict` takes any"
+        raise error.but(file=options.run, do=do) from None
+
+
+def _took_none(options: Export) -> InputError:
+    return InputError("this run took no preference", file=options.run, came=list(options.preference))
+
+
 def _ranking(options: Export, config: dict, rankings: list):
     """The scores that were asked for: the only ones, or those of a preference of the run's lattice."""
     import numpy as np
@@ -201,7 +235,7 @@ def _ranking(options: Export, config: dict, rankings: list):
 
     if "method" not in config:
         if options.preference:
-            raise InputError("this run took no preference", file=options.run, came=list(options.preference))
+            raise _took_none(options)
         return rankings[0][1]
     objectives = config["data"]["objectives"]
     if not options.preference:

@@ -51,7 +51,8 @@ class ConditionedTreesConfig(BoostedConfig):
 def beside(split: Split, preferences: np.ndarray) -> Split:
     """The split with the preference of each list, `[queries, objective]`, as further features."""
     told = np.repeat(np.asarray(preferences, np.float32), split.lengths, axis=0)
-    return split.having(features=np.hstack([split.features, told]), feature_names=())
+    names = split.feature_names and (*split.feature_names, *(f"preference {k + 1}" for k in range(told.shape[1])))
+    return split.having(features=np.hstack([split.features, told]), feature_names=names)
 
 
 class _Booster(MixedLightGBM):

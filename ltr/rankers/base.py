@@ -27,7 +27,7 @@ from .devices import asked_device, peak_memory, thread_count
 from .notes import blank_lists, tied_scores
 from .operations import counted
 from .sealed import broken_facts, read_sealed, seal
-from .training.job import ObjectiveJob, Progress, check_splits, no_split, nothing
+from .training.job import ObjectiveJob, Progress, check_features, check_splits, no_split, nothing, told_names
 from .training.validation import ValidationMeasure, measure_split
 
 __all__ = ["RANKERS", "FittedRanker", "ObjectiveJob", "Progress", "load_ranker", "measure_split", "register"]
@@ -78,6 +78,7 @@ class FittedRanker(ABC):
         loss: default of `fit(loss=...)`.
         seed: default of `fit(seed=...)`, and after it the one that was used.
         n_features: features it was fitted on; None before.
+        feature_names: of these, where the training lists had names; lists with others are not scored.
         objective: label column it learned.
         best: what validation chose, e.g. `{"epoch": 12, "vali": 0.51}`; the last epoch without validation.
         history: one dict an epoch: epoch, loss, vali.
@@ -96,6 +97,7 @@ class FittedRanker(ABC):
     loss: Callable | str | None = None
     seed: int = 0
     n_features: int | None = field(default=None, init=False)
+    feature_names: tuple[str, ...] = field(default=(), init=False)
     objective: str = field(default="", init=False)
     best: dict[str, Any] = field(default_factory=dict, init=False)
     history: list[dict[str, Any]] = field(default_factory=list, init=False)
@@ -175,7 +177,8 @@ class FittedRanker(ABC):
             **lightning,
         )
         self._ready()
-        self.n_features, self.objective, self.seed = train.n_features, train.objectives[column], job.seed
+        self.n_features, self.feature_names = train.n_features, told_names(train)
+        self.objective, self.seed = train.objectives[column], job.seed
         self.history, self.best, self.cost, self.notes = [], {}, {}, blank_lists(train, [column], vali)
         start, busy = time.perf_counter(), time.process_time()
         with listener(progress, self.name) as heard, counted() as counter:
@@ -230,13 +233,7 @@ class FittedRanker(ABC):
             raise no_split(split)
         if preference is not None:
             raise InputError(f"ranker {self.name!r} takes no preference", came=preference)
-        if split.n_features != self.n_features:
-            raise InputError(
-                f"ranker {self.name!r} was fitted on other features",
-                expected=f"{self.n_features} features",
-                came=split.n_features,
-                do="Score lists with the columns of the training split, in its order",
-            )
+        check_features(split, self.n_features, self.feature_names)
 
     def _say_unseen(self, split: Split) -> None:
         """Says which columns of categories hold none of those that training knows, of trees or of a net's transform."""
@@ -269,6 +266,7 @@ class FittedRanker(ABC):
                 "history": self.history,
                 "notes": self.notes,
                 "versions": _versions(),
+                **({"feature_names": list(self.feature_names)} if self.feature_names else {}),
                 **(self._write(beside) or {}),
             }
             seal(beside, _MARK, facts)
@@ -363,7 +361,7 @@ def load_ranker(folder: Path | str) -> FittedRanker:
             ranker.training = bind(entry.claims["training"], facts["training"], file=path, where="training")
         for key in ("seed", "n_features", "objective", "best", "history"):
             setattr(ranker, key, facts[key])
-        ranker.notes = facts.get("notes", [])
+        ranker.notes, ranker.feature_names = facts.get("notes", []), tuple(facts.get("feature_names", ()))
         ranker._read(folder, facts)
     return ranker
 

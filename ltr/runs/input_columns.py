@@ -22,7 +22,7 @@ from ltr.datasets.readers.companions import sizes_file
 from ltr.datasets.readers.query_grouping import Gathered
 from ltr.datasets.readers.svmlight import read_svmlight
 from ltr.datasets.readers.tables import is_table
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 
 if TYPE_CHECKING:
     from ltr.types import Split, Task
@@ -82,6 +82,9 @@ def read_lists(
                 features=np.ascontiguousarray(split.features[:, inputs["columns"]]),
                 feature_names=tuple(inputs["names"]),
             )
+    for k in np.flatnonzero(np.isnan(split.features).all(0)):
+        name = split.feature_names[k] if split.feature_names else k + 1
+        say_once(f"{path}: feature {name} has no value in any row")
     return replace(split, labels=None)
 
 

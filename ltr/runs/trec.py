@@ -252,7 +252,7 @@ def scores_of_run(
             f"{len(strangers)} of {len(run)} lines rank a document that {split.name!r} does not have, "
             f"the first is {strangers[0][1]!r} of query {strangers[0][0]!r}",
             file=file,
-            do="Another fold or split? Or drop them: --unknown drop",
+            do="Another fold or split? `ltr evaluate --unknown drop` leaves them out",
         )
     lacking = np.isnan(scores)
     if lacking.any():
@@ -262,7 +262,7 @@ def scores_of_run(
                 f"{lacking.sum()} of {split.n_documents} documents of {split.name!r} are not ranked, "
                 f"the first is {name[first]!s} of query {query[first]!r}",
                 file=file,
-                do="Another fold or split? Or put them last: --missing last",
+                do="Another fold or split? `ltr evaluate --missing last` puts them last",
             )
         # Ranks of the values say the same as the values, and there is always one below them.
         scores[~lacking] = np.unique(scores[~lacking], return_inverse=True)[1]

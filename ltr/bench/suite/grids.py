@@ -35,6 +35,8 @@ def flat_grid(grid: Mapping[str, Any], where: str = "") -> dict[str, list]:
             )
         if not isinstance(values, (list, tuple)) or not values:
             raise InputError(f"grid key {path!r} of {where}", expected="a list of values", came=values)
+        if any(value in values[:at] for at, value in enumerate(values)):
+            raise InputError(f"grid key {path!r} of {where}", expected="every value once", came=list(values))
     return {path: list(values) for path, values in flat.items()}
 
 

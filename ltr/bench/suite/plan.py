@@ -16,7 +16,7 @@ from typing import Any
 from ltr import schema
 from ltr.datasets import open_store
 from ltr.datasets.synthetic.task import options_of
-from ltr.errors import check_name, unknown_name
+from ltr.errors import InputError, check_name
 from ltr.rankers.config import TrainingConfig
 from ltr.runs.config import DataConfig, LossChoice, MethodChoice, RankerChoice, RunConfig, config_hash
 
@@ -245,8 +245,9 @@ def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]
     if asked == ("first",):
         return known[:1]
     for fold in asked:
-        if fold not in known:
-            raise unknown_name(f"tuning fold of {dataset}", fold, [*known, "first", "each"])
+        if fold in ("each", "first"):
+            raise InputError(f"tuning fold {fold!r} stands alone", came=list(asked))
+        check_name(f"tuning fold of {dataset}", fold, [*known, "first", "each"])
     return asked
 
 

@@ -62,7 +62,10 @@ def load_suite(name: str | Path) -> Suite:
     losses = {loss for system in suite.systems for loss in system.losses}
     for loss in suite.loss_params:
         check_name("loss of the suite", loss, losses, file=path)
-    return check(replace(suite, name=suite.name or path.stem), file=path)
+    try:
+        return check(replace(suite, name=suite.name or path.stem), file=path)
+    except InputError as error:  # of a measure or a grid, which do not know where they were written
+        raise (error if error.file is not None else error.but(file=path)) from None
 
 
 def _from_template(system: Mapping[str, Any], templates: Any, path: Path) -> Mapping[str, Any]:
@@ -147,7 +150,7 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
         raise InputError("a suite needs datasets, systems, measures and seeds", file=file)
     labels = [system.label for system in suite.systems]
     for what, texts in (("datasets", suite.datasets), ("objectives", suite.objectives), ("labels", labels)):
-        if any(not text.strip() or "\0" in text for text in texts):
+        if any(not text.strip() or not text.isprintable() for text in texts):
             raise InputError(f"{what} of a suite", file=file, expected="names that can be read", came=list(texts))
     if paths := [label for label in labels if ".." in re.split(r"[/\\]", label)]:
         raise InputError("label of a system", file=file, expected="a name for tables, no path", came=paths[0])
@@ -158,10 +161,21 @@ def check(suite: Suite, file: Path | None = None) -> Suite:
     every = (*suite.seeds, *suite.tuning.seeds, *(seed for system in suite.systems for seed in system.seeds))
     if any(seed < 0 for seed in every):
         raise InputError("seeds of a suite", file=file, expected="0 or more", came=min(every))
-    for what in ("seeds", "datasets", "folds", "labelled"):
-        names = getattr(suite, what) or ()
+    lists: dict[str, tuple] = {what: getattr(suite, what) or () for what in ("seeds", "datasets", "folds", "labelled")}
+    lists |= {f"tuning.{what}": getattr(suite.tuning, what) for what in ("folds", "seeds")}
+    lists |= {f"seeds of {system.label!r}": system.seeds for system in suite.systems}
+    for what, names in lists.items():
         if len(set(names)) < len(names):
             raise InputError(f"{what} of a suite", file=file, expected="none twice", came=list(names))
+        if not names and what in ("folds", "tuning.folds", "tuning.seeds"):
+            raise InputError(f"{what} of a suite", file=file, expected="one or more")
+    for what, value, least in (
+        ("limits.workers", suite.limits.workers, 1),
+        ("limits.threads", suite.limits.threads, 1),
+        ("tuning.points", suite.tuning.points, 0),
+    ):
+        if value < least:
+            raise InputError(f"{what} of a suite", file=file, expected=f"{least} or more", came=value)
     if len({dataset_slug(name) for name in suite.datasets}) < len(suite.datasets):
         raise InputError("two datasets share a folder", file=file, came=list(suite.datasets), do="Run a suite for each")
     if any(not 0 < share <= 1 for share in suite.labelled or ()):

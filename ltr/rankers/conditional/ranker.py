@@ -35,7 +35,7 @@ from ltr.rankers.config import HEADLINE, CheckpointsKept, TrainingConfig
 from ltr.rankers.notes import blank_lists
 from ltr.rankers.sealed import broken_facts, read_sealed, seal
 from ltr.rankers.training.checkpoint import load_weights
-from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
+from ltr.rankers.training.job import FitJob, Progress, check_features, check_splits, nothing, told_names
 from ltr.rankers.training.prepare import Prepared, seeded
 from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.schema import bind, to_dict
@@ -49,7 +49,7 @@ from .tensors import finite, padded
 __all__ = ["ConditionedRanker"]
 
 _FORMAT, _MARK = 1, "conditioned.json"
-_KEPT = ("name", "scale", "seed", "n_features", "best", "history", "cost", "notes")
+_KEPT = ("name", "scale", "seed", "n_features", "feature_names", "best", "history", "cost", "notes")
 
 
 @dataclass(eq=False)
@@ -63,8 +63,8 @@ class ConditionedRanker:
         training: settings of the training.
         scale: factor of the net's output, see `Conditioned`.
         objectives: of the label axis and of every preference; known after `fit`.
-        best, history, cost, notes: as in `FittedRanker`; with several checkpoints, best["epochs"] is the epoch of each
-            preference that `fit` was given.
+        feature_names, best, history, cost, notes: as in `FittedRanker`; with several checkpoints, best["epochs"] is the
+            epoch of each preference that `fit` was given.
     """
 
     network: ClassVar[type] = Conditioned  # class of the net
@@ -77,6 +77,7 @@ class ConditionedRanker:
     seed: int = 0
     objectives: tuple[str, ...] = field(default=(), init=False)
     n_features: int | None = field(default=None, init=False)
+    feature_names: tuple[str, ...] = field(default=(), init=False)
     net: Any = field(default=None, init=False)
     transform: Any = field(default=None, init=False)
     best: dict[str, Any] = field(default_factory=dict, init=False)
@@ -156,7 +157,7 @@ class ConditionedRanker:
                 do="Leave frozen out, or start from a reference with the same ranker, ranker_params and transform.",
             )
         self.seed = self.seed if seed is None else seed
-        self.n_features, m = train.n_features, len(train.objectives)
+        self.n_features, self.feature_names, m = train.n_features, told_names(train), len(train.objectives)
         shown = np.asarray(np.full((1, m), 1 / m) if preferences is None else preferences, np.float32)
         measures = tuple(measures or (HEADLINE,) * m)
         chosen = nothing if vali is None else PreferenceQuality(measures, vali, quality, shown, references[1], controls)
@@ -233,9 +234,7 @@ class ConditionedRanker:
         """As `score`, a tensor on the net's device; `reference` may be one."""
         if self.net is None:
             raise InputError("this conditioned ranker is not fitted", do="Call fit, or load one that was saved")
-        if split.n_features != self.n_features:
-            expected = f"{self.n_features} features"
-            raise InputError("fitted on other features", expected=expected, came=split.n_features)
+        check_features(split, self.n_features, self.feature_names)
         net = self.net.eval()
         w = torch.as_tensor(np.asarray(preferences), dtype=torch.float32, device=self.device)
         betas = None if beta is None else w.new_tensor(beta).expand(len(w), *np.shape(beta))
@@ -280,7 +279,7 @@ class ConditionedRanker:
             training = bind(TrainingConfig, facts["training"], file=path)
             ranker = cls(facts["name"], facts["config"], conditioning, training)
             for key in _KEPT:
-                setattr(ranker, key, facts.get(key, []) if key == "notes" else facts[key])
+                setattr(ranker, key, facts.get(key, []) if key in ("notes", "feature_names") else facts[key])
             ranker.transform = Transform.load(folder / "transform.npz")
             ranker.build(ranker.transform.width(facts["n_features"]), 0, facts["objectives"])
             if "epochs" in ranker.best:

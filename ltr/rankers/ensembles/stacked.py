@@ -42,7 +42,7 @@ from ltr.rankers.conditional.tensors import finite, padded
 from ltr.rankers.config import HEADLINE
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.notes import blank_lists
-from ltr.rankers.training.job import FitJob, Progress, check_splits, nothing
+from ltr.rankers.training.job import FitJob, Progress, check_features, check_splits, nothing, told_names
 from ltr.rankers.training.prepare import Prepared, loss_name
 from ltr.rankers.training.validation import PreferenceQuality, ValidationMeasure, weighted_mean
 from ltr.schema import to_dict
@@ -147,7 +147,7 @@ def fit_stacked(
     data = Prepared(job, first.training)
     columns = [column] if plain else list(range(len(measures or ())))
     for ranker in rankers:
-        ranker.transform, ranker.n_features = data.transform, train.n_features
+        ranker.transform, ranker.n_features, ranker.feature_names = data.transform, train.n_features, told_names(train)
         if plain:
             ranker.objective = train.objectives[column]
             ranker.build(data.width, ranker.seed)
@@ -220,9 +220,7 @@ def stacked_scores(rankers: Sequence[Any], split: Split, *, reference=None) -> T
     """As `score_stacked`, a tensor on the device of the nets; `reference` may be one."""
     rankers = list(rankers)
     first, plain = _alike(rankers, fitted=True)
-    if split.n_features != first.n_features:
-        expected = f"{first.n_features} features"
-        raise InputError("fitted on other features", expected=expected, came=split.n_features)
+    check_features(split, first.n_features, first.feature_names)
     alike = has_stacked_form(first.inner) and all(first.transform.same(each.transform) for each in rankers)
     if len(rankers) == 1 or not alike:
         one = np.eye(len(split.objectives) if plain else len(first.objectives))[:1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.types import Split
 
-__all__ = ["FitJob", "ObjectiveJob", "Progress", "check_splits", "nothing"]
+__all__ = ["FitJob", "ObjectiveJob", "Progress", "check_features", "check_splits", "nothing", "told_names"]
 
 
 class Progress(NamedTuple):
@@ -119,4 +120,32 @@ def check_splits(train: Split, vali: Split | None, objective: str | None = None)
                 expected=f"{train.n_features} features, objectives {train.objectives}",
                 came=(split.n_features, split.objectives),
             )
+        check_features(split, train.n_features, told_names(train))
     return 0 if objective is None else train.objectives.index(objective)
+
+
+def told_names(split: Split) -> tuple[str, ...]:
+    """Names of the features where somebody gave them any; none where they are numbered."""
+    names = tuple(split.feature_names)
+    return () if all(re.fullmatch(r"f\d+", name) for name in names) else names
+
+
+def check_features(split: Split, n_features: int | None, names: Sequence[str]) -> None:
+    """Refuses lists whose features are not those of a training, or stand in another order.
+
+    Args:
+        names: of the features of the training; lists or trainings without names go by place.
+    """
+    do = "Take the columns of the training split, in its order"
+    if split.n_features != n_features:
+        expected = f"{n_features} features"
+        raise InputError(
+            "lists of other features than those of the training", expected=expected, came=split.n_features, do=do
+        )
+    odd = [(a, b) for a, b in zip(names, told_names(split), strict=False) if a != b]
+    if odd:
+        what = "in another order" if set(names) == set(split.feature_names) else "other features"
+        what = (
+            f"features of {split.name or 'the lists'!r} are not those of the training: {what}, first at {odd[0][0]!r}"
+        )
+        raise InputError(what, expected=odd[0][0], came=odd[0][1], do=do)
