@@ -33,7 +33,7 @@ from ltr.datasets import load
 from ltr.datasets.batching.batches import Batches
 from ltr.datasets.batching.datamodule import ListDataModule
 from ltr.datasets.transforms import Transform
-from ltr.errors import InputError
+from ltr.errors import InputError, check_name
 from ltr.methods import make_method
 from ltr.methods.preference_conditioned import OneShot
 from ltr.metrics.measure import measure
@@ -86,6 +86,13 @@ class RankingDataModule(ListDataModule):
     ):
         super().__init__(cast(Batches, None))
         self.save_hyperparameters(ignore=() if isinstance(data, str | Path) else ("data",))
+        check_name("split to predict for", predict, ("train", "vali", "test"))
+        if not isinstance(seed, int):
+            raise InputError("seed", expected="a whole number", came=seed)
+        if isinstance(data, Task | Split) and (said := fold or objectives or roles):
+            raise InputError(
+                "fold, objectives and roles are for what is loaded here", came=said, do="ltr.load has them"
+            )
         self.source, self.seed, self.predicted = data, seed, predict
         given = {
             "transform": transform,
@@ -150,6 +157,8 @@ def gathered(predictions: Sequence[Mapping[str, Tensor]]) -> np.ndarray:
     ...           {"document": torch.tensor([1]), "score": torch.tensor([2.5])}]).tolist()
     [1.5, 2.5, 0.5]
     """
+    if not len(predictions):
+        raise InputError("no predictions", expected="what Trainer.predict returned")
     rows = torch.cat([each["document"] for each in predictions])
     scores = torch.cat([each["score"] for each in predictions])
     return scores[rows.argsort()].movedim(-1, 0).contiguous().cpu().numpy()
@@ -164,7 +173,7 @@ def to_ranker(module: RankingModule) -> FittedRanker:
     Raises:
         InputError: nothing was trained.
     """
-    if module.transform is None or module.net is None:
+    if getattr(module, "transform", None) is None or getattr(module, "net", None) is None:
         raise InputError("this module is not trained", do="Fit it, or load it from a checkpoint")
     named = hasattr(module, "config")
     params = vars(module.config) if named else {}

@@ -129,6 +129,30 @@ def test_near_misses_are_looked_for_among_all_that_fits():
         make_ranker("mlp", device="cpu")
 
 
+def test_a_measure_of_ones_own_changes_nothing_and_gives_numbers(own_entries):
+    """It gets copies: one that wrote into its arguments changed the scores and labels of all measures after it."""
+    scores, labels = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0, 1.0])
+
+    def spoils(scores, labels):
+        scores[:], labels[:] = 0, 0
+        return True
+
+    assert ltr.evaluate([spoils, "RR", "nDCG@2"], scores, labels, [0, 3])["nDCG(gain=exp2,empty=skip)@2"].tolist() == [
+        1
+    ]
+    assert scores.tolist() == [3, 1, 2] and labels.tolist() == [2, 0, 1]
+    for wrong in (scores, None, "1", float("inf"), 1j):
+
+        def mine(scores, labels, wrong=wrong):
+            return wrong
+
+        with pytest.raises(InputError, match="measure 'mine' of a list; expected a finite number"):
+            ltr.evaluate(mine, scores, labels, [0, 3])
+    for name, meant in (("ndcg_cut_10", "nDCG@10"), ("P_5", "P@5"), ("recall.7", "R@7")):
+        with pytest.raises(InputError, match=f"(Did you mean {meant}|not a measure)"):
+            ltr.measure(name)
+
+
 def test_what_newcomers_type_is_answered():
     """Names of other libraries, tasks and arrays for lists, rankers for scores, sizes for offsets."""
     task = Task("toy", "one", TRAIN, TEST, TEST)

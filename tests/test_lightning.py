@@ -15,8 +15,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from torch import nn
 from toy_lists import toy
 
+from ltr import errors
 from ltr.errors import InputError
 from ltr.lightning import PreferenceModule, RankingDataModule, RankingModule, gathered, to_ranker
 from ltr.rankers import load_ranker, make_ranker
@@ -170,6 +172,64 @@ def test_a_net_and_a_loss_of_ones_own(tmp_path, own_entries):
 
 def SHAPE(net):
     return [(m, (m.in_features, m.out_features) if isinstance(m, torch.nn.Linear) else ()) for m in net]
+
+
+class Own(nn.Module):
+    """A linear net whose answer is changed on its way."""
+
+    def __init__(self, change, out=1):
+        super().__init__()
+        self.line, self.change = nn.Linear(6, out), change
+
+    def forward(self, features):
+        return self.change(self.line(features))
+
+
+def test_what_is_no_net_or_no_loss_is_said_before_or_in_the_first_epoch(tmp_path, own_entries):
+    """One message each: other shapes, pads that reach documents, nothing to learn, losses of NaN or constants."""
+    for change, says in (
+        (lambda s: s.flatten(), "one score a document"),
+        (lambda s: (s, 1), "one score a document.*came 'tuple'"),
+        (lambda s: s.squeeze(-1) - s.squeeze(-1).mean(1, keepdim=True), "other scores where the list is padded"),
+        (lambda s: s.squeeze(-1) * float("nan"), "training diverged: the loss of epoch 1 is nan"),
+    ):
+        with pytest.raises(InputError, match=says):
+            trainer(tmp_path, 1).fit(RankingModule(Own(change), "listnet"), datamodule=data())
+    with pytest.raises(InputError, match="nothing to learn"):
+        frozen = Own(lambda s: s.squeeze(-1)).requires_grad_(False)
+        trainer(tmp_path, 1).fit(RankingModule(frozen, "listnet"), datamodule=data())
+
+    def undefined(scores, labels):
+        return scores.sum(-1) * float("nan")
+
+    def cut(scores, labels):
+        return scores.sum(-1).detach()
+
+    for loss, says in ((undefined, "the loss of epoch 1 is nan"), (cut, "does not depend on the scores")):
+        with pytest.raises(InputError, match=says):
+            trainer(tmp_path, 1).fit(module(loss), datamodule=data())
+    double = RankingModule(Own(lambda s: s.squeeze(-1).double()), "listnet", measures="nDCG@10")
+    trainer(tmp_path, 1).fit(double, datamodule=data())
+    assert to_ranker(double).score(TASK.test).dtype == np.float32
+
+
+def test_what_data_and_modules_are_asked_for_in_vain(tmp_path, capsys):
+    for options, says in (
+        ({"fold": "Fold9"}, "for what is loaded here"),
+        ({"objectives": ["clicks"]}, "for what is loaded here"),
+        ({"predict": "tset"}, "Did you mean 'test'"),
+        ({"seed": 1.5}, "a whole number; came 1.5"),
+    ):
+        with pytest.raises(InputError, match=says):
+            data(**options)
+    with pytest.raises(InputError, match="expected 3 features; came 6"):
+        trainer(tmp_path, 1).fit(module(n_features=3), datamodule=data())
+    with pytest.raises(InputError, match="no predictions"):
+        gathered([])
+    blank = TASK.vali.having(labels=np.zeros_like(TASK.vali.labels))
+    errors._SAID.clear()
+    trainer(tmp_path, 1).fit(module(), datamodule=RankingDataModule(Task("t", "f", TASK.train, blank, TASK.test)))
+    assert "no validation list holds a relevant document" in capsys.readouterr().err
 
 
 def test_a_preference_method(tmp_path):

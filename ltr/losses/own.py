@@ -58,6 +58,11 @@ def adapted(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]
                 came=came,
                 do="Reduce over the last axis, the documents, only",
             )
+        if scores.requires_grad and not values.requires_grad:
+            raise InputError(
+                f"loss {name!r} does not depend on the scores: nothing is learned from it",
+                do="Stay within torch: detach, numpy, item and ranks cut the gradient",
+            )
         return values.reshape(shape)
 
     shared = [p for p in inspect.signature(body).parameters.values() if p.kind is not p.VAR_KEYWORD]

@@ -75,7 +75,7 @@ _DEFAULTS = {
 }
 _ALWAYS_SHOWN = ("gain", "empty")
 _ALIASES = {"map": "AP", "mrr": "RR", "precision": "P", "prec": "P", "recall": "R", "ap_cut": "AP", "recip_rank": "RR"}
-_ALIASES |= {"ndcg_cut": "nDCG", "mean_ndcg": "MeanNDCG"}
+_ALIASES |= {"map_cut": "AP", "ndcg_cut": "nDCG", "mean_ndcg": "MeanNDCG"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,7 +161,9 @@ def _ours(name: str) -> str:
         return name
     folded = {known.lower(): known for known in MEASURES.names()} | _ALIASES
     if name.lower() not in folded:
-        raise unknown_name("measure", name, MEASURES.names())
+        other = re.fullmatch(r"(\w+?)[_.](\d+)", name.lower())  # as trec_eval writes it: ndcg_cut_10
+        error = unknown_name("measure", name, MEASURES.names())
+        raise error.but(do=f"Did you mean {folded[other[1]]}@{other[2]}?") if other and other[1] in folded else error
     return folded[name.lower()]
 
 
@@ -227,12 +229,23 @@ def _own(function: Callable[..., float]) -> Measure:
         xp, bounds = ranked.xp, to_numpy(ranked.lists.offsets)
         scores, labels = to_numpy(ranked.scores), to_numpy(ranked.judged.labels)
         lists = zip(bounds[:-1], bounds[1:], strict=True)
-        values = [float(function(scores[a:b], labels[a:b])) if b > a else float("nan") for a, b in lists]
+        # Copies: what a function does to its arguments would be done to the scores and labels of everybody.
+        values = [_told(name, function(scores[a:b].copy(), labels[a:b].copy())) if b > a else np.nan for a, b in lists]
         return xp.floats(np.array(values, dtype=np.float64))
 
     words = (inspect.getdoc(function) or "a function of one's own").split("\n", 1)[0]
     MEASURES.register(name, formula=words, own=True, arguments=(), cutoff="none", blank="own")(each_list)
     return Measure(name)
+
+
+def _told(name: str, value: Any) -> float:
+    """What a user's function said of a list."""
+    number = float(value) if isinstance(value, int | float | np.number | np.bool_) else np.array(value)
+    if np.ndim(number) or np.asarray(number).dtype.kind not in "fiub" or np.isinf(number):
+        raise InputError(
+            f"measure {name!r} of a list", expected="a finite number, or NaN to leave the list out", came=value
+        )
+    return float(number)
 
 
 def _parts(arguments: str) -> list[str]:

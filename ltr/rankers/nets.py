@@ -59,18 +59,41 @@ def check_net(net: nn.Module, n_features: int, name: str) -> None:
     Raises:
         InputError: it does not.
     """
-    where = torch.tensor([[True, True, False], [True, True, True]])
+    where, learns = torch.tensor([[True, True, False], [True, True, True]]), net.training
+    at = next((p.device for p in net.parameters()), where.device)
     try:
         with torch.no_grad():
-            scores = net.eval()(torch.zeros(2, 3, n_features), where)
+            scores = net.eval()(torch.zeros(2, 3, n_features, device=at), where.to(at))
     except (RuntimeError, TypeError) as error:
         what = f"net {name!r} does not take features [batch, list, {n_features}] and where [batch, list]"
         raise InputError(f"{what}: {str(error).splitlines()[0]}") from error
-    came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-    if came != (2, 3):
-        raise InputError(
-            f"net {name!r} must give one score a document", expected="[batch, list], here (2, 3)", came=came
-        )
+    else:
+        came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        if came != (2, 3):
+            expected = "[batch, list], here (2, 3)"
+            raise InputError(f"net {name!r} must give one score a document", expected=expected, came=came)
+        if not _blind_to_pads(net, n_features, at):
+            raise InputError(
+                f"net {name!r} gives documents other scores where the list is padded",
+                do="Take a second argument where [batch, list] and leave out what is False there",
+            )
+    finally:
+        net.train(learns)
+    if not any(p.requires_grad for p in net.parameters()):
+        raise InputError(f"net {name!r} has nothing to learn", do="A function of (features, where) scores as it is")
+
+
+def _blind_to_pads(net: nn.Module, n_features: int, device: torch.device) -> bool:
+    """Whether two documents have the scores alone that they have beside padding; so if they cannot be scored."""
+    two = torch.tensor([[0.0], [1.0]], device=device).expand(2, n_features)[None]
+    padded = torch.cat([two, torch.zeros_like(two[:, :1])], 1)
+    where = torch.tensor([[True, True, False]], device=device)
+    try:
+        with torch.no_grad():
+            alone, beside = net(two, where[:, :2]), net(padded, where)[:, :2]
+    except Exception:  # these values may be no categories of the net, or so few documents no batch
+        return True
+    return torch.allclose(alone, beside, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 class OwnNet(nn.Module):
@@ -90,6 +113,9 @@ class OwnNet(nn.Module):
 
     def forward(self, features: Tensor, where: Tensor) -> Tensor:
         scores = self.net(features, where) if self.takes_where else self.net(features)
+        if not isinstance(scores, Tensor):
+            return scores  # refused by `check_net`
+        scores = scores.float() if scores.dtype == torch.float64 else scores
         return scores.squeeze(-1) if scores.shape == (*where.shape, 1) else scores
 
 

@@ -214,6 +214,9 @@ class ListModule(LightningModule):
         return time.process_time() if self.device.type == "cpu" else time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
+        fits = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        if fits and self.total.ndim == 0:  # before scores that are no numbers are what is told
+            self.finite_loss(self.total.item() / self.trainer.num_training_batches)
         self.scores: Tensor | None = None
         self.scored = self.job.vali
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ltr.datasets.transforms import Transform
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 from ltr.rankers.base import RANKERS, named_loss
 from ltr.rankers.config import TrainingConfig
-from ltr.rankers.nets import OwnNet, build
+from ltr.rankers.nets import OwnNet, build, check_net
+from ltr.rankers.notes import blank_lists
 from ltr.schema import bind, to_dict
 from ltr.types import Batch, Split
 
@@ -65,10 +66,17 @@ class TrainerFace(ListModule, ABC):
         train, vali = data.splits["train"], data.splits["vali"]
         if train is not None:
             self.job = self._job(train, vali)
+            columns = [self.job.objective] if hasattr(self.job, "objective") else range(len(train.objectives))
+            for each in blank_lists(train, columns, vali):
+                say_once(f"note: {each}")
         if self.net is None:
             with seeded(self.hparams["seed"]):
                 self._build(data.width, train.objectives)
             data.ready.prepare([self.net])
+        if (inputs := self.hparams["n_features"]) not in (None, data.width):
+            raise InputError("a net of other inputs than the data have", expected=f"{inputs} features", came=data.width)
+        if isinstance(self.net, OwnNet):
+            check_net(self.net, data.width, type(self.net.net).__name__)
         self.hparams["n_features"] = data.width
         epochs = self.trainer.max_epochs or 0
         if epochs > 0:  # the schedules end with the training
@@ -192,7 +200,7 @@ class RankingModule(TrainerFace):
             "loss": chosen.name if named else type(chosen).__name__,
             "loss_params": dict(chosen.params) if named else {},
             "ranker": ranker if isinstance(ranker, str) else type(ranker).__name__,
-            "measures": list(measures),
+            "measures": [measures] if isinstance(measures, str) else list(measures),
         }
         self.save_hyperparameters(known)  # added to the others; loggers show what was saved, not what was set
         if isinstance(ranker, str):
