@@ -1,14 +1,16 @@
-"""Names of a package that are imported when they are first used, so that importing the package costs nothing."""
+"""What keeps imports cheap: names of a package that are imported when they are first used, and Lightning alone."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-__all__ = ["lazily"]
+__all__ = ["lazily", "lightning_alone"]
 
 
 class _Package(ModuleType):
@@ -45,3 +47,28 @@ def lazily(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], A
         return value
 
     return find
+
+
+@contextmanager
+def lightning_alone() -> Iterator[None]:
+    """While Lightning is imported: torchmetrics, which it imports, finds a stand-in of scipy.signal.
+
+    torchmetrics loads scipy.signal only to give it a name that SRMRpy (speech) asks for, which takes a third of the
+    time that Lightning takes to load, in every process that trains. Where somebody loaded the real one, or SRMRpy is
+    installed, nothing is replaced; afterwards `import scipy.signal` loads the real one.
+    """
+    name = "scipy.signal"
+    if name in sys.modules or "torchmetrics" in sys.modules or importlib.util.find_spec("srmrpy") is not None:
+        yield
+        return
+    stand_in = ModuleType(name)
+    stand_in.__dict__["hamming"] = None
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        parent = vars(sys.modules.get("scipy", stand_in))
+        if parent.get("signal") is stand_in:
+            del parent["signal"]

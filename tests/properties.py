@@ -64,19 +64,22 @@ def one_value_per_list(f, device):
 def pads_change_nothing(f, device):
     """Padded equals ragged, value and gradient, wherever the pads stand and whatever is in them."""
     lists = list(battery.cases().values())
+    draw = seeded(device)
+    weights = [torch.rand(len(s), generator=draw, dtype=torch.float64, device=device) + 0.5 for s, _ in lists]
+    alone = [
+        value_and_gradient(f, *battery.tensors(case, device=device), weights=w)
+        for case, w in zip(lists, weights, strict=True)
+    ]
     for at in ("scattered",) if f.params else ("end", "start", "scattered"):
         for fill in (float("nan"),) if f.params else (0.0, 7.0, float("nan"), float("inf")):
             scores, labels, where = battery.pad(lists, device=device, fill=fill, extra=3, at=at)
-            weights = torch.rand(scores.shape, generator=seeded(device), dtype=scores.dtype, device=device) + 0.5
-            weights[~where] = fill
-            values, gradient = value_and_gradient(f, scores, labels, where, weights=weights)
+            padded = torch.full_like(scores, fill)
+            padded[where] = torch.cat(weights)  # a batch keeps the order of the documents of each list
+            values, gradient = value_and_gradient(f, scores, labels, where, weights=padded)
             assert (gradient[~where] == 0).all(), "a pad has a gradient"
-            for row, case in enumerate(lists):
-                real = where[row]
-                alone = battery.tensors(case, device=device)
-                value, slope = value_and_gradient(f, *alone, weights=weights[row, real])
+            for row, (value, slope) in enumerate(alone):
                 close(values[row], value, 1e-6, f"value, pads {fill} at {at}")
-                close(gradient[row, real], slope, 1e-6, f"gradient, pads {fill} at {at}")
+                close(gradient[row, where[row]], slope, 1e-6, f"gradient, pads {fill} at {at}")
 
 
 def lists_do_not_meet(f, device):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from warm import Warm
 
 from ltr.atomic import lock
 from ltr.bench import load_results, report, run_suite
@@ -281,23 +282,17 @@ def test_workers_end_with_their_launcher(tmp_path):
         '[[systems]]\nlabel = "Linear"\nranker = "linear"\nlosses = ["listnet"]\n'
     )
     (tmp_path / "run.py").write_text(SCRIPT)
-    command = [sys.executable, "run.py", "long.toml", "out"]
-    launcher = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    workers = []
-    try:
-        workers += [int(word) for word in launcher.stdout.readline().split()]
-        assert len(workers) == 2
-    finally:
+    with Warm(["run.py", "long.toml", "out"], cwd=tmp_path) as launcher:
+        workers = [int(word) for word in launcher.line().split()]
         os.kill(launcher.pid, signal.SIGKILL)
-        launcher.wait()
-        launcher.stdout.close()
-        until = time.monotonic() + 30
-        while any(alive(pid) for pid in workers) and time.monotonic() < until:
-            time.sleep(0.1)
-        left = [pid for pid in workers if alive(pid)]
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-    assert left == []
+        assert launcher.end()[0] == -signal.SIGKILL
+    until = time.monotonic() + 30
+    while any(alive(pid) for pid in workers) and time.monotonic() < until:
+        time.sleep(0.1)
+    left = [pid for pid in workers if alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert len(workers) == 2 and left == []
 
 
 def alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
+from warm import Warm
 
 from ltr.atomic import lock
 from ltr.bench import Engine, run_suite, status, work_suite
@@ -96,14 +97,10 @@ def until(true, seconds: float = 250.0) -> None:
         time.sleep(0.02)
 
 
-def apart() -> list[str]:
-    """What gives a process a network of its own, with nobody in it; nothing where the system does not permit that."""
-    words = ["unshare", "--map-root-user", "--net"]
-    return (
-        words
-        if shutil.which("unshare") and subprocess.run([*words, "true"], capture_output=True).returncode == 0
-        else []
-    )
+def apart() -> bool:
+    """Whether the system permits a process a network of its own, with nobody in it."""
+    words = ["unshare", "--map-root-user", "--net", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(words, capture_output=True).returncode == 0
 
 
 def test_a_machine_that_dies_and_one_that_sleeps(alone, tmp_path):
@@ -112,29 +109,25 @@ def test_a_machine_that_dies_and_one_that_sleeps(alone, tmp_path):
     out, script = tmp_path / "out", tmp_path / "worker.py"
     script.write_text(SCRIPT)
     prepared(suite_of(), out, lease=1.0)
-    command = [*apart(), sys.executable, str(script)]
-    first, second = (
-        subprocess.Popen([*command, host, ahead, str(out), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        for host, ahead in (("first", "3600"), ("second", "0"))
-    )
-    try:
+    alone_in_it = apart()
+
+    def machine(host, ahead):
+        return Warm([script, host, ahead, out, tmp_path], apart=alone_in_it)
+
+    with machine("first", 3600) as first, machine("second", 0) as second:
         until(lambda: (tmp_path / "first.at").is_file() and (tmp_path / "second.at").is_file())
         held = status(out)
         assert held.hosts == {"first": 1, "second": 1} and held.runs["runs"] == {"running": 2, "waiting": 2}
         os.kill(first.pid, signal.SIGKILL)
         os.kill(second.pid, signal.SIGSTOP)
-        third = subprocess.run([*command, "third", "-3600", str(out), str(tmp_path)], capture_output=True, text=True)
-        assert (third.returncode, third.stdout) == (0, "4\n"), third.stderr
+        with machine("third", -3600) as third:
+            code, said, err = third.end()
+        assert (code, said) == (0, "4\n"), err
         done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/*/DONE")}
         assert len(done) == 4
         (tmp_path / "go").touch()
         os.kill(second.pid, signal.SIGCONT)
-        assert second.communicate(timeout=250)[0] == "0\n", "what it made is dropped"
-    finally:
-        for process in (first, second):
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        assert second.end()[:2] == (0, "0\n"), "what it made is dropped"
     assert done == {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/*/DONE")}
     assert left_behind(out) == [] and status(out).runs == {"runs": {"done": 4}}
     run_suite(suite_of(), out, progress=False)

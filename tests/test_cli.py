@@ -16,6 +16,7 @@ import tomllib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from warm import Warm
 
 from ltr.cli import main
 from ltr.datasets import synthetic
@@ -354,21 +355,17 @@ def test_a_skipped_run_says_what_to_install(capsys, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_tells_what_was_kept(tmp_path, number):
     """A real signal to a real process, which says what it left; SIGTERM ends a run as Ctrl-C does."""
-    words = [sys.executable, "-m", "ltr", *TRAIN[:-1], "100000", "--training.patience", "0", "--out", "r"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
+    words = ["-m", "ltr", *TRAIN[:-1], "100000", "--training.patience", "0", "--out", "r"]
+    with Warm(words) as process:
         deadline = time.monotonic() + 300  # of a busy machine
         checkpoints = tmp_path / "work" / "r" / "checkpoints"
         while not (checkpoints / "last.ckpt").is_file():
-            assert process.poll() is None, process.communicate()
+            assert process.poll() is None, process.said()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 128 + number, err
+        os.kill(process.pid, number)
+        code, _, err = process.end()
+    assert code == 128 + number, err
     assert "the last finished epoch is kept" in err and "ltr train --config r/config.toml --out r" in err
     assert "Traceback" not in err
     assert read_record("r").status == "interrupted"

@@ -589,8 +589,8 @@ def test_neural_ndcg_read_from_both_ends():
 def test_neural_ndcg_is_converged_on_long_lists():
     """float32 on 240 documents is float64 to 1e-6, where 50 rounds of Sinkhorn are not."""
     rng = np.random.default_rng(1)
-    scores = torch.tensor(rng.normal(size=(4, 240)))
-    labels = torch.tensor(rng.choice(5, size=(4, 240), p=[0.52, 0.32, 0.13, 0.02, 0.01]), dtype=torch.float64)
+    scores = torch.tensor(rng.normal(size=(1, 240)))
+    labels = torch.tensor(rng.choice(5, size=(1, 240), p=[0.52, 0.32, 0.13, 0.02, 0.01]), dtype=torch.float64)
     ours, slope = properties.value_and_gradient(loss("neuralndcg"), scores.float(), labels.float())
     exact, exact_slope = properties.value_and_gradient(loss("neuralndcg"), scores, labels)
     torch.testing.assert_close(ours.double(), exact, rtol=0, atol=2e-6)

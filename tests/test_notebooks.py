@@ -12,11 +12,13 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -63,8 +65,56 @@ def said(cell) -> list[str]:
     return [streams, *shown]
 
 
+# A kernel that is forked from a process which has loaded torch and Lightning already, each notebook in one of its own.
+KERNEL = """
+import os, sys
+os.setsid()
+os.environ["JPY_PARENT_PID"] = str(os.getppid())
+import matplotlib
+# These two read the environment when they were loaded.
+matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"
+for name in [name for name in sys.modules if name.partition(".")[0] == "tqdm"]:
+    del sys.modules[name]
+from ipykernel import kernelapp
+kernelapp.launch_new_instance(sys.argv[1:])
+"""
+
+
+class Kernel(Warm):
+    """What jupyter_client asks of a kernel's process."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, words, cwd, env, **_):
+        super().__init__(["-c", KERNEL, *words[words.index("-f") :]], cwd=cwd, env=env)
+        while self.poll() is None and os.getpgid(self.pid) != self.pid:
+            time.sleep(0.01)  # its signals go to its group
+
+    def wait(self):
+        code = self.end()[0]
+        self.folder.cleanup()
+        return code
+
+    def kill(self):
+        self.process.kill()
+
+    def terminate(self):
+        self.process.terminate()
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+
+@pytest.fixture(scope="module")
+def warm_kernels():
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux":
+            patch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", Kernel)
+        yield
+
+
 @pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda p: p.stem)
-def both(request, tmp_path_factory):
+def both(request, tmp_path_factory, warm_kernels):
     """The notebook as it was committed, and as it runs now."""
     wanted = READS.get(request.param.stem)
     if wanted and not list(ROOT.glob(f"benchmarks/results/{wanted}")):

@@ -3,8 +3,6 @@ of a folder, byte for byte."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 from fsspec.registry import known_implementations
 from test_bench_workers import DATA, SCRIPT, TABLES, prepared, suite_of, tables, until
+from warm import Warm
 
 from ltr.bench import run_suite, status, work_suite
 from ltr.bench.execution.cells import name_of
@@ -99,23 +98,17 @@ def test_two_processes(alone, tmp_path):
     url, script = f"file://{tmp_path}/store", tmp_path / "worker.py"
     script.write_text(SCRIPT)
     prepared(suite_of(), url)
-    command = [sys.executable, str(script), "first", "3600", url, str(tmp_path)]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def go():
         until(lambda: status(url).runs["runs"].get("done") == 3)
         (tmp_path / "go").touch()
 
-    try:
+    with Warm([script, "first", 3600, url, tmp_path]) as other:
         until((tmp_path / "first.at").is_file)
         assert status(url).hosts == {"first": 1} and status(url).runs["runs"] == {"running": 1, "waiting": 3}
         threading.Thread(target=go).start()
         assert work_suite(url, progress=False) == 3
-        assert other.communicate(timeout=250)[0] == "1\n"
-    finally:
-        other.kill()
-        other.wait()
-        other.stdout.close()
+        assert other.end()[:2] == (0, "1\n")
     assert claims(url) == [] and status(url).runs == {"runs": {"done": 4}}
     run_suite(suite_of(), url, progress=False)
     assert tables_at(url) == tables(alone)

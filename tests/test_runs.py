@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from warm import Warm
 
 from ltr import metrics
 from ltr.atomic import lock
@@ -353,7 +354,8 @@ def kill(stage, done, *_):
     if stage == "fit" and done == 3: os.kill(os.getpid(), signal.SIGKILL)
 execute(read_config({str(finished / "config.toml")!r}), {str(folder)!r}, progress=kill)
 """
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -9
+    with Warm(["-c", code]) as process:
+        assert process.end()[0] == -9
     assert read_record(folder).status == "running"
     assert execute(config, folder).done
     assert read_scores(folder / "scores" / "test.parquet") == read_scores(finished / "scores" / "test.parquet")

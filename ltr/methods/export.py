@@ -248,13 +248,7 @@ def ship(
     form = path.suffix if form is None else form
     if form not in FORMS:
         raise InputError("no such form", file=path, expected=" or ".join(FORMS))
-    # Sizes of 2 and more: a trace with 1 would take the 1 for a fact of every list.
-    lists, documents, features = 3, 5, module.facts["features"]
-    example = example or (torch.randn(lists, documents, features), torch.ones(lists, documents, dtype=torch.bool))
-    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("list", min=1)
-    shapes = {"features": {0: batch, 1: length}, "where": {0: batch, 1: length}}
-    with torch.no_grad():
-        program = torch.export.export(module, example, dynamic_shapes=shapes)
+    program = _traced(module, example)
     facts = json.dumps(module.facts)
     with whole_file(path) as beside:
         if form == ".pt2":
@@ -262,6 +256,17 @@ def ship(
         else:
             _onnx(program, facts).save(beside)
     return path
+
+
+def _traced(module: FixedRanker, example: tuple[Tensor, Tensor] | None) -> torch.export.ExportedProgram:
+    """The program that either form keeps."""
+    # Sizes of 2 and more: a trace with 1 would take the 1 for a fact of every list.
+    lists, documents, features = 3, 5, module.facts["features"]
+    example = example or (torch.randn(lists, documents, features), torch.ones(lists, documents, dtype=torch.bool))
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("list", min=1)
+    shapes = {"features": {0: batch, 1: length}, "where": {0: batch, 1: length}}
+    with torch.no_grad():
+        return torch.export.export(module, example, dynamic_shapes=shapes)
 
 
 def _onnx(program, facts: str):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import lightning
-
 from ltr.errors import InputError
+from ltr.lazy import lightning_alone
 from ltr.types import Batch
 
 from .batches import Batches
+
+with lightning_alone():
+    import lightning
 
 __all__ = ["ListDataModule"]
 

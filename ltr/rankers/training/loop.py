@@ -29,13 +29,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from ltr.datasets.batching.datamodule import ListDataModule
 from ltr.errors import InputError
+from ltr.lazy import lightning_alone
 from ltr.rankers.config import TrainingConfig, rate
 from ltr.rankers.tabm import scored
 from ltr.seeds import seed_of
@@ -44,6 +42,11 @@ from ltr.types import Batch, Split
 from .checkpoint import State
 from .job import FitJob, ObjectiveJob
 from .prepare import Prepared
+
+with lightning_alone():
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
+    from lightning.pytorch.plugins.environments import LightningEnvironment
 
 __all__ = ["ListModule", "train"]
 
