@@ -23,16 +23,7 @@ from ltr.bench.execution.pool import WorkerPool
 from ltr.bench.execution.workers import Setting, Worker
 from ltr.bench.suite import Limits, Suite, System, Tuning, check, suite_names
 from ltr.bench.suite.grids import grid_points
-from ltr.bench.suite.plan import (
-    SHARED,
-    RunJob,
-    candidates,
-    choose,
-    chosen_table,
-    dataset_folds,
-    main_jobs,
-    tuning_jobs,
-)
+from ltr.bench.suite.plan import SHARED, RunJob, choose, dataset_folds, main_jobs, read_chosen, tuning_jobs
 from ltr.datasets import synthetic
 from ltr.errors import InputError
 from ltr.runs import read_record
@@ -112,9 +103,8 @@ def test_every_system_gets_the_same_budget():
     grids = ({"params.depth": [1, 2, 3]}, {"params.a": [1, 2], "training.learning_rate": [0.1, 0.2, 0.3]})
     systems = tuple(System(f"S{i}", "mlp", losses=("mse",), grid=g) for i, g in enumerate(grids))
     suite = check(Suite("t", ("a",), (*systems, System("Random", "random")), tuning=Tuning(points=3, seeds=(0, 1))))
-    found = pd.Series([c.system for c in candidates(suite, "a")]).value_counts()
-    assert found.to_dict() == {"S0 mse": 3, "S1 mse": 3}
-    assert len(tuning_jobs(suite, {"a": ("Fold1", "Fold2")})) == 2 * 3 * 2
+    jobs = tuning_jobs(suite, {"a": ("Fold1", "Fold2")})
+    assert pd.Series([job.system for job in jobs]).value_counts().to_dict() == {"S0 mse": 3 * 2, "S1 mse": 3 * 2}
     with pytest.raises(InputError, match="smaller than the budget"):
         check(replace(suite, tuning=Tuning(points=4)))
 
@@ -126,9 +116,9 @@ def test_suites_that_travel_with_the_package(name):
 
     suite = load_suite(name)
     folds = dict.fromkeys(suite.datasets, suite.folds if suite.folds != ("all",) else ("Fold1",))
-    check_jobs([*tuning_jobs(suite, folds), *main_jobs(suite, folds)])
-    budgets = pd.Series([c.system for d in suite.datasets for c in candidates(suite, d)]).value_counts()
-    assert budgets.nunique() <= 1
+    tuning = tuning_jobs(suite, folds)
+    check_jobs([*tuning, *main_jobs(suite, folds)])
+    assert pd.Series([job.system for job in tuning]).value_counts().nunique() <= 1
     # Fronts are compared with a method that trains a model a preference, rankings with a baseline.
     assert any(s.method in ("dpo-ls", "ls") if suite.of_methods else s.baseline for s in suite.systems)
 
@@ -214,10 +204,12 @@ def test_choose_takes_the_best_mean_and_leaves_out_the_unfinished(suite):
         value = values.get((job.system, job.point))
         return (value, "") if value is not None else (None, "diverged")
 
-    chosen, judged = choose(suite, jobs, vali_of)
+    table = choose(suite, jobs, vali_of)
+    chosen = read_chosen(table)
     assert chosen[DATA, "Linear listnet", SHARED] == {"training.learning_rate": 0.0001}, "the earlier point wins a tie"
     assert chosen[DATA, "Linear ranknet", SHARED] == {"training.learning_rate": 0.3}, "what did not finish cannot win"
-    assert [c.reason for c in judged if c.vali is None] == ["diverged"]
+    candidates = [c for scopes in table["systems"][DATA].values() for c in scopes[SHARED]["candidates"]]
+    assert [c["reason"] for c in candidates if "vali" not in c] == ["diverged"]
 
 
 def test_each_fold_may_choose_for_itself(suite):
@@ -226,10 +218,11 @@ def test_each_fold_may_choose_for_itself(suite):
     folds = {DATA: ("Fold1", "Fold2")}
     jobs = tuning_jobs(each, folds)
     assert len(jobs) == 2 * 2 * 2
-    chosen, judged = choose(each, jobs, lambda job: (float(job.point == (job.fold == "Fold2")), ""))
+    table = choose(each, jobs, lambda job: (float(job.point == (job.fold == "Fold2")), ""))
+    chosen = read_chosen(table)
     assert chosen[DATA, "Linear listnet", "Fold1"] == {"training.learning_rate": 0.0001}
     assert chosen[DATA, "Linear listnet", "Fold2"] == {"training.learning_rate": 0.3}
-    systems = chosen_table(each, chosen, judged)["systems"][DATA]
+    systems = table["systems"][DATA]
     assert {s: entry["chosen"] for s, entry in systems["Linear listnet"].items()} == {
         fold: chosen[DATA, "Linear listnet", fold] for fold in folds[DATA]
     }
@@ -239,8 +232,8 @@ def test_each_fold_may_choose_for_itself(suite):
 
 
 def test_nothing_finished_keeps_the_values_as_written(suite):
-    chosen, _ = choose(suite, tuning_jobs(suite, {DATA: ("Fold1",)}), lambda job: (None, "out of memory"))
-    assert chosen == {}
+    table = choose(suite, tuning_jobs(suite, {DATA: ("Fold1",)}), lambda job: (None, "out of memory"))
+    assert read_chosen(table) == {}
 
 
 def test_choice_is_written_with_all_candidates(finished):

@@ -240,7 +240,7 @@ def test_the_file_is_strict(tmp_path):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_suites_resolve_to_the_last_parameter(name):
     """Rankers, losses, parameters and measures exist under these names; the published numbers stand in them."""
-    from ltr.bench.suite.plan import candidates, main_jobs
+    from ltr.bench.suite.plan import main_jobs, tuning_jobs
     from ltr.runs import resolve
 
     suite = load_suite(name)
@@ -250,7 +250,7 @@ def test_published_suites_resolve_to_the_last_parameter(name):
     for job in jobs:
         resolve(job.config)
     assert {job.fold for job in jobs} <= set(folds[dataset])
-    assert len(candidates(suite, dataset)) == suite.tuning.points
+    assert len({job.point for job in tuning_jobs(suite, folds)}) == suite.tuning.points
     configs = {job.system: job.config for job in jobs}
     trees = configs["LightGBM (documented)"].ranker.params
     assert (trees["rounds"], trees["leaves"], trees["learning_rate"]) == (500, 255, 0.1)

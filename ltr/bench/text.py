@@ -99,20 +99,12 @@ def latex_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> str:
     >>> print(latex_table([{"system": "a_b", "mean": "0.5"}], left=("system",)).splitlines()[4])
     a\\_b & 0.5 \\\\
     """
+    import pandas as pd
+
     columns = [c for c in (rows[0] if rows else ()) if any(r[c] for r in rows)]
-    lines = [[columns], [[r[c] for c in columns] for r in rows]]
-    head, body = ([" & ".join(map(_latex, line)) + r" \\" for line in part] for part in lines)
+    frame = pd.DataFrame([[str(r[c]) for c in columns] for r in rows], columns=columns)
     spec = "".join("l" if c in left else "r" for c in columns)
-    parts = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", *head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(parts)
-
-
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
-_LATEX |= {c: "\\" + c for c in "&%$#_{}"}
-
-
-def _latex(text: Any) -> str:
-    return "".join(_LATEX.get(c, c) for c in str(text))
+    return frame.to_latex(index=False, escape=True, column_format=spec).replace("–", "--").rstrip()
 
 
 def terminal_table(

@@ -265,8 +265,7 @@ def status(options: StatusOf) -> int:
     from ltr.bench.text import duration
 
     found = status(options.folder)
-    if options.json:
-        show.machine(asdict(found), "json")
+    if show.for_programs(asdict(found), options):
         return 0
     states = ("done", "running", "waiting", "failed", "skipped")
     rows = [{"stage": stage, **{s: counts.get(s, 0) for s in states}} for stage, counts in found.runs.items()]
@@ -392,12 +391,8 @@ def names(options: List) -> int:
                 "title": suite.title,
             }
         )
-    if options.json:
-        show.machine(rows, "json")
-    elif rows:
+    if not show.for_programs(rows, options):
         show.table(rows, right=("systems",))
-    else:
-        show.remark("no suites came with this installation")
     return 0
 
 

@@ -185,8 +185,7 @@ def compare(options: Compare) -> int:
     else:
         found = _compare_files(options)
     d = found.difference
-    if options.json:
-        show.machine({**asdict(found), "verdict": d.verdict}, "json")
+    if show.for_programs({**asdict(found), "verdict": d.verdict}, options):
         return 0
     tied = found.queries - found.ahead - found.behind
     sides = [

@@ -131,32 +131,20 @@ class Verify:
 def names(options: List) -> int:
     from ltr.datasets.cards.card import cards, load_card
 
+    keys = ("name", "title", "queries", "documents", "features", "folds", "here")
     rows: list[dict[str, Any]] = []
     for name in cards():
+        row = dict.fromkeys(keys) | {"name": name, "here": "card"}
         try:
             card = load_card(name)
         except InputError as error:  # somebody's own card: the others are listed all the same
-            rows.append({"name": name, "title": f"broken card: {error}", "here": "card"})
+            rows.append(row | {"title": f"broken card: {error}"})
             continue
-        counts = card.counts
-        rows.append(
-            {
-                "name": name,
-                "title": card.title,
-                "queries": counts and counts.queries,
-                "documents": counts and counts.documents,
-                "features": card.n_features,
-                "folds": len(card.folds) or None,
-                "here": _here(card),
-            }
-        )
-    rows = [
-        {key: row.get(key) for key in ("name", "title", "queries", "documents", "features", "folds", "here")}
-        for row in rows
-    ]
-    if options.json or options.csv:
-        show.machine(rows, "json" if options.json else "csv")
-    else:
+        if card.counts is not None:
+            row |= {"queries": card.counts.queries, "documents": card.counts.documents}
+        row |= {"features": card.n_features, "folds": len(card.folds) or None, "here": _here(card)}
+        rows.append(row | {"title": card.title})
+    if not show.for_programs(rows, options):
         show.table(rows, right=("queries", "documents", "features", "folds"))
     return 0
 
@@ -196,8 +184,7 @@ def info(options: Info) -> int:
         )
     card = None if found is not None and found == Path(name) else load_card(name)
     store = None if found is None else Store.open(found)
-    if options.json:
-        show.machine({"card": card and to_dict(card), "store": store and store.manifest}, "json")
+    if show.for_programs({"card": card and to_dict(card), "store": store and store.manifest}, options):
         return 0
     if card is not None:
         text = page(card)
@@ -347,9 +334,7 @@ def verify(options: Verify) -> int:
         rows += [] if wrong else [{"file": str(found), "status": "OK", "sha256": "", "expected": "as its manifest"}]
         for what in store.unchecked(check=options.check, raw=beside):
             show.remark(f"Not checked: {what}")
-    if options.json:
-        show.machine(rows, "json")
-    else:
+    if not show.for_programs(rows, options):
         show.table(rows)
     return 1 if any(row["status"] in ("BAD", "missing") for row in rows) else 0
 

@@ -83,9 +83,7 @@ def evaluate(options: Evaluate) -> int:
     rows = [{"split": options.split, **row} for row in summarise(table, measures)]
     if options.per_query is not None:
         show.write_table(options.per_query, table)
-    if options.json or options.csv:
-        show.machine(rows, "json" if options.json else "csv")
-    elif not options.quiet:
+    if not show.for_programs(rows, options) and not options.quiet:
         show.means(rows, title=title)
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ltr.errors import InputError
 
@@ -83,9 +83,7 @@ def front(options: Front) -> int:
     if options.picture is not None:
         _draw(found, options.split, options.picture)
         show.remark(f"wrote {options.picture}")
-    if options.json or options.csv:
-        show.machine(found.table().to_pylist(), "json" if options.json else "csv")
-    elif not options.quiet:
+    if not show.for_programs(found.table().to_pylist(), options) and not options.quiet:
         print(f"{options.run}")
         show.front(found)
     return 0
@@ -178,21 +176,14 @@ def choose(options: Choose) -> int:
         main=options.main,
         from_pairs=options.from_pairs,
     )
-    if options.json:
-        choice, said = found.choice, found.explained
-        facts = {"preference": list(found.preference), "index": choice.index, "met": choice.met, "short": choice.short}
-        facts |= (
-            {}
-            if said is None
-            else {"explained": {k: getattr(v, "tolist", lambda v=v: v)() for k, v in vars(said).items()}}
-        )
-        show.machine(
-            {"run": str(options.run), "rule": found.rule, "maximise": found.maximise, **facts, "values": found.values},
-            "json",
-        )
-    else:
+    choice, said = found.choice, found.explained
+    facts: dict[str, Any] = {"run": str(options.run), "rule": found.rule, "maximise": found.maximise}
+    facts |= {"preference": list(found.preference), "index": choice.index, "met": choice.met, "short": choice.short}
+    if said is not None:
+        facts["explained"] = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in vars(said).items()}
+    if not show.for_programs({**facts, "values": found.values}, options):
         _tell(options.run, found)
-    return 0 if found.choice.met else 1
+    return 0 if choice.met else 1
 
 
 def _share(text: str) -> float:

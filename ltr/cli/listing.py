@@ -28,9 +28,7 @@ def _list(options: List) -> None:
     from ltr.listing import rows
 
     found = rows(options.kind)
-    if options.json or options.csv:
-        show.machine(found, "json" if options.json else "csv")
-    else:
+    if not show.for_programs(found, options):
         show.table(found)
 
 

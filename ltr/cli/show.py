@@ -16,6 +16,7 @@ from ltr.errors import InputError
 
 __all__ = [
     "console",
+    "for_programs",
     "front",
     "machine",
     "means",
@@ -144,6 +145,14 @@ def write_text(table, suffix: str, file) -> None:
     writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     writer.writerow(table.column_names)
     writer.writerows(zip(*columns, strict=True))
+
+
+def for_programs(rows: Any, options: Any) -> bool:
+    """Rows on stdout as JSON or CSV where `--json` or `--csv` asks for them; whether one did."""
+    form = "json" if options.json else "csv" if getattr(options, "csv", False) else ""
+    if form:
+        machine(rows, form)
+    return bool(form)
 
 
 def machine(rows: Any, form: str) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -79,7 +79,6 @@ class Leaderboard:
     level: float = 0.95
     alpha: float = 0.05
     exact: bool = True
-    facts: dict[str, Any] = field(default_factory=dict)
 
     def difference(self, a: str, b: str) -> Difference | None:
         """Of system a to system b over all test queries; None where one of them is not complete."""

@@ -25,7 +25,6 @@ from ltr.bench.suite.plan import (
     Resolver,
     RunJob,
     choose,
-    chosen_table,
     main_jobs,
     read_chosen,
     stackable,
@@ -222,9 +221,9 @@ class Launch:
             value = it.record.selection.get("value")
             return it.record.mean(self.suite.select, "vali") if value is None else value, ""
 
-        chosen, values = choose(whole, judged, vali_of)
-        schema.write_toml(out / "chosen.toml", chosen_table(whole, chosen, values))
-        return chosen
+        table = choose(whole, judged, vali_of)
+        schema.write_toml(out / "chosen.toml", table)
+        return read_chosen(table)
 
     def _take_over(self, jobs: Sequence[RunJob], tuned: Sequence[RunJob]) -> None:
         """A reported run that tuning has made already, config for config, is copied instead of trained again."""

@@ -21,6 +21,7 @@ from ltr.plot_style import PALETTE, canvas
 
 from .facts import dataset_title
 from .picture import Picture
+from .pictures import cheapest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,14 +197,9 @@ def cost_picture(
         numbers=_numbers(drawn, numbers),
         named=None if len(systems) <= NAMED else [unmath(s) for s in named],
     )
-    # Nothing cheaper is larger: from the cheapest on, who exceeds all before.
-    best = -np.inf
-    cheap: list[str] = []
-    for system in sorted(systems, key=lambda s: drawn.seconds[s]):
-        if drawn.mean(system) > best:
-            best, cheap = drawn.mean(system), [*cheap, system]
-    text = f"Hypervolume against seconds of training of the whole front on {drawn.title}. Nothing cheaper beats "
-    return Picture(name, "Hypervolume and cost", text + f"{', '.join(cheap)}.", figure)
+    cheap = ", ".join(systems[i] for i in cheapest(seconds, np.array([drawn.mean(s) for s in systems])))
+    text = f"Hypervolume against seconds of training of the whole front on {drawn.title}. Nothing cheaper beats"
+    return Picture(name, "Hypervolume and cost", f"{text} {cheap}.", figure)
 
 
 def payoff_picture(drawn: Drawn, name: str, shown: Sequence[str] = ()) -> Picture | None:

@@ -29,7 +29,6 @@ from ltr.errors import InputError
 from .explorer import drill, pack
 from .facts import how_tuned, scale_of
 from .pictures import pictures
-from .report_fronts import HEADS as FRONT_HEADS
 from .report_fronts import front_section, print_section
 
 if TYPE_CHECKING:
@@ -40,21 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["page_context", "report", "section_of", "write_page"]
 
 _NAMED = 5  # folders of runs that a page cannot show; more are counted
-# What a head means; the table's columns stay short.
-HEADS = {
-    "#": "rank",
-    "mean": "mean of the measure",
-    "interval": "of the mean, over other queries and trainings",
-    "group": "systems that share a letter do not differ significantly",
-    "seed sd": "standard deviation of the mean over seeds",
-    "regret": "difference of the best possible ranker's mean to this one",
-    "fit s": "seconds of training, mean over runs",
-    "docs/s": "documents scored a second, mean over runs",
-    "parameters": "learned numbers, mean over runs",
-    "peak MiB": "largest resident memory of a process that trained it",
-    "runs": "finished / planned runs",
-    "note": "what did not work",
-}
 
 
 def report(
@@ -168,7 +152,6 @@ def page_context(results: Results | FrontResults, sections: Sequence[dict[str, A
         "description": suite.description.strip(),
         "command": results.environment.get("command", f"ltr bench run {suite.name}"),
         "summary": _summary(results, done, planned),
-        "heads": HEADS | FRONT_HEADS,
         "sections": sections,
         "failures": [
             {
@@ -254,7 +237,6 @@ def section_of(results: Results, board: Leaderboard, to: Path) -> dict[str, Any]
         "pictures": _draw(results, board, to),
         "explorer": False,
         "payload": "" if compared is None else pack(compared),
-        "drill_text": "Any two systems on the same queries, each query's value averaged over seeds.",
     }
 
 

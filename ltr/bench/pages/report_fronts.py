@@ -28,26 +28,9 @@ if TYPE_CHECKING:
     from ltr.bench.analysis.results import FrontResults
     from ltr.bench.analysis.samples import Sample
 
-__all__ = ["HEADS", "front_section"]
+__all__ = ["front_section", "print_section", "text_rows"]
 
 _REFERENCE = "of its reference ranker"
-# What a head means; the table's columns stay short.
-HEADS = {
-    "hypervolume": "of the points chosen on validation, measured on test; mean over seeds",
-    "verdict": "what the interval says, corrected for the number of systems",
-    "HV at 0": "the same with reference point 0",
-    "HV at nadir": "the same with the task's nadir as reference point",
-    "IGD+": "how far the best points of all systems lie from its own, normalised; less is better",
-    "epsilon": "by how much the best points of all systems beat its own at most, normalised; less is better",
-    "front": "points chosen on validation, mean over seeds",
-    "beyond the reference point": "of those, how many are not above the reference point in every objective",
-    "preference correlation": "rank correlation of weights with the measures they ask for, mean over objectives",
-    "first objective": "the first objective's measure where the preference asks for nothing else",
-    _REFERENCE: "the main label's measure of the ranker that a method starts from",
-    "models": "trained for the whole front, mean over runs",
-    "fit s": "seconds of training, mean over runs",
-    "s/point": "seconds of training, a point of the front",
-}
 _LEFT = ("system", "method", "note")
 # Shown before a reader asks for more; whoever reads six columns has read what the table says.
 FIRST = ("#", "system", "hypervolume", "interval", "verdict", "fit s", "note")
@@ -97,13 +80,7 @@ def front_section(
             drawn, dataset_slug(dataset), looks([v.label for v in results.suite.variants()]), Path(to)
         ),
         "explorer": bool(data),
-        "explorer_text": (
-            "Every point is one preference, scored on all test queries, seeds averaged. Filled points are not "
-            "dominated on validation within their system. Sliders move in steps of the lattice, their sum stays 1; a "
-            "click on a point chooses it. Weighted sum: the sum of preference times measure."
-        ),
         "payload": pack(data) if data else "",
-        "drill_text": "Two systems at the preference chosen above, each query's value averaged over seeds.",
     }
 
 

@@ -25,12 +25,9 @@ from .grids import grid_points
 from .suite import Suite, Variant, dataset_slug, slug
 
 __all__ = [
-    "Candidate",
     "Resolver",
     "RunJob",
-    "candidates",
     "choose",
-    "chosen_table",
     "dataset_folds",
     "dataset_slug",
     "stackable",
@@ -66,26 +63,6 @@ class RunJob:
     config: RunConfig
     point: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A grid point of one system on one dataset, and how it did on validation.
-
-    Attributes:
-        values: `{"training.learning_rate": 0.001, ...}`.
-        scope: fold it is chosen for; SHARED where one choice is for all folds.
-        vali: mean of the select measure over the tuning folds and seeds; None where a run did not finish.
-        reason: why it has no value.
-    """
-
-    system: str
-    dataset: str
-    point: int
-    values: Mapping[str, Any]
-    scope: str = SHARED
-    vali: float | None = None
-    reason: str = ""
 
 
 def folds_of(suite: Suite, dataset: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -145,7 +122,7 @@ def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen |
 
     Args:
         folds: dataset -> its folds.
-        chosen: the grid points in use, from `choose`.
+        chosen: the grid points in use, from `read_chosen`.
     """
     jobs = []
     for dataset in suite.datasets:
@@ -163,28 +140,21 @@ def main_jobs(suite: Suite, folds: Mapping[str, Sequence[str]], chosen: Chosen |
     return jobs
 
 
-def candidates(suite: Suite, dataset: str) -> list[Candidate]:
-    """The grid points every system with a grid gets: `tuning.points` each, no more and no fewer."""
-    return [
-        Candidate(variant.label, dataset, i, point)
-        for variant in suite.variants()
-        for i, point in enumerate(grid_points(variant.grid, suite.tuning.points, suite.tuning.seed))
-    ]
-
-
 def tuning_jobs(suite: Suite, folds: Mapping[str, Sequence[str]]) -> list[RunJob]:
-    """Every run that only chooses: datasets x candidates x tuning folds x tuning seeds."""
-    variants = {v.label: v for v in suite.variants()}
+    """Every run that only chooses: datasets x grid points x tuning folds x tuning seeds.
+
+    Every system with a grid gets `tuning.points` of its points, no more and no fewer.
+    """
     jobs = []
     for dataset in suite.datasets:
-        for candidate in candidates(suite, dataset):
-            variant = variants[candidate.system]
-            config = run_config(suite, variant.at(candidate.values), dataset)
-            for fold in _tuned_on(suite, dataset, folds[dataset]):
-                for seed in suite.tuning.seeds:
-                    place = f"{dataset_slug(dataset)}/{variant.slug}/point{candidate.point}/{slug(fold)}/seed{seed}"
-                    own = (f"tuning/{place}", _at(config, fold, seed), candidate.point, candidate.values)
-                    jobs.append(RunJob(variant.label, dataset, fold, seed, *own))
+        for variant in suite.variants():
+            for i, point in enumerate(grid_points(variant.grid, suite.tuning.points, suite.tuning.seed)):
+                config = run_config(suite, variant.at(point), dataset)
+                for fold in _tuned_on(suite, dataset, folds[dataset]):
+                    for seed in suite.tuning.seeds:
+                        folder = f"tuning/{dataset_slug(dataset)}/{variant.slug}/point{i}/{slug(fold)}/seed{seed}"
+                        own = (folder, _at(config, fold, seed), i, point)
+                        jobs.append(RunJob(variant.label, dataset, fold, seed, *own))
     return jobs
 
 
@@ -253,7 +223,7 @@ def _tuned_on(suite: Suite, dataset: str, known: Sequence[str]) -> Sequence[str]
 
 def choose(
     suite: Suite, jobs: Sequence[RunJob], vali_of: Callable[[RunJob], tuple[float | None, str]]
-) -> tuple[Chosen, list[Candidate]]:
+) -> dict[str, Any]:
     """The point of each system with the best validation mean; the earlier point wins a tie.
 
     Test numbers are not an argument: `vali_of` gives a run's value of the select measure on validation, or None and
@@ -261,47 +231,34 @@ def choose(
     finished keeps the values as written, and its main runs will say what is wrong with it.
 
     Returns:
-        The choices, and every candidate with its value.
+        What goes into chosen.toml: the budget, and dataset.system.scope (a fold, or SHARED) with what was chosen, and
+        all candidates with their means over tuning folds and seeds.
     """
     each = suite.tuning.folds == ("each",)
     runs: dict[tuple[str, str, str, int], list[RunJob]] = {}
     for job in jobs:
         assert job.point is not None  # a candidate
         runs.setdefault((job.dataset, job.system, job.fold if each else SHARED, job.point), []).append(job)
-    chosen: Chosen = {}
-    judged: list[Candidate] = []
+    systems: dict[str, Any] = {}
     best: dict[tuple[str, str, str], float] = {}
     for (dataset, system, scope, point), group in runs.items():
+        scopes = systems.setdefault(dataset, {}).setdefault(system, {})
+        entry = scopes.setdefault(scope, {"chosen": {}, "candidates": []})
         found = [vali_of(job) for job in group]
         reasons = [reason or "no value" for value, reason in found if value is None or math.isnan(value)]
-        vali = None if reasons else sum(value for value, _ in found if value is not None) / len(found)
-        values = dict(group[0].values)
-        judged.append(Candidate(system, dataset, point, values, scope, vali, reasons[0] if reasons else ""))
-        if vali is not None and vali > best.get((dataset, system, scope), -math.inf):
-            best[dataset, system, scope], chosen[dataset, system, scope] = vali, values
-    return chosen, judged
-
-
-def chosen_table(suite: Suite, chosen: Chosen, judged: Sequence[Candidate]) -> dict[str, Any]:
-    """What goes into chosen.toml: the budget, and dataset.system.scope with all candidates and their values."""
-    systems: dict[str, Any] = {}
-    for c in judged:
-        scopes = systems.setdefault(c.dataset, {}).setdefault(c.system, {})
-        entry = scopes.setdefault(c.scope, {"chosen": chosen.get((c.dataset, c.system, c.scope), {}), "candidates": []})
-        facts = {"point": c.point, "vali": c.vali, "reason": c.reason or None, "values": c.values}
-        entry["candidates"].append({key: value for key, value in facts.items() if value is not None})
-    budget = {
-        "points": suite.tuning.points,
-        "folds": suite.tuning.folds,
-        "seeds": suite.tuning.seeds,
-        "measure": suite.select,
-        "split": "vali",
-    }
-    return {"budget": budget, "systems": systems}
+        facts: dict[str, Any] = {"point": point, "reason": reasons[0]} if reasons else {"point": point}
+        if not reasons:
+            facts["vali"] = vali = sum(value for value, _ in found if value is not None) / len(found)
+            if vali > best.get((dataset, system, scope), -math.inf):
+                best[dataset, system, scope], entry["chosen"] = vali, dict(group[0].values)
+        entry["candidates"].append({**facts, "values": dict(group[0].values)})
+    tuning = suite.tuning
+    budget = {"points": tuning.points, "folds": tuning.folds, "seeds": tuning.seeds, "measure": suite.select}
+    return {"budget": {**budget, "split": "vali"}, "systems": systems}
 
 
 def read_chosen(table: Mapping[str, Any]) -> Chosen:
-    """The choices in what `chosen_table` made."""
+    """The choices in what `choose` made."""
     return {
         (dataset, system, scope): entry["chosen"]
         for dataset, systems in table["systems"].items()

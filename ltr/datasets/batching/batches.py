@@ -168,12 +168,6 @@ class Batches:
         """Documents of an epoch, padding not counted."""
         return int(self._length.sum())
 
-    @property
-    def padding(self) -> float:
-        """Padded cells of this epoch, as a fraction of all its cells."""
-        cells = int(np.diff(self._cuts) @ np.array(self._planned().width, dtype=np.int64))
-        return 1 - self.n_documents / cells if cells else 0.0
-
     def __iter__(self) -> Iterator[Batch]:
         epoch = self._planned()
         # One transfer an epoch: after it batches are cut from tensors of the device without asking the host.

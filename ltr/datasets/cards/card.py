@@ -268,11 +268,6 @@ class Card:
             raise InputError(f"{self.name} is generated, there is nothing to fetch")
         return self.manual
 
-    def fold(self, name: str) -> Fold:
-        found = {f.name: f for f in self.folds}
-        check_name(f"fold of {self.name}", name, found)
-        return found[name]
-
     def objective(self, name: str) -> Objective:
         found = {o.name: o for o in self.objectives}
         check_name(f"objective of {self.name}", name, found)
