@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ltr.bench.suite.plan import Resolver, dataset_folds, main_jobs, stackable, tuning_jobs
 from ltr.bench.suite.suite import Suite
-from ltr.bench.text import count, duration
+from ltr.bench.text import count, duration, terminal_table
 from ltr.datasets.cards.card import cards, load_card
 from ltr.errors import InputError
 from ltr.runs.sizes import sizes_of
@@ -143,26 +143,27 @@ def _folds(dataset: str, source: str) -> tuple[str, ...]:
 
 def print_plan(suite: Suite, *, data: Mapping[str, str], workers: int, console: Console) -> Plan:
     """The plan on the terminal."""
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
     with console.status("counting") as status:
         found = plan(suite, data=data, workers=workers, tell=lambda what: status.update(escape(what)))
     console.print(f"[bold]{escape(suite.title)}[/]", highlight=False)
     for dataset, source in found.sources.items():
-        table = Table(
-            title=escape(f"{dataset} (sizes: {source})"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
-        table.add_column("system")
-        for head in ("tuning runs", "runs", "a run", "all", "GiB"):
-            table.add_column(head, justify="right")
-        for c in found.costs:
-            if c.dataset == dataset:
-                memory = f"{c.memory / 2**30:.1f}"
-                cells = (str(c.tuning), str(c.runs), _between(c.seconds), _between(c.all_seconds), memory)
-                table.add_row(escape(c.system), *cells)
-        console.print(table)
+        rows = [
+            {
+                "system": c.system,
+                "tuning runs": str(c.tuning),
+                "runs": str(c.runs),
+                "a run": _between(c.seconds),
+                "all": _between(c.all_seconds),
+                "GiB": f"{c.memory / 2**30:.1f}",
+            }
+            for c in found.costs
+            if c.dataset == dataset
+        ]
+        heads = tuple(rows[0]) if rows else ()
+        title = f"{dataset} (sizes: {source})"
+        console.print(terminal_table(title, rows, heads, heads, console.width, left=("system",)))
     together = f", trained as {found.pieces}" if found.pieces < found.runs else ""
     alone = ", as if each were trained alone" if together else ""
     console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,12 @@ def colours(results: Results) -> dict[str, int]:
     return {s: found.get(s, len(PALETTE) - 1) for s in results.systems}
 
 
+def _mark(ax, x: float, y: float, number: int, hollow: bool, **options) -> None:
+    """The marker of a ranker; hollow where it does not compete."""
+    filled = "none" if hollow else PALETTE[number]
+    ax.plot(x, y, MARKERS[number], color=PALETTE[number], markerfacecolor=filled, **options)
+
+
 def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Picture:
     """Mean and interval of every system, best on top, with its group letters."""
     table = board.table[np.isfinite(board.table["mean"])]
@@ -46,30 +52,14 @@ def leaderboard_picture(results: Results, board: Leaderboard, name: str) -> Pict
     with canvas(7.2, 1.1 + 0.27 * max(len(table), 2)) as (figure, axes):
         ax = axes[0, 0]
         for y, row in enumerate(table.itertuples()):
-            n = numbers[row.system]
-            faint = row.baseline or row.best_possible
+            n, faint = numbers[row.system], row.baseline or row.best_possible
             if np.isfinite(row.low):
-                ax.plot(
-                    [row.low, row.high],
-                    [y, y],
-                    color=PALETTE[n],
-                    linewidth=2,
-                    alpha=0.45 if faint else 0.9,
-                    solid_capstyle="butt",
-                )
-            ax.plot(
-                row.mean, y, MARKERS[n], color=PALETTE[n], markersize=6, markerfacecolor="none" if faint else PALETTE[n]
-            )
-            right = row.high if np.isfinite(row.high) else row.mean
-            ax.annotate(
-                f"{row.mean:.4f}  {row.letters}",
-                (right, y),
-                (6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-                color=SOFT,
-            )
+                shade = 0.45 if faint else 0.9
+                ax.plot([row.low, row.high], [y, y], color=PALETTE[n], linewidth=2, alpha=shade, solid_capstyle="butt")
+            _mark(ax, row.mean, y, n, faint, markersize=6)
+            right, said = row.high if np.isfinite(row.high) else row.mean, f"{row.mean:.4f}  {row.letters}"
+            beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": SOFT}
+            ax.annotate(said, (right, y), (6, 0), **beside)
         ax.set_yticks(range(len(table)), [unmath(s) for s in table.system])
         ax.set_ylim(len(table) - 0.4, -0.6)
         ax.tick_params(axis="y", length=0)
@@ -112,16 +102,8 @@ def cost_picture(results: Results, board: Leaderboard, name: str) -> Picture:
         named = set()
         for x, row in zip(seconds, table.itertuples(), strict=True):
             n, ranker = numbers[row.system], rankers.get(row.system, row.system)
-            ax.plot(
-                x,
-                row.mean,
-                MARKERS[n],
-                color=PALETTE[n],
-                markersize=7,
-                linestyle="none",
-                markerfacecolor="none" if row.baseline else PALETTE[n],
-                label=None if ranker in named else ranker,
-            )
+            called = None if ranker in named else ranker
+            _mark(ax, x, row.mean, n, row.baseline, markersize=7, linestyle="none", label=called)
             named.add(ranker)
         front = cheapest(seconds, table["mean"].to_numpy())
         if front:
@@ -226,16 +208,9 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
                 n = losses.index(variant.loss) if few else named.index(variant)
                 if len(runs) > 1:
                     ax.fill_between(steps, values.min(0), values.max(0), color=PALETTE[n], alpha=0.18, linewidth=0)
-                ax.plot(
-                    steps,
-                    mean,
-                    color=PALETTE[n],
-                    linewidth=1.4,
-                    marker=MARKERS[n],
-                    markevery=0.2,
-                    markersize=4,
-                    label=unmath(variant.loss or variant.label),
-                )
+                marks: dict[str, Any] = {"marker": MARKERS[n], "markevery": 0.2, "markersize": 4}
+                label = unmath(variant.loss or variant.label)
+                ax.plot(steps, mean, color=PALETTE[n], linewidth=1.4, label=label, **marks)
             ax.set_title(ranker)
             ax.grid(True)
             ax.xaxis.get_major_locator().set_params(integer=True)
@@ -244,12 +219,8 @@ def curves_picture(results: Results, board: Leaderboard, name: str) -> Picture |
             ax.set_ylabel(f"{short_measure(results.suite.select)}, validation", fontsize=8)
         several = "; line: mean over seeds, band: from the lowest to the highest" * (curves.seed.nunique() > 1)
         figure.supxlabel(f"epoch or iteration{several}", fontsize=9)
-    return Picture(
-        name,
-        "Learning curves",
-        f"Validation measure while training on {fold}, a panel for each of {', '.join(rankers)}.",
-        figure,
-    )
+    text = f"Validation measure while training on {fold}, a panel for each of {', '.join(rankers)}."
+    return Picture(name, "Learning curves", text, figure)
 
 
 def pictures(results: Results, board: Leaderboard, suffix: str) -> list[Picture]:
