@@ -124,7 +124,8 @@ def run_suite(
             print_plan(part, data=sources, workers=workers or part.limits.workers, console=console)
             return None
         folds = {dataset: dataset_folds(sources.get(dataset, dataset)) for dataset in whole.datasets}
-        plan = Plan(part, whole, folds, {d: _anywhere(sources.get(d, d)) for d in whole.datasets}, named, words, lease)
+        places = {d: _anywhere(sources.get(d, d)) for d in whole.datasets}
+        plan = Plan(part, whole, folds, places, named, words, float(lease))
         setting = Setting(folder, threads or part.limits.threads, device, sources, tuple(gpus), None, lease, url)
         work = functools.partial(
             work_suite, url or folder.absolute(), progress=False, **(engine.work if engine else {})

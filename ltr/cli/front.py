@@ -196,7 +196,7 @@ def _share(text: str) -> float:
 
 def _bounds(given: tuple[str, ...]) -> dict[str, float]:
     """Objective -> its bound."""
-    bounds = {}
+    bounds: dict[str, float] = {}
     for text in given:
         name, equals, value = text.rpartition("=")  # a name may hold a colon, hardly an equals sign
         try:

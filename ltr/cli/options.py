@@ -35,7 +35,7 @@ def option(default: Any = dataclasses.MISSING, *, flag: str = "", metavar: str =
 
 def pairs(flag: str, words: tuple[str, ...], expected: str = "NAME=VALUE") -> dict[str, str]:
     """Name -> value of an option's `NAME=VALUE` words."""
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")
         if not value:

@@ -81,8 +81,8 @@ def overview(cells: Sequence[Cell]) -> pd.DataFrame:
     columns = {}
     for i, cell in enumerate(cells):
         table = cell.board.table.set_index("system")
-        table = table["mean"].where(table["whole"].astype(bool))
-        columns[i] = pd.Series({loss: table[label] for label, loss in cell.losses.items() if label in table})
+        whole = table["mean"].where(table["whole"].astype(bool))
+        columns[i] = pd.Series({loss: whole[label] for label, loss in cell.losses.items() if label in whole})
     means = pd.DataFrame(columns)
     means["rank"] = means.rank(ascending=False).mean(axis=1, skipna=False)
     return means.sort_values("rank", kind="stable", na_position="last")

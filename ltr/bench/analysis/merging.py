@@ -23,8 +23,8 @@ __all__ = ["merge_folders", "merged"]
 R = TypeVar("R", Results, FrontResults)
 
 # What two results must agree in: else numbers of one mean something else than those of the other.
-_SAME = ("objective", "objectives", "main", "preferences", "measures", "headline", "per_query", "select", "tuning")
-_SAME += ("training", "budget")
+_SAME: tuple[str, ...] = ("objective", "objectives", "main", "preferences", "measures", "headline", "per_query")
+_SAME += ("select", "tuning", "training", "budget")
 _ALIKE = 1e-6  # values a query are kept as float32
 
 
@@ -98,7 +98,7 @@ def _rows(a: pd.DataFrame, b: pd.DataFrame, from_b: pd.MultiIndex) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)[list(a.columns)] if parts else a
 
 
-def _unlike(a: pd.DataFrame, b: pd.DataFrame, both: pd.MultiIndex) -> pd.MultiIndex:
+def _unlike(a: pd.DataFrame, b: pd.DataFrame, both: pd.Index) -> pd.MultiIndex:
     """Keys of runs that both have and whose rows are not the same."""
     import pandas as pd
 

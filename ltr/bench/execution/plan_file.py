@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ class Plan:
 
     suite: Suite
     whole: Suite
-    folds: Mapping[str, Sequence[str]]
-    data: Mapping[str, str]
+    folds: dict[str, tuple[str, ...]]
+    data: dict[str, str]
     named: str = ""
     words: tuple[str, ...] = ()
     lease: float = LEASE
@@ -60,12 +60,7 @@ class Plan:
         return hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, Any]:
-        suites = {"suite": schema.to_dict(self.suite), "whole": schema.to_dict(self.whole)}
-        folds = {dataset: list(names) for dataset, names in self.folds.items()}
-        return {"format": 1, **suites, "folds": folds, "data": dict(self.data), "named": self.named} | {
-            "words": list(self.words),
-            "lease": self.lease,
-        }
+        return {"format": 1, **schema.to_dict(self)}
 
 
 def write_plan(out: Path, plan: Plan, pieces: Sequence[Piece]) -> None:
@@ -85,9 +80,8 @@ def read_plan(out: Path) -> tuple[Plan, list[Piece]]:
         head, *rows = (json.loads(line) for line in path.read_text().splitlines())
         if head.pop("format") != 1:
             raise InputError("a plan of another format", file=path, do="Run it with the version of ltr that wrote it")
-        suite, whole = (schema.bind(Suite, head.pop(name), file=path) for name in ("suite", "whole"))
-        plan = Plan(suite, whole, **{**head, "words": tuple(head["words"])})
-        return plan, [Piece(row["stage"], tuple(row["runs"]), row["seconds"]) for row in rows]
+        pieces = [Piece(row["stage"], tuple(row["runs"]), row["seconds"]) for row in rows]
+        return schema.bind(Plan, head, file=path), pieces
     except FileNotFoundError:
         do = "Prepare one with: ltr bench run SUITE --out FOLDER --engine local --copies 0"
         raise InputError("no plan of a suite", file=out, expected=f"a folder with a {NAME}", do=do) from None
