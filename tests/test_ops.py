@@ -29,25 +29,15 @@ def each(batch, *tensors):
         yield tuple(t[row, real].detach().cpu().numpy() if t.ndim > 1 else t[row].item() for t in tensors)
 
 
-def test_ranks(batch):
-    scores, _, where = batch
-    r = ops.ranks(scores, where)
-    for s, came in each(batch, scores, r):
-        assert came.tolist() == reference.ranks(s.tolist())
-    for row, real in zip(r, where, strict=True):  # a permutation, pads behind the documents
-        assert sorted(row.tolist()) == list(range(1, len(row) + 1))
-        assert not real.any() or real.all() or row[~real].min() > row[real].max()
-
-
 def test_random_ties_stay_inside_their_tie(device):
     scores = torch.tensor([2.0, 1.0, 1.0, 1.0, 0.0, 9.0], device=device).expand(500, 6)
     where = torch.tensor([True] * 5 + [False], device=device).expand(500, 6)
-    r = ops.ranks(scores, where, generator=torch.Generator(device=device).manual_seed(0))
+    ranked = lambda: 1 + ops.order(scores, where, generator=torch.Generator(device).manual_seed(0)).argsort(-1)  # noqa: E731
+    r = ranked()
     assert r[:, 0].unique().tolist() == [1] and r[:, 4].unique().tolist() == [5] and r[:, 5].unique().tolist() == [6]
     for tied in r[:, 1:4].T:  # each of ranks 2, 3, 4 about a third of the time
         assert all(abs((tied == rank).float().mean().item() - 1 / 3) < 0.1 for rank in (2, 3, 4))
-    again = ops.ranks(scores, where, generator=torch.Generator(device=device).manual_seed(0))
-    assert torch.equal(r, again)
+    assert torch.equal(r, ranked())
 
 
 def test_order(batch):
@@ -73,14 +63,10 @@ def test_count_lower(batch):
 
 def test_sums_of_exponentials(batch):
     scores, _, where = batch
-    p, logp, total = ops.softmax(scores, where), ops.log_softmax(scores, where), ops.logsumexp(scores, where)
+    p, logp = ops.softmax(scores, where), ops.log_softmax(scores, where)
     assert (p[~where] == 0).all() and (logp[~where] == 0).all()
-    for s, a, b, c in each(batch, scores, p, logp, total):
-        if len(s) == 0:
-            assert c == -math.inf
-            continue
+    for s, a, b in each(batch, scores, p, logp):
         expected = np.logaddexp.reduce(s)
-        assert c == pytest.approx(expected)
         np.testing.assert_allclose(b, s - expected, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(a, np.exp(s - expected), rtol=1e-9, atol=1e-12)
 
@@ -97,7 +83,7 @@ def test_reversed_logcumsumexp(batch):
         np.testing.assert_allclose(came[row, real[row]].cpu().numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("function", [ops.softmax, ops.log_softmax, ops.logsumexp, ops.reversed_logcumsumexp])
+@pytest.mark.parametrize("function", [ops.softmax, ops.log_softmax, ops.reversed_logcumsumexp])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_gradients_of_sums_of_exponentials(function, scale, device):
     """Numbers at +-1e4 and for a list of pads, nothing at pads, equal to central differences."""
@@ -116,7 +102,7 @@ def test_gradients_of_sums_of_exponentials(function, scale, device):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype):
     x = torch.tensor([[1.5, -2.0, 300.0]], dtype=dtype)
-    for function in (ops.softmax, ops.log_softmax, ops.logsumexp, ops.reversed_logcumsumexp, ops.gains, ops.exact):
+    for function in (ops.softmax, ops.log_softmax, ops.reversed_logcumsumexp, ops.gains, ops.exact):
         assert function(x).dtype == torch.float32
     assert ops.exact(x.double()).dtype == torch.float64
 
@@ -158,7 +144,7 @@ def _adds_up(cells, rows, shape):
         return w * x.square(), 2 * w * x
 
     value = ops.pair_sum(scores, term, rows=rows, cells=cells)
-    whole = weight.unsqueeze(-1) * (1 + weight).unsqueeze(-2) * ops.differences(scores).square()
+    whole = weight.unsqueeze(-1) * (1 + weight).unsqueeze(-2) * (scores.unsqueeze(-1) - scores.unsqueeze(-2)).square()
     whole = whole[..., :rows, :].sum((-2, -1))
     torch.testing.assert_close(value, whole)
     cotangent = torch.rand(value.shape, generator=generator, dtype=torch.float64)
@@ -224,7 +210,7 @@ def test_soft_ranks_are_sums_over_the_pair_matrix(cells, shape):
     among = torch.rand(shape, generator=generator) > 0.3
     came = ops.soft_ranks(scores, among, LOGISTIC, cells=cells)
     others = among.unsqueeze(-2) & ~torch.eye(shape[-1], dtype=torch.bool)
-    whole = 1 + (torch.sigmoid(-ops.differences(scores)) * others).sum(-1)
+    whole = 1 + (torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1)) * others).sum(-1)
     torch.testing.assert_close(came, whole)
     cotangent = torch.rand(shape, generator=generator, dtype=torch.float64)
     ours, theirs = (torch.autograd.grad(r, scores, cotangent)[0] for r in (came, whole))
@@ -233,7 +219,7 @@ def test_soft_ranks_are_sums_over_the_pair_matrix(cells, shape):
 
 def test_soft_ranks_become_ranks():
     scores = torch.tensor([1.2, 0.4, 1.9, -0.3])
-    assert ops.soft_ranks(1e4 * scores, None, LOGISTIC).tolist() == ops.ranks(scores).tolist()
+    assert ops.soft_ranks(1e4 * scores, None, LOGISTIC).tolist() == [2, 3, 1, 4]
     among = torch.tensor([True, False, False, True])  # the others are ranked among these two
     assert ops.soft_ranks(1e4 * scores, among, LOGISTIC).tolist() == [1, 2, 1, 2]
 

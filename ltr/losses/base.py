@@ -13,7 +13,8 @@ Everybody calls a loss as
 
 and writes what is its own: `f(scores, labels, where, weights, **params)`. The entry has checked the shapes, made the
 types equal, filled the pads with 0 (`ops.lists`) and looked at the labels where the loss says that they are `gains`; it
-passes what only some losses need to those that name it:
+puts the arguments and the value that all share into the docstring, and passes what only some losses need to those that
+name it:
 
     generator   as above; a loss that does not name it draws nothing
     padded      whether a mask was given; without one there are no pads, and no passes over the list to keep them out
@@ -63,6 +64,7 @@ __all__ = [
     "choice",
     "counts",
     "describe",
+    "documented",
     "loss",
     "normalised_gains",
     "own_parameters",
@@ -90,7 +92,9 @@ class LossCatalogue(Catalogue):
         keep = super().register(name, formula=formula, source=source, **claims, **({"gains": gains} if gains else {}))
 
         def made(body: ListLoss) -> ListLoss:
-            return keep(_prepared(name, body, gains))
+            entry = keep(_prepared(name, body, gains))
+            entry.__doc__ = documented(body, claims["needs"], "; labels >= 0" * bool(gains))
+            return entry
 
         return made
 
@@ -120,18 +124,40 @@ def _prepared(name: str, body: ListLoss, gains: bool | str) -> ListLoss:
     return signed(entry, body, own)
 
 
+_VALUE = {
+    "document": "",
+    "pair": "; 0 where all labels are equal",
+    "contrast": "; 0 where none or all of the labels are above 0",
+}
+
+
+def documented(body: ListLoss, needs: str, more: str = "") -> str:
+    """The docstring of a loss with what all of them share: the arguments before its own, and the value it gives."""
+    text = inspect.getdoc(body) or ""
+    text = text.replace("Args:\n", f"Args:\n    scores, labels, where: `[..., list]`{more}.\n", 1)
+    if "Returns:\n" in text:
+        return text
+    said, prompt, example = text.partition(">>> ")
+    return f"{said.rstrip()}\n\nReturns:\n    `[...]`, one value a list{_VALUE.get(needs, '')}.\n\n{prompt}{example}"
+
+
 def own_parameters(function: Callable[..., Any], shared: Sequence[str]) -> dict[str, inspect.Parameter]:
     """The parameters of a function beyond those that all of its kind share."""
     return {k: p for k, p in inspect.signature(function).parameters.items() if k not in shared}
 
 
-def signed(entry: ListLoss, body: ListLoss, own: Mapping[str, inspect.Parameter]) -> ListLoss:
-    """`entry` under the name and docstring of `body`, its signature what all share, then the parameters `own`."""
+def signed(entry: ListLoss, body: ListLoss, own: Mapping[str, inspect.Parameter], *, first: bool = False) -> ListLoss:
+    """`entry` under the name and docstring of `body`, with the parameters `own` in place of its `**...`.
+
+    They stand last, or `first` of those that are left to their defaults.
+    """
     # Resolved here: each kind of annotation speaks of the module it is written in.
     hints = typing.get_type_hints(body) | typing.get_type_hints(entry)
     shared = inspect.signature(entry).parameters.values()
     parameters = [p for p in shared if p.kind is not p.VAR_KEYWORD]
-    parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
+    optional = [i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+    at = optional[0] if first and optional else len(parameters)
+    parameters[at:at] = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values()]
     parameters = [p.replace(annotation=hints[p.name]) for p in parameters]
     functools.update_wrapper(entry, body)
     entry.__signature__ = inspect.Signature(parameters, return_annotation=Tensor)  # type: ignore[attr-defined]

@@ -37,7 +37,6 @@ def calibratedsoftmax(
     The best scores are log(E[y_i] / anchor): ranks, and a scale, which lists without a positive label teach too.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document, and their mean the anchor's.
         anchor: the expected label that a score of 0 stands for, > 0.
 
@@ -80,7 +79,6 @@ def rcr(
     """Logistic regression, and a softmax of log sg(s) instead of s: both parts are at their best at sg(s) = E[t].
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the terms of their document, after z is normalised; the divisor of bce stays n.
         share: of the list's part, in [0, 1].
         top: the label that stands for certainty, as of bce.

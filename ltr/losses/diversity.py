@@ -34,12 +34,9 @@ def exposureparity(
     """What keeps the mean attention to a group's documents from that to the others, over the mean of all.
 
     Args:
-        scores, labels, where: `[..., list]`; the group is where labels are above 0.
+        labels: the group is where they are above 0.
         weights: multiply what their document adds to the gap, in one of its two factors.
         temperature: T > 0, as in `approxndcg`.
-
-    Returns:
-        `[...]`, one value a list; 0 where a list holds only one of the two.
 
     >>> exposureparity(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 1, 0, 0]))  # e_0, e_1, e: .715, .565, .64
     tensor(0.0546)
@@ -81,7 +78,7 @@ def alphandcg(
     A batch takes memory of its (list, category) pairs times the largest of them.
 
     Args:
-        scores, labels, where: `[..., list]`; labels are numbers of categories, 0 of none.
+        labels: numbers of categories, 0 of none.
         weights: multiply what their document adds.
         alpha: how much less each further document of a category counts, 0 < alpha < 1.
         k, temperature, cut: as in `approxndcg`.

@@ -50,7 +50,6 @@ def listnet(
     """Softmax cross entropy between a target distribution made of the labels and softmax(scores).
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the term of their document, after the target is normalised.
         target: "gain" z ~ g(y), "lin" z ~ y, "soft" z = softmax(y / temperature). The best scores under noisy labels
             are log E[z], so the target says by what lists get sorted: "gain" sorts by the expected gain that NDCG
@@ -94,13 +93,9 @@ def polysoftmax(
     """ListNet with more weight on the first term of the logarithm's series: a stronger pull near the target.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the terms of their document, after the target is normalised.
         target, gain: as in `listnet`.
         eps: how much more of the first term, >= -1; 1 as in rax and TF-Ranking; 0 is ListNet.
-
-    Returns:
-        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> polysoftmax(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(3.1040)
@@ -138,7 +133,6 @@ def uniquesoftmax(
     A sort and a running sum, n log n: the sums over smaller labels are shared by all documents.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document.
         gain: g is 2^y - 1 ("exp2") or y ("linear").
         normalise: "gains" divides by the sum of g, "none" is the paper's sum, in which a list with a grade 4 weighs
@@ -157,12 +151,12 @@ def uniquesoftmax(
         total = worth.sum(-1, keepdim=True)
         worth = worth / total.where(total > 0, 1.0)
     order = ops.order(labels, where)
-    scores, labels, where, worth = (t.gather(-1, order) for t in (scores, labels, where, worth))
+    scores, labels, where, weights, worth = ops.in_order(order, scores, labels, where, weights, worth)
     lower = ops.count_lower(labels, where)
     sums = ops.reversed_logcumsumexp(scores, where)  # over the documents from here down: those below stand at n - lower
     first = (where.sum(-1, keepdim=True) - lower).clamp(max=scores.shape[-1] - 1)
     terms = torch.nn.functional.softplus(sums.gather(-1, first) - scores).masked_fill(lower == 0, 0.0)
-    return (terms * worth * (1.0 if weights is None else weights.gather(-1, order))).sum(-1)
+    return (terms * worth * (1.0 if weights is None else weights)).sum(-1)
 
 
 @LOSSES.register(
@@ -181,7 +175,6 @@ def xendcg(
     """Softmax cross entropy with a randomised gain target; convex, and tied to NDCG by a bound of the paper (recalled).
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document, after the target is normalised.
         generator: draws c, one number a document; None: c = 1/2, its mean.
 

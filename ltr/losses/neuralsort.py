@@ -23,12 +23,11 @@ __all__ = ["neuralndcg", "pirank"]
 
 
 def _gains(
+    loss: str,
     scores: Tensor,
     labels: Tensor,
     where: Tensor,
     weights: Tensor | None,
-    *,
-    loss: str,
     gain: ops.Gain,
     k: int | None,
     temperature: float,
@@ -39,7 +38,7 @@ def _gains(
     worth, perfect = normalised_gains(labels, where, weights, gain, k)
     ordered = counts(labels, where, "pair")
     order = ops.order(scores, where)
-    scores, where, worth = (t.gather(-1, order) for t in (scores, where, worth))
+    scores, where, worth = ops.in_order(order, scores, where, worth)
     return scores, where, worth, perfect, ordered
 
 
@@ -78,7 +77,6 @@ def neuralndcg(
     in float64: the memory of a batch is that of a few of its lists.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG; None: none. It does not change the cost, columns need all ranks.
@@ -92,8 +90,8 @@ def neuralndcg(
     >>> 1 - neuralndcg(s, y), 1 - neuralndcg(s, y, temperature=0.1)  # the NDCG is .57735
     (tensor(0.6092), tensor(0.5774))
     """
-    of: dict[str, Any] = {"gain": gain, "k": k, "temperature": temperature}
-    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="neuralndcg", **of)
+    lists = _gains("neuralndcg", scores, labels, where, weights, gain, k, temperature)
+    scores, where, worth, perfect, ordered = lists
     sorted_gain: Tensor = _ScaledSort.apply(scores, where, worth, k, temperature)  # type: ignore[no-untyped-call]
     return (perfect - sorted_gain) * ordered
 
@@ -256,7 +254,6 @@ def pirank(
     batch, in which long lists with many relevant documents decide.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG, and the rows that are formed; None: all. (15 for lists of 100 in the paper.)
@@ -264,15 +261,12 @@ def pirank(
         straight_through: the value is that of the sorted list, 1 - NDCG@k itself (ties in the order of the list), and
             the gradient that of the soft one, as in the paper's experiments.
 
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
-
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> 1 - pirank(s, y), 1 - pirank(s, y, straight_through=True)
     (tensor(0.6326), tensor(0.5774))
     """
-    of: dict[str, Any] = {"gain": gain, "k": k, "temperature": temperature}
-    scores, where, worth, perfect, ordered = _gains(scores, labels, where, weights, loss="pirank", **of)
+    lists = _gains("pirank", scores, labels, where, weights, gain, k, temperature)
+    scores, where, worth, perfect, ordered = lists
     sorted_gain: Tensor = _SoftSort.apply(scores, where, worth, k, temperature)  # type: ignore[no-untyped-call]
     if straight_through:
         place = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ltr import ops
 
-__all__ = ["PairLoss", "logistic", "sum_by_label", "sum_by_score"]
+__all__ = ["PairLoss", "logistic", "soft_step", "sum_by_label", "sum_by_score"]
 
 PairLoss = Callable[[Tensor, Callable[[], Tensor]], tuple[Tensor, Tensor]]
 
@@ -24,6 +24,12 @@ PairLoss = Callable[[Tensor, Callable[[], Tensor]], tuple[Tensor, Tensor]]
 def logistic(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
     """log(1 + e^{-x}); the labels do not matter."""
     return ops.logistic(x)
+
+
+def soft_step(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """sg(-x), the smoothed 1[x < 0]; the labels do not matter."""
+    value = x.neg_().sigmoid_()
+    return value, value * (value - 1)
 
 
 def sum_by_label(
@@ -43,10 +49,9 @@ def sum_by_label(
     # Rows of documents that are better than nobody are not formed. On a GPU their count would have to travel to the
     # host; forming all rows is cheaper than waiting for it.
     rows = int((lower > 0).sum(-1).max()) if lower.device.type == "cpu" and lower.numel() else labels.shape[-1]
-    order = ops.order(labels, where)
-    scores, labels, where = (t.gather(-1, order) for t in (scores, labels, where))
-    worth = None if worth is None else worth.gather(-1, order)
-    weights = None if weights is None else weights.gather(-1, order)
+    scores, labels, where, worth, weights = ops.in_order(
+        ops.order(labels, where), scores, labels, where, worth, weights
+    )
     # As the better document a pad is worse than all, as the other one it is better than all: it is in no pair.
     better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where, math.inf)
 

@@ -50,7 +50,6 @@ def listmle(
     """Minus the log-likelihood, under Plackett-Luce, of the ranking that sorts the list by label.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the stage that draws their document.
         generator: equal labels are drawn in a random order, anew at each call; None: they keep the order of the list.
         normalise: "documents" divides by the length of the list, "none" is the paper's sum. The n stages cost about
@@ -98,7 +97,6 @@ def plistmle(
     """Position-aware ListMLE: every stage weighs about half of the one before, so that the top of the list decides.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the stage that draws their document.
         generator: equal labels are drawn in a random order, anew at each call; None: they keep the order of the list.
         normalise: "stages" divides by the sum of the stage weights, so that the length of a list does not set its say;
@@ -157,7 +155,6 @@ def plackettluce(
     because Gumbel noise is log-concave and "these before those" is a convex set of perturbed scores (Prekopa).
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: the term of a grade is multiplied by the mean weight of its documents.
         normalise: "documents" divides by the length of the list, as in `listmle`; "none" is the log-likelihood.
 
@@ -286,7 +283,6 @@ def plrank(
     the value.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         generator: draws the rankings, anew at each call; None: one ranking, the sorted one. That
             is the value to look at in validation; its gradient is not an unbiased one.
@@ -294,9 +290,6 @@ def plrank(
         gain: as in `lambdarank`.
         k: the reward ends at rank k; 10, because the cost is samples x k x n and what is drawn below is hardly ever
             looked at. None: no cut-off.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> plrank(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))  # without samples: 1 - NDCG
     tensor(0.4226)

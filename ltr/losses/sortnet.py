@@ -46,16 +46,12 @@ def sortnetndcg(
     within a label, so that the loss is a continuous function of the list as a set; a network fed in file order is not.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off of the NDCG; None: none.
         steepness: of a swap, > 0, per unit of score; 10 as in diffsort. For larger ones the loss becomes 1 - NDCG.
         swap: f(x) is 1/2 + atan(steepness x) / pi ("cauchy", diffsort's default, whose gradient fades slowly) or
             1 / (1 + e^{-steepness x}) ("logistic").
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> 1 - sortnetndcg(s, y), 1 - sortnetndcg(s, y, steepness=1000.0)  # the NDCG is .57735
@@ -68,7 +64,7 @@ def sortnetndcg(
     ordered = counts(labels, where, "pair")
     index = ops.order(scores, where, descending=False)
     index = index.gather(-1, ops.order(labels.gather(-1, index), where.gather(-1, index), descending=False))
-    scores, where, worth = (t.gather(-1, index) for t in (scores, where, worth))
+    scores, where, worth = ops.in_order(index, scores, where, worth)
     worth = _sort_gains(scores, where, worth, steepness, swap)
     place = torch.arange(1, worth.shape[-1] + 1, device=worth.device, dtype=worth.dtype)
     gained = (worth * ops.discounts(place, k)).sum(-1)

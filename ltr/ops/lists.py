@@ -1,17 +1,9 @@
-"""Masked list primitives: what every loss needs, written once, as pure functions of `[..., list]` tensors.
-
-Rules that hold for every function here.
-
-- `where` is boolean `[..., list]`, True for a real document; None means that all are real. What stands in a padded
-  cell (NaN included) never reaches a value or a gradient: pads are filled *before* any arithmetic.
-- Half precision (float16, bfloat16) is computed in float32 and returned so; float32 and float64 stay what they are.
-- Nothing of size `[..., list, list]` is kept: `pair_sum` walks pairs in blocks, value and gradient in one pass.
-"""
+"""Primitives along the list axis: what is real, order and ranks, sums of exponentials, gains and discounts."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,13 +18,12 @@ __all__ = [
     "gains",
     "gumbel",
     "ideal_dcg",
+    "in_order",
     "list_target",
     "lists",
     "log_softmax",
-    "logsumexp",
     "no_autocast",
     "order",
-    "ranks",
     "reversed_logcumsumexp",
     "softmax",
     "some",
@@ -147,15 +138,9 @@ def order(
     return shuffle.gather(-1, key.gather(-1, shuffle).argsort(dim=-1, descending=descending, stable=True))
 
 
-def ranks(scores: Tensor, where: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-    """1-based ranks `[..., list]` (int64) by descending score; ties as in `order`; pads rank behind all documents.
-
-    >>> ranks(torch.tensor([1.2, 0.4, 1.9, -0.3]))
-    tensor([2, 3, 1, 4])
-    """
-    index = order(scores, where, generator=generator)
-    places = torch.arange(1, index.shape[-1] + 1, device=index.device).expand_as(index)
-    return torch.empty_like(index).scatter_(-1, index, places)
+def in_order(index: Tensor, *each: Tensor | None) -> Any:
+    """The tensors `[..., list]` with their documents in this order, as `order` gives one; None stays None."""
+    return tuple(None if x is None else x.gather(-1, index) for x in each)
 
 
 def count_lower(labels: Tensor, where: Tensor | None = None) -> Tensor:
@@ -189,12 +174,6 @@ def softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:
 def log_softmax(scores: Tensor, where: Tensor | None = None) -> Tensor:
     """Logarithm of `softmax`; pads hold 0, not -inf, so that weighted sums over the list need no second mask."""
     return _real(torch.log_softmax(_before_softmax(scores, where), -1), where)
-
-
-def logsumexp(scores: Tensor, where: Tensor | None = None) -> Tensor:
-    """log sum_j e^{s_j} over the real documents, `[...]`; -inf for a list without any, with gradient 0."""
-    value = torch.logsumexp(_before_softmax(scores, where), -1)
-    return value if where is None else value.masked_fill(~where.any(-1), -math.inf)
 
 
 def reversed_logcumsumexp(scores: Tensor, where: Tensor | None = None) -> Tensor:

@@ -13,12 +13,7 @@ from torch import Tensor
 
 from .lists import mask_of, no_autocast
 
-__all__ = ["Pick", "Step", "Term", "differences", "logistic", "pair_sum", "soft_ranks"]
-
-
-def differences(x: Tensor) -> Tensor:
-    """x_i - x_j for all pairs, `[..., list, list]`, i the row. For short lists; long ones go through `pair_sum`."""
-    return x.unsqueeze(-1) - x.unsqueeze(-2)
+__all__ = ["Pick", "Step", "Term", "logistic", "pair_sum", "soft_ranks"]
 
 
 Pick = Callable[[Tensor], Tensor]

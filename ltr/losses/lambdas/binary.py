@@ -6,101 +6,58 @@ The frame and the options: `frame.py`.
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ltr import ops
-from ltr.losses.base import LOSSES
 
-from .frame import ranked
+from .frame import Ranked, lambda_loss
 
 __all__ = ["lambdamap", "lambdamrr", "lambdaprecision"]
 
+_binary = partial(lambda_loss, needs="contrast", gains="linear", binary=True)
 
-@LOSSES.register(
+
+@_binary(
     "lambdaprecision",
     formula="sum_{i relevant, j not, one of r_i, r_j <= k} log_b(1 + e^{-sigma (s_i - s_j)})",
     source="TF-Ranking's precision lambda weight; k times the change of Precision@k",
-    needs="contrast",
-    gains="linear",
-    shift_invariant=True,
-    convex=False,
-    stochastic="score ties",
 )
-def lambdaprecision(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    k: int = 5,
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
-) -> Tensor:
+def lambdaprecision(lists: Ranked, *, k: int = 5) -> Tensor:
     """Pairs whose swap changes Precision@k: one document among the k first, the other below.
 
     Args:
-        scores, labels, where: `[..., list]`; a label above 0 is relevant.
         weights, generator, sigma, base, at: as in `frame.py`.
         k: the cut-off. Lists of at most k documents have nothing to gain and value 0.
-
-    Returns:
-        `[...]`, one value a list.
 
     >>> lambdaprecision(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]), k=2)
     tensor(5.7802)
     """
-    of: dict[str, Any] = {"loss": "lambdaprecision", "sigma": sigma, "base": base, "k": k}
-    lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
-    labels, below = lists.labels, (lists.place > k).to(scores.dtype)
+    labels, below = lists.labels, (lists.place > k).to(lists.scores.dtype)
 
     def omega(i: ops.Pick, j: ops.Pick) -> Tensor:
         return (i(labels) - j(labels)).abs_().mul_(j(below))
 
-    return lists.sum(omega, sigma=sigma, base=base, k=k)
+    return lists.sum(omega, k)
 
 
-@LOSSES.register(
+@_binary(
     "lambdamrr",
     formula="sum_{i relevant, j not} |change of RR@k when i and j swap| log_b(1 + e^{-sigma (s_i - s_j)})",
     source="LambdaRank for the reciprocal rank: Donmez, Svore, Burges, SIGIR 2009 (recalled); weights derived",
-    needs="contrast",
-    gains="linear",
-    shift_invariant=True,
-    convex=False,
-    stochastic="score ties",
 )
-def lambdamrr(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    k: int | None = None,
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
-) -> Tensor:
+def lambdamrr(lists: Ranked, *, k: int | None = None) -> Tensor:
     """Pairs weighted by how much the reciprocal rank of the first relevant document changes when they swap.
 
     Args:
-        scores, labels, where: `[..., list]`; a label above 0 is relevant.
         weights, generator, sigma, base, at: as in `frame.py`.
         k: the reciprocal rank is 0 beyond rank k; None: no cut-off.
-
-    Returns:
-        `[...]`, one value a list.
 
     >>> lambdamrr(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(3.6859)
     """
-    of: dict[str, Any] = {"loss": "lambdamrr", "sigma": sigma, "base": base, "k": k}
-    lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
     labels, place, relevant = lists.labels, lists.place, lists.labels > 0
     reciprocal = (1 / place).masked_fill(place > (math.inf if k is None else k), 0.0)
     value = torch.where(relevant, reciprocal, 0.0)
@@ -116,44 +73,23 @@ def lambdamrr(
         fall = i(best) - torch.maximum(i(second), j(reciprocal))
         return rise.add_(fall.mul_(i(is_first)).mul_(1 - j(labels)))
 
-    return lists.sum(omega, sigma=sigma, base=base, k=k)
+    return lists.sum(omega, k)
 
 
-@LOSSES.register(
+@_binary(
     "lambdamap",
     formula="sum_{i relevant, j not} |change of AP when i and j swap| log_b(1 + e^{-sigma (s_i - s_j)})",
     source="LambdaRank for average precision: Donmez, Svore, Burges, SIGIR 2009 (recalled); weights derived",
-    needs="contrast",
-    gains="linear",
-    shift_invariant=True,
-    convex=False,
-    stochastic="score ties",
 )
-def lambdamap(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
-) -> Tensor:
+def lambdamap(lists: Ranked) -> Tensor:
     """Pairs weighted by how much average precision changes when they swap.
 
     Args:
-        scores, labels, where: `[..., list]`; a label above 0 is relevant.
         weights, generator, sigma, base, at: as in `frame.py`.
-
-    Returns:
-        `[...]`, one value a list.
 
     >>> lambdamap(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.1480)
     """
-    of: dict[str, Any] = {"loss": "lambdamap", "sigma": sigma, "base": base}
-    lists = ranked(scores, labels, where, weights, generator, at, binary=True, **of)
     labels, place = lists.labels, lists.place
     count = labels.cumsum(-1)  # relevant documents down to here
     harmonic = (labels / place).cumsum(-1)  # what each of them adds to AP for one more relevant document above it
@@ -167,4 +103,4 @@ def lambdamap(
         w = (i(above) - j(below)).clamp_(min=0)
         return w.mul_((i(labels) - j(labels)).abs_()).div_(total)
 
-    return lists.sum(omega, sigma=sigma, base=base)
+    return lists.sum(omega)

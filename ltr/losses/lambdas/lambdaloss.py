@@ -6,7 +6,7 @@ The frame and the options: `frame.py`.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ltr.errors import InputError
 from ltr.losses.base import LOSSES, choice
 from ltr.losses.pairs import logistic, sum_by_label
 
-from .frame import Ranked, ranked
+from .frame import Ranked, lambda_loss, ranked
 
 __all__ = ["arploss1", "arploss2", "ndcgloss1", "ndcgloss2", "ndcgloss2pp"]
 
@@ -24,7 +24,7 @@ __all__ = ["arploss1", "arploss2", "ndcgloss1", "ndcgloss2", "ndcgloss2pp"]
 Truncation = Literal["either", "both", "rescale"]
 
 
-def _sum_over_first(lists: Ranked, first: Tensor, sigma: float, base: float) -> Tensor:
+def _sum_over_first(lists: Ranked, first: Tensor) -> Tensor:
     """sum over all i != j of first_i log_b(1 + e^{-sigma (s_i - s_j)}), `[...]`; `first` is 0 at pads."""
     first = first * ops.differ(lists.labels, lists.where, keepdim=True)
     first = first if lists.weights is None else first * lists.weights
@@ -39,32 +39,18 @@ def _sum_over_first(lists: Ranked, first: Tensor, sigma: float, base: float) -> 
         value, slope = ops.logistic(x)
         return value.mul_(both).addcmul_(back, x), slope.mul_(both).add_(back)
 
-    return ops.pair_sum(sigma * lists.scores, term, upper=True) / math.log(base)
+    return ops.pair_sum(lists.sigma * lists.scores, term, upper=True) / math.log(lists.base)
 
 
-@LOSSES.register(
+@lambda_loss(
     "ndcgloss1",
     formula="sum_{i != j} G_i / D(r_i) log_b(1 + e^{-sigma (s_i - s_j)})",
     source="Wang et al., CIKM 2018, eq. 15",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
     bounds="1-ndcg",
-    stochastic="score ties",
 )
-def ndcgloss1(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    gain: ops.Gain = "exp2",
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
-) -> Tensor:
+def ndcgloss1(lists: Ranked, *, gain: ops.Gain = "exp2") -> Tensor:
     """Every document against every other one, weighted by its discounted gain: a bound on 1 - NDCG, and a loose one.
 
     Documents of equal label push each other too. i = j would only add a constant and is left out (allRank and
@@ -72,24 +58,16 @@ def ndcgloss1(
     nothing could lift it again.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the terms in which their document is i.
         generator, gain, sigma, base, at: as in `frame.py`.
-
-    Returns:
-        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> ndcgloss1(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(2.9374)
     """
-    of: dict[str, Any] = {"loss": "ndcgloss1", "sigma": sigma, "base": base, "gain": gain}
-    lists = ranked(scores, labels, where, weights, generator, at, **of)
-    return _sum_over_first(lists, lists.worth * ops.discounts(lists.place), sigma, base)
+    return _sum_over_first(lists, lists.worth * ops.discounts(lists.place))
 
 
-def _by_distance(
-    lists: Ranked, *, k: int | None, truncation: Truncation, sigma: float, base: float, mu: float | None
-) -> Tensor:
+def _by_distance(lists: Ranked, k: int | None, truncation: Truncation, mu: float | None) -> Tensor:
     """sum |G_i - G_j| (1/D(r_i) - 1/D(r_j) + mu delta) log_b(...), or with delta alone where mu is None."""
     choice("truncation", truncation, ("either", "both", "rescale"))
     worth, place = lists.worth, lists.place
@@ -108,102 +86,61 @@ def _by_distance(
             w = w.mul_(mu).add_(i(discount) - j(discount))
         return (i(worth) - j(worth)).abs_().mul_(w)
 
-    return lists.sum(omega, sigma=sigma, base=base, k=None if truncation == "rescale" else k)
+    return lists.sum(omega, None if truncation == "rescale" else k)
 
 
-@LOSSES.register(
+@lambda_loss(
     "ndcgloss2",
     formula="sum_{y_i > y_j} |G_i - G_j| delta(|r_i - r_j|) log_b(1 + e^{-sigma (s_i - s_j)}), "
     "delta(d) = 1/D(d) - 1/D(d+1)",
     source="Wang et al., CIKM 2018, eq. 18",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
     bounds="1-ndcg",
-    stochastic="score ties",
 )
 def ndcgloss2(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    gain: ops.Gain = "exp2",
-    k: int | None = None,
-    truncation: Truncation = "either",
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
+    lists: Ranked, *, gain: ops.Gain = "exp2", k: int | None = None, truncation: Truncation = "either"
 ) -> Tensor:
     """Pairs weighted by how near their ranks are to each other: the tightest of the family as a bound on 1 - NDCG.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights, generator, gain, sigma, base, at: as in `frame.py`.
         k: cut-off; None: none.
         truncation: what k cuts. "either": pairs with one document in the top k, k x n of them; "both": pairs with both
             in the top k (allRank); "rescale": none, but delta is divided by 1 - 1/D of the lower rank where that rank
             is beyond k (Jagerman et al., 2022, the rule of rax and of TF-Ranking's V2).
 
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
-
     >>> ndcgloss2(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(0.9339)
     """
-    of: dict[str, Any] = {"loss": "ndcgloss2", "sigma": sigma, "base": base, "k": k, "gain": gain}
-    lists = ranked(scores, labels, where, weights, generator, at, **of)
-    return _by_distance(lists, k=k, truncation=truncation, sigma=sigma, base=base, mu=None)
+    return _by_distance(lists, k, truncation, None)
 
 
-@LOSSES.register(
+@lambda_loss(
     "ndcgloss2pp",
     formula="sum_{y_i > y_j} |G_i - G_j| (|1/D(r_i) - 1/D(r_j)| + mu delta(|r_i - r_j|)) "
     "log_b(1 + e^{-sigma (s_i - s_j)})",
     source="Wang et al., CIKM 2018, eq. 19",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
     bounds="1-ndcg",
-    stochastic="score ties",
 )
 def ndcgloss2pp(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
-    *,
-    generator: torch.Generator | None,
-    gain: ops.Gain = "exp2",
-    k: int | None = None,
-    truncation: Truncation = "either",
-    sigma: float = 1.0,
-    base: float = 2.0,
-    mu: float = 10.0,
-    at: Tensor | None = None,
+    lists: Ranked, *, gain: ops.Gain = "exp2", k: int | None = None, truncation: Truncation = "either", mu: float = 10.0
 ) -> Tensor:
     """LambdaRank plus mu times NDCG-Loss2.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights, generator, gain, sigma, base, at: as in `frame.py`.
         k, truncation: as in `ndcgloss2`; "rescale" touches the part of NDCG-Loss2 only.
         mu: the weight of NDCG-Loss2, >= 0; 10 as in the paper.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> ndcgloss2pp(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(11.1836)
     """
     if not mu >= 0:
         raise InputError("ndcgloss2pp needs mu >= 0", came=mu)
-    of: dict[str, Any] = {"loss": "ndcgloss2pp", "sigma": sigma, "base": base, "k": k, "gain": gain}
-    lists = ranked(scores, labels, where, weights, generator, at, **of)
-    return _by_distance(lists, k=k, truncation=truncation, sigma=sigma, base=base, mu=mu)
+    return _by_distance(lists, k, truncation, mu)
 
 
 @LOSSES.register(
@@ -224,18 +161,14 @@ def arploss1(
     No ranks are needed, so that it is convex. i = j is left out (pytorchltr counts it: larger by sum y).
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the terms in which their document is i.
         sigma, base: as in `frame.py`.
-
-    Returns:
-        `[...]`, one value a list; 0 where all labels are equal.
 
     >>> arploss1(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(31.3385)
     """
     lists = ranked(scores, labels, where, weights, None, None, loss="arploss1", sigma=sigma, base=base)
-    return _sum_over_first(lists, lists.labels, sigma, base)
+    return _sum_over_first(lists, lists.labels)
 
 
 @LOSSES.register(
@@ -255,12 +188,8 @@ def arploss2(
     It is RankNet with weighting="labeldiff", normalise="none" and a logarithm to base 2.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the pairs in which their document is the better one.
         sigma, base: as in `frame.py`.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> arploss2(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(22.0219)

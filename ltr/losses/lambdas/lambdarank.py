@@ -13,57 +13,41 @@ from ltr import ops
 from ltr.losses.base import LOSSES, choice
 from ltr.losses.pairs import logistic, sum_by_score
 
-from .frame import ranked
+from .frame import Ranked, lambda_loss, ranked
 
 __all__ = ["lambdarank", "lambdarank_lightgbm"]
 
 
-@LOSSES.register(
+@lambda_loss(
     "lambdarank",
     formula="sum_{y_i > y_j} |G_i - G_j| |1/D(r_i) - 1/D(r_j)| log_b(1 + e^{-sigma (s_i - s_j)})",
     source="Burges, Ragno, Le, NIPS 2006; as a bound: Wang et al., CIKM 2018, eq. 14",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
     bounds="1-ndcg",
-    stochastic="score ties",
 )
 def lambdarank(
-    scores: Tensor,
-    labels: Tensor,
-    where: Tensor,
-    weights: Tensor | None,
+    lists: Ranked,
     *,
-    generator: torch.Generator | None,
     gain: ops.Gain = "exp2",
     k: int | None = None,
     truncation: Literal["discount", "either", "both"] = "discount",
-    sigma: float = 1.0,
-    base: float = 2.0,
-    at: Tensor | None = None,
 ) -> Tensor:
     """RankNet weighted by how much NDCG changes when the two documents swap places.
 
     With base 2, no cut-off and any sigma the value is at least 1 - NDCG.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights, generator, gain, sigma, base, at: as in `frame.py`.
         k: cut-off; None: none. Costs k x n pairs instead of n x n.
         truncation: what k cuts. "discount": 1/D = 0 beyond rank k, so that the weight is the change of NDCG@k
             (TF-Ranking); "either": pairs with one document in the top k, discounts whole (LightGBM's truncation level);
             "both": pairs with both documents in the top k (allRank).
 
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
-
     >>> lambdarank(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(1.8450)
     """
     choice("truncation", truncation, ("discount", "either", "both"))
-    of: dict[str, Any] = {"loss": "lambdarank", "sigma": sigma, "base": base, "k": k, "gain": gain}
-    lists = ranked(scores, labels, where, weights, generator, at, **of)
     worth, discount = lists.worth, ops.discounts(lists.place, k if truncation == "discount" else None)
     if k is not None and truncation == "both":
         lists = lists.among_first(k)
@@ -71,7 +55,7 @@ def lambdarank(
     def omega(i: ops.Pick, j: ops.Pick) -> Tensor:  # i ranks above j: its discount is the larger one
         return (i(worth) - j(worth)).abs_().mul_(i(discount) - j(discount))
 
-    return lists.sum(omega, sigma=sigma, base=base, k=k)
+    return lists.sum(omega, k)
 
 
 @LOSSES.register(
@@ -104,21 +88,18 @@ def lambdarank_lightgbm(
     how much is left to sort. Gain 2^y - 1 and the natural logarithm, as there.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the pairs in which their document is the better one, after the normalisation. (LightGBM
             multiplies the finished gradient of a document by its weight; that is no loss function of the scores.)
         generator, sigma, at: as in `frame.py`.
         k: pairs with one document in the top k, and the ideal DCG cut there; 30 is LightGBM's
             lambdarank_truncation_level; None: all pairs.
 
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
-
     >>> lambdarank_lightgbm(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(0.8963)
     """
     of: dict[str, Any] = {"loss": "lambdarank_lightgbm", "sigma": sigma, "k": k, "gain": "exp2"}
-    scores, labels, where, weights, worth, place = ranked(scores, labels, where, weights, generator, at, **of)
+    lists = ranked(scores, labels, where, weights, generator, at, **of)
+    scores, labels, where, weights, worth, place = lists[:6]
     discount, now = ops.discounts(place), scores.detach()
     high, low = now.masked_fill(~where, -math.inf).amax(-1), now.masked_fill(~where, math.inf).amin(-1)
     spread = (high > low).to(scores.dtype)[..., None, None]  # a list of equal scores is not normalised by them

@@ -41,7 +41,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.losses.base import LOSSES, BoundLoss, ListLoss, Loss, own_parameters, signed
+from ltr.losses.base import LOSSES, BoundLoss, ListLoss, Loss, documented, own_parameters, signed
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
@@ -58,6 +58,8 @@ class PreferenceCatalogue(Catalogue):
 
         def made(body: ListLoss) -> ListLoss:
             kept: ListLoss = keep(_prepared(body))
+            more = ".\n    reference, margins, beta: see `ltr.losses.preference.base`"
+            kept.__doc__ = documented(body, facts["needs"], more)
             return kept
 
         return made

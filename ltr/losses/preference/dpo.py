@@ -44,8 +44,6 @@ def pairwise_dpo(
     It has no finite optimum on free scores: only capacity and early stopping end it.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         pairs, normalise: as in pairs.py.
 
@@ -93,8 +91,6 @@ def ipo(
     beta Delta_i = (documents below i - documents above i) / (2 n) when all labels differ.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         pairs, normalise: as in pairs.py.
 
@@ -135,14 +131,9 @@ def focalpo(
     the paper, not read in it.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         gamma: >= 0; 0 is DPO.
         pairs, normalise: as in pairs.py.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> focalpo(torch.zeros(2), torch.tensor([1, 0]))  # log 2 / 2^.05
     tensor(0.6695)
@@ -182,8 +173,6 @@ def minordpo(
     worse document has no gradient yet. The formula is recalled from the paper, not read in it.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         pairs, normalise: as in pairs.py.
 
@@ -197,8 +186,7 @@ def minordpo(
     labels, where = choose_pairs(labels, where, pairs)
     count = ops.count_lower(labels, where).sum(-1)
     order = ops.order(labels, where)
-    u, labels, where = (each.gather(-1, order) for each in (u, labels, where))
-    weights = None if weights is None else weights.gather(-1, order)
+    u, labels, where, weights = ops.in_order(order, u, labels, where, weights)
     # Worse documents above the reference are pairs; those below it are all one document at 0, and need only counting.
     low = where & (u <= 0)
     better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where | low, math.inf)
@@ -235,16 +223,11 @@ def lipo(
     """LambdaRank on implicit rewards, natural logarithm, mean over the ordered pairs.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         generator: equal u are ranked in a random order, anew at each call; None: in the order of the list. At s = s_ref
             all of them are equal, so that without one the first steps weigh pairs by the order of the file.
         gain: "exp2" or "linear".
         normalise: "pairs" is the published mean, "none" the sum.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> lipo(s, y, reference=torch.tensor([0.5, 0.5, 1.0, 0.0]), beta=2.0, normalise="none")

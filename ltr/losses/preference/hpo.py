@@ -48,13 +48,11 @@ def hpo(
     read in it.
 
     Args:
-        scores, labels, where: `[..., list]`.
         auxiliary: `[..., list]`, any real label; standardised per list ("reward minus value"). A list on which it is
             constant has no second term; None: nor has any.
         gamma: >= 0, weight of the second term.
         spread: a > 0, its temperature.
         on: what the second term acts on: "scores" as in the formula, "rewards" u.
-        reference, margins, beta: as in base.py.
         weights: multiply the terms of their document, in both sums.
         target, eps, temperature, gain: of the first term, as in `listnet`.
 

@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice
-from ltr.losses.pairs import logistic, sum_by_label
+from ltr.losses.base import ListLoss, choice, own_parameters, signed
+from ltr.losses.pairs import logistic, soft_step, sum_by_label
 
 from .base import PREFERENCE_LOSSES, one_each, per_list
 from .dpo import ipo_phi
@@ -106,36 +106,50 @@ def dispersion_index(entropy: Tensor, *, scale: float | Tensor = 1.0, low: float
     return -scale * entropy.clamp(low, high).log()
 
 
-def _of_query(
-    dispersion: Dispersion,
-    labels: Tensor,
-    where: Tensor,
-    reference: Tensor | None,
-    entropy_temperature: float,
-    grades: int,
-    dispersion_scale: float,
-) -> float | Tensor:
-    """D as a number or `[...]`, one a list; without a reference all its scores are equal."""
-    if not isinstance(dispersion, str):
-        return dispersion
-    choice("dispersion", dispersion, ("reference", "labels"))
-    if dispersion == "labels":
-        entropy = label_entropy(labels, where, grades=grades)
-    else:
-        flat = torch.zeros_like(labels) if reference is None else reference
-        entropy = reference_entropy(flat, where, temperature=entropy_temperature)
-    return dispersion_index(entropy, scale=dispersion_scale)
+def _mallows(name: str, **facts: Any) -> Callable[[ListLoss], ListLoss]:
+    """Decorator: `register_rewards` for `f(u, labels, where, weights, dispersion, ...)`, D a number or `[...]`.
 
+    It takes dispersion and what makes one of the query, as at the top of this file.
+    """
 
-def _moved(u: Tensor, reference: Tensor | None, beta: float | Tensor) -> Tensor:
-    """u of an entry that was asked for the reference, which it then leaves out."""
-    return u if reference is None else u - per_list(beta, u, "beta") * reference
+    def made(of_dispersion: ListLoss) -> ListLoss:
+        own = own_parameters(of_dispersion, ("u", "labels", "where", "weights", "dispersion", "beta"))
+
+        def body(
+            u: Tensor,
+            labels: Tensor,
+            where: Tensor,
+            weights: Tensor | None,
+            *,
+            beta: float | Tensor,
+            reference: Tensor | None,
+            dispersion: Dispersion = 1.0,
+            entropy_temperature: float = 1.0,
+            grades: int = 5,
+            dispersion_scale: float = 1.0,
+            **given: Any,
+        ) -> Tensor:
+            if isinstance(dispersion, str):
+                choice("dispersion", dispersion, ("reference", "labels"))
+                if dispersion == "labels":
+                    entropy = label_entropy(labels, where, grades=grades)
+                else:  # without a reference all its scores are equal
+                    flat = torch.zeros_like(labels) if reference is None else reference
+                    entropy = reference_entropy(flat, where, temperature=entropy_temperature)
+                dispersion = dispersion_index(entropy, scale=dispersion_scale)
+            if reference is not None:  # the entry leaves it out of u where a loss asks for it
+                u = u - per_list(beta, u, "beta") * reference
+            return of_dispersion(u, labels, where, weights, dispersion, beta=beta, **given)
+
+        return PREFERENCE_LOSSES.register_rewards(name, **facts)(signed(body, of_dispersion, own, first=True))
+
+    return made
 
 
 # --------------------------------------------------------------------------------------------------------- on pairs
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_mallows(
     "mallowspo",
     formula="theta: (1/P) sum over pairs of -log sg(D (u_w - u_l)), D = -2 log phi; ipo: (D Delta - 1/(2 beta))^2",
     source="2405.14953; forms as in the code haoxian-chen/MallowsPO, the model [recalled]",
@@ -149,23 +163,19 @@ def mallowspo(
     labels: Tensor,
     where: Tensor,
     weights: Tensor | None,
+    dispersion: float | Tensor,
     *,
     beta: float | Tensor,
-    reference: Tensor | None,
-    dispersion: Dispersion = 1.0,
     form: Literal["theta", "ipo"] = "theta",
     acts: Acts = "temperature",
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
-    entropy_temperature: float = 1.0,
-    grades: int = 5,
-    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """MallowsPO-theta (Spearman distance): DPO, or IPO, whose steepness is the query's dispersion.
 
+    The public code has beta 10 with length-normalised scores.
+
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py; the public code has beta 10 with length-normalised scores.
         weights: multiply the pairs in which their document is the better one.
         dispersion: D > 0, a number or `[...]`; 1 is DPO, -2 log(phi) the paper's, `dispersion_index(H, scale=.29)` the
             code's. "reference" or "labels": of each query, as above.
@@ -174,10 +184,6 @@ def mallowspo(
             small D moves further although it pulls less. "weight" multiplies the loss: the best scores stay, the mix
             of queries changes.
         pairs, normalise: as in pairs.py.
-        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> s, y = torch.tensor([1.0, 0.0]), torch.tensor([1, 0])
     >>> mallowspo(s, y), mallowspo(s, y, dispersion=2.0), mallowspo(s, y, dispersion=2.0, acts="weight")
@@ -185,8 +191,6 @@ def mallowspo(
     """
     choice("form", form, ("theta", "ipo"))
     choice("acts", acts, ("temperature", "weight"))
-    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
-    u = _moved(u, reference, beta)
     if acts == "temperature":
         u = per_list(dispersion, u, "dispersion") * u
     phi = logistic if form == "theta" else ipo_phi
@@ -245,7 +249,7 @@ def kendall_link(t: Tensor, dispersion: Tensor | float) -> tuple[Tensor, Tensor]
     return value.masked_fill(sure, 0.0).to(kind), slope.masked_fill(sure, 0.0).to(kind)
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_mallows(
     "mallowspo-phi",
     formula="(1/P) sum over pairs of -log P(u_w - u_l), P(t) = (t+1)/(1-phi^{t+1}) - t/(1-phi^t), t > 0",
     source="2405.14953 [recalled]; P confirmed by enumeration; smooth between -1 and 1 by our cubic",
@@ -259,27 +263,20 @@ def mallowspo_phi(
     labels: Tensor,
     where: Tensor,
     weights: Tensor | None,
+    dispersion: float | Tensor,
     *,
     beta: float | Tensor,
-    reference: Tensor | None,
-    dispersion: Dispersion = 1.0,
     acts: Acts = "temperature",
     pairs: Pairs = "all",
     normalise: Normalise = "pairs",
-    entropy_temperature: float = 1.0,
-    grades: int = 5,
-    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """MallowsPO-phi (Kendall's distance): u counts places in the centre ranking; see `kendall_link`.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one.
         dispersion: D = -2 log phi > 0, a number or `[...]`; "reference" or "labels": of each query, as above.
         acts: "temperature": phi = e^{-D/2}; "weight": phi = e^{-1/2} and the loss times D.
         pairs, normalise: as in pairs.py.
-        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
 
     Returns:
         `[...]`, one value a list; log 2 at s = s_ref; 0 without an ordered pair.
@@ -288,8 +285,6 @@ def mallowspo_phi(
     tensor(0.3600)
     """
     choice("acts", acts, ("temperature", "weight"))
-    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
-    u = _moved(u, reference, beta)
     given: float | Tensor = 1.0
     if acts == "temperature":
         given = per_list(dispersion, u, "dispersion")
@@ -320,7 +315,7 @@ def log_normaliser(labels: Tensor, where: Tensor | None, decay: Tensor | float) 
     return (log_bracket(place) - log_bracket(place - lower)).masked_fill(~real, 0.0).sum(-1)
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_mallows(
     "mallows",
     formula="(1/P) [(D/2) sum_{y_i > y_j} sg((u_j - u_i) / tau) + log Z], phi = e^{-D/2}, Z the sum over rankings",
     source="Mallows' model with a smoothed Kendall distance; ours",
@@ -334,15 +329,11 @@ def mallows(
     labels: Tensor,
     where: Tensor,
     weights: Tensor | None,
+    dispersion: float | Tensor,
     *,
     beta: float | Tensor,
-    reference: Tensor | None,
-    dispersion: Dispersion = 1.0,
     tau: float = 1.0,
     normalise: Normalise = "pairs",
-    entropy_temperature: float = 1.0,
-    grades: int = 5,
-    dispersion_scale: float = 1.0,
 ) -> Tensor:
     """Listwise Mallows: minus the log-likelihood of the labels' order, with the order of u as the centre.
 
@@ -350,14 +341,11 @@ def mallows(
     where the dispersion is learned: without it phi would collapse to 1.
 
     Args:
-        scores, labels, where: `[..., list]`.
-        reference, margins, beta: as in base.py.
         weights: multiply the pairs in which their document is the better one; log Z is multiplied by their mean.
         dispersion: D = -2 log phi > 0, a number or `[...]`; the gradient flows into it. "reference" or "labels": of
             each query, as above.
         tau: > 0, width of the smoothing.
         normalise: "pairs" divides by the number of ordered pairs, "none" is the likelihood of the list.
-        entropy_temperature, grades, dispersion_scale: of a dispersion by query.
 
     Returns:
         `[...]`, one value a list, in nats; 0 without an ordered pair.
@@ -368,16 +356,11 @@ def mallows(
     choice("normalise", normalise, ("pairs", "none"))
     if not tau > 0:
         raise InputError("mallows needs tau > 0", came=tau)
-    dispersion = _of_query(dispersion, labels, where, reference, entropy_temperature, grades, dispersion_scale)
-    u = _moved(u, reference, beta) / tau
+    u = u / tau
     per_list(dispersion, u, "dispersion")  # looked at; used below with its gradient
     decay = 0.5 * torch.as_tensor(dispersion, dtype=u.dtype, device=u.device)
 
-    def phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
-        value = x.neg_().sigmoid_()
-        return value, value * (value - 1)
-
-    inverted, count = sum_by_label(u, labels, where, weights, phi)
+    inverted, count = sum_by_label(u, labels, where, weights, soft_step)
     log_z = log_normaliser(labels, where, decay.unsqueeze(-1) if decay.ndim else decay)
     if weights is not None:
         log_z = log_z * (weights.sum(-1) / where.sum(-1).clamp(min=1))

@@ -126,8 +126,7 @@ def modpo(
     """DPO on one objective in which the others speak as margins: a document they like needs less reward to win.
 
     Args:
-        scores, labels, where: `[..., list]`; labels of the main objective k.
-        reference, beta: as in base.py.
+        labels: of the main objective k.
         margins: `[..., list]`, sum_{l != k} w_l R^l, by `margin_rewards`; None: 0.
         weights: multiply the pairs in which their document is the better one.
         share: w_k, a number or `[...]`, one a list; 1 without margins is DPO.
@@ -135,9 +134,6 @@ def modpo(
             floor the loss answers for w_k = floor; better, let a heavier objective be the main one.
         curve: "logistic", or "hinge" max(0, 1 - .).
         pairs, normalise: as in pairs.py.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> s, y, wanted = torch.tensor([1.0, 0.0]), torch.tensor([1, 0]), torch.tensor([0.0, 1.0])
     >>> modpo(s, y, margins=0.5 * wanted, share=0.5)  # -log sg((1 - .5 (0 - 1)) / .5) = log(1 + e^-3)
@@ -178,8 +174,7 @@ def modpo_list(
     """ListNet on the bracket of MODPO. With margins log z^l its optimum is beta Delta = sum_k w_k log z^k + const.
 
     Args:
-        scores, labels, where: `[..., list]`; labels of the main objective k.
-        reference, beta: as in base.py.
+        labels: of the main objective k.
         margins, share, floor: as in `modpo`.
         weights: multiply the term of their document, after the target is normalised.
         target, eps, temperature, gain: as in `listnet`; "lin" takes labels that are a target already as they are.

@@ -55,7 +55,6 @@ def mrpo(
     "mixed"; both branches are as coded, and the code is all that says so. One good reference often does as well.
 
     Args:
-        scores, labels, where: `[..., list]`.
         reference: `[..., list]`, the first; None: 0, a uniform p1.
         reference2: `[..., list]`, the second; None: the first again, which is DPO from log softmax(reference).
         margins, beta: as in base.py.
@@ -66,9 +65,6 @@ def mrpo(
         clipping: "adaptive" splits eta between the two documents of a pair in proportion to their |log p1 + log p2|, as
             the published runs do; "fixed" gives both all of it.
         pairs, normalise: as in pairs.py.
-
-    Returns:
-        `[...]`, one value a list; 0 without an ordered pair.
 
     >>> s, y, tree = torch.tensor([1.0, 0.0]), torch.tensor([1, 0]), torch.tensor([2.0, 0.0])
     >>> mrpo(s, y), mrpo(s, y, reference=s, reference2=tree)  # the second margin goes from 1 to about -.9
@@ -86,8 +82,7 @@ def mrpo(
     labels, where = choose_pairs(labels, where, pairs)
     count = ops.count_lower(labels, where).sum(-1)
     order = ops.order(labels, where)
-    u, labels, where, p1, p2 = (each.gather(-1, order) for each in (u, labels, where, p1, p2))
-    weights = None if weights is None else weights.gather(-1, order)
+    u, labels, where, weights, p1, p2 = ops.in_order(order, u, labels, where, weights, p1, p2)
     better, other = labels.masked_fill(~where, -math.inf), labels.masked_fill(~where, math.inf)
     scale = per_list(beta, u, "beta")
     scale = scale.unsqueeze(-1) if isinstance(scale, Tensor) and scale.ndim else scale

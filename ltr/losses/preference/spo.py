@@ -5,18 +5,19 @@ u = beta (s - s_{t-1}) - sum_{i<t} alpha_i beta_i (s_i - s_{i-1})        2405.12
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ltr import ops
 from ltr.errors import InputError
+from ltr.losses.base import ListLoss, own_parameters, signed
 from ltr.losses.listwise import listnet
 
 from .base import PREFERENCE_LOSSES, implicit_rewards
 from .dpo import pairwise_dpo
-from .pairs import Normalise, Pairs
 
 __all__ = ["earlier_rewards", "spo", "spo_list"]
 
@@ -54,6 +55,18 @@ def _next_round(
     return earlier[..., -1], learned if margins is None else margins + learned
 
 
+def _with_parameters_of(other: ListLoss) -> Callable[[ListLoss], ListLoss]:
+    """Decorator: what a function takes as `**...` and passes to `other` becomes part of its signature."""
+
+    def made(function: ListLoss) -> ListLoss:
+        words = function.__name__, function.__doc__
+        signed(function, other, own_parameters(other, tuple(inspect.signature(function).parameters)))
+        function.__name__, function.__doc__ = words
+        return function
+
+    return made
+
+
 @PREFERENCE_LOSSES.register(
     "spo",
     formula="(1/P) sum over pairs of -log sg(u_w - u_l), u = beta Delta^t - sum_{i<t} a_i beta_i Delta^i, "
@@ -64,6 +77,7 @@ def _next_round(
     convex=True,
     ordinal=True,
 )
+@_with_parameters_of(pairwise_dpo)
 def spo(
     scores: Tensor,
     labels: Tensor,
@@ -71,14 +85,10 @@ def spo(
     *,
     reference: Tensor | None = None,
     margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     earlier: Tensor | None = None,
     alpha: float | Tensor = 1.0,
     beta_earlier: float | Tensor = 1.0,
-    beta: float | Tensor = 1.0,
-    pairs: Pairs = "all",
-    normalise: Normalise = "pairs",
+    **of_dpo: Any,
 ) -> Tensor:
     """Round t of sequential preference optimisation: DPO from the last model, earlier rounds' rewards as margins.
 
@@ -99,14 +109,7 @@ def spo(
         `[...]`, one value a list; 0 without an ordered pair.
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
-    options: dict[str, Any] = {
-        "reference": reference,
-        "margins": margins,
-        "beta": beta,
-        "pairs": pairs,
-        "normalise": normalise,
-    }
-    return pairwise_dpo(scores, labels, where, weights=weights, **options)
+    return pairwise_dpo(scores, labels, where, reference=reference, margins=margins, **of_dpo)
 
 
 @PREFERENCE_LOSSES.register(
@@ -117,6 +120,7 @@ def spo(
     shift_invariant=True,
     convex=True,
 )
+@_with_parameters_of(listnet)
 def spo_list(
     scores: Tensor,
     labels: Tensor,
@@ -124,16 +128,11 @@ def spo_list(
     *,
     reference: Tensor | None = None,
     margins: Tensor | None = None,
-    weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
     earlier: Tensor | None = None,
     alpha: float | Tensor = 1.0,
     beta_earlier: float | Tensor = 1.0,
     beta: float | Tensor = 1.0,
-    target: ops.Target = "gain",
-    eps: float = 0.0,
-    temperature: float = 1.0,
-    gain: ops.Gain | None = None,
+    **of_listnet: Any,
 ) -> Tensor:
     """ListNet on the bracket of SPO.
 
@@ -152,11 +151,4 @@ def spo_list(
     """
     reference, margins = _next_round(reference, margins, earlier, alpha, beta_earlier)
     u = implicit_rewards(scores, reference, where, beta=beta, margins=margins)
-    options: dict[str, Any] = {
-        "weights": weights,
-        "target": target,
-        "eps": eps,
-        "temperature": temperature,
-        "gain": gain,
-    }
-    return listnet(u, labels, where, **options)
+    return listnet(u, labels, where, **of_listnet)

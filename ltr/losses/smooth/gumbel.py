@@ -65,16 +65,12 @@ def gumbel(
     Claims are those of the default; which lists count is up to the loss that is wrapped.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: as in the wrapped loss.
         generator: draws the noise; None: no noise, the wrapped loss itself.
         of: name of the wrapped loss.
         samples: N copies, 8 as in rax and TF-Ranking. The cost grows with it.
         scale: of the noise, in units of the scores; at 1 sorting the noisy scores is a Plackett-Luce draw.
         params: parameters of the wrapped loss.
-
-    Returns:
-        `[...]`, one value a list.
 
     >>> gumbel(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]), of="ranknet")  # no generator, no noise
     tensor(1.3976)

@@ -50,16 +50,12 @@ def approxndcg(
     """One minus NDCG at soft ranks.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         k: cut-off, softened by sg((k + 1/2 - rho) / cut); None: none.
         temperature: T > 0 in units of the scores. 0.1 as in TF-Ranking: at 1 (allRank) scores of ordinary size hardly
             have ranks, far below 0.1 only near ties have a gradient.
         cut: temperature of the cut-off, > 0, in ranks; 1/2: a rank above the cut-off counts 73 %, one below 27 %.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> 1 - approxndcg(s, y, temperature=1.0), 1 - approxndcg(s, y)  # the NDCG is .57735
@@ -98,14 +94,10 @@ def softrank(
     the paper's is .6191 at sd 1, and both are .5774, the NDCG itself, at 0.1.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         k, cut: as in `approxndcg`.
         deviation: sd > 0 of the noise, in units of the scores; 0.1 as the temperature of `approxndcg`.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> 1 - softrank(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]), deviation=1.0)
     tensor(0.5934)
@@ -133,12 +125,8 @@ def approxmrr(
     No cut-off: softened, it leaves local minima in which a worse document holds the first place for good.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document.
         temperature: as in `approxndcg`.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> s, y = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
     >>> 1 - approxmrr(s, y, temperature=1.0), 1 - approxmrr(s, y)
@@ -164,12 +152,8 @@ def approxap(
     """One minus average precision at soft ranks; a document is relevant if its label is above 0.
 
     Args:
-        scores, labels, where: `[..., list]`.
         weights: multiply the precision at their document.
         temperature: as in `approxndcg`.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list that is all relevant or all not.
 
     >>> 1 - approxap(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))  # (1/2 + 2/3 + 3/4) / 3
     tensor(0.6390)
@@ -204,14 +188,10 @@ def boundndcg(
     gradient left, so that none is offered here.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the gain of their document.
         gain: "exp2" 2^y - 1 or "linear" y.
         kind: what stands for a lost pair: "hinge" max(0, 1 - x / scale) or "logistic" log2(1 + e^{-x / scale}).
         scale: > 0, in units of the scores; smaller is tighter.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> boundndcg(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))  # 1 - NDCG is .42265
     tensor(0.5732)
@@ -244,12 +224,8 @@ def boundmrr(
     With several relevant documents it is their mean by label, as in `approxmrr`.
 
     Args:
-        scores, labels, where: `[..., list]`; labels >= 0.
         weights: multiply the term of their document.
         kind, scale: as in `boundndcg`.
-
-    Returns:
-        `[...]`, one value a list; 0 for a list whose labels are all equal.
 
     >>> boundmrr(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(0.8136)
@@ -274,7 +250,7 @@ def adrmse(
     """Squared error of smooth ranks, most at the top: distils the order of a teacher, whatever its scores mean.
 
     Args:
-        scores, labels, where: `[..., list]`; labels are any numbers, of which only the order counts.
+        labels: any numbers, of which only the order counts.
         weights: multiply the term of their document; the divisor stays n.
         temperature: T > 0 of the smooth ranks.
 
