@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 __all__ = ["InputError", "MissingExtra", "check_name", "kept_by_ltr", "near_miss", "renamed", "say_once"]
-__all__ += ["unknown_name"]
+__all__ += ["quiet", "unknown_name"]
 
 _SHOWN = 200  # known names that a message lists
 _SAID: set[str] = set()
@@ -135,6 +136,19 @@ def renamed(kind: str, old: str, new: str) -> None:
     """Says, once a process, that a name a user typed has a new one; the old one works for this version."""
     if not _kept:
         say_once(f"{kind} {old!r} is called {new!r} now; the old name works until the next version")
+
+
+@contextlib.contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """These loggers of libraries keep what is no error to themselves."""
+    before = {logger: logger.level for logger in map(logging.getLogger, names)}
+    try:
+        for logger in before:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltr.errors import InputError
-from ltr.metrics import bootstrap_interval, compare, group_letters, holm, paired_randomisation
+from ltr.metrics import bootstrap_interval, group_letters, holm, paired_randomisation
 
 
 def test_interval_of_a_normal_mean():
@@ -174,24 +174,3 @@ def test_letters_in_the_order_of_the_means():
         group_letters([1, 2], np.ones((3, 3)))
     with pytest.raises(InputError):
         group_letters([1, 2], np.full((2, 2), np.nan))
-
-
-def test_compare_is_its_parts():
-    rng = np.random.default_rng(7)
-    base = rng.beta(2, 2, 300)
-    values = [base + rng.normal(0.05 * i, 0.05, 300) for i in range(3)] + [base + rng.normal(0.1, 0.05, (2, 300))]
-    c = compare(values)
-    assert c.queries == 300 and c.letters == group_letters(c.means, c.p_adjusted) and len(c.letters) == 4
-    np.testing.assert_array_equal(c.p, paired_randomisation(values))
-    np.testing.assert_array_equal(c.p_adjusted, holm(c.p))
-    for i, v in enumerate(values):
-        low, high = bootstrap_interval(v)
-        # The same resamples, summed in another order.
-        assert (c.low[i], c.high[i]) == pytest.approx((low, high), abs=1e-12)
-        assert c.means[i] == pytest.approx(np.mean(v))
-    assert c.letters[0] != c.letters[2]
-
-
-def test_compare_without_a_counting_query():
-    c = compare([[np.nan, np.nan], [np.nan, np.nan]])
-    assert c.queries == 0 and np.isnan(c.means).all() and np.isnan(c.low).all() and c.letters == ["a", "a"]

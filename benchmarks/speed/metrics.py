@@ -19,7 +19,7 @@ from functools import partial  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from ltr.metrics import Judgements, compare, evaluate, paired_randomisation  # noqa: E402
+from ltr.metrics import Judgements, bootstrap_interval, evaluate, group_letters, holm, paired_randomisation  # noqa: E402
 
 NDCG = "nDCG(gain=exp2,empty=0)@10"
 LINEAR = "nDCG(gain=linear,empty=0)@10"
@@ -330,6 +330,12 @@ def significance(quick: bool) -> list[dict]:
     base = rng.beta(2, 2, 6306)
     systems = np.stack([np.clip(base + rng.normal(0.002 * i, 0.08, 6306), 0, 1) for i in range(8)])
     draws, theirs = (500, 100) if quick else (10_000, 1000)
+
+    def compared() -> None:
+        for system in systems:
+            bootstrap_interval(system, draws=draws)
+        group_letters(systems.mean(1), holm(paired_randomisation(systems, draws)))
+
     peers, missing = {}, {}
     for name, make in (("scipy permutation_test", scipy_permutation), ("scipy bootstrap", scipy_bootstrap)):
         try:
@@ -338,7 +344,7 @@ def significance(quick: bool) -> list[dict]:
             missing[name] = "not installed"
     found = race(
         {
-            "all": lambda: compare(systems, draws=draws),
+            "all": compared,
             "pair": lambda: paired_randomisation(systems[:2], draws),
             **peers,
         },

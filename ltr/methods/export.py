@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ltr.atomic import whole_file
-from ltr.errors import InputError, MissingExtra
+from ltr.errors import InputError, MissingExtra, quiet
 from ltr.objectives import check_preference
 from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
@@ -275,7 +273,7 @@ def _onnx(program, facts: str):
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "onnx", "ONNX files") from None
-    with _quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
+    with quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
         # torch's exporter calls a name of torch that torch has deprecated.
         warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
         names: dict[str, Any] = {"input_names": ["features", "where"], "output_names": ["scores"]}
@@ -283,17 +281,3 @@ def _onnx(program, facts: str):
     assert made is not None  # it is what dynamo=True gives
     made.model.metadata_props["ltr"] = facts
     return made
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Loggers of the exporter keep what is no error to themselves: that torchvision is absent is nobody's concern."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -25,10 +25,8 @@ _HOME = {
     "calibration": ["Reliability", "reliability"],
     "inference": ["VERDICTS", "Difference", "Errors", "errors_of_draws", "errors_of_values", "verdicts"],
     "significance": [
-        "Comparison",
         "Interval",
         "bootstrap_interval",
-        "compare",
         "group_letters",
         "holm",
         "paired_randomisation",

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ltr.errors import InputError
 
-__all__ = ["Comparison", "Interval", "bootstrap_interval", "compare", "group_letters", "holm", "paired_randomisation"]
+__all__ = ["Interval", "bootstrap_interval", "group_letters", "holm", "paired_randomisation"]
 
 _CELLS = 1 << 20  # random numbers drawn at once: 8 MB of float64
 
@@ -52,32 +50,18 @@ def bootstrap_interval(values: ArrayLike, level: float = 0.95, draws: int = 10_0
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0:
         raise InputError("values of an interval", expected="[queries] or [..., queries]", came=values.shape)
-    rows = _counted(_rows(values))
-    return Interval(*_percentiles(rows.mean(0)[None], level, draws, seed)[0].tolist())
-
-
-def _percentiles(matrix: np.ndarray[Any, Any], level: float, draws: int, seed: int) -> np.ndarray[Any, Any]:
-    """Low and high of each row's mean, `[systems, 2]`; all systems see the same resamples."""
-    n = matrix.shape[1]
+    per_query = _counted(_rows(values)).mean(0)
+    n = len(per_query)
     if n == 0:
-        return np.full((len(matrix), 2), np.nan)
-    centre = matrix.mean(1)
-    deviations = (matrix - centre[:, None]).T  # means of deviations: nothing is lost to a common level
-    generator = np.random.default_rng(seed)
-    means = np.empty((draws, len(matrix)))
-    step = max(1, _CELLS // n)
+        return Interval(math.nan, math.nan)
+    centre = per_query.mean()
+    deviations = per_query - centre  # means of deviations: nothing is lost to a common level
+    generator, means, step = np.random.default_rng(seed), np.empty(draws), max(1, _CELLS // n)
     for at in range(0, draws, step):
-        rows = min(step, draws - at)
-        drawn = generator.integers(0, n, size=(rows, n), dtype=np.int32)
-        if len(matrix) == 1:
-            means[at : at + rows, 0] = deviations[:, 0][drawn].mean(1)
-        else:  # how often each query was drawn, times the values of all systems at once
-            flat = (drawn + np.arange(rows, dtype=np.int64)[:, None] * n).ravel()
-            times = np.bincount(flat, minlength=rows * n).reshape(rows, n)
-            means[at : at + rows] = times.astype(np.float64) @ deviations / n
-    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    intervals: np.ndarray[Any, Any] = (centre + ends).T
-    return intervals
+        drawn = generator.integers(0, n, size=(min(step, draws - at), n), dtype=np.int32)
+        means[at : at + step] = deviations[drawn].mean(1)
+    low, high = centre + np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
 
 
 def paired_randomisation(values: ArrayLike, draws: int = 10_000, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -228,46 +212,6 @@ def _runs(n: int, pairs: list[tuple[int, int]]) -> list[frozenset[int]]:
     for i in reversed(range(n - 1)):
         end[i] = min(end[i], end[i + 1])
     return [frozenset(range(i, end[i])) for i in range(n) if i == 0 or end[i] > end[i - 1]]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Systems beside each other on one measure; all arrays in the order the systems came.
-
-    Attributes:
-        means: float64 `[systems]`, over the queries that count.
-        low, high: float64 `[systems]`, bootstrap interval of each mean.
-        p: float64 `[systems, systems]`, paired randomisation, not adjusted.
-        p_adjusted: the same after Holm over all pairs.
-        letters: systems that share a letter do not differ significantly.
-        queries: how many queries count.
-    """
-
-    means: np.ndarray[Any, Any]
-    low: np.ndarray[Any, Any]
-    high: np.ndarray[Any, Any]
-    p: np.ndarray[Any, Any]
-    p_adjusted: np.ndarray[Any, Any]
-    letters: list[str]
-    queries: int
-
-
-def compare(
-    values: Sequence[ArrayLike], *, level: float = 0.95, alpha: float = 0.05, draws: int = 10_000, seed: int = 0
-) -> Comparison:
-    """Means, intervals, adjusted p and letters of systems on one measure: what a leaderboard's column shows.
-
-    Args:
-        values: one `[queries]` or `[seeds, queries]` array a system (their numbers of seeds may differ); NaN queries
-            must be the same in all.
-        level: of the intervals. alpha: of the letters. draws, seed: of resamples and signs.
-    """
-    matrix = _per_query(values)
-    means = matrix.mean(1) if matrix.shape[1] else np.full(len(matrix), np.nan)
-    low, high = _percentiles(matrix, level, draws, seed).T
-    p = paired_randomisation(matrix, draws, seed)
-    adjusted = holm(p)
-    return Comparison(means, low, high, p, adjusted, group_letters(means, adjusted, alpha), matrix.shape[1])
 
 
 def _per_query(values: Any) -> np.ndarray[Any, Any]:

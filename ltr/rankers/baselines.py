@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -93,7 +91,7 @@ class FeatureConfig:
 class Feature(FittedRanker):
     """Scores by one column; a value that is not finite goes to the end of its list.
 
-    `best` names the column, its sign, and their measure on train.
+    `best` names the column, its sign, and their measure on train; ranker.json carries it, and that is all there is.
     """
 
     def _fit(self, job: ObjectiveJob) -> int:
@@ -132,9 +130,6 @@ class Feature(FittedRanker):
 
     def _score(self, split: Split) -> np.ndarray:
         return _scores(split, self.best["column"] - 1, self.best["sign"])
-
-    def _write(self, folder: Path) -> Mapping[str, Any] | None:
-        return None  # ranker.json carries `best`, and that is all there is
 
 
 def _scores(split: Split, column: int, sign: int) -> np.ndarray:

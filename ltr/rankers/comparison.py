@@ -10,7 +10,6 @@ import numpy as np
 
 from ltr.errors import InputError, unknown_name
 from ltr.metrics import (
-    Comparison,
     Difference,
     Errors,
     Judgements,
@@ -25,7 +24,29 @@ from ltr.types import Split, Task
 
 from .config import HEADLINE
 
-__all__ = ["RankerComparison", "compare"]
+__all__ = ["Comparison", "RankerComparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rankers beside each other on one measure; all arrays in the order they came.
+
+    Attributes:
+        means: float64 `[ranker]`, over the queries that count.
+        low, high: float64 `[ranker]`, interval of each mean.
+        p: float64 `[ranker, ranker]`, not adjusted.
+        p_adjusted: the same after Holm over all pairs.
+        letters: rankers that share a letter do not differ significantly.
+        queries: how many queries count.
+    """
+
+    means: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    p_adjusted: np.ndarray
+    letters: list[str]
+    queries: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +56,7 @@ class RankerComparison:
     Attributes:
         names: of the rankers, in the order they came.
         on: what they were measured on.
-        found: the measure's repr -> means, low, high, p, p_adjusted, letters, queries, see `ltr.metrics.Comparison`.
+        found: the measure's repr -> means, low, high, p, p_adjusted, letters, queries, see `Comparison`.
         errors: the measure's repr -> where intervals and p come from, see `ltr.metrics.Errors`.
         level: of the intervals.
     """

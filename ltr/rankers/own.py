@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +72,3 @@ class FunctionRanker(FittedRanker):
 
         found = Batches(split).gather(lambda batch: type(self).function(batch.features, batch.where))
         return np.zeros(0, np.float32) if found is None else found.cpu().numpy()
-
-    def _write(self, folder: Path) -> Mapping[str, Any] | None:
-        return None

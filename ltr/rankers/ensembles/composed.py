@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ltr.rankers.base import FittedRanker, load_ranker
 from ltr.types import Split
 
@@ -17,7 +19,7 @@ __all__ = ["ComposedRanker"]
 
 @dataclass(eq=False, repr=False)
 class ComposedRanker(FittedRanker):
-    """Base of them. A child writes `_fit` and `_score`, and names the folders of its models.
+    """Base of them. A child writes `_fit`, names the folders of its models, and says what their scores make.
 
     Attributes:
         models: the rankers that scoring needs, in the order of `_folders`.
@@ -65,6 +67,7 @@ class ComposedRanker(FittedRanker):
     def _read_model(self, folder: Path) -> Any:
         return load_ranker(folder)
 
-    @abstractmethod
-    def _score(self, split: Split) -> Any:
-        """float32 `[documents]`."""
+    def _score(self, split: Split) -> np.ndarray:
+        """Those of the first model, where one alone is kept."""
+        scores: np.ndarray = self.models[0].score(split)
+        return scores

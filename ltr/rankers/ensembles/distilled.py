@@ -74,22 +74,10 @@ class DistilledRanker(ComposedRanker):
         labels = np.array(job.train.labels, np.float32)
         labels[:, job.objective] = taught = _standard(teacher.score(job.train), job.train)
         student = NeuralRanker(c.base, c.net, self.training, loss=job.loss, seed=job.seed)
-        student.fit(
-            job.train.having(labels=labels),
-            job.vali,
-            objective=job.train.objectives[job.objective],
-            select=job.measure,
-            folder=job.folder and job.folder / "student",
-            progress=job.on_progress or False,
-            accelerator=job.accelerator,
-        )
+        job.hand_to(student, "student", job.train.having(labels=labels))
         self.models, self.history, self.best = [student], student.history, dict(student.best)
         self.best["agreement"] = float(np.mean(taught * _standard(student.score(job.train), job.train)))  # correlation
         return self._trained([teacher, student], began)
-
-    def _score(self, split: Split) -> np.ndarray:
-        scores: np.ndarray = self.models[0].score(split)
-        return scores
 
 
 def _standard(scores: np.ndarray, split: Split) -> np.ndarray:

@@ -82,18 +82,8 @@ class Member:
         if self.takes_loss:
             own["loss"] = named_loss(self.loss, **self.loss_params) if self.loss else loss
         ranker: FittedRanker = RANKERS[self.ranker].function(self.config, seed=seed_of(place, job.seed), **own)
-        composed = RANKERS[self.ranker].claims["kind"] == "ensemble"
-        return ranker.fit(
-            job.train,
-            job.vali,
-            objective=job.train.objectives[job.objective],
-            select=job.measure,
-            folder=job.folder and job.folder / place,
-            progress=job.on_progress or False,
-            threads=job.threads,
-            accelerator=job.accelerator,
-            unlabelled=job.unlabelled if composed else None,
-        )
+        unlabelled = job.unlabelled if RANKERS[self.ranker].claims["kind"] == "ensemble" else None
+        return job.hand_to(ranker, place, threads=job.threads, unlabelled=unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)

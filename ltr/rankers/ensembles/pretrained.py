@@ -6,15 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from ltr.errors import InputError
 from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import FitJob, ObjectiveJob
 from ltr.schema import bind, in_todays_words, to_dict
-from ltr.types import Split
 
 from .composed import ComposedRanker
 from .member import Member, NetConfig
@@ -99,23 +96,11 @@ class PretrainedRanker(ComposedRanker):
         first = pretrain(c, self.training, job)
         net = NeuralRanker(c.base, c.net, self.training, loss=job.loss, seed=job.seed)
         net.start = first
-        net.fit(
-            job.train,
-            job.vali,
-            objective=job.train.objectives[job.objective],
-            select=job.measure,
-            folder=job.folder and job.folder / "net",
-            progress=job.on_progress or False,
-            accelerator=job.accelerator,
-        )
+        job.hand_to(net, "net")
         net.start = None
         self.models, self.history = [net], net.history
         self.best = {**net.best, "pretraining_loss": first.history[-1]["loss"]}
         return self._trained([first, net], began)
-
-    def _score(self, split: Split) -> np.ndarray:
-        scores: np.ndarray = self.models[0].score(split)
-        return scores
 
 
 def pretrain(config: PretrainedConfig, training: TrainingConfig, job: ObjectiveJob) -> NeuralRanker:
@@ -129,15 +114,8 @@ def pretrain(config: PretrainedConfig, training: TrainingConfig, job: ObjectiveJ
 
     settings = config.settings(training)
     lists = (job.train if job.unlabelled is None else job.unlabelled).having(labels=None, weights=None)
-    folder = job.folder and job.folder / "pretraining"
-    alone = FitJob(
-        train=lists,
-        vali=None,
-        seed=job.seed,
-        folder=folder,
-        on_progress=job.on_progress,
-        accelerator=job.accelerator,
-    )
+    common: dict[str, Any] = {"seed": job.seed, "on_progress": job.on_progress, "accelerator": job.accelerator}
+    alone = FitJob(train=lists, vali=None, folder=job.folder and job.folder / "pretraining", **common)
     data = Prepared(alone, settings)
     ranker = NeuralRanker(config.base, config.net, training, seed=job.seed)
     ranker.transform = data.transform

@@ -87,6 +87,17 @@ class ObjectiveJob(FitJob):
     loss: Any = None
     unlabelled: Split | None = None
 
+    def hand_to(self, ranker: Any, place: str, train: Split | None = None, **own: Any) -> Any:
+        """`ranker`, trained as this job asks, on other lists where they are given; its checkpoints lie in `place`."""
+        how = {
+            "objective": self.train.objectives[self.objective],
+            "select": self.measure,
+            "folder": self.folder and self.folder / place,
+            "progress": self.on_progress or False,
+            "accelerator": self.accelerator,
+        }
+        return ranker.fit(self.train if train is None else train, self.vali, **how, **own)
+
     @property
     def labels(self) -> np.ndarray:
         """The column, contiguous float32 `[documents]` of train (the boosters copy others with a warning)."""

@@ -16,7 +16,6 @@ This is the only file of the rankers that imports Lightning.
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import signal
 import threading
@@ -32,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from ltr.datasets.batching.datamodule import ListDataModule
-from ltr.errors import InputError
+from ltr.errors import InputError, quiet
 from ltr.lazy import lightning_alone
 from ltr.rankers.config import TrainingConfig, rate
 from ltr.rankers.tabm import scored
@@ -355,15 +354,7 @@ def _held_signals() -> Iterator[Callable[[], None]]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning's banner, tips and remarks about its own defaults stay away; its errors are exceptions."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 asks torch 2.13's pytree in a way that torch is about to drop; nobody here can change it.
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with quiet("lightning.pytorch", "lightning.fabric"), warnings.catch_warnings():
+        # Lightning 2.6 asks torch 2.13's pytree in a way that torch is about to drop; nobody here can change it.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        yield
