@@ -39,10 +39,10 @@ from ltr.catalogue import Catalogue
 from ltr.errors import InputError, unknown_name
 from ltr.losses import LOSSES, loss
 from ltr.losses.base import Loss
-from ltr.losses.preference.base import preference_loss
+from ltr.losses.preference.base import PreferenceLoss, preference_loss
 from ltr.objectives import check_preference, lattice
 from ltr.progress import listener
-from ltr.rankers import RANKERS, make_ranker
+from ltr.rankers import RANKERS, load_ranker, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig
 from ltr.rankers.devices import asked_device
@@ -150,7 +150,7 @@ class FitContext:
 
 @dataclass(eq=False, repr=False)
 class Method(ABC):
-    """Base of the methods. A child writes `_fit(context)`, `terms(w)`, and what else it must remember.
+    """Base of the methods. A child writes `_fit(context)`, `terms(w)` if need be, and what else it must remember.
 
     Attributes:
         name: in the catalogue.
@@ -181,13 +181,15 @@ class Method(ABC):
     def claims(self) -> dict[str, Any]:
         return METHODS[self.name].claims
 
-    @abstractmethod
     def terms(self, w: np.ndarray) -> list[Term]:
         """What the scores at the preference w `[objective]` are made of: the ranking is that of the sum of these.
+
+        By default one model: the only one there is, or, of methods that train one a preference, that of w.
 
         Raises:
             InputError: a method of fixed preferences was not fitted for this one.
         """
+        return [Term(1.0, self.models[0 if self.claims["models"] == "one" else self._of_preference(w)], w)]
 
     @property
     def models_trained(self) -> int:
@@ -341,8 +343,20 @@ class Method(ABC):
         """`[preference, documents]`: of nets a tensor where they live, else an array."""
         return combined([self.terms(w, **options) for w in preferences], split)
 
-    def _load_model(self, folder: Path):
-        return ConditionedRanker.load(folder)
+    def _of_preference(self, w: np.ndarray) -> int:
+        """Which model the preference w has."""
+        distance = np.abs(self.preferences - w).max(1)
+        nearest = int(distance.argmin())
+        if distance[nearest] > 1e-6:
+            raise InputError(
+                f"method {self.name!r} has one model a preference, and none for this one",
+                came=w.tolist(),
+                do=f"Give it to fit, or take the nearest: {self.preferences[nearest].round(6).tolist()}",
+            )
+        return nearest
+
+    def _load_model(self, folder: Path) -> Any:
+        return load_ranker(folder) if (folder / "ranker.json").is_file() else ConditionedRanker.load(folder)
 
     def _train_base(self, task: Task, main, gains, measures, folder, accelerator) -> tuple[Any, int]:
         """The reference ranker, and how many trainings it took: by default the method's own net and loss."""
@@ -375,7 +389,11 @@ class Method(ABC):
         own = {"gain": gain} if isinstance(bound, ObjectiveLoss) else {}
         return loss(name, **{**params, **own})
 
-    def _by_gain(self, loss):
+    def _loss(self) -> PreferenceLoss:
+        """The list loss of the config, as every objective of this fit needs it."""
+        return self._by_gain(preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params))
+
+    def _by_gain(self, loss: PreferenceLoss) -> PreferenceLoss:
         """A list loss as the objectives of this fit need it, each with its own gain, or another in its place."""
         own = self.config.losses or {}
         for name in own:

@@ -10,12 +10,11 @@ of several). No trade-off is made, so that whatever does not lie above these poi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltr.rankers import RANKERS, FittedRanker, load_ranker, make_ranker
+from ltr.rankers import RANKERS, make_ranker
 
 from .base import METHODS, FitContext, Method, TrainedConfig
 from .terms import Term
@@ -59,12 +58,6 @@ class RandomRanking(Method):
         self.models = [ranker.fit(context.train, context.vali)]
         return 1
 
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[0], w)]
-
-    def _load_model(self, folder: Path) -> FittedRanker:
-        return load_ranker(folder)
-
 
 @METHODS.register(
     "single-objective",
@@ -95,6 +88,3 @@ class SingleObjective(Method):
 
     def terms(self, w: np.ndarray) -> list[Term]:
         return [Term(1.0, self.models[int(np.argmax(w))], w)]
-
-    def _load_model(self, folder: Path) -> FittedRanker:
-        return load_ranker(folder)

@@ -19,21 +19,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers import FittedRanker, load_ranker, make_ranker
+from ltr.rankers import FittedRanker, make_ranker
 from ltr.rankers.trees.lightgbm import LightGBMConfig
 from ltr.rankers.trees.mixed_lambdas import MixedLightGBM, label_gains
 from ltr.schema import bind
 from ltr.types import Split
 
 from .base import METHODS, FitContext, Method
-from .scalarised import model_of
-from .terms import Term
 
 __all__ = ["Boosted", "BoostedConfig", "LabelMixing", "LabelMixingConfig", "LambdaMixing", "mixed_gains"]
 
@@ -48,12 +45,6 @@ class Boosted(Method):
     def _fit(self, context: FitContext) -> int:
         self.models = [self._one(context, w) for w in context.preferences]
         return len(self.models)
-
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[model_of(self, w[None])[0]], w)]
-
-    def _load_model(self, folder: Path):
-        return load_ranker(folder)
 
 
 @dataclass(frozen=True)

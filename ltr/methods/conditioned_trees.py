@@ -10,11 +10,9 @@ so that trees need depth to use it. The training data are `copies` times as larg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ltr.rankers import FittedRanker, load_ranker
 from ltr.rankers.config import check
 from ltr.rankers.training.validation import ValidationMeasures
 from ltr.rankers.trees.forest import Forest
@@ -148,6 +146,3 @@ class ConditionedTrees(Method):
 
     def terms(self, w: np.ndarray) -> list[Term]:
         return [Term(1.0, _At(self.models[0], tuple(map(float, w))), w)]
-
-    def _load_model(self, folder: Path) -> FittedRanker:
-        return load_ranker(folder)

@@ -22,7 +22,6 @@ from ltr.objectives import AGGREGATORS, SCALARISATIONS, aggregator, scalarisatio
 from .base import METHODS, FitContext
 from .criteria import Aggregated, Criterion, Fixed, Importance, Scalarised
 from .scalarised import EachConfig, OneEach, balance
-from .terms import Term
 
 __all__ = ["AdaptiveConfig", "Aggregating", "Unconditioned", "UnconditionedConfig"]
 
@@ -88,9 +87,6 @@ class Unconditioned(OneEach):
         if c.by in SCALARISATIONS:
             return Scalarised(self._loss(), Fixed(tuple(w)), scalarisation(c.by, m, **c.rule))
         return Aggregated(self._loss(), Fixed(tuple(w)), aggregator(c.by, m, **c.rule), c.space)
-
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[0], self.preferences[0])]
 
 
 for _name, _formula, _source in (

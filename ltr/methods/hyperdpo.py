@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.losses.preference.base import dpo
 from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import CheckpointsKept, check
@@ -110,8 +109,7 @@ class HyperDPO(ReferenceMethod):
             scale=1 / c.beta if c.augmented and not self.conditioned_on_temperature else 1.0,
         )
         source = Dirichlet(c.alpha, len(context.objectives), c.sampled, c.by_list)
-        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
-        criterion = Importance(loss, source, c.temperature, c.temperature_by is not None)
+        criterion = Importance(self._loss(), source, c.temperature, c.temperature_by is not None)
         context.fit_conditioned(
             ranker,
             criterion=criterion,

@@ -12,9 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ltr.losses.preference.base import preference_loss
 from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.conditional.weight_mix import WeightMixRanker
@@ -22,7 +19,6 @@ from ltr.rankers.config import check
 
 from .base import METHODS, FitContext, Method, MethodConfig
 from .criteria import Dirichlet, Importance
-from .terms import Term
 
 __all__ = ["PaMaL", "PaMaLConfig"]
 
@@ -60,15 +56,11 @@ class PaMaL(Method):
 
     def _fit(self, context: FitContext) -> int:
         c = self.config
-        loss = self._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
         source = Dirichlet(c.alpha, len(context.objectives), c.sampled, by_list=False)
         plain = ConditioningConfig(kind="none", start="scratch")
         ranker = WeightMixRanker(c.ranker, c.ranker_params, plain, c.training, seed=context.seed)
-        self.models = [context.fit_conditioned(ranker, criterion=Importance(loss, source))]
+        self.models = [context.fit_conditioned(ranker, criterion=Importance(self._loss(), source))]
         return 1
-
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[0], w)]
 
     def _load_model(self, folder: Path) -> ConditionedRanker:
         return WeightMixRanker.load(folder)

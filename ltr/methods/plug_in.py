@@ -30,14 +30,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from ltr.errors import InputError
-from ltr.rankers import RANKERS, load_ranker
+from ltr.rankers import RANKERS
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.score_maps import ListSoftmax, Monotone, ScoreMap, monotone
@@ -173,9 +172,6 @@ class PlugIn(Method):
         shares = w * how.get("scale", 1.0)
         maps = _maps(how, m)
         return [_term(self.models, k, m)._replace(share=float(shares[k]), map=maps[k]) for k in range(m)]
-
-    def _load_model(self, folder: Path) -> Any:
-        return load_ranker(folder) if (folder / "ranker.json").is_file() else ConditionedRanker.load(folder)
 
 
 def _term(models: list[Any], k: int, m: int) -> Term:

@@ -26,8 +26,7 @@ from ltr.rankers.training.validation import weighted_mean
 
 from .base import METHODS, FitContext
 from .criteria import Aggregated, Criterion, Dirichlet, Importance, LogUniform, Scalarised
-from .scalarised import EachConfig, OneEach, balance, payoff
-from .terms import Term
+from .scalarised import EachConfig, OneEach, balance
 
 __all__ = ["COSMOSConfig", "OneShot", "PHNConfig", "PSLConfig", "YOTOConfig"]
 
@@ -129,10 +128,7 @@ class OneShot(OneEach):
         return self._criterion(len(w))
 
     def _fit(self, context: FitContext) -> int:
-        c, extra = self.config, 0
-        if self.normalised:
-            ideal, spread = payoff(self, context)
-            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(context.objectives)
+        c, extra = self.config, self._payoff(context)
         ranker = ConditionedRanker(c.ranker, c.ranker_params, c.conditioning, c.training, seed=context.seed)
         context.fit_conditioned(
             ranker,
@@ -142,9 +138,6 @@ class OneShot(OneEach):
         )
         self.models = [ranker]
         return 1 + extra
-
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[0], w)]
 
     def _step_source(self, m: int):
         return Dirichlet(self.config.alpha, m, self.config.sampled, by_list=False)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ltr.losses.preference.base import PreferenceLoss
+from ltr.losses.preference.base import PreferenceLoss, dpo
 from ltr.losses.preference.mallows import dispersion_index, label_entropy, reference_entropy
 from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
@@ -78,6 +78,9 @@ class ReferenceMethod(Method):
     @abstractmethod
     def _train(self, context: FitContext) -> int:
         """Fills `models`; returns how many trainings it ran."""
+
+    def _loss(self) -> PreferenceLoss:
+        return self._by_gain(dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params))
 
     def _by_gain(self, loss: PreferenceLoss) -> PreferenceLoss:
         """With the scale of a dispersion by query, too, where the loss has one and was not told it."""

@@ -24,16 +24,14 @@ import torch
 
 from ltr.datasets.batching.batches import Batches
 from ltr.errors import InputError
-from ltr.losses.preference.base import PreferenceLoss, dpo, preference_loss
 from ltr.objectives import scalarisation
 from ltr.types import Batch, Split
 
 from .base import METHODS, FitContext, Method, MethodConfig
 from .criteria import Criterion, Fixed, Importance, OneLabel, Scalarised, objective_values
 from .reference import ReferenceConfig, ReferenceMethod, train_each
-from .terms import Term
 
-__all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "model_of", "payoff"]
+__all__ = ["DPOLS", "EachConfig", "OneEach", "balance", "payoff"]
 
 _EPOCHS = 8  # of drawn documents in a mean loss; nothing is trained or scored for them
 
@@ -54,26 +52,6 @@ def balance(values: np.ndarray, preferences: np.ndarray) -> float:
     return float(-np.nanmax(preferences * (1 - values), axis=1).mean())
 
 
-def model_of(method: Method, preferences: np.ndarray) -> list[int]:
-    """Which model each preference has, for methods that train one for each.
-
-    Raises:
-        InputError: a preference that `fit` was not given.
-    """
-    found = []
-    for w in preferences:
-        distance = np.abs(method.preferences - w).max(1)
-        nearest = int(distance.argmin())
-        if distance[nearest] > 1e-6:
-            raise InputError(
-                f"method {method.name!r} has one model a preference, and none for this one",
-                came=w.tolist(),
-                do=f"Give it to fit, or take the nearest: {method.preferences[nearest].round(6).tolist()}",
-            )
-        found.append(nearest)
-    return found
-
-
 def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]:
     """Ideal point and spread of the training losses, `[objective]` each, from one model an objective.
 
@@ -81,7 +59,7 @@ def payoff(method: Method, context: FitContext) -> tuple[np.ndarray, np.ndarray]
     would lie above everything that training sees.
     """
     c, m = method.config, len(context.objectives)
-    loss = method._by_gain(preference_loss(f"{c.loss}-dpo", **c.loss_params))
+    loss = method._loss()
     rows, corners = [], np.eye(m)
     alone = train_each(method, context, [Importance(loss, Fixed(tuple(w))) for w in corners], corners, "alone")
     for ranker, w in zip(alone, corners, strict=True):
@@ -127,19 +105,18 @@ class OneEach(Method):
         """What the model of preference w descends."""
 
     def _fit(self, context: FitContext) -> int:
-        extra = 0
-        if self.normalised:
-            ideal, spread = payoff(self, context)
-            self.memory, extra = {"ideal": ideal.tolist(), "spread": spread.tolist()}, len(context.objectives)
+        extra = self._payoff(context)
         criteria = [self.make(context, w) for w in context.preferences]
         self.models = train_each(self, context, criteria, context.preferences, "model", self.judge)
         return extra + len(self.models)
 
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[model_of(self, w[None])[0]], w)]
-
-    def _loss(self) -> PreferenceLoss:
-        return self._by_gain(preference_loss(f"{self.config.loss}-dpo", **self.config.loss_params))
+    def _payoff(self, context: FitContext) -> int:
+        """Remembers the pay-off table, where there is to be one; how many trainings it took."""
+        if not self.normalised:
+            return 0
+        ideal, spread = payoff(self, context)
+        self.memory = {"ideal": ideal.tolist(), "spread": spread.tolist()}
+        return len(ideal)
 
     def _scale(self) -> dict[str, Any]:
         return {"ideal": tuple(self.memory["ideal"]), "spread": tuple(self.memory["spread"])} if self.normalised else {}
@@ -191,11 +168,7 @@ class DPOLS(ReferenceMethod):
         return len(self.models)
 
     def _criterion(self, source: Fixed) -> Criterion:
-        loss = dpo(self.config.loss, beta=self.config.beta, **self.config.loss_params)
-        return Importance(self._by_gain(loss), source)
-
-    def terms(self, w: np.ndarray) -> list[Term]:
-        return [Term(1.0, self.models[model_of(self, w[None])[0]], w)]
+        return Importance(self._loss(), source)
 
 
 _BALANCE = {"means": "balance", "payoff": True}

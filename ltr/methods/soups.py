@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ltr.losses.preference.base import dpo
-
 from .base import METHODS, FitContext
 from .criteria import Fixed, Importance
 from .reference import ReferenceConfig, ReferenceMethod, train_each
@@ -24,9 +22,7 @@ class Merged(ReferenceMethod):
     """A model for each objective, in their order."""
 
     def _train(self, context: FitContext) -> int:
-        c = self.config
-        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
-        corners = np.eye(len(context.objectives))
+        loss, corners = self._loss(), np.eye(len(context.objectives))
         criteria = [Importance(loss, Fixed(tuple(w))) for w in corners]
         self.models = train_each(self, context, criteria, corners, "model")
         return len(self.models)

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.losses.preference.base import dpo
 from ltr.rankers.config import check
 
 from .base import METHODS, FitContext
@@ -82,7 +81,7 @@ class SPO(ReferenceMethod):
         order = c.order or names
         if sorted(order) != sorted(names):
             raise InputError("the order of SPO names every objective once", expected=list(names), came=list(order))
-        loss = self._by_gain(dpo(c.loss, beta=c.beta, **c.loss_params))
+        loss = self._loss()
         first = last = context.references
         one = np.eye(len(names))[:1]  # a plain net is told of no preference
         self.models, seen = [], np.zeros(len(names))
