@@ -212,12 +212,7 @@ def _spearman(a: Floats, b: Floats) -> float:
         return float("nan")
     if np.ptp(b) == 0:
         return 0.0
-    a, b = (_ranks(x) - (len(x) + 1) / 2 for x in (a, b))
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(x) - (len(x) + 1) / 2 for x in (a, b))
     return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1))
-
-
-def _ranks(values: Floats) -> Floats:
-    """1-based, equal values share the mean of their ranks."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
-    return ranks

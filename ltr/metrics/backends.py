@@ -11,14 +11,14 @@ and indexing, which both kinds share.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ltr.errors import InputError
 
-__all__ = ["Array", "Backend", "Lists", "NumpyBackend", "TorchBackend"]
+__all__ = ["Array", "Backend", "Lists", "NumpyBackend", "TorchBackend", "kept"]
 
 Array: TypeAlias = Any
 """A numpy array or a tensor: whichever kind the backend works on, used through what both kinds share."""
@@ -190,6 +190,19 @@ class TorchBackend:
 Backend: TypeAlias = NumpyBackend | TorchBackend
 
 
+def kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: what a method gives for some arguments is computed once, and kept in `_memo` of its object."""
+
+    @wraps(method)
+    def once(self: Any, *args: Hashable) -> Any:
+        key = (method.__name__, *args)
+        if key not in self._memo:
+            self._memo[key] = method(self, *args)
+        return self._memo[key]
+
+    return once
+
+
 class Lists:
     """Where lists lie in a flat array: list q is slots `offsets[q]:offsets[q + 1]`.
 
@@ -246,15 +259,15 @@ class Lists:
 
     def top(self, k: int | None) -> Lists:
         """The first k slots of every list; the lists themselves when none is longer or k is None."""
-        if k is None or k >= self.longest:
-            return self
-        if ("top", k) not in self._memo:
-            lengths = self.xp.minimum(self.lengths, k)
-            offsets = _offsets(self.xp, lengths)
-            slots = self.xp.repeat(self.starts - offsets[:-1], lengths) + self.xp.arange(int(offsets[-1]))
-            self._memo["top", k] = Lists(self.xp, offsets, slots)
-        cut: Lists = self._memo["top", k]
-        return cut
+        found: Lists = self if k is None or k >= self.longest else self._cut(k)
+        return found
+
+    @kept
+    def _cut(self, k: int) -> Lists:
+        lengths = self.xp.minimum(self.lengths, k)
+        offsets = _offsets(self.xp, lengths)
+        slots = self.xp.repeat(self.starts - offsets[:-1], lengths) + self.xp.arange(int(offsets[-1]))
+        return Lists(self.xp, offsets, slots)
 
     def sum(self, x: Array) -> Array:
         """Sum of each list, float64 `[lists]`; 0 of an empty one."""
@@ -268,30 +281,31 @@ class Lists:
         """
         distance = 1
         while distance < self.longest:
-            if ("inside", distance) not in self._memo:
-                self._memo["inside", distance] = self.position[distance:] >= distance
-            x = self.xp.scan_step(x, distance, self._memo["inside", distance], product)
+            x = self.xp.scan_step(x, distance, self._inside(distance), product)
             distance *= 2
         return x
+
+    @kept
+    def _inside(self, distance: int) -> Array:
+        return self.position[distance:] >= distance
 
     @cached_property
     def _key_bits(self) -> tuple[int, int]:
         return len(self).bit_length(), self.longest.bit_length()
 
+    @kept
     def _key(self, for_value: int) -> Array:
         """Key of every document at value 0: query, then so many bits for the value, then its place in the list."""
-        if ("key", for_value) not in self._memo:
-            for_query, for_position = self._key_bits
-            if for_query + for_value + for_position > 63:
-                raise InputError(
-                    "too many documents for one 64-bit key a document",
-                    expected="bits of queries + values + longest list <= 63",
-                    came=self._key_bits,
-                    do="Evaluate the queries in several parts; no value depends on the other lists",
-                )
-            query = self.xp.arange(len(self)) << (for_value + for_position)
-            self._memo["key", for_value] = self.xp.repeat(query - self.starts, self.lengths) + self.xp.arange(self.size)
-        return self._memo["key", for_value]
+        for_query, for_position = self._key_bits
+        if for_query + for_value + for_position > 63:
+            raise InputError(
+                "too many documents for one 64-bit key a document",
+                expected="bits of queries + values + longest list <= 63",
+                came=self._key_bits,
+                do="Evaluate the queries in several parts; no value depends on the other lists",
+            )
+        query = self.xp.arange(len(self)) << (for_value + for_position)
+        return self.xp.repeat(query - self.starts, self.lengths) + self.xp.arange(self.size)
 
     def descending(self, values: Array) -> tuple[Array, Array]:
         """Orders every list by value, highest first, rows in given order where values are equal.

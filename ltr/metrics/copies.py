@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from functools import cached_property
 
-from .backends import Array, Lists
+from .backends import Array, Lists, kept
 from .judgements import Judgements
 
 __all__ = ["Copies"]
+
+
+def _of_one(name: str) -> Callable[..., Array]:
+    """The method of that name: what it gives for the lists themselves, once a copy."""
+
+    def method(self: Copies, *args: Hashable) -> Array:
+        return self._tiled(getattr(self.one, name)(*args))
+
+    method.__name__ = name
+    return kept(method)
 
 
 class Copies(Judgements):
@@ -31,60 +41,39 @@ class Copies(Judgements):
     def _tiled(self, x: Array, step: int = 0) -> Array:
         """`[times * n]` of `[n]`; each copy `step` higher than the one before it."""
         tiled = self.xp.repeated(x, self.times)
-        return tiled + self.xp.arange(self.times)[:, None] * step if step else tiled
-
-    def _kept(self, key: Hashable, make: Callable[[], Array], step: int = 0) -> Array:
-        if key not in self._memo:
-            self._memo[key] = self._tiled(make(), step).reshape(-1)
-        return self._memo[key]
+        return (tiled + self.xp.arange(self.times)[:, None] * step if step else tiled).reshape(-1)
 
     @cached_property
     def labels(self) -> Array:
-        return self._tiled(self.one.labels).reshape(-1)
+        return self._tiled(self.one.labels)
 
-    def weights(self) -> Array:
-        return self._kept("weights", self.one.weights)
+    @cached_property
+    def label_levels(self) -> Array:
+        return self._tiled(self.one.label_levels)
+
+    @cached_property
+    def pairs(self) -> Array:
+        return self._tiled(self.one.pairs)
+
+    @cached_property
+    def _ideal(self) -> tuple[Array, Array]:
+        row, tied = self.one._ideal
+        return self._tiled(row, self.one.lists.size), self._tiled(tied)
+
+    @property
+    def level_bits(self) -> int:
+        return self.one.level_bits
+
+    weights, values, relevant, blank = map(_of_one, ("weights", "values", "relevant", "blank"))
+    ideal_gains, ideal_dcg = map(_of_one, ("ideal_gains", "ideal_dcg"))
+    ideal_running_dcg = _of_one("ideal_running_dcg")
+
+    @kept
+    def tie_order(self, rule: str) -> Array:
+        return self._tiled(self.one.tie_order(rule), self.one.lists.size)
 
     def place(self, bad: Array) -> str:
         """Document and query of the first True, and which ranking it is in, all counted from 0."""
         bad = bad.reshape(self.times, -1)
         ranking = int(self.xp.nonzero(bad.any(1))[0])
         return f"{self.one.place(bad[ranking])}, ranking {ranking} of {self.times}"
-
-    def values(self, name: Hashable) -> Array:
-        return self._kept(("values", name), lambda: self.one.values(name))
-
-    @cached_property
-    def _ideal(self) -> tuple[Array, Array]:
-        row, tied = self.one._ideal
-        return self._tiled(row, self.one.lists.size).reshape(-1), self._tiled(tied).reshape(-1)
-
-    def ideal_gains(self, gain: str) -> Array:
-        return self._kept(("ideal", gain), lambda: self.one.ideal_gains(gain))
-
-    def ideal_dcg(self, gain: str, kind: str, k: int | None) -> Array:
-        return self._kept(("ideal", gain, kind, k), lambda: self.one.ideal_dcg(gain, kind, k))
-
-    def ideal_running_dcg(self, gain: str, kind: str) -> Array:
-        return self._kept(("ideal running", gain, kind), lambda: self.one.ideal_running_dcg(gain, kind))
-
-    def relevant(self, rel: float) -> Array:
-        return self._kept(("relevant", rel), lambda: self.one.relevant(rel))
-
-    def blank(self, kind: str, rel: float | None = None) -> Array:
-        return self._kept(("blank", kind, rel), lambda: self.one.blank(kind, rel))
-
-    @cached_property
-    def label_levels(self) -> Array:
-        return self._tiled(self.one.label_levels).reshape(-1)
-
-    @property
-    def level_bits(self) -> int:
-        return self.one.level_bits
-
-    @cached_property
-    def pairs(self) -> Array:
-        return self._tiled(self.one.pairs).reshape(-1)
-
-    def tie_order(self, rule: str) -> Array:
-        return self._kept(rule, lambda: self.one.tie_order(rule), self.one.lists.size)

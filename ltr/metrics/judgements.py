@@ -13,7 +13,7 @@ import numpy as np
 from ltr.errors import InputError
 from ltr.types import unmasked
 
-from .backends import Array, Backend, Lists, NumpyBackend, TorchBackend
+from .backends import Array, Backend, Lists, NumpyBackend, TorchBackend, kept
 from .measures import discount
 
 if TYPE_CHECKING:
@@ -70,18 +70,14 @@ class Judgements:
         query = int(np.searchsorted(self.bounds, at, side="right")) - 1
         return f"document {at - int(self.bounds[query])} of query {query}"
 
-    def values(self, name: Hashable) -> Array:
+    @kept
+    def values(self, name: Any) -> Array:
         """What each document is worth, float64 `[documents]`.
 
         Args:
             name: "exp2" (2^y - 1), "linear" (y), ("rel", t) (1 where y >= t), ("stop", G) ((2^y - 1) / 2^G),
                 ("share", G) (y / G), ("intent", discount, k) (1 over the DCG@k of all documents of category y).
         """
-        if name not in self._memo:
-            self._memo[name] = self._value(name)
-        return self._memo[name]
-
-    def _value(self, name: Any) -> Array:
         match name:
             case "linear":
                 return self.labels
@@ -127,54 +123,44 @@ class Judgements:
         """Every list by falling label, as `Lists.descending` returns it."""
         return self.lists.descending(self.labels)
 
+    @kept
     def ideal_gains(self, gain: str) -> Array:
         """Gains in ideal order, `[documents]`."""
-        key = ("ideal", gain)
-        if key not in self._memo:
-            self._memo[key] = self.values(gain)[self._ideal[0]]
-        return self._memo[key]
+        return self.values(gain)[self._ideal[0]]
 
+    @kept
     def ideal_dcg(self, gain: str, kind: str, k: int | None) -> Array:
         """DCG@k of the best order, `[lists]`."""
-        key = ("ideal", gain, kind, k)
-        if key not in self._memo:
-            top = self.lists.top(k)
-            weight = top.by_rank(("discount", kind), lambda rank: discount(kind, rank))
-            self._memo[key] = top.sum(self.ideal_gains(gain)[top.slots] * weight)
-        return self._memo[key]
+        top = self.lists.top(k)
+        weight = top.by_rank(("discount", kind), lambda rank: discount(kind, rank))
+        return top.sum(self.ideal_gains(gain)[top.slots] * weight)
 
+    @kept
     def ideal_running_dcg(self, gain: str, kind: str) -> Array:
         """DCG of the best order down to each slot, `[documents]`."""
-        key = ("ideal running", gain, kind)
-        if key not in self._memo:
-            weight = self.lists.by_rank(("discount", kind), lambda rank: discount(kind, rank))
-            self._memo[key] = self.lists.running(self.ideal_gains(gain) * weight)
-        return self._memo[key]
+        weight = self.lists.by_rank(("discount", kind), lambda rank: discount(kind, rank))
+        return self.lists.running(self.ideal_gains(gain) * weight)
 
+    @kept
     def relevant(self, rel: float) -> Array:
         """Documents of label `rel` or higher in each list, `[lists]`."""
-        key = ("relevant", rel)
-        if key not in self._memo:
-            self._memo[key] = self.lists.sum(self.values(("rel", rel)))
-        return self._memo[key]
+        return self.lists.sum(self.values(("rel", rel)))
 
+    @kept
     def blank(self, kind: str, rel: float | None = None) -> Array:
         """Lists, bool `[lists]`, without a positive label ("gain"), a label >= rel ("relevant"), labels on both sides
         of rel ("contrast"), labels that differ ("pair"), or a "document"."""
-        key = ("blank", kind, rel)
-        if key not in self._memo:
-            if kind == "gain":
-                what = self.lists.sum(self.xp.floats(self.labels > 0))
-            elif kind == "pair":
-                what = self.pairs
-            elif kind == "document":
-                what = self.lists.lengths
-            else:
-                what = self.relevant(1 if rel is None else rel)
-                if kind == "contrast":
-                    what = what * (self.lists.lengths - what)
-            self._memo[key] = what == 0
-        return self._memo[key]
+        if kind == "gain":
+            what = self.lists.sum(self.xp.floats(self.labels > 0))
+        elif kind == "pair":
+            what = self.pairs
+        elif kind == "document":
+            what = self.lists.lengths
+        else:
+            what = self.relevant(1 if rel is None else rel)
+            if kind == "contrast":
+                what = what * (self.lists.lengths - what)
+        return what == 0
 
     @cached_property
     def _label_groups(self) -> Lists:
@@ -192,33 +178,29 @@ class Judgements:
     def level_bits(self) -> int:
         return int(self.label_levels.max()).bit_length() if self.lists.size else 0
 
+    @kept
     def label_nodes(self, bit: int) -> tuple[Lists, Array]:
         """Documents in ideal order that agree in list and in all bits of their level above this one.
 
         Returns:
             (nodes as `Lists`, int64 `[documents]` first slot of the half of each slot's node whose bit is 1).
         """
-        key = ("nodes", bit)
-        if key not in self._memo:
-            level = self.label_levels[self._ideal[0]]
-            above = level >> (bit + 1)
-            same = self.xp.concat(above[:1] != above[:1], above[1:] == above[:-1])
-            nodes = self.lists.groups(same & (self.lists.position > 0))
-            zeros = self.xp.ints(nodes.sum(1 - ((level >> bit) & 1)))
-            self._memo[key] = nodes, nodes.first + zeros[nodes.query]
-        found: tuple[Lists, Array] = self._memo[key]
-        return found
+        level = self.label_levels[self._ideal[0]]
+        above = level >> (bit + 1)
+        same = self.xp.concat(above[:1] != above[:1], above[1:] == above[:-1])
+        nodes = self.lists.groups(same & (self.lists.position > 0))
+        zeros = self.xp.ints(nodes.sum(1 - ((level >> bit) & 1)))
+        return nodes, nodes.first + zeros[nodes.query]
 
     @cached_property
     def pairs(self) -> Array:
         """Pairs of documents with different labels in each list, float64 `[lists]`."""
         return self.lists.sum(self._label_groups.first - self.lists.first)  # documents of higher label, summed
 
+    @kept
     def tie_order(self, rule: str) -> Array:
         """Rows rearranged inside their lists, so that a stable sort by score breaks ties by the rule."""
-        if rule not in self._memo:
-            self._memo[rule] = self.lists.descending(self._tie_key(rule))[0]
-        return self._memo[rule]
+        return self.lists.descending(self._tie_key(rule))[0]
 
     def _tie_key(self, rule: str) -> Array:
         if rule == "worst":
