@@ -13,7 +13,8 @@ Everybody calls a loss as
 
 and writes what is its own: `f(scores, labels, where, weights, **params)`. The entry has checked the shapes, made the
 types equal, filled the pads with 0 (`ops.lists`) and looked at the labels where the loss says that they are `gains`; it
-puts the arguments and the value that all share into the docstring, and passes what only some losses need to those that
+refuses a text that is none of its `Literal`, puts the arguments and the value that all share into the docstring, and
+passes what only some losses need to those that
 name it:
 
     generator   as above; a loss that does not name it draws nothing
@@ -61,7 +62,8 @@ __all__ = [
     "LOSSES",
     "Loss",
     "Needs",
-    "choice",
+    "check_choices",
+    "choices_of",
     "counts",
     "describe",
     "documented",
@@ -86,14 +88,15 @@ class LossCatalogue(Catalogue):
     """Losses, each behind the entry that prepares its tensors."""
 
     def register(  # type: ignore[override]  # `gains` is a claim that the entry looks at
-        self, name: str, *, formula: str = "", source: str = "", gains: bool | str = False, **claims: Any
+        self, name: str, *, needs: Needs, formula: str = "", source: str = "", gains: bool | str = False, **claims: Any
     ) -> Callable[[ListLoss], ListLoss]:
         """Decorator: keeps the loss under `name` and returns it as everybody calls it."""
-        keep = super().register(name, formula=formula, source=source, **claims, **({"gains": gains} if gains else {}))
+        claims = {"needs": needs, **claims, **({"gains": gains} if gains else {})}
+        keep = super().register(name, formula=formula, source=source, **claims)
 
         def made(body: ListLoss) -> ListLoss:
             entry = keep(_prepared(name, body, gains))
-            entry.__doc__ = documented(body, claims["needs"], "; labels >= 0" * bool(gains))
+            entry.__doc__ = documented(body, needs, "; labels >= 0" * bool(gains))
             return entry
 
         return made
@@ -104,6 +107,7 @@ def _prepared(name: str, body: ListLoss, gains: bool | str) -> ListLoss:
     own = own_parameters(body, ("scores", "labels", "where", "weights", *_ONLY_IF_NAMED))
     named = [key for key in _ONLY_IF_NAMED if key in inspect.signature(body).parameters]
     default = own["gain"].default if "gain" in own else None
+    known: dict[str, tuple[str, ...]] = {}
 
     def entry(
         scores: Tensor,
@@ -114,6 +118,7 @@ def _prepared(name: str, body: ListLoss, gains: bool | str) -> ListLoss:
         generator: torch.Generator | None = None,
         **params: Any,
     ) -> Tensor:
+        check_choices(params, known)
         some_named = {"generator": generator, "padded": where is not None}
         scores, labels, where, weights = ops.lists(scores, labels, where, weights)
         if gains:
@@ -121,7 +126,9 @@ def _prepared(name: str, body: ListLoss, gains: bool | str) -> ListLoss:
             require_gains(labels, name, exp2=kind == "exp2")
         return body(scores, labels, where, weights, **{key: some_named[key] for key in named}, **params)
 
-    return signed(entry, body, own)
+    made = signed(entry, body, own)
+    known |= choices_of(made)
+    return made
 
 
 _VALUE = {
@@ -200,10 +207,17 @@ def reduce(values: Tensor, labels: Tensor, where: Tensor | None = None, needs: N
     return values.where(these, 0.0).sum() / these.sum().clamp(min=1)
 
 
-def choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    """Refuses a value of parameter `name` that is not among the known ones, naming the near miss."""
-    if value not in known:
-        raise unknown_name(name, str(value), known)
+def choices_of(entry: ListLoss) -> dict[str, tuple[str, ...]]:
+    """The texts that parameters of a loss may be, for those whose annotation is a `Literal` of texts."""
+    found = {name: typing.get_args(p.annotation) for name, p in inspect.signature(entry).parameters.items()}
+    return {name: known for name, known in found.items() if known and all(isinstance(each, str) for each in known)}
+
+
+def check_choices(params: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuses a text that is not among the known ones, naming the near miss."""
+    for name, known in choices.items():
+        if name in params and params[name] not in known:
+            raise unknown_name(name, str(params[name]), known)
 
 
 def require_gains(labels: Tensor, loss: str, exp2: bool = False) -> None:
@@ -334,7 +348,7 @@ def loss(
         name = name_of(function)
     if function is not None:
         needs = params.pop("needs", "document")
-        choice("needs", needs, typing.get_args(Needs))
+        check_choices({"needs": needs}, {"needs": typing.get_args(Needs)})
         words = (inspect.getdoc(function) or "a loss of one's own").split("\n", 1)[0]
         register = LOSSES.register(name, formula=words, needs=needs, own=fingerprint(function))
         register(adapted(function, name))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, require_gains
+from .base import LOSSES, require_gains
 
 __all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 
@@ -18,7 +18,6 @@ __all__ = ["listnet", "polysoftmax", "uniquesoftmax", "xendcg"]
 def _target(
     loss: str, labels: Tensor, where: Tensor | None, target: ops.Target, gain: ops.Gain | None, **options: Any
 ) -> Tensor:
-    choice("target", target, ("gain", "lin", "soft"))
     if gain is not None and target != "gain":
         raise InputError(f"{loss}: gain belongs to the gain target", came={"target": target, "gain": gain})
     gain = gain or "exp2"
@@ -145,7 +144,6 @@ def uniquesoftmax(
     >>> uniquesoftmax(s, y), uniquesoftmax(s, y, normalise="none")
     (tensor(2.1690), tensor(23.8592))
     """
-    choice("normalise", normalise, ("gains", "none"))
     worth = ops.gains(labels, gain)
     if normalise == "gains":
         total = worth.sum(-1, keepdim=True)

@@ -9,6 +9,7 @@ scales the matrix until they do, PiRank does not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from ltr.errors import InputError
 from .base import LOSSES, counts, normalised_gains
 
 __all__ = ["neuralndcg", "pirank"]
+
+_sorted = partial(LOSSES.register, needs="pair", gains=True, shift_invariant=True, convex=False)
 
 
 def _gains(
@@ -45,14 +48,10 @@ def _gains(
 # ------------------------------------------------------------------------------------------------------- NeuralNDCG
 
 
-@LOSSES.register(
+@_sorted(
     "neuralndcg",
     formula="1 - sum_{i <= k} (S g)_i / D(i) / IDCG@k, S the doubly stochastic scaling of NeuralSort's P",
     source="Pobrotyn and Bialobrzeski, 2021 (2102.07831), eqs. 10-13",
-    needs="pair",
-    gains=True,
-    shift_invariant=True,
-    convex=False,
     memory="square",
 )
 def neuralndcg(
@@ -223,14 +222,10 @@ def _distances(s: Tensor, real: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------- PiRank
 
 
-@LOSSES.register(
+@_sorted(
     "pirank",
     formula="1 - sum_{i <= k} (P g)_i / D(i) / IDCG@k, P NeuralSort's matrix as it is",
     source="Swezey et al., 2020 (2012.06731)",
-    needs="pair",
-    gains=True,
-    shift_invariant=True,
-    convex=False,
     sorts=False,
 )
 def pirank(

@@ -26,7 +26,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, ListLoss, choice, own_parameters, require_gains, signed
+from .base import LOSSES, ListLoss, own_parameters, require_gains, signed
 from .pairs import PairLoss, soft_step, sum_by_label, sum_by_score
 from .pairs import logistic as logistic_pair
 
@@ -53,8 +53,6 @@ def _pair_loss(name: str, *, convex: bool, **facts: str) -> Callable[[Callable[.
             **own: Any,
         ) -> Tensor:
             phi, scale = phi_of(**own)
-            choice("weighting", weighting, ("none", "labeldiff", "squarediff"))
-            choice("normalise", normalise, ("pairs", "none"))
             if k is not None and k < 1:
                 raise InputError(f"{name} needs k >= 1", came=k)
             if weighting == "squarediff":
@@ -125,7 +123,6 @@ def hinge(
     >>> hinge(s, y, per="grade", normalise="none")
     tensor(16.)
     """
-    choice("per", per, ("pair", "grade"))
     if not margin > 0 or power not in (1, 2):
         raise InputError("hinge needs margin > 0 and power 1 or 2", came={"margin": margin, "power": power})
 
@@ -217,7 +214,6 @@ def pairwisemse(
     >>> pairwisemse(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(6.8700)
     """
-    choice("normalise", normalise, ("pairs", "none"))
     n = where.sum(-1, keepdim=True)
     errors = labels - scores
     centred = (errors - errors.sum(-1, keepdim=True) / n.clamp(min=1)).masked_fill(~where, 0.0)

@@ -6,6 +6,7 @@ for, or the expected measure of a ranking that the scores draw.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, counts, normalised_gains
+from .base import LOSSES, counts, normalised_gains
 
 __all__ = ["listmle", "plackettluce", "plistmle", "plrank"]
+
+_drawn = partial(LOSSES.register, needs="pair", shift_invariant=True, convex=True, ordinal=True)
 
 
 def _stages(
@@ -28,14 +31,10 @@ def _stages(
     return ops.reversed_logcumsumexp(drawn, real) - drawn, order, real  # pads hold 0 in both
 
 
-@LOSSES.register(
+@_drawn(
     "listmle",
     formula="(1/n) sum_t [ log sum_{j >= t} e^{s_(j)} - s_(t) ], (t) the t-th by label (no 1/n: normalise=none)",
     source="Xia et al., ICML 2008, eq. 9: Plackett-Luce likelihood of the sorted list",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
     stochastic="label ties",
 )
 def listmle(
@@ -62,7 +61,6 @@ def listmle(
     >>> listmle(s, y), listmle(s, y, normalise="none")
     (tensor(1.4706), tensor(5.8824))
     """
-    choice("normalise", normalise, ("documents", "none"))
     stages, order, _ = _stages(scores, labels, where, generator)
     if weights is not None:
         stages = stages * weights.gather(-1, order)
@@ -74,15 +72,11 @@ def listmle(
 _LONGEST = 120
 
 
-@LOSSES.register(
+@_drawn(
     "plistmle",
     formula="(1/c) sum_t (2^{n-t} - 1) [ log sum_{j >= t} e^{s_(j)} - s_(t) ], c the sum of these weights "
     "(c = 1: normalise=none)",
     source="Lan et al., UAI 2014; weights as in TF-Ranking",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
     stochastic="label ties",
 )
 def plistmle(
@@ -109,7 +103,6 @@ def plistmle(
     >>> plistmle(s, y), plistmle(s, y, normalise="none")  # weights 7, 3, 1, 0
     (tensor(2.1690), tensor(23.8592))
     """
-    choice("normalise", normalise, ("stages", "none"))
     if normalise == "none" and scores.shape[-1] > _LONGEST:
         do = 'Take normalise="stages", the default.'
         raise InputError("2^n overflows", expected=f"at most {_LONGEST} documents a list", came=scores.shape[-1], do=do)
@@ -125,14 +118,10 @@ def plistmle(
     return (stages * share).sum(-1) * counts(labels, where, "pair")
 
 
-@LOSSES.register(
+@_drawn(
     "plackettluce",
     formula="- (1/n) log P(every document is drawn before all documents of a smaller label) (no 1/n: normalise=none)",
     source="Plackett-Luce with ties as partial rankings; the integral is the exponential race, derived here",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
 )
 def plackettluce(
     scores: Tensor,
@@ -167,7 +156,6 @@ def plackettluce(
     >>> plackettluce(s, torch.tensor([1, 1, 0, 0]), normalise="none")
     tensor(2.4885)
     """
-    choice("normalise", normalise, ("documents", "none"))
     order = ops.order(labels, where)
     scores, labels, real = (t.gather(-1, order) for t in (scores, labels, where))
     lower = ops.count_lower(labels, real)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ltr import ops
 from ltr.errors import InputError
 
-from .base import LOSSES, choice, counts, normalised_gains
+from .base import LOSSES, counts, normalised_gains
 
 __all__ = ["sortnetndcg"]
 
@@ -57,7 +57,6 @@ def sortnetndcg(
     >>> 1 - sortnetndcg(s, y), 1 - sortnetndcg(s, y, steepness=1000.0)  # the NDCG is .57735
     (tensor(0.5845), tensor(0.5774))
     """
-    choice("swap", swap, ("cauchy", "logistic"))
     if not steepness > 0 or (k is not None and k < 1):
         raise InputError("sortnetndcg needs steepness > 0 and k >= 1", came={"steepness": steepness, "k": k})
     worth, perfect = normalised_gains(labels, where, weights, gain, k)

@@ -63,16 +63,14 @@ class Ranked(NamedTuple):
         return value / math.log(self.base)
 
 
-def lambda_loss(
-    name: str, *, needs: str, binary: bool = False, **facts: Any
-) -> Callable[[Callable[..., Tensor]], ListLoss]:
+def lambda_loss(name: str, *, binary: bool = False, **facts: Any) -> Callable[[Callable[..., Tensor]], ListLoss]:
     """Decorator: a loss of the family from `f(lists, *, ...)`, its value for ranked lists.
 
     Of its own parameters, `k` is a cut-off and `gain` makes the lists' worth. It takes generator, sigma, base and at.
 
     Args:
         binary: labels become 1 above 0, else 0.
-        needs, facts: of the catalogue.
+        facts: of the catalogue.
     """
 
     def made(of_lists: Callable[..., Tensor]) -> ListLoss:
@@ -102,7 +100,7 @@ def lambda_loss(
             )
             return of_lists(lists, **given)
 
-        claims = {"needs": needs, "shift_invariant": True, "convex": False, **facts, "stochastic": "score ties"}
+        claims = {"shift_invariant": True, "convex": False, **facts, "stochastic": "score ties"}
         return LOSSES.register(name, **claims)(signed(body, of_lists, own, first=True))
 
     return made

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import LOSSES, choice
+from ltr.losses.base import LOSSES
 from ltr.losses.pairs import logistic, sum_by_label
 
 from .frame import Ranked, lambda_loss, ranked
@@ -69,7 +69,6 @@ def ndcgloss1(lists: Ranked, *, gain: ops.Gain = "exp2") -> Tensor:
 
 def _by_distance(lists: Ranked, k: int | None, truncation: Truncation, mu: float | None) -> Tensor:
     """sum |G_i - G_j| (1/D(r_i) - 1/D(r_j) + mu delta) log_b(...), or with delta alone where mu is None."""
-    choice("truncation", truncation, ("either", "both", "rescale"))
     worth, place = lists.worth, lists.place
     discount = ops.discounts(place)
     delta = torch.cat([place.new_zeros(1), discount[:-1] - discount[1:]])  # delta[d], d the distance of two ranks

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ltr import ops
-from ltr.losses.base import LOSSES, choice
+from ltr.losses.base import LOSSES
 from ltr.losses.pairs import logistic, sum_by_score
 
 from .frame import Ranked, lambda_loss, ranked
@@ -47,7 +47,6 @@ def lambdarank(
     >>> lambdarank(torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2]))
     tensor(1.8450)
     """
-    choice("truncation", truncation, ("discount", "either", "both"))
     worth, discount = lists.worth, ops.discounts(lists.place, k if truncation == "discount" else None)
     if k is not None and truncation == "both":
         lists = lists.among_first(k)

@@ -41,7 +41,17 @@ from torch import Tensor
 from ltr import ops
 from ltr.catalogue import Catalogue, Entry
 from ltr.errors import InputError, unknown_name
-from ltr.losses.base import LOSSES, BoundLoss, ListLoss, Loss, documented, own_parameters, signed
+from ltr.losses.base import (
+    LOSSES,
+    BoundLoss,
+    ListLoss,
+    Loss,
+    check_choices,
+    choices_of,
+    documented,
+    own_parameters,
+    signed,
+)
 
 __all__ = ["PREFERENCE_LOSSES", "PreferenceLoss", "dpo", "implicit_rewards", "preference_loss", "preference_losses"]
 
@@ -209,6 +219,7 @@ def _prepared(body: ListLoss) -> ListLoss:
     """What a preference loss writes, as what everybody calls."""
     own = own_parameters(body, ("u", "labels", "where", "weights", *_ONLY_IF_NAMED))
     named = [key for key in _ONLY_IF_NAMED if key in inspect.signature(body).parameters]
+    known: dict[str, tuple[str, ...]] = {}
 
     def entry(
         scores: Tensor,
@@ -222,6 +233,7 @@ def _prepared(body: ListLoss) -> ListLoss:
         beta: float | Tensor = 1.0,
         **params: Any,
     ) -> Tensor:
+        check_choices(params, known)
         apart = "reference" in named
         u = implicit_rewards(scores, None if apart else reference, where, beta=beta, margins=margins)
         given: dict[str, Any] = {"generator": generator, "beta": beta}
@@ -234,7 +246,9 @@ def _prepared(body: ListLoss) -> ListLoss:
                 given["reference"] = constant(reference, u, where, "reference")
         return body(u, labels, where, weights, **{key: given[key] for key in named}, **params)
 
-    return signed(entry, body, own)
+    made = signed(entry, body, own)
+    known |= choices_of(made)
+    return made
 
 
 def preference_loss(name: str, **params: Any) -> PreferenceLoss:

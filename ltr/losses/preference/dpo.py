@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice
 from ltr.losses.lambdas.lambdarank import lambdarank
 from ltr.losses.pairs import logistic
 
@@ -20,15 +20,13 @@ from .pairs import Normalise, Pairs, choose_pairs, on_pairs
 
 __all__ = ["focalpo", "ipo", "ipo_phi", "lipo", "minordpo", "pairwise_dpo"]
 
+_on_pairs = partial(PREFERENCE_LOSSES.register_rewards, needs="pair", shift_invariant=True, convex=True, ordinal=True)
 
-@PREFERENCE_LOSSES.register_rewards(
+
+@_on_pairs(
     "dpo",
     formula="(1/P) sum over pairs of -log sg(u_w - u_l)",
     source="Rafailov et al., NeurIPS 2023, eq. 7; choices of pairs: 2410.04346",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
 )
 def pairwise_dpo(
     u: Tensor,
@@ -66,14 +64,10 @@ def ipo_phi(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
     return x.square(), x.mul_(2)
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_on_pairs(
     "ipo",
     formula="(1/P) sum over pairs of ((u_w - u_l) / beta - 1/(2 beta))^2",
     source="Azar et al., AISTATS 2024; as in the code haoxian-chen/MallowsPO",
-    needs="pair",
-    shift_invariant=True,
-    convex=True,
-    ordinal=True,
 )
 def ipo(
     u: Tensor,
@@ -105,14 +99,11 @@ def ipo(
     )
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_on_pairs(
     "focalpo",
     formula="(1/P) sum over pairs of -sg(u_w - u_l)^gamma log sg(u_w - u_l)",
     source="2501.06645 [recalled]; gradients relative to DPO checked",
-    needs="pair",
-    shift_invariant=True,
     convex=False,
-    ordinal=True,
 )
 def focalpo(
     u: Tensor,
@@ -149,14 +140,11 @@ def focalpo(
     return on_pairs(u, labels, where, weights, phi, pairs=pairs, normalise=normalise)
 
 
-@PREFERENCE_LOSSES.register_rewards(
+@_on_pairs(
     "minordpo",
     formula="(1/P) sum over pairs of -log sg(u_w - max(0, u_l))",
     source="2408.09834 [recalled]",
-    needs="pair",
     shift_invariant=False,
-    convex=True,
-    ordinal=True,
 )
 def minordpo(
     u: Tensor,
@@ -182,7 +170,6 @@ def minordpo(
     >>> minordpo(torch.tensor([1.0, -5.0]), torch.tensor([1, 0]))  # as if the second stood at 0
     tensor(0.3133)
     """
-    choice("normalise", normalise, ("pairs", "none"))
     labels, where = choose_pairs(labels, where, pairs)
     count = ops.count_lower(labels, where).sum(-1)
     order = ops.order(labels, where)
@@ -233,7 +220,6 @@ def lipo(
     >>> lipo(s, y, reference=torch.tensor([0.5, 0.5, 1.0, 0.0]), beta=2.0, normalise="none")
     tensor(1.5357)
     """
-    choice("normalise", normalise, ("pairs", "none"))
     of: dict[str, Any] = {"weights": weights, "generator": generator, "gain": gain, "base": math.e}
     value = lambdarank(u, labels, where, **of)
     if normalise == "none":

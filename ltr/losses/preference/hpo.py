@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice
 from ltr.losses.listwise import listnet
 
 from .base import PREFERENCE_LOSSES, constant
@@ -59,7 +58,6 @@ def hpo(
     Returns:
         `[...]`, one value a list, in nats; 0 where all main labels are equal.
     """
-    choice("on", on, ("scores", "rewards"))
     if not gamma >= 0 or not spread > 0:
         raise InputError("hpo needs gamma >= 0 and spread > 0", came={"gamma": gamma, "spread": spread})
     of: dict[str, Any] = {"weights": weights, "target": target, "eps": eps, "temperature": temperature, "gain": gain}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import ListLoss, choice, own_parameters, signed
+from ltr.losses.base import ListLoss, check_choices, own_parameters, signed
 from ltr.losses.pairs import logistic, soft_step, sum_by_label
 
 from .base import PREFERENCE_LOSSES, one_each, per_list
@@ -130,7 +130,7 @@ def _mallows(name: str, **facts: Any) -> Callable[[ListLoss], ListLoss]:
             **given: Any,
         ) -> Tensor:
             if isinstance(dispersion, str):
-                choice("dispersion", dispersion, ("reference", "labels"))
+                check_choices({"dispersion": dispersion}, {"dispersion": ("reference", "labels")})
                 if dispersion == "labels":
                     entropy = label_entropy(labels, where, grades=grades)
                 else:  # without a reference all its scores are equal
@@ -189,8 +189,6 @@ def mallowspo(
     >>> mallowspo(s, y), mallowspo(s, y, dispersion=2.0), mallowspo(s, y, dispersion=2.0, acts="weight")
     (tensor(0.3133), tensor(0.1269), tensor(0.6265))
     """
-    choice("form", form, ("theta", "ipo"))
-    choice("acts", acts, ("temperature", "weight"))
     if acts == "temperature":
         u = per_list(dispersion, u, "dispersion") * u
     phi = logistic if form == "theta" else ipo_phi
@@ -284,7 +282,6 @@ def mallowspo_phi(
     >>> mallowspo_phi(torch.tensor([2.0, 0.0]), torch.tensor([1, 0]))
     tensor(0.3600)
     """
-    choice("acts", acts, ("temperature", "weight"))
     given: float | Tensor = 1.0
     if acts == "temperature":
         given = per_list(dispersion, u, "dispersion")
@@ -353,7 +350,6 @@ def mallows(
     >>> mallows(torch.tensor([9.0, 0.0]), torch.tensor([1, 0]), tau=0.1)  # log(1 + phi)
     tensor(0.4741)
     """
-    choice("normalise", normalise, ("pairs", "none"))
     if not tau > 0:
         raise InputError("mallows needs tau > 0", came=tau)
     u = u / tau

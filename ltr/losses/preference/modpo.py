@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice, counts
+from ltr.losses.base import counts
 from ltr.losses.listwise import listnet
 from ltr.losses.pairs import logistic
 
@@ -139,7 +139,6 @@ def modpo(
     >>> modpo(s, y, margins=0.5 * wanted, share=0.5)  # -log sg((1 - .5 (0 - 1)) / .5) = log(1 + e^-3)
     tensor(0.0486)
     """
-    choice("curve", curve, ("logistic", "hinge"))
     v = _shared_out(u, share, floor, "modpo")
 
     def hinge(x: Tensor, gap: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:

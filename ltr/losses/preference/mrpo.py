@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ltr import ops
 from ltr.errors import InputError
-from ltr.losses.base import choice
 
 from .base import PREFERENCE_LOSSES, constant, per_list
 from .pairs import Normalise, Pairs, choose_pairs
@@ -70,9 +69,6 @@ def mrpo(
     >>> mrpo(s, y), mrpo(s, y, reference=s, reference2=tree)  # the second margin goes from 1 to about -.9
     (tensor(0.3133), tensor(1.2251))
     """
-    choice("form", form, ("mixed", "multi"))
-    choice("clipping", clipping, ("fixed", "adaptive"))
-    choice("normalise", normalise, ("pairs", "none"))
     if not eta >= 0 or (mix is not None and not 0 <= mix <= 1):
         raise InputError("mrpo needs eta >= 0 and mix in [0, 1]", came={"eta": eta, "mix": mix})
     p1 = ops.log_softmax(torch.zeros_like(u) if reference is None else reference, where).detach()

@@ -18,7 +18,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from ltr.losses.base import choice
 from ltr.losses.pairs import PairLoss, sum_by_label
 
 __all__ = ["Normalise", "Pairs", "choose_pairs", "on_pairs"]
@@ -34,7 +33,6 @@ def choose_pairs(labels: Tensor, where: Tensor, pairs: Pairs) -> tuple[Tensor, T
     >>> choose_pairs(torch.tensor([1.0, 3.0, 0.0, 2.0]), torch.ones(4, dtype=torch.bool), "best_with_worst")
     (tensor([0., 1., 0., 0.]), tensor([False,  True,  True, False]))
     """
-    choice("pairs", pairs, ("all", "best_with_others", "best_with_worst"))
     if pairs == "all":
         return labels, where
     best = labels >= labels.masked_fill(~where, -math.inf).amax(-1, keepdim=True)
@@ -54,7 +52,6 @@ def on_pairs(
     normalise: Normalise,
 ) -> Tensor:
     """The value of a pair loss phi on implicit rewards for each list, `[...]`."""
-    choice("normalise", normalise, ("pairs", "none"))
     labels, where = choose_pairs(labels, where, pairs)
     value, count = sum_by_label(u, labels, where, weights, phi)
     return value / count.clamp(min=1) if normalise == "pairs" else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,30 +12,7 @@ from ltr.errors import InputError
 from ltr.losses.base import LOSSES
 from ltr.losses.base import loss as by_name
 
-__all__ = ["gumbel", "perturbed"]
-
-
-def perturbed(f: Callable[..., Tensor], *, samples: int = 8, scale: float = 1.0) -> Callable[..., Tensor]:
-    """The loss f averaged over `samples` copies of the scores with Gumbel noise; without a generator, f itself."""
-
-    def noisy(
-        scores: Tensor,
-        labels: Tensor,
-        where: Tensor | None = None,
-        *,
-        weights: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Tensor:
-        if generator is None:
-            return f(scores, labels, where, weights=weights, **options)
-        scores = ops.exact(scores)
-        noise = ops.gumbel((samples, *scores.shape), generator).to(scores.device, scores.dtype)
-        where, weights = (None if t is None else t.expand(noise.shape) for t in (where, weights))
-        given = {"weights": weights, "generator": generator, **options}
-        return f(scores + scale * noise, labels.expand(noise.shape), where, **given).mean(0)
-
-    return noisy
+__all__ = ["gumbel"]
 
 
 @LOSSES.register(
@@ -80,4 +56,9 @@ def gumbel(
     if of == "gumbel":
         raise InputError("gumbel wraps another loss, not itself", came=of)
     inner = by_name(of, **(params or {}))
-    return perturbed(inner, samples=samples, scale=scale)(scores, labels, where, weights=weights, generator=generator)
+    if generator is None:
+        return inner(scores, labels, where, weights=weights)
+    noise = ops.gumbel((samples, *scores.shape), generator).to(scores.device, scores.dtype)
+    where, weights = (None if t is None else t.expand(noise.shape) for t in (where, weights))
+    given = {"weights": weights, "generator": generator}
+    return inner(scores + scale * noise, labels.expand(noise.shape), where, **given).mean(0)

@@ -3,6 +3,7 @@ the squared error of these ranks."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -14,6 +15,8 @@ from ltr.losses.base import LOSSES
 from .ranks import approx_ranks, average_precision, bound_ranks, missed, ndcg, reciprocal_rank
 
 __all__ = ["adrmse", "approxap", "approxmrr", "approxndcg", "boundmrr", "boundndcg", "softrank"]
+
+_smooth = partial(LOSSES.register, shift_invariant=True, convex=False)
 
 
 def _positive(loss: str, **scales: float) -> None:
@@ -27,14 +30,12 @@ def _cut_off(loss: str, k: int | None) -> None:
         raise InputError(f"{loss} needs k >= 1", came=k)
 
 
-@LOSSES.register(
+@_smooth(
     "approxndcg",
     formula="1 - sum_i G_i / log2(1 + rho_i), rho_i = 1 + sum_{j != i} sg((s_j - s_i) / T)",
     source="Qin, Liu, Li, Inf. Retr. 2010; Bruch et al., SIGIR 2019",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
 )
 def approxndcg(
     scores: Tensor,
@@ -67,14 +68,12 @@ def approxndcg(
     return missed(ndcg, ranks, labels, where, weights, gain=gain, k=k)
 
 
-@LOSSES.register(
+@_smooth(
     "softrank",
     formula="1 - sum_i G_i / log2(1 + rho_i), rho_i = 1 + sum_{j != i} Phi((s_j - s_i) / (sd sqrt 2))",
     source="expected ranks of SoftRank: Taylor et al., WSDM 2008 (recalled)",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
 )
 def softrank(
     scores: Tensor,
@@ -108,14 +107,12 @@ def softrank(
     return missed(ndcg, ranks, labels, where, weights, gain=gain, k=k)
 
 
-@LOSSES.register(
+@_smooth(
     "approxmrr",
     formula="1 - sum_i y_i / rho_i / sum_i y_i, rho_i = 1 + sum_{j != i} sg((s_j - s_i) / T)",
     source="Qin, Liu, Li, Inf. Retr. 2010; as in TF-Ranking",
     needs="pair",
     gains="linear",
-    shift_invariant=True,
-    convex=False,
 )
 def approxmrr(
     scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, temperature: float = 0.1
@@ -136,15 +133,13 @@ def approxmrr(
     return missed(reciprocal_rank, approx_ranks(scores, temperature=temperature), labels, where, weights)
 
 
-@LOSSES.register(
+@_smooth(
     "approxap",
     formula="1 - mean over relevant i of rho_i(relevant) / rho_i(all), rho_i(A) = 1 + sum_{j in A, j != i} "
     "sg((s_j - s_i) / T)",
     source="Qin, Liu, Li, Inf. Retr. 2010 (ApproxAP)",
     needs="contrast",
     gains="linear",
-    shift_invariant=True,
-    convex=False,
 )
 def approxap(
     scores: Tensor, labels: Tensor, where: Tensor, weights: Tensor | None, *, temperature: float = 0.1
@@ -162,14 +157,12 @@ def approxap(
     return missed(average_precision, approx_ranks(scores, temperature=temperature), labels, where, weights, "contrast")
 
 
-@LOSSES.register(
+@_smooth(
     "boundndcg",
     formula="1 - sum_i G_i / log2(1 + r_i^+), r_i^+ = 1 + sum_{j != i} max(0, 1 - (s_i - s_j) / scale) >= r_i",
     source="the bound of rax (bound_t12n), with the 1 that makes it one",
     needs="pair",
     gains=True,
-    shift_invariant=True,
-    convex=False,
     bounds="1-ndcg",
 )
 def boundndcg(
@@ -184,8 +177,8 @@ def boundndcg(
 ) -> Tensor:
     """One minus NDCG at ranks that are too large if anything: never below 1 - NDCG.
 
-    `bound(ndcg)` takes a cut-off and stays a bound with it, but documents whose rank bound lies beyond it have no
-    gradient left, so that none is offered here.
+    With a cut-off it would stay a bound, but documents whose rank bound lies beyond it would have no gradient left, so
+    that none is offered.
 
     Args:
         weights: multiply the gain of their document.
@@ -200,14 +193,12 @@ def boundndcg(
     return missed(ndcg, bound_ranks(scores, kind=kind, scale=scale), labels, where, weights, gain=gain)
 
 
-@LOSSES.register(
+@_smooth(
     "boundmrr",
     formula="1 - sum_i y_i / r_i^+ / sum_i y_i, r_i^+ = 1 + sum_{j != i} max(0, 1 - (s_i - s_j) / scale) >= r_i",
     source="the bound of rax (bound_t12n), with the 1 that makes it one",
     needs="pair",
     gains="linear",
-    shift_invariant=True,
-    convex=False,
     bounds="1-mrr",
 )
 def boundmrr(
@@ -234,14 +225,12 @@ def boundmrr(
     return missed(reciprocal_rank, bound_ranks(scores, kind=kind, scale=scale), labels, where, weights)
 
 
-@LOSSES.register(
+@_smooth(
     "adrmse",
     formula="(1/n) sum_i (r_i - rho_i)^2 / log2(1 + r_i), r_i the rank by label, rho_i = 1 + sum_{j != i} "
     "sg((s_j - s_i) / T)",
     source="ADR-MSE of Rank-DistiLLM: Schlatt et al., 2405.07920; as in sentence-transformers; ties are ours",
     needs="pair",
-    shift_invariant=True,
-    convex=False,
     ordinal=True,
 )
 def adrmse(

@@ -1,19 +1,15 @@
-"""Measures made smooth, as functions on functions.
+"""Measures made smooth, as functions of ranks.
 
 A measure is written once, as a function of ranks (`ndcg`, `reciprocal_rank`, `average_precision`); what differs between
-the losses is the ranks it is given.
+the losses of `measures.py` is the ranks it is given.
 
-    exact   ranks that jump: the measure itself
-    approx  1 + sum_j f((s_i - s_j) / T): the measure's approximation, differentiable in the scores
-    bound   ranks that are never too small: 1 minus the measure is never underestimated
-
-`approx(measure)` and `bound(measure)` return losses like every other; those of the usual measures are registered in
-`measures.py`.
+    approx_ranks   1 + sum_j f((s_i - s_j) / T): the measure's approximation, differentiable in the scores
+    bound_ranks    ranks that are never too small: 1 minus the measure is never underestimated, if it falls with every
+                   rank (`ndcg`, `reciprocal_rank`; average precision has ranks in its numerators, too)
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -22,21 +18,9 @@ import torch
 from torch import Tensor
 
 from ltr import ops
-from ltr.errors import InputError
-from ltr.losses.base import Needs, choice, counts, require_gains
+from ltr.losses.base import Needs, counts
 
-__all__ = [
-    "Ranks",
-    "approx",
-    "approx_ranks",
-    "average_precision",
-    "bound",
-    "bound_ranks",
-    "exact",
-    "missed",
-    "ndcg",
-    "reciprocal_rank",
-]
+__all__ = ["Ranks", "approx_ranks", "average_precision", "bound_ranks", "missed", "ndcg", "reciprocal_rank"]
 
 
 class Ranks(NamedTuple):
@@ -90,21 +74,6 @@ def _share(worth: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------ ranks
 
 
-def exact(scores: Tensor) -> Ranks:
-    """The ranks themselves, no gradient: equal scores share the smallest rank."""
-
-    def among(mask: Tensor) -> Tensor:
-        return 1 + ops.count_lower(-scores, mask) + _above_of_others(scores, mask)
-
-    return Ranks(lambda mask: among(mask).to(scores.dtype), lambda rank, k: (rank <= k).to(scores.dtype))
-
-
-def _above_of_others(scores: Tensor, mask: Tensor) -> Tensor:
-    """Documents of the mask above each document that is not in it (`count_lower` gives 0 there)."""
-    key = (-scores).masked_fill(~mask, math.inf).sort(dim=-1).values
-    return torch.searchsorted(key, (-scores).contiguous(), right=False).masked_fill(mask, 0)
-
-
 def _logistic(temperature: float) -> ops.Step:
     """sg(-x / T) = 1/2 - tanh(x / 2T) / 2."""
     quarter = 0.25 / temperature
@@ -137,14 +106,20 @@ def _logistic2(temperature: float) -> ops.Step:
 def approx_ranks(
     scores: Tensor, *, temperature: float = 0.1, deviation: float | None = None, cut: float = 0.5
 ) -> Ranks:
-    """1 + sum over j != i of the chance that j beats i; arguments as in `approx`."""
+    """1 + sum over j != i of the chance that j beats i.
+
+    Args:
+        temperature: of the logistic chance sg((s_j - s_i) / T).
+        deviation: instead, the chance under normal noise of this standard deviation on every score.
+        cut: temperature of the soft cut-off sg((k + 1/2 - r) / cut), in ranks.
+    """
     step = _logistic(temperature) if deviation is None else _gaussian(deviation)
     return Ranks(lambda mask: ops.soft_ranks(scores, mask, step), lambda rank, k: torch.sigmoid((k + 0.5 - rank) / cut))
 
 
 def bound_ranks(scores: Tensor, *, kind: Literal["hinge", "logistic"] = "hinge", scale: float = 1.0) -> Ranks:
-    """1 plus a count of lost pairs that is too large if anything; arguments as in `bound`."""
-    choice("kind", kind, ("hinge", "logistic"))
+    """1 plus a count of lost pairs that is too large if anything: max(0, 1 - x) or log2(1 + e^-x), 1 or more at x <= 0,
+    x = (s_i - s_j) / scale."""
     step = _hinge(scale) if kind == "hinge" else _logistic2(scale)
     # Never above 1[true rank <= k].
     return Ranks(lambda mask: ops.soft_ranks(scores, mask, step), lambda rank, k: (k + 1 - rank).clamp(0.0, 1.0))
@@ -174,63 +149,3 @@ def missed(
     if weights is not None:
         part = part * weights
     return part.sum(-1) * counts(labels, where, needs)
-
-
-def _loss_at(measure: Measure, ranks: Callable[[Tensor], Ranks], needs: Needs) -> Callable[..., Tensor]:
-    def at(
-        scores: Tensor,
-        labels: Tensor,
-        where: Tensor | None = None,
-        *,
-        weights: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Tensor:
-        scores, labels, where, weights = ops.lists(scores, labels, where, weights)
-        require_gains(labels, measure.__name__, exp2=options.get("gain") == "exp2")
-        return missed(measure, ranks(scores), labels, where, weights, needs, **options)
-
-    return at
-
-
-def approx(
-    measure: Measure,
-    *,
-    needs: Needs = "pair",
-    temperature: float = 0.1,
-    deviation: float | None = None,
-    cut: float = 0.5,
-) -> Callable[..., Tensor]:
-    """The loss 1 - measure at soft ranks, 1 + sum over j != i of the chance that j beats i.
-
-    Args:
-        measure: a function of ranks, such as `ndcg`.
-        needs: which lists have a value; see `LOSSES`.
-        temperature: of the logistic chance sg((s_j - s_i) / T).
-        deviation: instead, the chance under normal noise of this standard deviation on every score.
-        cut: temperature of the soft cut-off sg((k + 1/2 - r) / cut), in ranks.
-
-    >>> worked = torch.tensor([1.2, 0.4, 1.9, -0.3]), torch.tensor([1, 3, 0, 2])
-    >>> 1 - approx(ndcg, temperature=0.01)(*worked)  # the NDCG is .57735
-    tensor(0.5774)
-    """
-    ranks = functools.partial(approx_ranks, temperature=temperature, deviation=deviation, cut=cut)
-    return _loss_at(measure, ranks, needs)
-
-
-def bound(
-    measure: Measure, *, needs: Needs = "pair", kind: Literal["hinge", "logistic"] = "hinge", scale: float = 1.0
-) -> Callable[..., Tensor]:
-    """The loss 1 - measure at ranks that are too large if anything, so that it is never below 1 minus the true measure.
-
-    A rank is 1 plus a count of lost pairs, and max(0, 1 - x) and log2(1 + e^-x) are at least 1 where x <= 0. The claim
-    holds for measures that fall with every rank: `ndcg` and `reciprocal_rank`, not `average_precision`, whose
-    numerators are ranks too, and which is refused.
-    """
-    choice("kind", kind, ("hinge", "logistic"))
-    if measure is average_precision:
-        raise InputError(
-            "average precision has ranks in its numerators: no bound follows from ranks that are too large",
-            do="Bound NDCG or the reciprocal rank, or take approx(average_precision).",
-        )
-    return _loss_at(measure, functools.partial(bound_ranks, kind=kind, scale=scale), needs)
