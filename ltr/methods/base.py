@@ -53,7 +53,7 @@ from ltr.types import Ranker, Split, Task
 
 from .criteria import ObjectiveLoss, by_gain
 from .reference_choice import MethodAsRanker, ReferenceChoice
-from .terms import Term, combined
+from .terms import Term, combined, on_host
 
 __all__ = ["METHODS", "FitContext", "Method", "MethodConfig", "TrainedConfig"]
 
@@ -61,7 +61,16 @@ _FAMILIES = (
     "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
     "baselines conditioned_trees gdpo"
 )
-METHODS = Catalogue(
+
+
+class MethodCatalogue(Catalogue):
+    """Methods; what most of them claim need not be said: a preference asks for importance, and nothing comes before."""
+
+    def register(self, name: str, *, means: str = "importance", base: bool = False, **claims: Any):
+        return super().register(name, **claims, means=means, base=base)
+
+
+METHODS = MethodCatalogue(
     "method", [f"ltr.methods.{family}" for family in _FAMILIES.split()], aliases={"free": "unconditioned"}
 )
 FORMAT, MARK = 1, "method.json"
@@ -438,8 +447,3 @@ def _only(split: Split, names: Sequence[str]) -> Split:
     """A split with some of its label columns."""
     assert split.labels is not None
     return split.having(labels=split.labels[:, [split.objectives.index(n) for n in names]], objectives=tuple(names))
-
-
-def on_host(scores) -> np.ndarray:
-    """Array or tensor as an array."""
-    return scores if isinstance(scores, np.ndarray) else scores.cpu().numpy()

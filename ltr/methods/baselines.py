@@ -43,7 +43,6 @@ class RandomConfig:
     config=RandomConfig,
     preference="ignored",
     means="none",
-    base=False,
     models="one",
     draws=False,
     learns=False,
@@ -65,8 +64,6 @@ class RandomRanking(Method):
     source="one model an objective; the corners of linear scalarisation",
     config=TrainedConfig,
     preference="continuous",
-    means="importance",
-    base=False,
     models="objective",
 )
 class SingleObjective(Method):

@@ -182,8 +182,6 @@ for _name, _class, _config, _formula, _source, _draws in (
         source=_source,
         config=_config,
         preference="fixed",
-        means="importance",
-        base=False,
         models="preference",
         trees=True,
         draws=_draws,

@@ -113,8 +113,6 @@ class _At:
     source="COSMOS's concatenation with MO-LightGBM's mixed lambdas; ours",
     config=ConditionedTreesConfig,
     preference="continuous",
-    means="importance",
-    base=False,
     models="one",
     trees=True,
     corners=0.6,  # one forest of the size of one of K

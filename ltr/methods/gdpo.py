@@ -102,8 +102,6 @@ class GDPOConfig(MethodConfig):
     source="group reward-decoupled normalisation (GDPO) [recalled] on Plackett-Luce rankings; ours",
     config=GDPOConfig,
     preference="fixed",
-    means="importance",
-    base=False,
     models="preference",
     corners=0.6,  # the noise of sampled rankings
 )

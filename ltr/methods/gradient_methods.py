@@ -108,7 +108,6 @@ for _name, _formula, _source in (
         config=AdaptiveConfig,
         preference="fixed",
         means="balance",
-        base=False,
         models="preference",
         payoff=True,
     )(Aggregating)
@@ -120,6 +119,5 @@ METHODS.register(
     config=UnconditionedConfig,
     preference="ignored",
     means="none",
-    base=False,
     models="one",
 )(Unconditioned)

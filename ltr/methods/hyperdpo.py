@@ -79,7 +79,6 @@ class HyperDPOConfig(ReferenceConfig):
     source="HyperDPO / COS-DPO, 2410.08316; the loss [2nd], list form of the prompt ours",
     config=HyperDPOConfig,
     preference="continuous",
-    means="importance",
     base=True,
     models="one",
 )

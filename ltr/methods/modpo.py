@@ -31,8 +31,9 @@ from ltr.types import Split
 
 from .base import METHODS, FitContext
 from .criteria import Criterion, Fixed, Importance, Margins
-from .reference import ReferenceConfig, on_host, train_each
+from .reference import ReferenceConfig, train_each
 from .scalarised import DPOLS
+from .terms import on_host
 
 __all__ = ["MODPO", "MODPOConfig"]
 
@@ -74,7 +75,6 @@ class MODPOConfig(ReferenceConfig):
     source="2310.03708; list form ours",
     config=MODPOConfig,
     preference="fixed",
-    means="importance",
     base=True,
     models="preference",
 )

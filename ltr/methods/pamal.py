@@ -45,8 +45,6 @@ class PaMaLConfig(MethodConfig):
     source="Pareto manifold learning, Dimitriadis et al., ICML 2023 (nik-dim/pamal)",
     config=PaMaLConfig,
     preference="continuous",
-    means="importance",
-    base=False,
     models="one",
 )
 class PaMaL(Method):

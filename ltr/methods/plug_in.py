@@ -43,9 +43,9 @@ from ltr.rankers.score_maps import ListSoftmax, Monotone, ScoreMap, monotone
 from ltr.rankers.training.validation import PreferenceQuality, weighted_mean
 from ltr.types import Split
 
-from .base import METHODS, FitContext, Method, on_host
+from .base import METHODS, FitContext, Method
 from .plug_in_training import Kind, Regression, normalised_gains
-from .terms import Term, combined
+from .terms import Term, combined, on_host
 
 __all__ = ["PlugIn", "PlugInConfig", "normalised_gains", "trainings"]
 
@@ -120,8 +120,6 @@ def trainings(config: PlugInConfig, m: int) -> int:
     source="expected gains: Cossock and Zhang, COLT 2006 [recalled]; for several objectives ours",
     config=PlugInConfig,
     preference="continuous",
-    means="importance",
-    base=False,
     models="objective",
     corners=0.75,  # squared error spends its epochs on the level of a list too, which ranks nothing
 )

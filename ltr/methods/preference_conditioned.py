@@ -208,7 +208,6 @@ for _class, _config, _formula, _source, _means in (
         config=_config,
         preference="continuous",
         means=_means,
-        base=False,
         models="one",
         payoff=_class is PSL,
     )(_class)

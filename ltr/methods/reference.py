@@ -26,11 +26,11 @@ from ltr.rankers.config import check
 from ltr.rankers.ensembles.stacked import fit_stacked
 from ltr.types import Split
 
-from .base import FitContext, Method, MethodConfig, on_host
+from .base import FitContext, Method, MethodConfig
 from .quality import weighted_mean
 from .reference_choice import ReferenceChoice
 from .stacked import StackedCriterion, can_stack
-from .terms import combined
+from .terms import combined, on_host
 
 __all__ = ["ReferenceConfig", "ReferenceMethod", "train_each", "train_plain"]
 

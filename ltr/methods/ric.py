@@ -126,8 +126,6 @@ def desired_levels(preferences: np.ndarray, norm: str = "l2", low: float = 0.0, 
     source="RiC, 2402.10207; form for lists ours",
     config=RiCConfig,
     preference="continuous",
-    means="importance",
-    base=False,
     models="one",
 )
 class RiC(Method):

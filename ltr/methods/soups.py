@@ -34,7 +34,6 @@ class Merged(ReferenceMethod):
     source="multi-objective decoding, 2406.18853",
     config=ReferenceConfig,
     preference="continuous",
-    means="importance",
     base=True,
     models="objective",
 )
@@ -51,7 +50,6 @@ class MOD(Merged):
     source="DPO soup, baseline of 2410.08316; rewarded soups, 2306.04488",
     config=ReferenceConfig,
     preference="continuous",
-    means="importance",
     base=True,
     models="objective",
 )

@@ -21,7 +21,7 @@ from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.score_maps import ScoreMap
 from ltr.types import Split
 
-__all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net"]
+__all__ = ["MixedWeights", "Term", "combined", "is_conditioned", "is_net", "on_host"]
 
 
 @dataclass(frozen=True)
@@ -152,3 +152,8 @@ def _mixed(
     if s_ref is None or np.abs(rest).max() < 1e-9:
         return mixed
     return mixed + torch.tensor(rest, dtype=torch.float32, device=each.device).unsqueeze(-1) * s_ref
+
+
+def on_host(scores) -> np.ndarray:
+    """Array or tensor as an array."""
+    return scores if isinstance(scores, np.ndarray) else scores.cpu().numpy()

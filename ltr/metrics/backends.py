@@ -24,10 +24,21 @@ Array: TypeAlias = Any
 """A numpy array or a tensor: whichever kind the backend works on, used through what both kinds share."""
 
 
+Operation: TypeAlias = Callable[..., Array]
+
+
 class NumpyBackend:
     """float64 and int64 numpy arrays on the CPU."""
 
     device = "cpu"
+    arange: Operation = staticmethod(np.arange)
+    repeat: Operation = staticmethod(np.repeat)
+    cumsum: Operation = staticmethod(np.cumsum)
+    nonzero: Operation = staticmethod(np.flatnonzero)
+    where: Operation = staticmethod(np.where)
+    minimum: Operation = staticmethod(np.minimum)
+    exp: Operation = staticmethod(np.exp)
+    log: Operation = staticmethod(np.log)
 
     def floats(self, x: Any) -> Array:
         return np.asarray(x, dtype=np.float64)
@@ -39,39 +50,15 @@ class NumpyBackend:
         found: np.ndarray[Any, Any] = x
         return found
 
-    def arange(self, n: int) -> Array:
-        return np.arange(n)
-
     def zeros(self, *shape: int) -> Array:
         return np.zeros(shape)
-
-    def repeat(self, x: Array, counts: Array) -> Array:
-        return np.repeat(x, counts)
 
     def repeated(self, x: Array, times: int) -> Array:
         """A read-only view `[times, n]` of x `[n]`."""
         return np.broadcast_to(x, (times, len(x)))
 
-    def cumsum(self, x: Array) -> Array:
-        return np.cumsum(x)
-
-    def nonzero(self, mask: Array) -> Array:
-        return np.flatnonzero(mask)
-
-    def where(self, condition: Array, a: Any, b: Any) -> Array:
-        return np.where(condition, a, b)
-
     def concat(self, *parts: Array) -> Array:
         return np.concatenate(parts)
-
-    def minimum(self, x: Array, bound: int) -> Array:
-        return np.minimum(x, bound)
-
-    def exp(self, x: Array) -> Array:
-        return np.exp(x)
-
-    def log(self, x: Array) -> Array:
-        return np.log(x)
 
     def sort(self, keys: Array) -> Array:
         keys.sort()  # in place, and unstable on purpose: AVX-512/AVX2 on 64-bit integers, and keys are unique
@@ -119,6 +106,7 @@ class TorchBackend:
         import torch
 
         self.torch, self.device = torch, torch.device(device)
+        self.repeat, self.where, self.exp, self.log = torch.repeat_interleave, torch.where, torch.exp, torch.log
 
     def floats(self, x: Any) -> Array:
         return self.torch.as_tensor(x, device=self.device).to(self.torch.float64)
@@ -140,9 +128,6 @@ class TorchBackend:
     def zeros(self, *shape: int) -> Array:
         return self.torch.zeros(shape, dtype=self.torch.float64, device=self.device)
 
-    def repeat(self, x: Array, counts: Array) -> Array:
-        return self.torch.repeat_interleave(x, counts)
-
     def repeated(self, x: Array, times: int) -> Array:
         return x.expand(times, -1)
 
@@ -152,20 +137,11 @@ class TorchBackend:
     def nonzero(self, mask: Array) -> Array:
         return self.torch.nonzero(mask).squeeze(-1)
 
-    def where(self, condition: Array, a: Any, b: Any) -> Array:
-        return self.torch.where(condition, a, b)
-
     def concat(self, *parts: Array) -> Array:
         return self.torch.cat(parts)
 
     def minimum(self, x: Array, bound: int) -> Array:
         return x.clamp(max=bound)
-
-    def exp(self, x: Array) -> Array:
-        return self.torch.exp(x)
-
-    def log(self, x: Array) -> Array:
-        return self.torch.log(x)
 
     def sort(self, keys: Array) -> Array:
         return self.torch.sort(keys).values

@@ -8,19 +8,18 @@ memory and train as one program (stacked.py).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from ltr.rankers.base import register
-from ltr.rankers.config import TrainingConfig, check
+from ltr.rankers.config import check
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.seeds import seed_of
 from ltr.types import Split
 
-from .composed import ComposedRanker
+from .composed import ComposedRanker, register_composed
 from .member import NetConfig
 
 __all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
@@ -62,18 +61,12 @@ def drawn(queries: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed_of("bootstrap", seed)).multinomial(queries, np.full(queries, 1 / queries))
 
 
-# `independent` is a fact of the base, and here of the default one.
-@register(
+@register_composed(
     "bagged",
     BaggedConfig,
-    kind="ensemble",
     formula="s = 1/B sum_b s_b, s_b trained on sum_q c_bq l_q / sum_q c_bq, c_b ~ Multinomial(n; 1/n, ...)",
     source="Breiman, Machine Learning 24 (1996), bagging; queries as the units of the bootstrap",
-    training=TrainingConfig,
-    needs_loss=True,
-    stochastic=True,
 )
-@dataclass(eq=False, repr=False)
 class BaggedRanker(ComposedRanker):
     """The mean of the members' scores.
 
@@ -88,8 +81,6 @@ class BaggedRanker(ComposedRanker):
     Attributes:
         models: the members, ordinary rankers of the base; also in the subfolders `member-0`, ... of a saved folder.
     """
-
-    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     @property
     def _folders(self) -> list[str]:

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ltr.rankers.base import register
-from ltr.rankers.config import TrainingConfig, check
+from ltr.rankers.config import check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker
+from .composed import ComposedRanker, register_composed
 from .member import Member, spread
 
 __all__ = ["BlendConfig", "BlendRanker", "by_loss", "by_measure"]
@@ -51,18 +50,12 @@ class BlendConfig:
         return self.members
 
 
-# `independent` is a fact of the members, and here of the default ones.
-@register(
+@register_composed(
     "blend",
     BlendConfig,
-    kind="ensemble",
     formula="s = sum_b w_b s_b / spread(s_b), w_b >= 0, sum_b w_b = 1, w by validation",
     source="stacking with non-negative weights: Breiman, Machine Learning 24 (1996), Stacked Regressions",
-    training=TrainingConfig,
-    needs_loss=True,
-    stochastic=True,
 )
-@dataclass(eq=False, repr=False)
 class BlendRanker(ComposedRanker):
     """The blend of fitted rankers. One member alone scores as it does by itself.
 
@@ -71,8 +64,6 @@ class BlendRanker(ComposedRanker):
     Attributes:
         models: the members; also in the subfolders `member-0`, ... of a saved folder.
     """
-
-    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     @property
     def factors(self) -> np.ndarray:

@@ -65,6 +65,7 @@ class CalibratedRanker(ComposedRanker):
         models: the ranker.
     """
 
+    training: Any = None
     _folders = ("first",)
 
     def _ready(self) -> None:

@@ -6,15 +6,21 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltr.rankers.base import FittedRanker, load_ranker
+from ltr.rankers.base import FittedRanker, load_ranker, register
+from ltr.rankers.config import TrainingConfig
 from ltr.types import Split
 
-__all__ = ["ComposedRanker"]
+__all__ = ["ComposedRanker", "register_composed"]
+
+
+# Of those that are trained with a loss. `independent` is a fact of what they are made of, and here of the defaults.
+register_composed = partial(register, kind="ensemble", training=TrainingConfig, needs_loss=True, stochastic=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -25,6 +31,7 @@ class ComposedRanker(FittedRanker):
         models: the rankers that scoring needs, in the order of `_folders`.
     """
 
+    training: Any = field(default_factory=TrainingConfig)
     models: list[Any] = field(default_factory=list, init=False)
 
     @property

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ltr.errors import InputError
-from ltr.rankers.base import register
-from ltr.rankers.config import TrainingConfig
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker
+from .composed import ComposedRanker, register_composed
 from .member import Member, NetConfig, centred, spread
 
 __all__ = ["DistilledConfig", "DistilledRanker"]
@@ -46,18 +44,12 @@ class DistilledConfig(NetConfig):
         return (self.teacher,)
 
 
-# `independent` is a fact of the net, and here of the default one.
-@register(
+@register_composed(
     "distilled",
     DistilledConfig,
-    kind="ensemble",
     formula="s trained on the loss l(s, t), t the scores of a teacher",
     source="Hinton et al. 2015, 1503.02531; of lists: Schlatt et al., 2405.07920 (ADR-MSE)",
-    training=TrainingConfig,
-    needs_loss=True,
-    stochastic=True,
 )
-@dataclass(eq=False, repr=False)
 class DistilledRanker(ComposedRanker):
     """The student; the teacher is needed in training only and is not kept.
 
@@ -65,7 +57,6 @@ class DistilledRanker(ComposedRanker):
         models: the student alone, an ordinary net; also in the subfolder `student` of a saved folder.
     """
 
-    training: TrainingConfig = field(default_factory=TrainingConfig)
     _folders = ("student",)
 
     def _fit(self, job: ObjectiveJob) -> int:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ltr.errors import InputError
-from ltr.rankers.base import register
 from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import FitJob, ObjectiveJob
 from ltr.schema import bind, in_todays_words, to_dict
 
-from .composed import ComposedRanker
+from .composed import ComposedRanker, register_composed
 from .member import Member, NetConfig
 
 __all__ = ["PretrainedConfig", "PretrainedRanker", "pretrain"]
@@ -69,18 +68,12 @@ class PretrainedConfig(NetConfig):
         return (Member(self.base, self.base_params, training=self.pretraining),)
 
 
-# `independent` is a fact of the net, and here of the default one.
-@register(
+@register_composed(
     "pretrained",
     PretrainedConfig,
-    kind="ensemble",
     formula="s trained on the loss l(s, y) from weights that tell documents apart, or put them right, without y",
     source="Hou et al., 2308.00177 (SimCLR-Rank); of tables: VIME, NeurIPS 2020, and SCARF, 2106.15147",
-    training=TrainingConfig,
-    needs_loss=True,
-    stochastic=True,
 )
-@dataclass(eq=False, repr=False)
 class PretrainedRanker(ComposedRanker):
     """The net after both trainings.
 
@@ -88,7 +81,6 @@ class PretrainedRanker(ComposedRanker):
         models: the net alone, an ordinary one; also in the subfolder `net` of a saved folder.
     """
 
-    training: TrainingConfig = field(default_factory=TrainingConfig)
     _folders = ("net",)
 
     def _fit(self, job: ObjectiveJob) -> int:

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ltr.rankers.base import register
 from ltr.rankers.conditional.config import ConditioningConfig
-from ltr.rankers.config import TrainingConfig, check
+from ltr.rankers.config import check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker
+from .composed import ComposedRanker, register_composed
 from .member import Member, NetConfig
 
 __all__ = ["ResidualConfig", "ResidualRanker"]
@@ -47,18 +46,12 @@ class ResidualConfig(NetConfig):
         return (self.first,)
 
 
-# `independent` is a fact of both, and here of the default ones.
-@register(
+@register_composed(
     "residual",
     ResidualConfig,
-    kind="ensemble",
     formula="s = s_first + lambda net(x), net trained on the loss l(s_first + net(x), y)",
     source="boosting with another kind of learner; the augmented start of our reference methods, for one objective",
-    training=TrainingConfig,
-    needs_loss=True,
-    stochastic=True,
 )
-@dataclass(eq=False, repr=False)
 class ResidualRanker(ComposedRanker):
     """The first ranker and the net on its residual.
 
@@ -66,7 +59,6 @@ class ResidualRanker(ComposedRanker):
         models: both; also in the subfolders `first` and `net` of a saved folder.
     """
 
-    training: TrainingConfig = field(default_factory=TrainingConfig)
     _folders = ("first", "net")
 
     def _ready(self) -> None:

@@ -120,13 +120,10 @@ class LightGBM(TreeRanker):
                 do="Split or sample the list, use objective regression, or take xgboost or catboost",
             )
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return self._rounds(job, stopping)
-
-    def _rounds(
+    def _boost(
         self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
     ) -> int:
-        """The rounds.
+        """As its parent says.
 
         Args:
             own: parameters in place of those of `native`.
@@ -145,21 +142,11 @@ class LightGBM(TreeRanker):
             params=params,
         )
         booster = self.library.Booster(params, data)
-        done = seen = 0
-        for done in range(1, self.config.rounds + 1):
-            booster.update(fobj=gradients)
-            if stopping.due(done):
-                part = booster.predict(
-                    stopping.features,
-                    start_iteration=seen,
-                    num_iteration=done - seen,
-                    raw_score=True,
-                    num_threads=job.threads,
-                )
-                seen = done
-                if stopping.add(done, part):
-                    break
-        keep = stopping.best.get("epoch", done)
+        raw: dict[str, Any] = {"raw_score": True, "num_threads": job.threads}
+        part = lambda seen, done: booster.predict(  # noqa: E731
+            stopping.features, start_iteration=seen, num_iteration=done - seen, **raw
+        )
+        done, keep = self._rounds(stopping, lambda _: booster.update(fobj=gradients), part)
         # From text: the booster that trained holds on to the data, the one that is kept needs the trees only.
         self.model = self.library.Booster(model_str=booster.model_to_string(num_iteration=keep))
         return done

@@ -76,7 +76,7 @@ class ListLightGBM(LightGBM):
     form = ""
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return self._rounds(job, stopping, {"objective": "none"}, _step(job, self.form))
+        return super()._boost(job, stopping, {"objective": "none"}, _step(job, self.form))
 
 
 class ListXGBoost(XGBoost):
@@ -85,7 +85,7 @@ class ListXGBoost(XGBoost):
     form = ""
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return self._rounds(job, stopping, {"base_score": 0.0}, _step(job, self.form))
+        return super()._boost(job, stopping, {"base_score": 0.0}, _step(job, self.form))
 
 
 def list_trees(name: str, form: str, params: dict[str, Any], seed: int) -> FittedRanker:
@@ -136,7 +136,7 @@ class JointXGBoost(_Joint, XGBoost):
     """Vector-leaf trees."""
 
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return self._rounds(job, stopping, {"multi_strategy": "multi_output_tree"})
+        return super()._boost(job, stopping, {"multi_strategy": "multi_output_tree"})
 
 
 class JointCatBoost(_Joint, CatBoost):

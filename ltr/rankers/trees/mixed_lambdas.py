@@ -77,7 +77,7 @@ class MixedLightGBM(LightGBM):
         }
         draw = self._weights(split.n_queries, job.seed)
         step = lambda scores, data: mixed_gradients(scores, worth, offsets, inverse, draw(), **options)  # noqa: E731
-        return self._rounds(job, stopping, {"objective": "none"}, step)
+        return super()._boost(job, stopping, {"objective": "none"}, step)
 
     def _weights(self, lists: int, seed: int) -> Callable[[], np.ndarray]:
         """What each round weighs by, float64 `[queries, objective]`."""

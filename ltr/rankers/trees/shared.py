@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -188,6 +188,24 @@ class TreeRanker(FittedRanker):
     @abstractmethod
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         """Trains `model`, cut to the selected rounds; returns the rounds that were trained."""
+
+    def _rounds(
+        self, stopping: EarlyStopping, step: Callable[[int], Any], part: Callable[[int, int], np.ndarray]
+    ) -> tuple[int, int]:
+        """Boosts until patience ends it: the rounds that were trained, and those to keep.
+
+        Args:
+            step: makes the round of this number.
+            part: what the rounds after the first number, up to the second, give to the validation documents.
+        """
+        done = seen = 0
+        for done in range(1, self.config.rounds + 1):
+            step(done)
+            if stopping.due(done):
+                scores, seen = part(seen, done), done
+                if stopping.add(done, scores):
+                    break
+        return done, stopping.best.get("epoch", done)
 
     def _score(self, split: Split) -> np.ndarray:
         self._check_features(split)

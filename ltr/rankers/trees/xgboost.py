@@ -121,13 +121,10 @@ class XGBoost(TreeRanker):
     def _check_features(self, split: Split) -> None:
         self._check_infinite(split)
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return self._rounds(job, stopping)
-
-    def _rounds(
+    def _boost(
         self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
     ) -> int:
-        """The rounds; `own` and `gradients` as of LightGBM's."""
+        """As its parent says; `own` and `gradients` as of LightGBM's."""
         params = {**self.native(job.seed, job.threads), **(own or {})}
         features, labels = job.train.features, job.labels
         if self.config.debias:  # the library knows a position by the order of the rows
@@ -149,16 +146,10 @@ class XGBoost(TreeRanker):
         )
         vali = self._matrix(stopping.features, job.threads) if stopping.on else None
         booster = self.library.Booster(params, [data])
-        done = seen = 0
-        for done in range(1, self.config.rounds + 1):
-            booster.update(data, done - 1, fobj=gradients)
-            if stopping.due(done):
-                # Each part carries the base score once more: a constant, which does not rank.
-                part = booster.predict(vali, iteration_range=(seen, done), output_margin=True)
-                seen = done
-                if stopping.add(done, part):
-                    break
-        self.model = booster[: stopping.best.get("epoch", done)]
+        # Each part carries the base score once more: a constant, which does not rank.
+        part = lambda *rounds: booster.predict(vali, iteration_range=rounds, output_margin=True)  # noqa: E731
+        done, keep = self._rounds(stopping, lambda done: booster.update(data, done - 1, fobj=gradients), part)
+        self.model = booster[:keep]
         return done
 
     def _kinds(self, features: int) -> dict[str, Any]:
