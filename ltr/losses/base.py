@@ -153,7 +153,9 @@ def own_parameters(function: Callable[..., Any], shared: Sequence[str]) -> dict[
     return {k: p for k, p in inspect.signature(function).parameters.items() if k not in shared}
 
 
-def signed(entry: ListLoss, body: ListLoss, own: Mapping[str, inspect.Parameter], *, first: bool = False) -> ListLoss:
+def signed(
+    entry: ListLoss, body: Callable[..., Any], own: Mapping[str, inspect.Parameter], *, first: bool = False
+) -> ListLoss:
     """`entry` under the name and docstring of `body`, with the parameters `own` in place of its `**...`.
 
     They stand last, or `first` of those that are left to their defaults.

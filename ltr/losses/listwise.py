@@ -154,7 +154,8 @@ def uniquesoftmax(
     sums = ops.reversed_logcumsumexp(scores, where)  # over the documents from here down: those below stand at n - lower
     first = (where.sum(-1, keepdim=True) - lower).clamp(max=scores.shape[-1] - 1)
     terms = torch.nn.functional.softplus(sums.gather(-1, first) - scores).masked_fill(lower == 0, 0.0)
-    return (terms * worth * (1.0 if weights is None else weights)).sum(-1)
+    value: Tensor = terms * worth * (1.0 if weights is None else weights)
+    return value.sum(-1)
 
 
 @LOSSES.register(

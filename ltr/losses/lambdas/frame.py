@@ -89,7 +89,7 @@ def lambda_loss(name: str, *, binary: bool = False, **facts: Any) -> Callable[[C
             **given: Any,
         ) -> Tensor:
             given = {key: p.default for key, p in own.items()} | given
-            asked = {key: given.get(key) for key in ("k", "gain")}
+            asked: dict[str, Any] = {key: given.get(key) for key in ("k", "gain")}
             lists = ranked(
                 *(scores, labels, where, weights, generator, at),
                 loss=name,

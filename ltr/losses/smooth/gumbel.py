@@ -59,6 +59,6 @@ def gumbel(
     if generator is None:
         return inner(scores, labels, where, weights=weights)
     noise = ops.gumbel((samples, *scores.shape), generator).to(scores.device, scores.dtype)
-    where, weights = (None if t is None else t.expand(noise.shape) for t in (where, weights))
-    given = {"weights": weights, "generator": generator}
-    return inner(scores + scale * noise, labels.expand(noise.shape), where, **given).mean(0)
+    labels, where = labels.expand(noise.shape), where.expand(noise.shape)
+    weights = None if weights is None else weights.expand(noise.shape)
+    return inner(scores + scale * noise, labels, where, weights=weights, generator=generator).mean(0)
