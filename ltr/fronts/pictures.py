@@ -87,18 +87,13 @@ def plane_picture(
             if named is None:
                 ax.set_visible(False)
                 continue
-            for other in (name for name in systems if name not in named):
-                ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
-            for name in named:
-                _front(ax, systems[name], low, numbers[name], name)
+            _panel(ax, systems, named, numbers, places, low, high)
             if best is not None:
                 line = staircase(best, low)
                 ax.plot(*line.T, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=4)
                 ax.annotate("true front", line[len(line) // 3], (6, 6), **_BESIDE, color=INK)
             if reference is not None:
                 _shade(ax, systems[named[0]], places["reference point"], numbers[named[0]])
-            _marks(ax, places)
-            _frame(ax, low, high)
             if len(panels) == 1:
                 _named(ax, {name: _median(systems[name], low) for name in named}, numbers)
             if len(panels) > 1:
@@ -146,14 +141,10 @@ def pairs_picture(
     with canvas(max(7.2, 2.4 * len(pairs)), height, rows, len(pairs), sharex="col", sharey="col") as (figure, axes):
         for row, named in enumerate(panels):
             for ax, pair in zip(axes[row], pairs, strict=True):
-                flat = {name: [seed[:, pair] for seed in seeds] for name, seeds in systems.items()}
-                corner = low[list(pair)]
-                for other in (name for name in systems if name not in named):
-                    ax.plot(*_median(flat[other], corner).T, color=FAINT, linewidth=0.7, zorder=1)
-                for name in named:
-                    _front(ax, flat[name], corner, numbers[name], name, band=False)
-                _marks(ax, {m: p[list(pair)] for m, p in places.items()})
-                _frame(ax, corner, high[list(pair)])
+                both = list(pair)
+                flat = {name: [seed[:, both] for seed in seeds] for name, seeds in systems.items()}
+                marked = {name: place[both] for name, place in places.items()}
+                _panel(ax, flat, named, numbers, marked, low[both], high[both], band=False)
                 if row == rows - 1:
                     ax.set_xlabel(objectives[pair[0]])
                 ax.set_ylabel(objectives[pair[1]])
@@ -296,6 +287,30 @@ def _median(seeds: list[Floats], low: Floats) -> Floats:
     return staircase(attainment_surface(seeds, 0.5), low)
 
 
+def _panel(
+    ax: Axes,
+    systems: Mapping[str, list[Floats]],
+    named: Sequence[str],
+    numbers: Mapping[str, int],
+    places: Mapping[str, Floats],
+    low: Floats,
+    high: Floats,
+    band: bool = True,
+) -> None:
+    """Two objectives: fronts of the named systems, the others as grey lines behind them, single points, axes."""
+    for other in (name for name in systems if name not in named):
+        ax.plot(*_median(systems[other], low).T, color=FAINT, linewidth=0.7, zorder=1)
+    for name in named:
+        _front(ax, systems[name], low, numbers[name], name, band)
+    for (name, place), shape in zip(places.items(), itertools.cycle(MARKS)):
+        ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
+        ax.annotate(name, (place[0], place[1]), (6, -9), **_BESIDE, color=SOFT)
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    ax.locator_params(nbins=5)
+    ax.grid(True)
+
+
 def _front(ax: Axes, seeds: list[Floats], low: Floats, number: int, name: str, band: bool = True) -> None:
     """Points of all seeds, the median staircase, and the band between what every seed and any seed attains."""
     colour, marker = PALETTE[number % len(PALETTE)], _marker(number)
@@ -337,19 +352,6 @@ def _shade(ax: Axes, seeds: list[Floats], reference: Floats, number: int) -> Non
     if len(above):
         region = np.concatenate([staircase(above, reference), reference[None]])
         ax.fill(*region.T, color=PALETTE[number % len(PALETTE)], alpha=0.07, linewidth=0, zorder=1)
-
-
-def _marks(ax: Axes, marks: Mapping[str, Floats]) -> None:
-    for (name, place), shape in zip(marks.items(), itertools.cycle(MARKS)):
-        ax.plot(*place, shape, color=INK, markersize=6, zorder=5, linestyle="none", label=name)
-        ax.annotate(name, (place[0], place[1]), (6, -9), **_BESIDE, color=SOFT)
-
-
-def _frame(ax: Axes, low: Floats, high: Floats) -> None:
-    ax.set_xlim(low[0], high[0])
-    ax.set_ylim(low[1], high[1])
-    ax.locator_params(nbins=5)
-    ax.grid(True)
 
 
 def _title(figure: Figure, title: str) -> None:
