@@ -40,6 +40,7 @@ from ltr.rankers.nets import MLP, Linear, ListTransformer, attention_mask, build
 from .config import STEERING, ConditioningConfig
 from .many_preferences import score_many
 from .steering import PreferenceMap, Steering
+from .tensors import asked, output
 
 __all__ = ["AT_THE_END", "DOCUMENTS_ONCE", "Conditioned", "PreferenceMap", "mixture"]
 
@@ -165,11 +166,7 @@ class Conditioned(nn.Module):
         scores = self._score(shared, where, w)
         if scores.shape[1] != w.shape[1]:
             scores = scores.expand(-1, w.shape[1], -1)
-        if self.scale != 1.0:
-            scores = self.scale * scores
-        if self.config.start != "augmented":
-            return scores
-        return scores + self._asked(reference).float().masked_fill(~where, 0.0).unsqueeze(1)
+        return output(scores, where, self.scale, self.config.start == "augmented", reference)
 
     @torch.no_grad()
     def score_many(
@@ -191,7 +188,7 @@ class Conditioned(nn.Module):
         scores = score_many(self, shared, where, self._inputs(shared, preferences, beta)[0])
         if self.scale != 1.0:
             scores *= self.scale
-        return scores if self.config.start != "augmented" else scores.add_(self._asked(reference).float()[where])
+        return scores if self.config.start != "augmented" else scores.add_(asked(reference)[where])
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Takes over the weights of a net of the same config; what comes from w, and an augmented head, start at 0."""
@@ -199,12 +196,6 @@ class Conditioned(nn.Module):
         if self.config.kind == "concat":
             nn.init.zeros_(self.shift.weight)
         self._silence()
-
-    @staticmethod
-    def _asked(reference: Tensor | None) -> Tensor:
-        if reference is None:
-            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
-        return reference
 
     def _silence(self) -> None:
         if self.config.start == "augmented":

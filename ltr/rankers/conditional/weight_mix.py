@@ -16,6 +16,7 @@ from ltr.errors import InputError
 from ltr.rankers.nets import build
 
 from .ranker import ConditionedRanker
+from .tensors import output
 
 __all__ = ["WeightMix", "WeightMixRanker"]
 
@@ -45,12 +46,7 @@ class WeightMix(nn.Module):
         if preferences.dim() != 2:
             raise InputError("mixed weights are those of one preference for all lists", came=tuple(preferences.shape))
         scores = torch.stack([self._mixed(features, where, w) for w in preferences], 1)
-        scores = self.scale * scores if self.scale != 1.0 else scores
-        if self.config.start != "augmented":
-            return scores
-        if reference is None:
-            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
-        return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+        return output(scores, where, self.scale, self.config.start == "augmented", reference)
 
     def score_many(self, features: Tensor, where: Tensor, preferences: Tensor, *, beta=None, reference=None) -> Tensor:
         """Scores float32 `[preference, document]` without the pads; arguments as `Conditioned.score_many`."""

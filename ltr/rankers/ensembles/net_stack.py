@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ltr.errors import InputError
+from ltr.rankers.conditional.tensors import output
 from ltr.rankers.embeddings import Noise, Periodic, Piecewise
 from ltr.rankers.induced import InducedAttention
 from ltr.rankers.layers import Dropout, Keys, attend
@@ -104,13 +105,7 @@ class NetStack(nn.Module):
             scores = self.net(features.unsqueeze(0), where).transpose(0, 1)
         else:
             scores = torch.stack([net(features, where) for net in self.windows()], 1)
-        if self.scale != 1.0:
-            scores = self.scale * scores
-        if not self.augmented:
-            return scores
-        if reference is None:
-            raise InputError("an augmented net adds to the scores of a reference", do="Pass reference=")
-        return scores + reference.float().masked_fill(~where, 0.0).unsqueeze(1)
+        return output(scores, where, self.scale, self.augmented, reference)
 
     def windows(self) -> list[nn.Module]:
         """A net for each member: its weights, gradients and buffers are views of the stack's, its mode the stack's.
