@@ -16,7 +16,7 @@ from ltr.methods.export import fixed
 from ltr.metrics import evaluate, mean, reliability
 from ltr.rankers import HEADLINE, load_ranker, make_ranker
 from ltr.rankers.ensembles.blend import by_loss, by_measure
-from ltr.rankers.ensembles.member import centred, spread
+from ltr.rankers.ensembles.composed import centred, spread
 from ltr.rankers.training.validation import ValidationMeasure
 from ltr.seeds import seed_of
 

@@ -7,8 +7,7 @@
     spo.py          SPO, one objective after another
     gradient_methods.py  EPO, WC-MGDA; MGDA, PCGrad, UW and others, which no preference steers
     boosted_trees.py  LightGBM on mixed lambdas, on one label a list and round, or on mixed labels
-    soups.py        one model an objective, merged after training: soups, MOD
-    pamal.py        a soup trained as one
+    soups.py        one model an objective, merged after training: soups, MOD; and PaMaL, a soup trained as one
     ric.py          one net that is told the labels a document should have
     gdpo.py         policy gradient on measures, each normalised by itself
     conditioned_trees.py  one LightGBM for every preference

@@ -58,7 +58,7 @@ from .terms import Term, combined, on_host
 __all__ = ["METHODS", "FitContext", "Method", "MethodConfig", "TrainedConfig"]
 
 _FAMILIES = (
-    "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned pamal ric spo plug_in "
+    "scalarised gradient_methods boosted_trees hyperdpo modpo soups preference_conditioned ric spo plug_in "
     "baselines conditioned_trees gdpo"
 )
 

@@ -19,8 +19,7 @@ from ltr.rankers.training.job import ObjectiveJob
 from ltr.seeds import seed_of
 from ltr.types import Split
 
-from .composed import ComposedRanker, register_composed
-from .member import NetConfig
+from .composed import ComposedRanker, NetConfig, register_composed
 
 __all__ = ["BaggedConfig", "BaggedRanker", "drawn"]
 

@@ -13,8 +13,7 @@ from ltr.rankers.config import check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker, register_composed
-from .member import Member, spread
+from .composed import ComposedRanker, Member, register_composed, spread
 
 __all__ = ["BlendConfig", "BlendRanker", "by_loss", "by_measure"]
 

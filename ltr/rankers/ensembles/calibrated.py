@@ -18,8 +18,7 @@ from ltr.rankers.config import TrainingConfig, check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker
-from .member import Member
+from .composed import ComposedRanker, Member
 
 __all__ = ["CalibratedConfig", "CalibratedRanker"]
 

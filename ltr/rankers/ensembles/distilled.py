@@ -12,8 +12,7 @@ from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker, register_composed
-from .member import Member, NetConfig, centred, spread
+from .composed import ComposedRanker, Member, NetConfig, centred, register_composed, spread
 
 __all__ = ["DistilledConfig", "DistilledRanker"]
 

@@ -12,8 +12,7 @@ from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.training.job import FitJob, ObjectiveJob
 from ltr.schema import bind, in_todays_words, to_dict
 
-from .composed import ComposedRanker, register_composed
-from .member import Member, NetConfig
+from .composed import ComposedRanker, Member, NetConfig, register_composed
 
 __all__ = ["PretrainedConfig", "PretrainedRanker", "pretrain"]
 

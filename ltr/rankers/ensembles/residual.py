@@ -14,8 +14,7 @@ from ltr.rankers.config import check
 from ltr.rankers.training.job import ObjectiveJob
 from ltr.types import Split
 
-from .composed import ComposedRanker, register_composed
-from .member import Member, NetConfig
+from .composed import ComposedRanker, Member, NetConfig, register_composed
 
 __all__ = ["ResidualConfig", "ResidualRanker"]
 
