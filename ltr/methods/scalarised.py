@@ -186,6 +186,6 @@ for _name, _class, _formula, _source, _more in (
         {"payoff": True, "corners": 0.6},  # a bound has no corner: its multiplier must first grow
     ),
 ):
-    _shared = {"preference": "fixed", "means": "importance", "base": False, "models": "preference"}
+    _shared: dict[str, Any] = {"preference": "fixed", "models": "preference"}
     _config = ReferenceConfig if _more.get("base") else EachConfig
     METHODS.register(_name, formula=_formula, source=_source, config=_config, **(_shared | _more))(_class)

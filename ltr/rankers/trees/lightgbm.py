@@ -120,16 +120,9 @@ class LightGBM(TreeRanker):
                 do="Split or sample the list, use objective regression, or take xgboost or catboost",
             )
 
-    def _boost(
-        self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
-    ) -> int:
-        """As its parent says.
-
-        Args:
-            own: parameters in place of those of `native`.
-            gradients: `gradients(scores, data)` -> gradients and Hessians `[documents]`; None: the library's objective.
-        """
-        params = {**self.native(job.seed, job.threads), **(own or {})}
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+        own, gradients = self._own(job)
+        params = {**self.native(job.seed, job.threads), **own}
         weights = job.train.weights
         gradients = weighed(gradients, weights)
         data = self.library.Dataset(

@@ -11,7 +11,7 @@ saved and loaded as any ranker of their library: they differ in their training o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,7 +27,7 @@ from ltr.types import Split
 
 from .catboost import CatBoost
 from .lightgbm import LightGBM
-from .shared import EarlyStopping, TreeRanker
+from .shared import TreeRanker
 from .xgboost import XGBoost
 
 __all__ = ["GRADIENTS", "centred", "joint_trees", "list_trees", "softmax"]
@@ -75,8 +75,8 @@ class ListLightGBM(LightGBM):
 
     form = ""
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return super()._boost(job, stopping, {"objective": "none"}, _step(job, self.form))
+    def _own(self, job: ObjectiveJob) -> tuple[Mapping[str, Any], Any]:
+        return {"objective": "none"}, _step(job, self.form)
 
 
 class ListXGBoost(XGBoost):
@@ -84,8 +84,8 @@ class ListXGBoost(XGBoost):
 
     form = ""
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return super()._boost(job, stopping, {"base_score": 0.0}, _step(job, self.form))
+    def _own(self, job: ObjectiveJob) -> tuple[Mapping[str, Any], Any]:
+        return {"base_score": 0.0}, _step(job, self.form)
 
 
 def list_trees(name: str, form: str, params: dict[str, Any], seed: int) -> FittedRanker:
@@ -135,8 +135,8 @@ def _mean_of(measure: str, vali: Split) -> Callable[[np.ndarray], float]:
 class JointXGBoost(_Joint, XGBoost):
     """Vector-leaf trees."""
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
-        return super()._boost(job, stopping, {"multi_strategy": "multi_output_tree"})
+    def _own(self, job: ObjectiveJob) -> tuple[Mapping[str, Any], Any]:
+        return {"multi_strategy": "multi_output_tree"}, None
 
 
 class JointCatBoost(_Joint, CatBoost):

@@ -8,8 +8,9 @@ The rest of the booster is LightGBM's, and so are `truncation` and the parameter
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from ltr.seeds import seed_of
 from ltr.types import Split
 
 from .lightgbm import LightGBM
-from .shared import EarlyStopping
 
 __all__ = ["MixedLightGBM", "label_gains"]
 
@@ -62,7 +62,7 @@ class MixedLightGBM(LightGBM):
         measured = ValidationMeasures(self.measures, vali)
         return lambda scores: float(np.nansum(measured(scores) * self.preference))
 
-    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+    def _own(self, job: ObjectiveJob) -> tuple[Mapping[str, Any], Any]:
         from .lambda_gradients import inverse_ideals, mixed_gradients
 
         c, split = self.config, job.train
@@ -77,7 +77,7 @@ class MixedLightGBM(LightGBM):
         }
         draw = self._weights(split.n_queries, job.seed)
         step = lambda scores, data: mixed_gradients(scores, worth, offsets, inverse, draw(), **options)  # noqa: E731
-        return super()._boost(job, stopping, {"objective": "none"}, step)
+        return {"objective": "none"}, step
 
     def _weights(self, lists: int, seed: int) -> Callable[[], np.ndarray]:
         """What each round weighs by, float64 `[queries, objective]`."""

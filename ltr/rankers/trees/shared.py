@@ -189,6 +189,11 @@ class TreeRanker(FittedRanker):
     def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
         """Trains `model`, cut to the selected rounds; returns the rounds that were trained."""
 
+    def _own(self, job: ObjectiveJob) -> tuple[Mapping[str, Any], Any]:
+        """Of a booster that differs in its training only: parameters in place of those of `native`, and
+        `gradients(scores, data)` -> gradients and Hessians `[documents]` in place of the library's objective."""
+        return {}, None
+
     def _rounds(
         self, stopping: EarlyStopping, step: Callable[[int], Any], part: Callable[[int, int], np.ndarray]
     ) -> tuple[int, int]:

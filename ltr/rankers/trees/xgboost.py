@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -121,11 +120,9 @@ class XGBoost(TreeRanker):
     def _check_features(self, split: Split) -> None:
         self._check_infinite(split)
 
-    def _boost(
-        self, job: ObjectiveJob, stopping: EarlyStopping, own: Mapping[str, Any] | None = None, gradients=None
-    ) -> int:
-        """As its parent says; `own` and `gradients` as of LightGBM's."""
-        params = {**self.native(job.seed, job.threads), **(own or {})}
+    def _boost(self, job: ObjectiveJob, stopping: EarlyStopping) -> int:
+        own, gradients = self._own(job)
+        params = {**self.native(job.seed, job.threads), **own}
         features, labels = job.train.features, job.labels
         if self.config.debias:  # the library knows a position by the order of the rows
             lists = np.repeat(np.arange(job.train.n_queries), job.train.lengths)
