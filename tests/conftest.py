@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -53,8 +54,7 @@ def own_entries(monkeypatch):
         monkeypatch.setattr(catalogue, "_entries", {entry.name: entry for entry in catalogue})
 
 
-@pytest.fixture(scope="module")
-def no_pictures():
+def _no_pictures():
     """Reports without pictures, which take three quarters of a small suite's time and have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.import_module("ltr.bench.pages.report"), "_draw", lambda *_: [])
@@ -62,10 +62,20 @@ def no_pictures():
         yield
 
 
+no_pictures = pytest.fixture(_no_pictures, scope="module", name="no_pictures")
+without_pictures = pytest.fixture(_no_pictures, name="without_pictures")  # of one test
+
+
 @pytest.fixture(scope="session")
 def device() -> str:
     """The device tensors of the tests live on; `LTR_TEST_DEVICE=cuda` runs them on a GPU."""
     return os.environ.get("LTR_TEST_DEVICE", "cpu")
+
+
+def pytest_collection_finish() -> None:
+    """What stays for the whole run, the libraries above all, is not walked again by every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -27,7 +27,7 @@ def main(devices: int, folder: Path) -> None:
         max_epochs=3,
         accelerator="cpu",
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy="ddp_fork" if devices > 1 else "auto",
         gradient_clip_val=0.5,
         logger=False,
         enable_checkpointing=False,
@@ -36,10 +36,14 @@ def main(devices: int, folder: Path) -> None:
     )
     rows = []
     module.on_validation_end = lambda: rows.append({k: float(v) for k, v in trainer.callback_metrics.items()})
+
+    def keep() -> None:  # in each process, before it ends
+        kept = {"net": {k: v.clone() for k, v in module.net.state_dict().items()}, "rows": rows}
+        kept["steps"], kept["metrics"] = trainer.global_step, {k: float(v) for k, v in trainer.callback_metrics.items()}
+        torch.save(kept, folder / f"{devices}-{trainer.global_rank}.pt")
+
+    module.on_fit_end = keep
     trainer.fit(module, datamodule=RankingDataModule(task, batch_size=8))
-    kept = {"net": {k: v.clone() for k, v in module.net.state_dict().items()}, "rows": rows}
-    kept["steps"], kept["metrics"] = trainer.global_step, {k: float(v) for k, v in trainer.callback_metrics.items()}
-    torch.save(kept, folder / f"{devices}-{trainer.global_rank}.pt")
 
 
 if __name__ == "__main__":

@@ -211,6 +211,7 @@ def pretended(monkeypatch) -> Home:
     for name, value in (("memory_allocated", 0), ("max_memory_allocated", 2**21)):
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(device_sections.gc, "collect", lambda: 0)  # a second each among all that tests have loaded
     home = Home("cpu", quick=True, threads=1)
     home.gpu = True
     return home

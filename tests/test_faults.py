@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from faults import damage, fuzz, guided, table
 from faults.outcomes import MISTAKES, OUTCOMES, Case, Seen, Tally, alarm, look
 from faults.subjects import Command
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parent.parent
 NEVER = float("inf")
@@ -52,9 +51,10 @@ def test_readers_refuse_or_are_right(place, monkeypatch):
 def test_kills_and_signals_in_processes_of_their_own(place):
     """Through the command line of the harness, whose process has computed nothing before it forks."""
     words = ["-m", "tests.faults", "--only", "kills", "signals", "--cases", "2", "--seed", "5", "--no-table"]
-    done = subprocess.run([sys.executable, *words, "--kinds", "net"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "| kills | " in done.stdout and "| signals | 2 |" in done.stdout
+    with Warm([*words, "--kinds", "net"], cwd=ROOT) as process:
+        code, said, err = process.end()
+    assert code == 0, said + err
+    assert "| kills | " in said and "| signals | 2 |" in said
 
 
 def test_the_harness_sees_what_is_wrong(place, monkeypatch):

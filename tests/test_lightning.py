@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from toy_lists import toy
+from warm import Warm
 
 from ltr import errors
 from ltr.errors import InputError
@@ -268,10 +267,10 @@ def test_the_command_line_of_lightning(tmp_path):
 
 def test_two_processes_follow_the_trajectory_of_one(tmp_path):
     """Lists by 8, 29 of them: shares that do not go round. No list is counted twice, in training or validation."""
-    for devices in ("1", "2"):
-        command = [sys.executable, str(HERE / "ddp_script.py"), devices, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr[-2000:]
+    for devices in (1, 2):
+        with Warm([HERE / "ddp_script.py", devices, tmp_path]) as process:
+            code, _, err = process.end()
+        assert code == 0, err[-2000:]
     one, *two = (torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt"))
     for each in two:
         assert each["steps"] == one["steps"] == 12

@@ -20,6 +20,8 @@ from ltr.datasets.cards.card import card_file, load_card
 from ltr.runs import load_task
 from ltr.seeds import seed_of
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def write_official(card, raw, queries):
     """Files as the card lists them: dense, or sparse for Yahoo; equal where two folds share a file."""

@@ -13,7 +13,7 @@ from ltr.datasets import synthetic
 from ltr.datasets.memory import free_memory
 from ltr.datasets.synthetic.generator import MEAN_LENGTH, OBJECTIVES, draw_lengths, the_world
 from ltr.datasets.synthetic.oracle import GAIN, _ideal
-from ltr.datasets.synthetic.task import from_name, make, options_of
+from ltr.datasets.synthetic.task import _THRESHOLDS, drawn_thresholds, from_name, make, options_of
 from ltr.errors import InputError
 from ltr.types import Split
 
@@ -144,6 +144,9 @@ class TestLaw:
                 # Blanked queries take whole lists, so the variance is that of lists: allow it beside the binomial one.
                 slack = 5 * np.sqrt(0.25 / bin_.sum()) + 3 * np.sqrt(truth.blank / task.train.n_queries)
                 assert abs(happened[bin_].mean() - predicted[bin_].mean()) < slack
+
+    def test_thresholds_are_those_of_the_law(self):
+        np.testing.assert_allclose(_THRESHOLDS, drawn_thresholds(), rtol=1e-9)
 
     def test_expected_gain_is_the_mean_over_redraws(self, task, truth):
         few = task.test.take(range(30))
