@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ltr
+from ltr import errors
 from ltr.cli import main
 from ltr.datasets.clicks import Propensities, debias, looked_and_relevant, power_law, propensities, simulate_clicks
 from ltr.errors import InputError
@@ -75,8 +76,9 @@ def test_propensities_of_documents_alike_are_their_rates_of_clicks():
     np.testing.assert_allclose(found.theta, rates / rates.max(), rtol=1e-3)
 
 
-def test_given_propensities(tmp_path, clicked):
+def test_given_propensities(tmp_path, task, clicked, capsys):
     split = clicked.train
+    errors._SAID.clear()
     assert propensities("power:2", split).theta[:3].tolist() == [1, 0.25, 1 / 9]
     (tmp_path / "theta.txt").write_text("1\n0.5\n0.2\n")
     given = propensities(tmp_path / "theta.txt")
@@ -96,6 +98,20 @@ def test_given_propensities(tmp_path, clicked):
             propensities(how, on)
     with pytest.raises(InputError, match="ranks from 1"):
         split.having(positions=split.positions - 1)
+    with pytest.raises(InputError, match="ranks of a list, up to 1,000,000; came 2000000"):
+        propensities("power:1", split.having(positions=split.positions * 0 + 2_000_000))
+    with pytest.raises(InputError, match="least of propensities"):
+        debias(split, given, least=float("nan"))
+    assert "those below have the last one's" in capsys.readouterr().err
+    for how, message in (
+        ({"sessions": 1.5}, "a whole number"),
+        ({"sessions": 10**9}, "at most"),
+        ({"shown": 0}, "1 or"),
+    ):
+        with pytest.raises(InputError, match=message):
+            simulate_clicks(task.train, **how)
+    with pytest.raises(InputError, match="0 to 52; came -1.0"):
+        simulate_clicks(task.train.having(labels=task.train.labels - 1))
 
 
 def ndcg(task, ranker) -> float:

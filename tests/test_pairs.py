@@ -135,9 +135,14 @@ def test_files_and_mistakes(tmp_path):
         ({"loser": ["d999"]}, "comparison 1 is of document 'd999' of query '0'"),
         ({"query": ["zero"]}, "comparison 1 is of query 'zero'"),
         ({"objective": ["relevanse"]}, "Did you mean 'relevance'"),
+        ({"p": [1, 1]}, "all of one length; came {'query': 1, 'winner': 1, 'loser': 1, 'p': 2}"),
     ):
         with pytest.raises(InputError, match=message):
             pair_lists(TRAIN, {**plain, **change})
+    with pytest.raises(InputError, match="or columns by name; came 'list'"):
+        read_pairs([("0", "d0", "d1")])
+    with pytest.raises(InputError, match="a finite number above 0; came inf"):
+        bradley_terry(TRAIN, plain, prior=float("inf"))
     with pytest.raises(InputError, match="no column 'loser'"):
         read_pairs({"query": ["0"], "winner": ["d0"]})
     with pytest.raises(InputError, match="these lists do not"):

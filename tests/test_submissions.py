@@ -113,6 +113,10 @@ def test_what_does_not_hold_together_is_refused(copy):
     refused("a file is named twice", more=[good])
     refused("label is taken", label="random")
     refused("hardware is empty", hardware=" ")
+    refused("a name that can be read", label="a\nb")
+    refused("cost fit_seconds; expected 0 or more; came nan", cost={"fit_seconds": float("nan")})
+    refused("Did you mean 'fit_seconds'", cost={"fit_second": 1.0})
+    refused("the seed of a training", row={**good, "seed": -1})
     refused("is not what is measured here", row={**good, "values": {"nDCG@10": 0.99}})
     refused("measure of the board", row={**good, "values": {"RR": 0.5}})
     refused("unknown key", mean=0.7)
@@ -206,6 +210,11 @@ def test_measured_rows_that_somebody_changed_are_refused(copy):
     results.per_query.iloc[0, -1] += 0.01
     results.save(next(place.iterdir()))
     with pytest.raises(InputError, match="not computed here"):
+        submission.check(folder, board)
+    results.values.assign(mean=1.5).to_parquet(next(place.iterdir()) / "results.parquet")  # by hand, not by `save`
+    found = submission.on_board(folder, board.reference())
+    assert not found[1] and "is not the one these results were written with" in found[2]
+    with pytest.raises(InputError, match=r"results.parquet: the file is not the one.*Remove the folder measured"):
         submission.check(folder, board)
     _write(folder, files=[{**_row(folder), "config": ""}])
     (folder / "net.toml").unlink()

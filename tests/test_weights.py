@@ -233,6 +233,7 @@ def test_files_beside_svmlight_text(home, capsys):
     for text, message in (
         ("1\n" * 7, "10 lines, one a document, or 5, one a query"),
         ("1\n-1\n" * 5, "set.txt.weight:2"),
+        ("1\n1_0\n" * 5, "set.txt.weight:2"),
     ):
         (home / "set.txt.weight").write_text(text)
         with pytest.raises(InputError, match=message):

@@ -27,13 +27,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ltr.errors import InputError
+from ltr.errors import InputError, say_once
 from ltr.seeds import seed_of
 from ltr.types import Split, Task
 
 __all__ = ["Propensities", "debias", "position_weights", "propensities", "simulate_clicks"]
 
 _ROWS = 50_000  # that propensities are estimated from, about
+_SHOWN = 1 << 28  # documents of simulated sessions
+_RANKS = 1_000_000  # more are no ranks of a list
 _RIDGE = 1e-3  # of the regression, a row
 _Data = TypeVar("_Data", Split, Task)
 
@@ -53,11 +55,16 @@ class Propensities:
     def __post_init__(self) -> None:
         theta = np.asarray(self.theta, np.float64)
         if theta.ndim != 1 or not len(theta) or not ((theta > 0) & (theta <= 1)).all():
-            raise InputError("propensities", expected="numbers above 0, up to 1, one a rank", came=theta[:5].tolist())
+            came = theta.reshape(-1)[:5].tolist()
+            raise InputError("propensities", expected="numbers above 0, up to 1, one a rank", came=came)
         object.__setattr__(self, "theta", theta)
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """Of documents shown at these ranks (from 1), float64 `[documents]`."""
+        if (last := int(positions.max(initial=1))) > len(self.theta):
+            say_once(
+                f"propensities of {len(self.theta)} ranks, and ranks up to {last:,}: those below have the last one's"
+            )
         found: np.ndarray = self.theta[np.minimum(positions, len(self.theta)) - 1]
         return found
 
@@ -120,9 +127,16 @@ def simulate_clicks(
             facts={k: v for k, v in task.facts.items() if k != "truth"},
         )
         return clicked
-    for what, value, least in (("sessions", sessions, 1), ("shown", shown or 1, 1), ("eta", eta, 0)):
-        if not value >= least:
-            raise InputError(f"{what} of simulated clicks", expected=f"{least} or more", came=value)
+    if not isinstance(data, Split):
+        raise InputError("clicks are simulated on a task or a split", came=type(data).__name__)
+    for what, value in (("sessions", sessions), ("shown", 1 if shown is None else shown)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"{what} of simulated clicks", expected="a whole number, 1 or more", came=value)
+    if sessions * data.n_documents > _SHOWN:
+        expected = f"at most {_SHOWN:,} documents shown"
+        raise InputError("sessions of simulated clicks", expected=expected, came=f"{sessions:,} x {data.n_documents:,}")
+    if not eta >= 0:
+        raise InputError("eta of simulated clicks", expected="0 or more", came=eta)
     if not 0 <= noise <= 1:
         raise InputError("noise of simulated clicks", expected="0 to 1", came=noise)
     split = _only(data, objective or data.objectives[0])
@@ -130,6 +144,7 @@ def simulate_clicks(
     if scores is None:
         scores = _standardised(split.features) @ draw.normal(size=split.n_features)
     scores = np.asarray(scores)
+    scores = scores.astype(np.float64) if scores.dtype.kind in "fiub" else np.full(scores.shape, np.nan)
     if scores.shape != (split.n_documents,) or not np.isfinite(scores).all():
         expected = f"[documents={split.n_documents}] finite numbers"
         raise InputError("scores of the old ranking", expected=expected, came=scores.shape)
@@ -138,7 +153,10 @@ def simulate_clicks(
     rank = np.arange(split.n_documents) - np.repeat(split.offsets[:-1], split.lengths) + 1
     keep = rank <= (shown or split.n_documents)
     rows, rank, lengths = order[keep], rank[keep], np.minimum(split.lengths, shown or split.n_documents)
-    gain = 2.0 ** split.label() - 1
+    grades = split.label()
+    if len(odd := grades[~((grades >= 0) & (grades <= 52))]):
+        raise InputError("grades that clicks are simulated by", expected="0 to 52", came=float(odd[0]))
+    gain = 2.0**grades - 1
     gamma = noise + (1 - noise) * gain / max(gain.max(initial=0.0), 1.0)
     chance = (power_law(rank.max(initial=1), eta)[rank - 1] * gamma[rows])[None].repeat(sessions, 0)
     clicks = draw.random(chance.shape) < chance
@@ -197,10 +215,16 @@ def propensities(
     if isinstance(how, Propensities):
         return how
     if not isinstance(how, str | Path):
-        return Propensities(np.asarray(how, np.float64))
+        try:
+            return Propensities(np.asarray(how, np.float64))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("propensities", expected="em, power:ETA, a file, or numbers", came=how) from None
     law, _, eta = str(how).partition(":")
     if law in ("em", "power"):
-        ranks = int(_positions(split).max(initial=1))
+        if (ranks := int(_positions(split).max(initial=1))) > _RANKS:
+            raise InputError("positions of documents", expected=f"ranks of a list, up to {_RANKS:,}", came=ranks)
     if law == "em" and not eta:
         assert split is not None
         return Propensities(_em(split, objective, rounds, tolerance), "regression EM")
@@ -271,6 +295,8 @@ def position_weights(
     Args:
         least: propensities below count as this much; the largest weight is its inverse (less variance, some bias).
     """
+    if not 0 <= least <= 1:
+        raise InputError("least of propensities", expected="0 to 1", came=least)
     weights = np.where(split.label(objective) > 0, 1 / np.maximum(propensities.at(_positions(split)), least), 1.0)
     return (weights if split.weights is None else weights * split.weights).astype(np.float32)
 

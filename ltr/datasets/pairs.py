@@ -11,6 +11,7 @@ as a whole (a list transformer, the context of a list) sees the two documents on
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -110,7 +111,11 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     if file is not None:
         columns, there = read_columns(file, known)
     else:
-        columns = source if isinstance(source, Mapping) else pa.table(source)
+        try:
+            columns = source if isinstance(source, Mapping) else pa.table(source)
+        except (TypeError, ValueError, pa.ArrowException):
+            expected = "a file, a data frame, or columns by name"
+            raise InputError("comparisons", expected=expected, came=type(source).__name__) from None
         there = list(columns) if isinstance(columns, Mapping) else columns.column_names
     for name in needed:
         if name not in there:
@@ -125,6 +130,9 @@ def read_choices(source: Any, needed: Sequence[str]) -> dict[str, np.ndarray]:
     cells = {
         name: getattr(columns[name], "to_pylist", lambda n=name: list(columns[n]))() for name in known if name in there
     }
+    if len(set(map(len, cells.values()))) > 1:
+        lengths = {name: len(values) for name, values in cells.items()}
+        raise InputError("columns of comparisons", file=file, expected="all of one length", came=lengths)
     found: dict[str, Any] = {
         name: np.array(["" if v is None or v != v else id_text(v) for v in values], dtype=np.str_)
         for name, values in cells.items()
@@ -249,8 +257,8 @@ def bradley_terry(split: Split, pairs: Any, *, prior: float = 0.5, tolerance: fl
     >>> bradley_terry(lists, {"query": ["q1", "q1"], "winner": ["a", "b"], "loser": ["b", "c"]}).round(2).tolist()
     [0.75, 0.5, 0.25]
     """
-    if not prior > 0:
-        raise InputError("prior of Bradley-Terry", expected="a number above 0", came=prior)
+    if not 0 < prior < math.inf:
+        raise InputError("prior of Bradley-Terry", expected="a finite number above 0", came=prior)
     found = read_pairs(pairs)
     w, losers = _rows(split, found)
     n = split.n_documents

@@ -66,6 +66,16 @@ class Outside:
     sha256: str = ""
     scores: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.label.strip() or not self.label.isprintable():
+            raise InputError("label of a system", expected="a name that can be read", came=self.label)
+        if self.seed < 0:
+            raise InputError("the seed of a training", expected="0 or more", came=self.seed)
+        for name, value in self.cost.items():
+            check_name("cost of a run", name, COST)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"cost {name}", expected="0 or more", came=value)
+
     @property
     def place(self) -> str:
         """Folder below that of the results."""
@@ -126,14 +136,8 @@ def add(
         raise InputError(
             "the label is taken, but for case and signs, or empty", came=label, expected="a name of its own"
         )
-    if seed < 0:
-        raise InputError("the seed of a training", expected="0 or more", came=seed)
     dataset = one_of("dataset", dataset, list(suite.datasets))
     fold = one_of("fold", fold, list(dict.fromkeys(results.runs.fold[results.runs.dataset == dataset])))
-    for name, value in (cost or {}).items():
-        check_name("cost of a run", name, COST)
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"cost {name}", expected="0 or more", came=value)
     for name in data or {}:
         one_of("dataset", name, list(suite.datasets))
     file = Path(file)

@@ -64,7 +64,7 @@ class Tidy:
         folder = Path(folder)
         for name, file in self.FILES.items():
             write_frame(getattr(self, name), folder / file, **self.encoding(name))
-        _write_facts(folder, self.suite, self.chosen, self.environment)
+        _write_facts(folder, self.suite, self.chosen, self.environment, [*self.FILES.values()])
         return folder
 
     def encoding(self, name: str) -> dict[str, Any]:
@@ -90,7 +90,8 @@ class Tidy:
         if missing:
             what = "results of a suite with files missing"
             raise InputError(what, file=place, expected=files, came=f"no {missing[0]}")
-        return cls(**_read_facts(place), **{name: read_frame(place / file) for name, file in cls.FILES.items()})
+        facts = _read_facts(place)
+        return cls(**facts, **{name: read_frame(place / file) for name, file in cls.FILES.items()})
 
 
 def place_of(folder: Path | str) -> Path:
@@ -178,14 +179,17 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     return iter(frame.itertuples())
 
 
-def _write_facts(folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """suite.toml, chosen.toml where something was tuned, environment.json, which holds the hashes of the other two."""
+def _write_facts(
+    folder: Path, suite: Suite, chosen: Mapping[str, Any], environment: Mapping[str, Any], frames: Sequence[str]
+) -> None:
+    """suite.toml, chosen.toml where something was tuned, environment.json, which holds the hashes of all the others."""
     schema.write_toml(folder / "suite.toml", suite)
     if chosen:
         schema.write_toml(folder / "chosen.toml", chosen)
     else:
         (folder / "chosen.toml").unlink(missing_ok=True)  # of an earlier suite
-    facts = dict(environment) | {"sha256": {path.name: sha256(path) for path in _told(folder)}}
+    written = [*_told(folder), *(folder / name for name in frames)]
+    facts = dict(environment) | {"sha256": {path.name: sha256(path) for path in written}}
     write_text(folder / "environment.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 
@@ -203,8 +207,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     environment = read_json(folder / "environment.json", do=_AGAIN)
     hashes = environment.pop("sha256", None)
     if hashes is not None:  # results of 0.1 have none
-        for path in _told(folder):
-            if not isinstance(hashes, dict) or hashes.get(path.name) != sha256(path):
+        hashes = hashes if isinstance(hashes, dict) else {}
+        frames = [folder / name for name in hashes if name.endswith(".parquet")]  # those of 0.2 alone have them
+        for path in (*_told(folder), *frames):
+            if not path.is_file() or hashes.get(path.name) != sha256(path):
                 raise InputError("the file is not the one these results were written with", file=path, do=_AGAIN)
     with kept_by_ltr():
         told = trained_in_todays_words(schema.read_toml(folder / "suite.toml"))

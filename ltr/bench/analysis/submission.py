@@ -252,7 +252,10 @@ def on_board(folder: Path, reference: Mapping[str, Results]) -> tuple[Submission
             return submission, {}, "not measured yet"
         if dataset not in reference:
             return submission, {}, f"the board has no {dataset} any more"
-        results = load_results(place)
+        try:
+            results = load_results(place)
+        except InputError as error:
+            return submission, {}, f"its measures cannot be read: {error.what}"
         if results.environment.get("files") != {each.file: each.sha256 for each in submission.files}:
             return submission, {}, "its files changed since it was measured"
         try:
@@ -317,7 +320,7 @@ def _read(folder: Path) -> Submission:
     if extra := sorted(there - wanted - set(_BESIDE)):
         raise InputError("a file that submission.toml does not name", file=folder / extra[0], do="Name it or remove it")
     for name, said in named.items():
-        if (found := sha256(folder / name)) != said:
+        if (found := sha256(folder / name)) != said.lower():
             raise InputError("the hash differs", file=folder / name, expected=said[:12] or "a sha256", came=found[:12])
     return submission
 
@@ -364,7 +367,10 @@ def _alone(results: Results, label: str, dataset: str, facts: dict[str, Any]) ->
 def _check_measured(folder: Path, submission: Submission, dataset: str, ours: Results) -> None:
     """What lies in measured/ must be what comes out here."""
     place = folder / _MEASURED / dataset_slug(dataset)
-    theirs, mine = load_results(place), _alone(ours, submission.label, dataset, {})
+    try:
+        theirs, mine = load_results(place), _alone(ours, submission.label, dataset, {})
+    except InputError as error:
+        raise error.but(do="Remove the folder measured") from None
     values = [r.values.set_index(["system", "fold", "seed", "split", "measure"])["mean"] for r in (theirs, mine)]
     same = values[0].index.equals(values[1].index) and np.allclose(
         values[0], values[1], rtol=0, atol=_SAME, equal_nan=True

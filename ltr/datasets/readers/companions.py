@@ -131,7 +131,7 @@ def read_facts(gathered: Gathered, files: Mapping[str, Path]) -> dict[str, str]:
         values = np.full(len(found), np.nan, np.float32)
         for k, (_, text) in enumerate(found):
             with contextlib.suppress(ValueError):
-                values[k] = float(text)
+                values[k] = np.nan if b"_" in text else float(text)  # Python reads 1_0 as 10
         if (bad := wrong_fact(role, values)) is not None:
             number, text = found[bad]
             came = text[:100].decode("utf-8", "replace")
