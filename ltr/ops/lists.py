@@ -134,7 +134,12 @@ def order(
         key = key.masked_fill(~where, -math.inf if descending else math.inf)
     if generator is None:
         return key.argsort(dim=-1, descending=descending, stable=True)
-    shuffle = torch.rand(key.shape, generator=generator, device=generator.device).to(key.device).argsort(dim=-1)
+    random = torch.rand(key.shape, generator=generator, device=generator.device).to(key.device)
+    if key.dtype == torch.float32:  # both in one integer, the random one has 24 bits: one sort for two
+        bits = (0.0 - key if descending else key + 0.0).view(torch.int32)
+        bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # two's complement integers in the order of the floats
+        return ((bits.to(torch.int64) << 24) + (random * 2**24).to(torch.int64)).argsort(dim=-1, stable=True)
+    shuffle = random.argsort(dim=-1)
     return shuffle.gather(-1, key.gather(-1, shuffle).argsort(dim=-1, descending=descending, stable=True))
 
 
