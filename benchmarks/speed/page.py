@@ -21,6 +21,7 @@ NAMES = (
     "chain",
     "front_cost",
     "scale",
+    "past_memory",
     "resume",
     "serve",
     "workers",
