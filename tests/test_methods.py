@@ -13,11 +13,11 @@ from toy_lists import toy
 from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.methods import METHODS, load_method, make_method
-from ltr.methods.quality import measured, weighted_mean
 from ltr.methods.terms import MixedWeights
 from ltr.objectives import lattice
 from ltr.rankers import HEADLINE, make_ranker
 from ltr.rankers.conditional.ranker import ConditionedRanker
+from ltr.rankers.training.validation import measured, weighted_mean
 from ltr.types import Split, Task
 
 TRAINING = {"epochs": 5, "learning_rate": 0.02, "batch_size": 8, "patience": 0}
@@ -246,7 +246,8 @@ def test_the_control_is_chosen_by_validation(task, base):
     method = fit("mod", task, base)
     w = method.preferences
     reached = {
-        x: weighted_mean(task.vali, method.score(task.vali, w, control=x), w, MEASURES) for x in method.config.controls
+        x: weighted_mean(measured(task.vali, method.score(task.vali, w, control=x), MEASURES), w)
+        for x in method.config.controls
     }
     assert reached[method.memory["control"]] == max(reached.values())
 

@@ -13,8 +13,8 @@ from ltr.datasets import load
 from ltr.errors import InputError
 from ltr.losses import loss
 from ltr.methods import make_method
-from ltr.methods.quality import measured
 from ltr.rankers import make_ranker
+from ltr.rankers.training.validation import measured
 from ltr.rankers.trees.lambda_gradients import inverse_ideals, mixed_gradients
 from ltr.rankers.trees.mixed_lambdas import label_gains
 

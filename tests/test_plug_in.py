@@ -14,10 +14,10 @@ from ltr.errors import InputError
 from ltr.losses import loss
 from ltr.methods import load_method, make_method
 from ltr.methods.plug_in import normalised_gains
-from ltr.methods.quality import measured, weighted_mean
 from ltr.objectives import lattice, oracle_scores
 from ltr.rankers import HEADLINE
 from ltr.rankers.score_maps import ListSoftmax, monotone
+from ltr.rankers.training.validation import measured, weighted_mean
 from ltr.types import Split, Task
 
 FORMS = ("squared", "centred", "softmax", "mixture", "isotonic")
@@ -209,7 +209,7 @@ def test_maps_are_the_same_flat_and_padded():
 def test_validation_chooses_form_and_temperature(task):
     """Each alternative is fitted alone and measured by hand."""
     method = make_method("plug-in", form=["squared", "softmax", "mixture", "isotonic"], **NET).fit(task)
-    value = lambda m: weighted_mean(task.vali, m.score(task.vali, m.preferences), m.preferences, MEASURES)  # noqa: E731
+    value = lambda m: weighted_mean(measured(task.vali, m.score(task.vali, m.preferences), MEASURES), m.preferences)  # noqa: E731
     alone = {form: make_method("plug-in", form=form, **NET).fit(task) for form in ("squared", "softmax", "mixture")}
     for form, fitted in alone.items():
         assert method.memory["judged"][form] == pytest.approx(value(fitted), abs=1e-6)

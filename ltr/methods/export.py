@@ -28,11 +28,9 @@ from ltr.errors import InputError, MissingExtra, quiet
 from ltr.objectives import check_preference
 from ltr.rankers.conditional.checkpoints import Checkpoints
 from ltr.rankers.conditional.weight_mix import WeightMix
-from ltr.rankers.ensembles.bagged import BaggedRanker
 from ltr.rankers.ensembles.blend import BlendRanker
 from ltr.rankers.ensembles.calibrated import CalibratedRanker
-from ltr.rankers.ensembles.distilled import DistilledRanker
-from ltr.rankers.ensembles.pretrained import PretrainedRanker
+from ltr.rankers.ensembles.composed import ComposedRanker
 from ltr.rankers.ensembles.residual import ResidualRanker
 from ltr.rankers.neural import NeuralRanker
 from ltr.rankers.score_maps import ScoreMap
@@ -181,9 +179,7 @@ def fixed(model: Any, preference=None) -> FixedRanker:
         first, net = model.models
         part = ConditionedPart(Term(1.0, net, np.ones(1)))
         return FixedRanker([(1.0, part)], facts, _ranker(first), float(model.best["control"]), True).eval()
-    members = (
-        model.models if isinstance(model, BaggedRanker | BlendRanker | DistilledRanker | PretrainedRanker) else [model]
-    )
+    members = model.models if isinstance(model, ComposedRanker) else [model]
     shares = model.factors if isinstance(model, BlendRanker) else [1 / len(members)] * len(members)
     parts = [(float(share), _ranker(member)) for share, member in zip(shares, members, strict=True) if share]
     return FixedRanker(parts, facts).eval()

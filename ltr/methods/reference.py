@@ -24,10 +24,10 @@ from ltr.rankers.conditional.config import ConditioningConfig
 from ltr.rankers.conditional.ranker import ConditionedRanker
 from ltr.rankers.config import check
 from ltr.rankers.ensembles.stacked import fit_stacked
+from ltr.rankers.training.validation import ValidationMeasures, weighted_mean
 from ltr.types import Split
 
 from .base import FitContext, Method, MethodConfig
-from .quality import weighted_mean
 from .reference_choice import ReferenceChoice
 from .stacked import StackedCriterion, can_stack
 from .terms import combined, on_host
@@ -126,9 +126,8 @@ class ReferenceMethod(Method):
         if len(controls) > 1 and context.vali is not None:
             s_ref = context.references[1]
             moved = on_host(self._plain(context.vali, context.preferences, s_ref)) - s_ref
-            reached = [
-                weighted_mean(context.vali, s_ref + x * moved, context.preferences, context.measures) for x in controls
-            ]
+            measure = ValidationMeasures(context.measures, context.vali)
+            reached = [weighted_mean(measure(s_ref + x * moved), context.preferences) for x in controls]
             control = controls[int(np.argmax(reached))]
         self.memory = {**self.memory, "control": float(control)}
         return trained

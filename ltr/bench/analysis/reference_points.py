@@ -26,9 +26,9 @@ from ltr import paths, schema
 from ltr.bench.text import count
 from ltr.errors import InputError
 from ltr.fronts import ReferencePoints, payoff
-from ltr.methods.quality import measured
 from ltr.metrics import measure
 from ltr.objectives.tasks import load_multi
+from ltr.rankers.training.validation import measured
 from ltr.seeds import seed_of
 
 from .front_cube import cube, measures_of

@@ -10,7 +10,7 @@ import numpy as np
 from ltr.metrics import Judgements, evaluate, evaluate_rankings, mean
 from ltr.types import Split
 
-__all__ = ["PreferenceQuality", "ValidationMeasure", "ValidationMeasures", "measure_split", "weighted_mean"]
+__all__ = ["PreferenceQuality", "ValidationMeasure", "ValidationMeasures", "measure_split", "measured", "weighted_mean"]
 
 
 def _judged(split: Split, objective: str) -> Judgements:
@@ -59,6 +59,12 @@ class ValidationMeasures:
 def measure_split(measure: str, scores: np.ndarray, split: Split, objective: int) -> float:
     """One measure of flat scores, its mean over the lists of a split that count; NaN where none does."""
     return float(ValidationMeasure(measure, split, objective)(scores))
+
+
+def measured(split: Split, scores: np.ndarray, measures: Sequence[str]) -> np.ndarray:
+    """Means over the lists that count, float64 `[preference, objective]`, of scores `[preference, documents]`, by one
+    measure an objective; NaN where no list counts."""
+    return ValidationMeasures(measures, split)(scores)
 
 
 def weighted_mean(values: np.ndarray, preferences: np.ndarray) -> float:
