@@ -11,7 +11,7 @@ from ltr.errors import InputError
 from ltr.plot_style import PALETTE, PAPER, SOFT, canvas, logarithmic
 
 from .dominance import as_points, nondominated
-from .pictures import _BESIDE, _foot, _marker, _numbers
+from .pictures import _BESIDE, _around, _marker, _numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,10 +84,8 @@ def cost_picture(
         ax.set_ylabel(label)
         ax.set_title(title)
         _beside(ax, {name: (seconds[i], means[i]) for i, name in enumerate(systems) if name in shown}, numbers)
-        others = f"; small: {len(rest)} others" if rest else ""
-        _foot(
-            figure, ax, [], f"filled: nothing cheaper is better; bars: from the least to the most of the seeds{others}"
-        )
+        drawn = "filled: nothing cheaper is better; bars: from the least to the most of the seeds"
+        _around(figure, "", ax, [], drawn, f"small: {len(rest)} others" if rest else "")
     return figure
 
 

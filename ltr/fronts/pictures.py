@@ -73,9 +73,10 @@ def plane_picture(
         reference: point that hypervolumes are seen from; that of the first system is shaded.
         note: which systems these are, if not all.
     """
-    systems = _checked(fronts, objectives, 2)
-    numbers = _numbers(systems, numbers)
-    places = _places({**(marks or {}), **({} if reference is None else {"reference point": reference})})
+    if len(objectives) != 2:
+        raise InputError("objectives of the picture", expected="2", came=list(objectives))
+    marks = {**(marks or {}), **({} if reference is None else {"reference point": reference})}
+    systems, numbers, places = _checked(fronts, objectives, numbers, marks)
     best = None if truth is None or not len(truth) else np.asarray(truth, dtype=np.float64)
     low, high = _limits([*_all(systems), *(p[None] for p in places.values()), *([] if best is None else [best])])
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
@@ -105,11 +106,9 @@ def plane_picture(
         for ax in axes[:, 0]:
             ax.set_ylabel(objectives[1])
         seeds = max(len(s) for s in systems.values())
-        lines = [note] if note else []
-        lines += [f"line: what half of the {seeds} seeds attain; band: from every seed to any"] * (seeds > 1)
-        lines += [f"shaded: the hypervolume of {panels[0][0]}"] * (reference is not None and len(panels) == 1)
-        _foot(figure, axes[0, 0], [], "; ".join(lines))
-        _title(figure, title)
+        several = f"line: what half of the {seeds} seeds attain; band: from every seed to any" if seeds > 1 else ""
+        shaded = f"shaded: the hypervolume of {panels[0][0]}" if reference is not None and len(panels) == 1 else ""
+        _around(figure, title, axes[0, 0], [], note, several, shaded)
     return figure
 
 
@@ -130,9 +129,7 @@ def pairs_picture(
         fronts: system -> its seeds, each `[point, objective]`, two objectives or more.
         objectives, title, marks, numbers, note: as of `plane_picture`.
     """
-    systems = _checked(fronts, objectives, None)
-    numbers = _numbers(systems, numbers)
-    places = _places(marks)
+    systems, numbers, places = _checked(fronts, objectives, numbers, marks)
     low, high = _limits([*_all(systems), *(p[None] for p in places.values())])
     pairs = list(itertools.combinations(range(len(objectives)), 2))
     panels = [list(systems)] if len(systems) <= TOGETHER else [[s] for s in systems]
@@ -152,9 +149,8 @@ def pairs_picture(
                 axes[row, 0].set_title(named[0], fontsize=9)
         seeds = max(len(s) for s in systems.values())
         several = f", what half of the {seeds} seeds attain" if seeds > 1 else ""
-        note = f"{note}; " * bool(note) + f"points: every seed; line: outline of the points in this plane{several}"
-        _foot(figure, axes[0, 0], [*(systems if rows == 1 else ()), *places], note)
-        _title(figure, title)
+        drawn = f"points: every seed; line: outline of the points in this plane{several}"
+        _around(figure, title, axes[0, 0], [*(systems if rows == 1 else ()), *places], note, drawn)
     return figure
 
 
@@ -176,10 +172,8 @@ def parallel_picture(
         fronts: system -> its seeds, each `[point, objective]`.
         objectives, title, marks, numbers, note: as of `plane_picture`.
     """
-    systems = _checked(fronts, objectives, None)
-    numbers = _numbers(systems, numbers)
+    systems, numbers, places = _checked(fronts, objectives, numbers, marks)
     points = {name: _pooled(seeds) for name, seeds in systems.items()}
-    places = _places(marks)
     every = np.concatenate([*points.values(), *(p[None] for p in places.values())])
     low, high = every.min(0), every.max(0)
     best = np.concatenate(list(points.values())).max(0)
@@ -220,9 +214,8 @@ def parallel_picture(
             ax.tick_params(axis="x", length=0, labelcolor=INK)
             for side in ("left", "bottom"):
                 ax.spines[side].set_visible(False)
-        note = f"{note}; " * bool(note) + "thick: the knee; dashed: the best of any system, objective by objective"
-        _foot(figure, axes[0, 0], list(places), note)
-        _title(figure, title)
+        drawn = "thick: the knee; dashed: the best of any system, objective by objective"
+        _around(figure, title, axes[0, 0], list(places), note, drawn)
     return figure
 
 
@@ -233,9 +226,13 @@ _END: dict[str, Any] = {"ha": "center", "fontsize": 7, "color": SOFT}
 # -- what the pictures share -----------------------------------------------------------------------------------------
 
 
-def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) -> dict[str, list[Floats]]:
-    if expected is not None and len(objectives) != expected:
-        raise InputError("objectives of the picture", expected=str(expected), came=list(objectives))
+def _checked(
+    fronts: Fronts,
+    objectives: Sequence[str],
+    numbers: Mapping[str, int] | None,
+    marks: Mapping[str, Sequence[float]] | None,
+) -> tuple[dict[str, list[Floats]], dict[str, int], dict[str, Floats]]:
+    """The seeds of each system as arrays, the number of its colour, and single points by name."""
     if not fronts:
         raise InputError("a picture needs fronts", expected="one system or more")
     found = {}
@@ -249,12 +246,8 @@ def _checked(fronts: Fronts, objectives: Sequence[str], expected: int | None) ->
             raise InputError(f"front of {name}", expected="one seed or more", came=0)
     if not sum(len(seed) for seeds in found.values() for seed in seeds):
         raise InputError("a picture needs points", expected="one point or more", came=0)
-    return found
-
-
-def _places(marks: Mapping[str, Sequence[float]] | None) -> dict[str, Floats]:
-    """Single points by name, as arrays."""
-    return {name: np.asarray(point, dtype=np.float64) for name, point in (marks or {}).items()}
+    places = {name: np.asarray(point, dtype=np.float64) for name, point in (marks or {}).items()}
+    return found, _numbers(found, numbers), places
 
 
 def _numbers(systems: Iterable[str], numbers: Mapping[str, int] | None) -> dict[str, int]:
@@ -354,15 +347,12 @@ def _shade(ax: Axes, seeds: list[Floats], reference: Floats, number: int) -> Non
         ax.fill(*region.T, color=PALETTE[number % len(PALETTE)], alpha=0.07, linewidth=0, zorder=1)
 
 
-def _title(figure: Figure, title: str) -> None:
+def _around(figure: Figure, title: str, ax: Axes, names: Sequence[str], *notes: str) -> None:
+    """The title; and below the panels, where they cover nothing, a legend of these names, and what lines mean."""
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-
-
-def _foot(figure: Figure, ax: Axes, names: Sequence[str], note: str) -> None:
-    """Below the panels, where they cover nothing: a legend of these names, and in the last line what lines mean."""
     found = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    note = fill(note, round(figure.get_figwidth() * 17))
+    note = fill("; ".join(filter(None, notes)), round(figure.get_figwidth() * 17))
     room = 0.13 * len(note.splitlines()) + 0.04 if note else 0.0  # inches
     if len(names) > 1 or any(found[name].get_linestyle() == "None" for name in names):
         columns = min(len(names), 5)

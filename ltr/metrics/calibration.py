@@ -12,6 +12,7 @@ better than that of all documents together, which `reliability` gives.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from .ranked_lists import RankedLists, checked_scores
 
 __all__ = ["Reliability", "reliability"]
 
+_calibration = partial(MEASURES.register, cutoff="none", blank="document", scale=True)
 _LEAST = 1e-7  # of a predicted share in a logarithm: about the resolution of float32 below 1
 
 
@@ -42,28 +44,22 @@ def _mean(ranked: RankedLists, each: Array) -> Array:
     return ranked.lists.sum(each) / ranked.lists.lengths.clip(min=1)
 
 
-@MEASURES.register(
+@_calibration(
     "NegBrier",
     formula="- (1/n) sum_i (p_i - t_i)^2",
     source="Brier, 1950; neg_brier_score of scikit-learn",
     arguments=("empty", "max_grade", "link"),
-    cutoff="none",
-    blank="document",
-    scale=True,
 )
 def neg_brier(ranked: RankedLists, measure: Measure) -> Array:
     p, t = _shares(ranked, measure)
     return -_mean(ranked, (p - t) ** 2)
 
 
-@MEASURES.register(
+@_calibration(
     "NegLogLoss",
     formula="(1/n) sum_i t_i log p_i + (1 - t_i) log(1 - p_i), p_i within [1e-7, 1 - 1e-7]",
     source="logarithmic score: Good, 1952; neg_log_loss of scikit-learn",
     arguments=("empty", "max_grade", "link"),
-    cutoff="none",
-    blank="document",
-    scale=True,
 )
 def neg_log_loss(ranked: RankedLists, measure: Measure) -> Array:
     p, t = _shares(ranked, measure)
@@ -71,14 +67,11 @@ def neg_log_loss(ranked: RankedLists, measure: Measure) -> Array:
     return _mean(ranked, t * ranked.xp.log(p) + (1 - t) * ranked.xp.log(1 - p))
 
 
-@MEASURES.register(
+@_calibration(
     "NegECE",
     formula="- sum_b (n_b / n) |mean p - mean t over the n_b documents of bin b|, bins of equal width over p in [0, 1]",
     source="Naeini et al., AAAI 2015; a list at a time: Yan et al., KDD 2022 (recalled; theirs has bins of equal size)",
     arguments=("empty", "max_grade", "link", "bins"),
-    cutoff="none",
-    blank="document",
-    scale=True,
 )
 def neg_ece(ranked: RankedLists, measure: Measure) -> Array:
     # Bins of width, not of size: documents of one score are never parted, and empty bins add nothing.

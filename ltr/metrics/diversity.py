@@ -9,6 +9,7 @@ alphaNDCG, ERR-IA, nDCG-IA   labels are numbers of categories (intents), 0 where
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .backends import Array, Backend, Lists
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .ranked_lists import RankedLists
 
 __all__ = ["alpha_ndcg", "err_ia", "exposure", "exposure_parity", "ndcg_ia"]
+
+_of_intents = partial(MEASURES.register, cutoff="optional", blank="gain", categories=True)
 
 
 @MEASURES.register(
@@ -55,14 +58,11 @@ def exposure_parity(ranked: RankedLists, measure: Measure) -> Array:
     return less / ranked.xp.where(group < others, others, group).clip(min=TINY)
 
 
-@MEASURES.register(
+@_of_intents(
     "alphaNDCG",
     formula="sum_{r<=k} [y_r > 0] (1 - alpha)^(documents of category y_r above r) d(r) / the same of the best order",
     source="Clarke et al., SIGIR 2008, one category a document",
     arguments=("empty", "ties", "discount", "alpha"),
-    cutoff="optional",
-    blank="gain",
-    categories=True,
 )
 def alpha_ndcg(ranked: RankedLists, measure: Measure) -> Array:
     lists = ranked.lists
@@ -73,28 +73,22 @@ def alpha_ndcg(ranked: RankedLists, measure: Measure) -> Array:
     return _reached(ranked, measure, discounted(lists, measure.discount)) / best.clip(min=TINY)
 
 
-@MEASURES.register(
+@_of_intents(
     "ERR-IA",
     formula="(1/C) sum_{r<=k} (1/r) [y_r > 0] alpha (1 - alpha)^(documents of category y_r above r), C categories",
     source="Chapelle et al., Information Retrieval 2011; all intents alike and alpha the chance to stop, as in ndeval",
     arguments=("empty", "ties", "alpha"),
-    cutoff="optional",
-    blank="gain",
-    categories=True,
 )
 def err_ia(ranked: RankedLists, measure: Measure) -> Array:
     reached = measure.alpha * _reached(ranked, measure, 1 / ranked.lists.rank)
     return reached / _intents(ranked).clip(min=1)
 
 
-@MEASURES.register(
+@_of_intents(
     "nDCG-IA",
     formula="(1/C) sum_c nDCG@k for the labels [y = c], C categories above 0",
     source="Agrawal et al., WSDM 2009; all intents alike",
     arguments=("empty", "ties", "discount"),
-    cutoff="optional",
-    blank="gain",
-    categories=True,
 )
 def ndcg_ia(ranked: RankedLists, measure: Measure) -> Array:
     # Linear in what stands at each slot: a document of category c is worth 1 / IDCG_c there.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MEASURES", "TINY", "chunks", "discount", "discounted"]
 
 MEASURES = Catalogue("measure", [f"ltr.metrics.{family}" for family in ("measures", "diversity", "calibration")])
+_of_relevance = partial(MEASURES.register, arguments=("empty", "ties", "rel"), blank="relevant")
 
 
 def discount(kind: str, rank: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -173,13 +174,11 @@ def _survivals(xp: Backend, stop: Array, starts: Array, sizes: Array, widths: Ar
     return (starts[:, None] + xp.arange(width)[None, :])[inside], conditional[inside]
 
 
-@MEASURES.register(
+@_of_relevance(
     "AP",
     formula="sum_{r<=k} rel_r P@r / number of relevant documents (all of them, also with a cut-off)",
     source="trec_eval map and map_cut",
-    arguments=("empty", "ties", "rel"),
     cutoff="optional",
-    blank="relevant",
     ideal=1.0,
 )
 def ap(ranked: RankedLists, measure: Measure) -> Array:
@@ -200,13 +199,11 @@ def ap(ranked: RankedLists, measure: Measure) -> Array:
     return top.sum(m / n * precision) / ranked.judged.relevant(measure.rel).clip(min=1)
 
 
-@MEASURES.register(
+@_of_relevance(
     "RR",
     formula="1 / rank of the first relevant document, 0 beyond k",
     source="trec_eval recip_rank",
-    arguments=("empty", "ties", "rel"),
     cutoff="optional",
-    blank="relevant",
     ideal=1.0,
 )
 def rr(ranked: RankedLists, measure: Measure) -> Array:
@@ -227,13 +224,11 @@ def _first_relevant(ranked: RankedLists, measure: Measure, top: Lists) -> Array:
     return (groups.sum(rel)[group] / left).clip(max=1)
 
 
-@MEASURES.register(
+@_of_relevance(
     "Success",
     formula="1 if one of the first k documents is relevant, else 0",
     source="trec_eval success",
-    arguments=("empty", "ties", "rel"),
     cutoff="required",
-    blank="relevant",
     ideal=1.0,
 )
 def success(ranked: RankedLists, measure: Measure) -> Array:
@@ -241,26 +236,22 @@ def success(ranked: RankedLists, measure: Measure) -> Array:
     return top.sum(_stopping(top, _first_relevant(ranked, measure, top)))
 
 
-@MEASURES.register(
+@_of_relevance(
     "P",
     formula="(1/k) sum_{r<=k} rel_r, over k also where the list is shorter",
     source="trec_eval P",
-    arguments=("empty", "ties", "rel"),
     cutoff="required",
-    blank="relevant",
 )
 def precision(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
     return top.sum(ranked.expected(("rel", measure.rel), top)) / measure.cutoff
 
 
-@MEASURES.register(
+@_of_relevance(
     "R",
     formula="sum_{r<=k} rel_r / number of relevant documents",
     source="trec_eval recall",
-    arguments=("empty", "ties", "rel"),
     cutoff="required",
-    blank="relevant",
 )
 def recall(ranked: RankedLists, measure: Measure) -> Array:
     top = ranked.lists.top(measure.cutoff)
