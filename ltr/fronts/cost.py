@@ -22,11 +22,12 @@ __all__ = ["cost_picture"]
 
 def cost_picture(
     systems: Sequence[str],
-    seconds: Any,
+    costs: Any,
     hypervolumes: Sequence[Any],
     *,
     title: str = "",
     label: str = "hypervolume",
+    unit: str = "seconds of training for the whole front",
     numbers: Mapping[str, int] | None = None,
     named: Sequence[str] | None = None,
 ) -> Figure:
@@ -34,40 +35,41 @@ def cost_picture(
 
     Args:
         systems: their names.
-        seconds: `[system]`: training of all models that the front's points need; above 0 (the axis is logarithmic).
+        costs: `[system]`: training of all models that the front's points need; above 0 (the axis is logarithmic).
         hypervolumes: one a system, or a row of seeds a system (rows may differ in length); the mark is the mean, the
             bar goes from the least to the most.
         title, numbers: as of `plane_picture`.
         label: what the hypervolume is of.
+        unit: what the costs are.
         named: systems with a colour and a name, besides those on the stairs; the others are small grey marks. All by
             default.
     """
-    seconds = np.asarray(seconds, dtype=np.float64)
+    costs = np.asarray(costs, dtype=np.float64)
     values = [np.asarray(row, dtype=np.float64).reshape(-1) for row in hypervolumes]
     fits = len(values) == len(systems) and all(len(row) for row in values)
-    if not fits or seconds.shape != (len(systems),) or not (seconds > 0).all():
+    if not fits or costs.shape != (len(systems),) or not (costs > 0).all():
         expected = f"{len(systems)} costs above 0 and as many rows of hypervolumes"
-        raise InputError("costs of systems", expected=expected, came=(seconds.shape, [len(row) for row in values]))
+        raise InputError("costs of systems", expected=expected, came=(costs.shape, [len(row) for row in values]))
     numbers = _numbers(systems, numbers)
     means = np.array([row.mean() for row in values])
-    as_points(np.stack([seconds, means], 1), what="costs and hypervolumes")
+    as_points(np.stack([costs, means], 1), what="costs and hypervolumes")
     with canvas(7.2, 4.2) as (figure, axes):
         ax = axes[0, 0]
-        best = np.flatnonzero(nondominated(np.stack([-seconds, means], 1), duplicates="first"))
-        cheap: list[int] = best[np.argsort(seconds[best])].tolist()
-        stairs = [*seconds[cheap], seconds.max()], [*means[cheap], means[cheap[-1]]]
+        best = np.flatnonzero(nondominated(np.stack([-costs, means], 1), duplicates="first"))
+        cheap: list[int] = best[np.argsort(costs[best])].tolist()
+        stairs = [*costs[cheap], costs.max()], [*means[cheap], means[cheap[-1]]]
         ax.step(*stairs, where="post", color=SOFT, linewidth=1, zorder=0)
         shown = {*(systems if named is None else named), *(systems[i] for i in cheap)}
         rest = [i for i, name in enumerate(systems) if name not in shown]
         if rest:
-            ax.plot(seconds[rest], means[rest], "o", color=SOFT, alpha=0.45, markersize=4, markeredgewidth=0)
+            ax.plot(costs[rest], means[rest], "o", color=SOFT, alpha=0.45, markersize=4, markeredgewidth=0)
         for i, name in enumerate(systems):
             if name not in shown:
                 continue
             colour = PALETTE[numbers[name] % len(PALETTE)]
-            ax.plot([seconds[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
+            ax.plot([costs[i]] * 2, [values[i].min(), values[i].max()], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(
-                seconds[i],
+                costs[i],
                 means[i],
                 _marker(numbers[name]),
                 color=colour,
@@ -80,10 +82,10 @@ def cost_picture(
         logarithmic(ax)
         ax.margins(x=0.12, y=0.1)
         ax.grid(True)
-        ax.set_xlabel("seconds of training for the whole front (log scale)")
+        ax.set_xlabel(f"{unit} (log scale)")
         ax.set_ylabel(label)
         ax.set_title(title)
-        _beside(ax, {name: (seconds[i], means[i]) for i, name in enumerate(systems) if name in shown}, numbers)
+        _beside(ax, {name: (costs[i], means[i]) for i, name in enumerate(systems) if name in shown}, numbers)
         drawn = "filled: nothing cheaper is better; bars: from the least to the most of the seeds"
         _around(figure, "", ax, [], drawn, f"small: {len(rest)} others" if rest else "")
     return figure

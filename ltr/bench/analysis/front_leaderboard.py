@@ -333,7 +333,7 @@ def _table(
         row["main"] = _mean((main[s, complete] if board.main else data.test[s, complete, 0, 0]).ravel())
         row |= {
             name: done[name].mean() if name in done and len(done) else np.nan
-            for name in ("models_trained", "fit_seconds", "seconds_a_point", "parameters", "reference")
+            for name in ("models_trained", "operations", "fit_seconds", "seconds_a_point", "parameters", "reference")
         }
         row |= {"done": len(done), "planned": len(mine), "note": note(mine)}
         rows.append(row)

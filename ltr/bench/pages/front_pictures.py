@@ -52,7 +52,7 @@ class Drawn:
         fronts: system -> its seeds, each `[point, objective]`: test points of the preferences chosen on validation.
             Largest hypervolume first; a system without numbers is not there.
         volumes: system -> `[seed]` hypervolumes.
-        seconds: system -> seconds of training for all of its points, mean over runs; NaN where not recorded.
+        operations: system -> of training for all of its points, counted, mean over runs; NaN where they were not.
         label: what the hypervolumes are.
         seeds: of the suite.
         base, ideal, nadir, reference: `[objective]`: single points, where they are known.
@@ -67,7 +67,7 @@ class Drawn:
     measures: Sequence[str]
     fronts: Mapping[str, Sequence[np.ndarray]]
     volumes: Mapping[str, np.ndarray]
-    seconds: Mapping[str, float]
+    operations: Mapping[str, float]
     label: str
     seeds: int
     base: Sequence[float] | None = None
@@ -97,7 +97,7 @@ def of_board(board: FrontLeaderboard, title: str) -> Drawn:
     """What the pictures of a leaderboard show: normalised hypervolumes, and the base model beside the fronts."""
     import pandas as pd
 
-    fronts, volumes, seconds, presets = {}, {}, {}, {}
+    fronts, volumes, operations, presets = {}, {}, {}, {}
     corners = [int(np.argmax(board.lattice[:, k])) for k in range(len(board.objectives))]
     wanted = [int(np.argmin(np.ptp(board.lattice, axis=1))), *corners]
     for row in rows_of(board.table):
@@ -107,7 +107,7 @@ def of_board(board: FrontLeaderboard, title: str) -> Drawn:
             continue
         fronts[row.system] = [board.cube.test[s, e][board.members[s, e]] for e in seeds]
         volumes[row.system] = board.values["hypervolume"][s, seeds]
-        seconds[row.system] = row.fit_seconds
+        operations[row.system] = row.operations
         presets[row.system] = board.cube.test[s, seeds][:, wanted].mean(0)
     at = [board.cube.systems.index(s) for s in fronts]
     p = pd.DataFrame(holm(board.errors["hypervolume"].p()[np.ix_(at, at)]), index=list(fronts), columns=list(fronts))
@@ -119,7 +119,7 @@ def of_board(board: FrontLeaderboard, title: str) -> Drawn:
         board.measures,
         fronts,
         volumes,
-        seconds,
+        operations,
         "normalised hypervolume",
         len(board.cube.seeds),
         points.payoff[0],
@@ -176,29 +176,30 @@ def fronts_picture(
 def cost_picture(
     drawn: Drawn, name: str, named: Sequence[str] = (), numbers: Mapping[str, int] | None = None
 ) -> Picture | None:
-    """Hypervolume against seconds of training for the whole front; None where no cost is known.
+    """Hypervolume against counted operations of training for the whole front; None where none were counted.
 
     Args:
         name, numbers: as of `fronts_picture`.
         named: of more than `NAMED` systems only these and those that nothing cheaper beats have a name; the `MOST`
             largest by default.
     """
-    systems = [s for s in drawn.fronts if drawn.seconds.get(s, np.nan) > 0 and s not in drawn.free]
+    systems = [s for s in drawn.fronts if drawn.operations.get(s, np.nan) > 0 and s not in drawn.free]
     if not systems:
         return None
-    seconds = np.array([drawn.seconds[s] for s in systems])
+    operations = np.array([drawn.operations[s] for s in systems])
     named = [s for s in named if s in drawn.fronts] or list(drawn.fronts)[:MOST]
     figure = draw_costs(
         [unmath(s) for s in systems],
-        seconds,
+        operations,
         [drawn.volumes[s] for s in systems],
         title=unmath(drawn.title),
         label=drawn.label,
+        unit="operations of training for the whole front",
         numbers=_numbers(drawn, numbers),
         named=None if len(systems) <= NAMED else [unmath(s) for s in named],
     )
-    cheap = ", ".join(systems[i] for i in cheapest(seconds, np.array([drawn.mean(s) for s in systems])))
-    text = f"Hypervolume against seconds of training of the whole front on {drawn.title}. Nothing cheaper beats"
+    cheap = ", ".join(systems[i] for i in cheapest(operations, np.array([drawn.mean(s) for s in systems])))
+    text = f"Hypervolume against operations of training of the whole front on {drawn.title}. Nothing cheaper beats"
     return Picture(name, "Hypervolume and cost", f"{text} {cheap}.", figure)
 
 

@@ -174,13 +174,13 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
     volumes = {s: np.array([hypervolume(seed, 0.0) for seed in seeds]) for s, seeds in points.items()}
     ranked = sorted(points, key=lambda s: -volumes[s].mean())
     every = results.runs[results.runs.dataset == dataset]
-    rows, seconds, head = [], {}, main_head(results, dataset) or "first objective"
+    rows, operations, head = [], {}, main_head(results, dataset) or "first objective"
     own = [_REFERENCE] if results.suite.main else []
     for system in [*ranked, *(s for s in dict.fromkeys(every.system) if s not in points)]:
         runs = every[every.system == system]
         done = runs[runs.status == "done"]
         costs = {c: done[c].mean() for c in ("models_trained", "fit_seconds", "seconds_a_point") if c in done}
-        seconds[system] = costs.get("fit_seconds", np.nan)
+        operations[system] = done.operations.mean() if "operations" in done else np.nan
         reasons = [str(r) for r in runs[runs.status != "done"].reason if r]
         cost = _cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else ""))
         text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", head, *own), "") | cost
@@ -205,7 +205,7 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
         measures,
         {s: points[s] for s in ranked},
         volumes,
-        seconds,
+        operations,
         "hypervolume above 0",
         max((len(v) for v in volumes.values()), default=0),
     )
