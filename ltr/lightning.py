@@ -228,10 +228,16 @@ class PreferenceModule(ConditionedModule, TrainerFace):
         self.net = Trainee(net, self.method._criterion(m))
         self.hparams["objectives"] = list(objectives)
         asked = self.hparams["preferences"]
-        shown = lattice(m, 4 if m == 2 else 2) if asked is None else check_preference(np.array(asked), objectives)
+        shown = lattice(m, 4 if m == 2 else 2) if asked is None else check_preference(asked, objectives)
         self.shown = np.concatenate([np.eye(m), np.atleast_2d(shown)]).astype(np.float32)  # corners first
 
     def _job(self, train: Split, vali: Split | None) -> FitJob:
+        known, measures, m = self.hparams["objectives"], self.hparams["measures"], len(train.objectives)
+        if m < 2 or known is not None and tuple(known) != train.objectives:
+            expected = "two or more" if known is None else f"{', '.join(known)}, in this order"
+            raise InputError("objectives of the data", expected=expected, came=list(train.objectives))
+        if measures is not None and (isinstance(measures, str) or len(measures) != m):
+            raise InputError("measures", expected=f"one an objective, for {', '.join(train.objectives)}", came=measures)
         return FitJob(train=train, vali=vali, seed=self.hparams["seed"])
 
     def on_predict_start(self) -> None:

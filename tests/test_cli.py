@@ -422,6 +422,19 @@ def test_a_trec_run_is_measured_like_the_run_it_came_from(capsys, trained):
     assert code == 2 and "Another fold or split?" in err
 
 
+def test_data_of_a_run_that_are_not_here_are_asked_for(capsys, trained, tmp_path, monkeypatch):
+    """A run that was trained on a relative path is measured from elsewhere once somebody says where its data lie."""
+    monkeypatch.chdir(trained)
+    words = ["--ranker", "random", "--out", str(tmp_path / "r"), "--quiet"]
+    assert main(["train", "--data", "store", *words]) == 0 and main(["evaluate", str(tmp_path / "r"), "-q"]) == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    for command in ("evaluate", "explain"):
+        code, err = told(capsys, command, tmp_path / "r")
+        assert code == 2 and "the data of the run, 'store', are not here" in err and "--data PATH" in err
+    assert main(["evaluate", str(tmp_path / "r"), "--data", str(trained / "store"), "-q"]) == 0
+
+
 def test_exports_are_read_by_the_fields_tools(capsys, trained):
     import ir_measures
 

@@ -758,6 +758,20 @@ def test_choose_knows_four_rules(run, capsys):
     assert lists.agree == 1 and lists.weights[0] > 0
 
 
+def test_bounds_and_points_that_say_nothing_are_refused():
+    points = np.array([[0.5, 0.1], [0.2, 0.4]])
+    for given, at_least, says in (
+        (points, {"a": np.nan}, "the bound of a; expected a finite number"),
+        (points[:0], {}, "points of a front"),
+        (points[:, :1], {}, "objective=2"),
+    ):
+        with pytest.raises(InputError, match=says):
+            choose(given, ["a", "b"], at_least, "b")
+    for asked in ((10, 50), (3, 10**9)):  # before anything is allocated
+        with pytest.raises(InputError, match="at most 1,000,000 preferences"):
+            lattice(*asked)
+
+
 @pytest.mark.parametrize(
     "line, says",
     [

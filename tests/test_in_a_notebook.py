@@ -259,3 +259,18 @@ def test_rankers_are_compared():
     assert [t.get_text() for t in found.plot().get_yticklabels()] == ["bad  b", "same  a", "good  a"]
     with pytest.raises(InputError, match="not fitted"):
         ltr.compare({"new": make_ranker("constant")}, TEST)
+    assert ltr.compare({"listed": good.score(TEST).tolist()}, TEST).table["mean"].iloc[0] == pytest.approx(
+        ltr.compare({"good": good}, TEST).table["mean"].iloc[0]
+    )
+    with pytest.raises(InputError, match="1 documents of the train split have labels that are no finite numbers"):
+        blank = TRAIN.labels.copy()
+        blank[3] = np.nan
+        make_ranker("linear").fit(TRAIN.having(labels=blank), loss="listnet")
+    for arguments, options, says in (
+        (({"none": []}, TEST), {}, "nothing stands under 'none'"),
+        (({"good": good}, None), {}, "a task or a labelled split; came 'NoneType'"),
+        (({"good": good}, TEST, []), {}, "measures to compare by; expected one or more"),
+        (({"good": good}, TEST), {"alpha": 5}, "alpha of the letters"),
+    ):
+        with pytest.raises(InputError, match=says):
+            ltr.compare(*arguments, **options)

@@ -225,6 +225,18 @@ def test_what_data_and_modules_are_asked_for_in_vain(tmp_path, capsys):
         trainer(tmp_path, 1).fit(module(n_features=3), datamodule=data())
     with pytest.raises(InputError, match="no predictions"):
         gathered([])
+    both = lambda split: split.having(  # noqa: E731
+        labels=np.hstack([split.labels, split.labels[::-1]]), objectives=("rel", "clicks")
+    )
+    two = Task("t", "f", *map(both, (TASK.train, TASK.vali, TASK.test)))
+    for options, task, says in (
+        ({"n_features": 6, "objectives": ["clicks", "rel"]}, two, "expected clicks, rel, in this order"),
+        ({}, TASK, "objectives of the data; expected two or more"),
+        ({"measures": ["AP"]}, two, "measures; expected one an objective"),
+        ({"preferences": [[0.5, 0.5], [1]]}, two, "a preference is numbers"),
+    ):
+        with pytest.raises(InputError, match=says):
+            trainer(tmp_path, 1).fit(PreferenceModule("yoto", **options), datamodule=RankingDataModule(task))
     blank = TASK.vali.having(labels=np.zeros_like(TASK.vali.labels))
     errors._SAID.clear()
     trainer(tmp_path, 1).fit(module(), datamodule=RankingDataModule(Task("t", "f", TASK.train, blank, TASK.test)))

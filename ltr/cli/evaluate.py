@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ltr.errors import InputError, unknown_name
+from ltr.errors import InputError, check_name
 
 from . import show
 from .options import Command, option
@@ -124,6 +125,7 @@ def open_task(
 ):
     """The data named on the command line, or the run's own; with the labels as those of the folder `run` were made."""
     from ltr.datasets import load
+    from ltr.datasets.cards.card import cards
     from ltr.runs.labels import relabelled, stored_labelling
 
     own = config.get("data", {})
@@ -132,11 +134,17 @@ def open_task(
         raise InputError("a run file does not say what it ranks", expected="--data NAME [--fold FOLD]")
     said = {**({} if data else roles(own)), **(columns or {})}
     labelling = None if run is None else stored_labelling(run)
-    if labelling is not None:
-        if objective is not None and objective not in labelling.names:
-            raise unknown_name("objective of the run", objective, labelling.names)
-        return relabelled(name, fold or own.get("fold"), labelling, **said)
-    return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None, **said)
+    if labelling is not None and objective is not None:
+        check_name("objective of the run", objective, labelling.names)
+    try:
+        if labelling is not None:
+            return relabelled(name, fold or own.get("fold"), labelling, **said)
+        return load(name, fold=fold or own.get("fold"), objectives=wanted(objective, config) or None, **said)
+    except InputError as error:
+        if data is None and name not in cards() and not os.path.exists(name) and not name.startswith("synthetic"):
+            what = f"the data of the run, {name!r}, are not here; a relative path is of the folder it was trained in"
+            raise InputError(what, file=run, do="Say where they lie: --data PATH") from error
+        raise
 
 
 def roles(data: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ __all__ = ["PARTITIONS", "check_preference", "dirichlet", "lattice"]
 PARTITIONS = {2: 10, 3: 10, 4: 5, 5: 4, 6: 3}
 
 
+_MOST = 1_000_000  # preferences of a lattice
+
+
 def lattice(objectives: int, partition: int | None = None) -> np.ndarray:
     """Every w whose entries are multiples of 1/H, float64 `[(H + m - 1 choose m - 1), m]`, in descending order.
 
@@ -48,8 +51,11 @@ def lattice(objectives: int, partition: int | None = None) -> np.ndarray:
             known = f"2 to {max(PARTITIONS)} objectives, or a partition"
             raise InputError("the protocol has no lattice for so many objectives", expected=known, came=objectives)
         partition = PARTITIONS[objectives]
-    if partition < 1:
+    if not isinstance(partition, int | np.integer) or partition < 1:
         raise InputError("a lattice needs a partition", expected="H of at least 1", came=partition)
+    if (points := math.comb(partition + objectives - 1, objectives - 1)) > _MOST:
+        expected = f"at most {_MOST:,} preferences"
+        raise InputError(f"a lattice of H = {partition:,} for {objectives} objectives", expected=expected, came=points)
     # Stars and bars: m - 1 bars among H + m - 1 places; the gaps between them are the weights.
     size = partition + objectives - 1
     bars = np.array(list(itertools.combinations(range(size), objectives - 1)), dtype=np.int64)

@@ -168,8 +168,16 @@ def compare(
     split = data.test if isinstance(data, Task) else data
     if not isinstance(rankers, Mapping) or not rankers:
         raise InputError("rankers to compare", expected='{"name": ranker, ...}', came=rankers)
+    if not isinstance(split, Split):
+        raise InputError("lists to compare on", expected="a task or a labelled split", came=type(data).__name__)
+    if empty := [name for name, of in rankers.items() if not len(_each(of))]:
+        raise InputError(f"nothing stands under {empty[0]!r}", expected="a ranker, its scores, or several of them")
+    if not 0 < alpha < 1:
+        raise InputError("alpha of the letters", expected="a number between 0 and 1", came=alpha)
     one = isinstance(measures, str) or callable(measures) or not isinstance(measures, Iterable)
     asked = [measure(m) for m in ([measures] if one else measures)]
+    if not asked:
+        raise InputError("measures to compare by", expected="one or more")
     judged = Judgements(
         split.label(objective), split.offsets, weights=None if split.weights is None else split.query_weights
     )
@@ -196,6 +204,8 @@ def _each(of: Any) -> list[Any]:
     """The runs of one system."""
     if isinstance(of, np.ndarray):
         return list(np.atleast_2d(of))
+    if isinstance(of, list | tuple) and of and all(isinstance(each, int | float | np.number) for each in of):
+        return [np.array(of)]  # scores of one ranking
     return list(of) if isinstance(of, list | tuple) else [of]
 
 

@@ -63,7 +63,10 @@ def choose(points: np.ndarray, objectives: Sequence[str], at_least: Mapping[str,
     names = list(objectives)
     for name in (*at_least, maximise):
         check_name("objective", name, names)
-    _check_finite(points)
+    for name, bound in at_least.items():
+        if not np.isfinite(bound):
+            raise InputError(f"the bound of {name}", expected="a finite number", came=bound)
+    _check_finite(points, len(names))
     bounds = np.array([at_least.get(name, -np.inf) for name in names])
     lacking = np.maximum(bounds - points, 0.0)
     worst = lacking.max(1)
@@ -182,8 +185,6 @@ def choose_on_run(
         raise InputError("main says what may lose", expected="a largest loss beside it", came=main)
     bounds: dict[str, float] = {}
     for asked, bound in (at_least or {}).items():
-        if not np.isfinite(bound):
-            raise InputError(f"the bound of {asked}", expected="a finite number", came=bound)
         if (name := objective_named(asked, names)) in bounds:
             raise InputError(f"{name} has two bounds", expected="one", came=[bounds[name], bound])
         bounds[name] = bound
@@ -263,6 +264,9 @@ def _by_query(rows: pa.Table, objective: str, measure: str, queries: Sequence[st
     return values
 
 
-def _check_finite(points: np.ndarray) -> None:
+def _check_finite(points: np.ndarray, objectives: int | None = None) -> None:
+    if np.ndim(points) != 2 or not len(points) or objectives not in (None, points.shape[1]):
+        expected = f"[preference, objective{'' if objectives is None else f'={objectives}'}], one or more"
+        raise InputError("points of a front", expected=expected, came=np.shape(points))
     if not np.isfinite(points).all():
         raise InputError("a front with points that are no numbers", do="An objective counts on no list of the split")

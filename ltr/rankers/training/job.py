@@ -125,6 +125,9 @@ def check_splits(train: Split, vali: Split | None, objective: str | None = None)
         if split.weights is not None and not split.weights.any():
             raise InputError(f"all weights of the {role} split are 0, so nothing counts", expected="one above 0")
         split.label(objective)  # an unknown objective is named there
+        if odd := int((~np.isfinite(split.labels)).any(1).sum()):
+            what = f"{odd:,} documents of the {role} split have labels that are no finite numbers"
+            raise InputError(what, expected="a grade a document", do="Leave unjudged documents out")
         if split.n_features != train.n_features or split.objectives != train.objectives:
             raise InputError(
                 "train and vali do not fit together",
