@@ -218,3 +218,15 @@ def test_terminal_table_fits(values):
         text = console.export_text()
         assert "Net listnet" in text and "…" not in text and max(map(len, text.splitlines())) <= width
     assert "ltr-suite[trees]" in text, "what stands in brackets is text"
+
+
+def test_long_labels_cut_no_number():
+    from rich.console import Console
+
+    from ltr.bench.text import terminal_table
+
+    row = {"system": "Denoising + transformer lambdarank, 100 % labelled", "mean": "0.7012", "interval": "0.654–0.731"}
+    console = Console(width=44, record=True, file=io.StringIO())
+    console.print(terminal_table("mq2008", [row], list(row), ["system", "mean", "interval"], 44, left=("system",)))
+    text = console.export_text()
+    assert "0.7012" in text and "0.654–0.731" in text and "labelled" in text

@@ -123,7 +123,7 @@ def terminal_table(
         order: columns by how much they are wanted; a note stands last.
         needed: columns that are there whatever the width.
         width: of the terminal.
-        left: columns that are set to the left.
+        left: columns that are set to the left; what does not fit goes on in the next line. Numbers stay whole.
         faint: rows that are shown so.
     """
     from rich import box
@@ -149,7 +149,7 @@ def terminal_table(
     )
     for column in columns:
         justify: Any = "left" if column in left else "right"
-        table.add_column(column, justify=justify, no_wrap=column != "note", overflow="fold")
+        table.add_column(column, justify=justify, no_wrap=column not in left, overflow="fold")
     for i, row in enumerate(rows):  # "ltr-suite[trees]" in a note is no style
         style = "dim" if i < len(faint) and faint[i] else None
         table.add_row(*(escape(row[c]) for c in columns), style=style)
