@@ -107,6 +107,9 @@ def latex_table(rows: Sequence[Mapping[str, Any]], left: Sequence[str]) -> str:
     return frame.to_latex(index=False, escape=True, column_format=spec).replace("–", "--").rstrip()
 
 
+_LONG = 30  # characters: text that is longer goes on in the next line of its cell
+
+
 def terminal_table(
     title: str,
     rows: Sequence[Mapping[str, str]],
@@ -123,7 +126,7 @@ def terminal_table(
         order: columns by how much they are wanted; a note stands last.
         needed: columns that are there whatever the width.
         width: of the terminal.
-        left: columns that are set to the left; what does not fit goes on in the next line. Numbers stay whole.
+        left: columns that are set to the left: text, which may go on in the next line where it is long.
         faint: rows that are shown so.
     """
     from rich import box
@@ -131,10 +134,11 @@ def terminal_table(
     from rich.table import Table
 
     taken, columns = 2, []
-    for column in order:
-        longest = max((len(row.get(column, "")) for row in rows), default=0)
-        if longest and (column in needed or taken + max(min(longest, 30), len(column)) + 3 <= width):
-            taken += max(min(longest, 30), len(column)) + 3
+    longest = {column: max((len(row.get(column, "")) for row in rows), default=0) for column in order}
+    for column, length in longest.items():
+        room = max(min(length, _LONG), len(column)) + 3
+        if length and (column in needed or taken + room <= width):
+            taken += room
             columns.append(column)
     left_out = [c for c in (rows[0] if rows else ()) if c not in columns and any(row[c] for row in rows)]
     columns.sort(key=lambda column: column == "note")
@@ -147,9 +151,10 @@ def terminal_table(
         pad_edge=False,
         padding=(0, 2, 0, 0),
     )
+    wrapped = {"note", *(column for column in left if longest.get(column, 0) > _LONG)}
     for column in columns:
         justify: Any = "left" if column in left else "right"
-        table.add_column(column, justify=justify, no_wrap=column not in left, overflow="fold")
+        table.add_column(column, justify=justify, no_wrap=column not in wrapped, overflow="fold")
     for i, row in enumerate(rows):  # "ltr-suite[trees]" in a note is no style
         style = "dim" if i < len(faint) and faint[i] else None
         table.add_row(*(escape(row[c]) for c in columns), style=style)
