@@ -14,8 +14,8 @@ Three clocks: of the wall; of the processor, reading and transforming on the thr
 the thread that trains alone, which is what a wall would show where the reader has a core to itself and keeps up.
 
 Quality: the synthetic task, lists sorted by how many of their documents are relevant, which is the worst a file can do;
-nDCG@10 on test of three seeds with the whole set shuffled, with 16 windows of 128 blocks, and with 16 windows of one
-block each, which is what a shuffle buffer that goes through the file would see.
+nDCG@10 on test of three seeds with the whole set shuffled, with windows of at most 128 blocks, and with 16 windows of
+one block each, which is what a shuffle buffer that goes through the file would see.
 """
 
 from __future__ import annotations
@@ -219,7 +219,10 @@ def quality(seeds: int, quick: bool) -> list[dict]:
     spread = statistics.stdev(found["all"]) if seeds > 1 else 0.0
     peers = {"the whole set shuffled": middle["all"], "16 windows of one block": middle["one block"]}
     note = f"{seeds} seeds, whose values of the whole shuffle spread by {spread:.4f}"
-    case = f"{train.n_queries:,} lists sorted by their share of relevant documents, 16 windows of 128 blocks"
+    count = int(bucketing.windows(train.offsets[:-1], -(-train.n_documents // 16), True).max()) + 1
+    case = (
+        f"{train.n_queries:,} lists sorted by their share of relevant documents, {count} windows of at most 128 blocks"
+    )
     return [row(case, "nDCG@10 on test", middle["windows"], peers, note=note, packages=versions(*PACKAGES))]
 
 
