@@ -11,7 +11,7 @@ from ltr.errors import InputError, check_name
 
 from . import show
 from .evaluate import open_task, roles
-from .options import Command, option, pairs
+from .options import Command, numbers, option, pairs
 
 
 @dataclass(frozen=True)
@@ -241,15 +241,9 @@ def add(options: Add) -> int:
 
     if not options.label:
         raise InputError("a row needs a name", expected="--label NAME")
-    cost = {}
-    for name, value in pairs("cost", options.cost).items():
-        try:
-            cost[name] = float(value)
-        except ValueError:
-            raise InputError(f"--cost {name} is no number", came=value) from None
-    where: dict[str, Any] = {"dataset": options.dataset, "fold": options.fold, "seed": options.seed}
-    data = pairs("data", options.data)
-    results = outside.add(options.folder, options.file, options.label, **where, cost=cost, data=data)
+    given: dict[str, Any] = {"dataset": options.dataset, "fold": options.fold, "seed": options.seed}
+    given |= {"cost": numbers("cost", options.cost), "data": pairs("data", options.data)}
+    results = outside.add(options.folder, options.file, options.label, **given)
     runs = results.runs[results.runs.system == options.label]
     if len(lacking := runs[runs.status != "done"]):
         said = ", ".join(f"{row['dataset']} {row['fold']}" for row in lacking.to_dict("records"))

@@ -10,7 +10,7 @@ from ltr.errors import InputError
 
 from . import show
 from .evaluate import roles
-from .options import Command, Device, option
+from .options import Command, Device, numbers, option
 
 if TYPE_CHECKING:
     from ltr.runs.choice import ChoiceOnRun
@@ -169,7 +169,7 @@ def choose(options: Choose) -> int:
 
     found = choose_on_run(
         options.run,
-        _bounds(options.at_least),
+        numbers("at-least", options.at_least),
         options.maximise,
         knee=options.knee,
         at_most_loss=None if options.at_most_loss is None else _share(options.at_most_loss),
@@ -192,23 +192,6 @@ def _share(text: str) -> float:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         raise InputError("--at-most-loss is a share", expected="e.g. 5% or 0.05", came=text) from None
-
-
-def _bounds(given: tuple[str, ...]) -> dict[str, float]:
-    """Objective -> its bound."""
-    bounds: dict[str, float] = {}
-    for text in given:
-        name, equals, value = text.rpartition("=")  # a name may hold a colon, hardly an equals sign
-        try:
-            bound = float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InputError("--at-least says how much of what", expected="NAME=VALUE", came=text)
-        if name in bounds:
-            raise InputError(f"--at-least says {name} twice", came=[bounds[name], bound])
-        bounds[name] = bound
-    return bounds
 
 
 def _tell(run: Path, found: ChoiceOnRun) -> None:

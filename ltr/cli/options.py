@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from ltr.errors import InputError
 
-__all__ = ["Command", "Device", "option", "pairs"]
+__all__ = ["Command", "Device", "numbers", "option", "pairs"]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -33,16 +33,27 @@ def option(default: Any = dataclasses.MISSING, *, flag: str = "", metavar: str =
     return field(default=default, metadata={"flag": flag, "metavar": metavar, "short": short})
 
 
-def pairs(flag: str, words: tuple[str, ...], expected: str = "NAME=VALUE") -> dict[str, str]:
-    """Name -> value of an option's `NAME=VALUE` words."""
+def pairs(flag: str, words: tuple[str, ...], expected: str = "NAME=VALUE", cut=str.partition) -> dict[str, str]:
+    """Name -> value of an option's `NAME=VALUE` words, cut at the first equals sign, or where `cut` says."""
     found: dict[str, str] = {}
     for word in words:
-        name, _, value = word.partition("=")
-        if not value:
+        name, equals, value = cut(word, "=")
+        if not (equals and value):
             raise InputError(f"--{flag} says what for what", expected=expected, came=word)
         if name in found:
             raise InputError(f"--{flag} says {name} twice", came=[found[name], value])
         found[name] = value
+    return found
+
+
+def numbers(flag: str, words: tuple[str, ...]) -> dict[str, float]:
+    """Name -> number of an option's `NAME=NUMBER` words."""
+    found = {}
+    for name, value in pairs(flag, words, "NAME=NUMBER", str.rpartition).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise InputError(f"--{flag} {name} is no number", came=value) from None
     return found
 
 

@@ -44,10 +44,8 @@ _LISTS = 32  # and lists
 _SCORING = 0.35  # of a training step, what scoring the same lists costs
 _START = 0.5  # seconds of a run that nothing else accounts for: files, checkpoints, the record
 _LOOP = 2e-3  # seconds of a step outside of net, loss and optimiser: the trainer, and the batch it takes
-_LOOSE = (
-    0.6,
-    1.8,
-)  # how far the truth may lie from what was counted: nine of ten runs of the study of fronts lie there
+# How far the truth may lie from what was counted: nine of ten runs of the study of fronts lie there.
+_LOOSE = (0.6, 1.8)
 
 
 @dataclass(frozen=True)

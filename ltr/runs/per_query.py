@@ -20,7 +20,7 @@ from ltr.errors import InputError
 from ltr.metrics import Judgements, evaluate, evaluate_rankings, mean, measure
 from ltr.types import Split
 
-from .scores import check_scores, read_parquet, source_rows
+from .scores import check_scores, names_of, read_parquet, source_rows
 
 __all__ = [
     "FACTS",
@@ -93,11 +93,7 @@ class _Names:
     def __init__(self, split: Split):
         self.split, self.rows = split, source_rows(split)
         self.order = np.argsort(self.rows, kind="stable")
-        query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
-        self.query = pa.array(query, pa.string())
-        self.doc = None
-        if split.doc_ids is not None:
-            self.doc = pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
+        self.query, self.doc = names_of(split)
 
 
 def _aligned(ours: _Names, scores: pa.Table) -> np.ndarray:
@@ -118,7 +114,7 @@ def _aligned(ours: _Names, scores: pa.Table) -> np.ndarray:
         take = np.empty(len(rows), np.int64)
         take[ours.order] = order  # take[document of the split] = its line in the scores
     _same(split, "query", ours.query, scores["query"], take)
-    if ours.doc is not None:
+    if split.doc_ids is not None:
         _same(split, "doc", ours.doc, scores["doc"], take)
     found = scores["score"].to_numpy()
     return check_scores(split, found if take is None else found[take])

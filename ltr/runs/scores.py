@@ -18,7 +18,16 @@ from ltr.atomic import whole_file
 from ltr.errors import InputError
 from ltr.types import Split
 
-__all__ = ["SCHEMA", "check_scores", "read_parquet", "read_scores", "scores_table", "source_rows", "write_scores"]
+__all__ = [
+    "SCHEMA",
+    "check_scores",
+    "names_of",
+    "read_parquet",
+    "read_scores",
+    "scores_table",
+    "source_rows",
+    "write_scores",
+]
 
 SCHEMA = pa.schema(
     [
@@ -79,17 +88,19 @@ def scores_table(split: Split, scores, preference=None, *, double: bool = False)
         asked = [pa.nulls(split.n_documents, weights)]
     else:
         blocks, asked = _rankings(split, scores, np.atleast_2d(np.asarray(preference, np.float32)))
-    query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
-    doc = (
-        pa.nulls(split.n_documents, pa.string())
-        if split.doc_ids is None
-        else pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
-    )
     # The same names for every preference: one block in memory, repeated by reference.
-    shared = (pa.array(query, pa.string()), doc, pa.array(source_rows(split), pa.int64()))
+    shared = (*names_of(split), pa.array(source_rows(split), pa.int64()))
     columns = [pa.chunked_array([each] * len(blocks)) for each in shared]
     columns += [pa.chunked_array(blocks, kind), pa.chunked_array(asked, weights)]
     return pa.table(columns, schema=SCHEMA.set(SCHEMA.get_field_index("score"), pa.field("score", kind)))
+
+
+def names_of(split: Split) -> tuple[pa.Array, pa.Array]:
+    """What the query of each document and the document itself are called; null where documents have no names."""
+    query = np.repeat(np.asarray(split.query_ids).astype(str).astype(object), split.lengths)
+    if split.doc_ids is None:
+        return pa.array(query, pa.string()), pa.nulls(split.n_documents, pa.string())
+    return pa.array(query, pa.string()), pa.array(np.asarray(split.doc_ids).astype(str).astype(object), pa.string())
 
 
 def _rankings(split: Split, scores: np.ndarray, preferences: np.ndarray) -> tuple[list[np.ndarray], list[pa.Array]]:

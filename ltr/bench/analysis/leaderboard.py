@@ -249,8 +249,7 @@ def leaderboard(
     table = pd.DataFrame(rows)
     table["letters"] = [letters.get(s, "") for s in table.system]
     # Who lacks a fold that others have has a mean of other queries, easier ones perhaps: last, without a rank.
-    table = table.sort_values("mean", ascending=False, kind="stable", na_position="last")
-    table = table.sort_values("whole", ascending=False, kind="stable", ignore_index=True)
+    table = table.sort_values(["whole", "mean"], ascending=False, na_position="last", ignore_index=True)
     ordered = [m for m in results.suite.measures if m in known]
     everything = pd.DataFrame(
         {m: [means.get((s, m), np.nan) for s in table.system] for m in ordered}, index=list(table.system)

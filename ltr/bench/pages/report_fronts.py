@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,10 +180,11 @@ def _plain_rows(results: FrontResults, dataset: str) -> tuple[list[dict[str, Any
     for system in [*ranked, *(s for s in dict.fromkeys(every.system) if s not in points)]:
         runs = every[every.system == system]
         done = runs[runs.status == "done"]
-        costs = {c: done[c].mean() for c in ("models_trained", "fit_seconds", "seconds_a_point") if c in done}
+        kept = ("models_trained", "fit_seconds", "seconds_a_point")
+        costs = {name: done[name].mean() if name in done else np.nan for name in kept}
         operations[system] = done.operations.mean() if "operations" in done else np.nan
-        reasons = [str(r) for r in runs[runs.status != "done"].reason if r]
-        cost = _cost(_Row(**costs, done=len(done), planned=len(runs), note=reasons[0] if reasons else ""))
+        note = next((str(r) for r in runs[runs.status != "done"].reason if r), "")
+        cost = _cost(SimpleNamespace(**costs, done=len(done), planned=len(runs), note=note))
         text = dict.fromkeys(("#", "system", "hypervolume", "seed sd", "front", head, *own), "") | cost
         text["system"] = system
         if system in points:
@@ -226,15 +228,6 @@ def _whole_fronts(results: FrontResults, dataset: str) -> tuple[dict[str, list[n
         points.setdefault(data.systems[s], []).append(data.test[s, e][chosen(data.vali[s, e])])
         first.setdefault(data.systems[s], []).append(main[s, e].mean() if results.suite.main else data.test[s, e, 0, 0])
     return points, first
-
-
-class _Row:
-    """Costs of a system by name; NaN where they were not recorded."""
-
-    models_trained = fit_seconds = seconds_a_point = float("nan")
-
-    def __init__(self, **values):
-        self.__dict__.update(values)
 
 
 def _cost(row) -> dict[str, str]:
