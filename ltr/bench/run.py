@@ -26,7 +26,6 @@ from ltr.errors import InputError, check_name, renamed
 from ltr.runs.environment import code, environment, peak_memory
 from ltr.runs.record import READ
 from ltr.runs.record import check as check_run
-from ltr.runs.systems import load_task
 
 from .analysis.oracle import with_best_possible
 from .analysis.outside import with_outside
@@ -215,6 +214,8 @@ def work_suite(
 
 def _check_labels(jobs: Sequence[RunJob], sources: Mapping[str, str]) -> None:
     """Refuses labels that a dataset does not have, or of which what was asked cannot be made, before any run fails."""
+    from ltr.runs.systems import load_task  # and torch with it
+
     for dataset, job in {job.dataset: job for job in reversed(jobs)}.items():
         named = job.config.data.objective or job.config.data.objectives
         if named and dataset.partition(":")[0] != "synthetic":  # which are not made to look at them
