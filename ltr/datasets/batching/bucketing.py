@@ -81,10 +81,10 @@ def cuts(
     [0, 1, 3, 5]
     """
     if window is not None and len(window) and window.any():
-        cut = [np.zeros(1, np.int64)]
+        parts = [np.zeros(1, np.int64)]
         for w in range(int(window.max()) + 1):
-            cut.append(cut[-1][-1] + cuts(lengths[window == w], cells, batch_size, jitter)[1:])
-        return np.concatenate(cut)
+            parts.append(parts[-1][-1] + cuts(lengths[window == w], cells, batch_size, jitter)[1:])
+        return np.concatenate(parts)
     falling = np.sort(lengths)[::-1]
     if len(falling) == 0:
         return np.zeros(1, np.int64)

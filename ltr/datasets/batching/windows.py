@@ -135,7 +135,7 @@ class _File:
         if self.file < 0:
             np.copyto(out, self.features[a:b])
             return
-        view, at = memoryview(out).cast("B"), self.start + a * self.row
+        view, at = out.data.cast("B"), self.start + a * self.row
         while len(view):
             got = os.preadv(self.file, [view], at)
             if not got:
