@@ -173,13 +173,14 @@ def to_ranker(module: RankingModule) -> FittedRanker:
     Raises:
         InputError: nothing was trained.
     """
-    if getattr(module, "transform", None) is None or getattr(module, "net", None) is None:
+    transform = getattr(module, "transform", None)
+    if transform is None or getattr(module, "net", None) is None:
         raise InputError("this module is not trained", do="Fit it, or load it from a checkpoint")
     named = hasattr(module, "config")
     params = vars(module.config) if named else {}
     ranker: Any = make_ranker(module.hparams["ranker"] if named else cast(OwnNet, module.net).net, **params)
-    ranker.transform, ranker.net, ranker.seed = module.transform, module.net.eval(), module.hparams["seed"]
-    inputs, indicators = module.hparams["n_features"], module.transform.extra
+    ranker.transform, ranker.net, ranker.seed = transform, module.net.eval(), module.hparams["seed"]
+    inputs, indicators = module.hparams["n_features"], transform.extra
     ranker.n_features, ranker.objective = inputs - indicators, module.hparams["objective"] or "relevance"
     return ranker
 
