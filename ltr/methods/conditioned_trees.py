@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ltr.rankers.config import check
+from ltr.rankers.training.job import told_names
 from ltr.rankers.training.validation import ValidationMeasures
 from ltr.rankers.trees.forest import Forest
 from ltr.rankers.trees.lightgbm import LightGBMConfig
@@ -49,7 +50,8 @@ class ConditionedTreesConfig(BoostedConfig):
 def beside(split: Split, preferences: np.ndarray) -> Split:
     """The split with the preference of each list, `[queries, objective]`, as further features."""
     told = np.repeat(np.asarray(preferences, np.float32), split.lengths, axis=0)
-    names = split.feature_names and (*split.feature_names, *(f"preference {k + 1}" for k in range(told.shape[1])))
+    named = told_names(split)
+    names = named and (*named, *(f"preference {k + 1}" for k in range(told.shape[1])))
     return split.having(features=np.hstack([split.features, told]), feature_names=names)
 
 
