@@ -42,7 +42,7 @@ def lazily(package: str, home: Mapping[str, Sequence[str]]) -> Callable[[str], A
     def find(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        value = getattr(importlib.import_module(f".{module_of[name]}", package), name)
         setattr(sys.modules[package], name, value)  # found once
         return value
 

@@ -115,7 +115,12 @@ def made_front_results(
                 own = generator.normal(0, noise, (len(weights), size, len(names))) if noise else 0.0
                 values = means[:, None] + level + own
                 models = {"hyperdpo": 2, "free": 1, "soup": 1 + len(names)}.get(variant.method, len(weights))
-                cost = {"fit_seconds": 2.0 * models, "models_trained": models, "parameters": 100.0 * (number + 1)}
+                cost = {
+                    "fit_seconds": 2.0 * models,
+                    "models_trained": models,
+                    "operations": 1e9 * models,
+                    "parameters": 100.0 * (number + 1),
+                }
                 runs.append(
                     {
                         **key,

@@ -27,7 +27,12 @@ def made_fronts(systems: int = 4, objectives: int = 3, queries: int = 40, seeds=
         for s, system in enumerate(labels):
             for seed in seeds:
                 key = {"dataset": "made-data", "system": system, "fold": f"Fold{f + 1}", "seed": seed}
-                cost = {"fit_seconds": 10.0 + s, "models_trained": 1 + s, "seconds_a_point": (10.0 + s) / len(weights)}
+                cost = {
+                    "fit_seconds": 10.0 + s,
+                    "models_trained": 1 + s,
+                    "operations": 1e9 * (1 + s),
+                    "seconds_a_point": (10.0 + s) / len(weights),
+                }
                 facts = {"status": "done", "reason": "", "test_queries": queries}
                 runs.append({**key, **facts, **dict.fromkeys(FRONT_COST, np.nan), **cost})
                 means = 0.35 + (0.3 - 0.02 * s) * np.sqrt(weights) + 0.01 * s * weights[:, ::-1]

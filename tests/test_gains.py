@@ -14,6 +14,7 @@ from ltr.losses import preference_loss
 from ltr.methods import make_method
 from ltr.methods.criteria import Fixed, Importance, Margins, ObjectiveLoss, by_gain, loss_of, objective_values
 from ltr.objectives import Objective, label_objectives, list_targets
+from ltr.rankers.training.validation import ValidationMeasures
 
 NET = {"ranker_params": {"hidden": [8]}, "training": {"epochs": 2, "batch_size": 8, "patience": 0}}
 GAINS = ("exp2", "linear")
@@ -97,11 +98,9 @@ def test_methods_know_the_gains_of_their_task(task, name, monkeypatch):
 
 
 def test_validation_measures_by_the_gain_of_each_objective(task, monkeypatch):
-    from ltr.methods import quality as front
-
     seen = []
-    whole = front.measured
-    monkeypatch.setattr(front, "measured", lambda split, scores, m: seen.append(tuple(m)) or whole(split, scores, m))
+    whole = ValidationMeasures.__init__
+    monkeypatch.setattr(ValidationMeasures, "__init__", lambda self, m, *a: seen.append(tuple(m)) or whole(self, m, *a))
     make_method("mod", **NET).fit(task)
     assert set(seen) == {("nDCG(gain=exp2,empty=skip)@10", "nDCG(gain=linear,empty=skip)@10")}
 

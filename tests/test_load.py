@@ -143,7 +143,7 @@ def test_options_are_refused_where_nothing_is_read(home, frame, tmp_path):
     for option in ("labels", "features"):
         with pytest.raises(InputError, match=f"{option} names no column"):
             load(tmp_path / "t.csv", query="session", **{option: []})
-    with pytest.raises(InputError, match="unknown fold 1"):
+    with pytest.raises(InputError, match="unknown fold '1'"):
         load(tmp_path / "a.txt", fold=1)
     assert load(tmp_path / "a.txt", drop=["f1"], n_features=3).train.feature_names == ("f2", "f3")
 

@@ -252,7 +252,8 @@ class Transform:
         self._check_width(x.shape)
         fitted = self._on(x.device)
         raw = x = x.to(torch.float32)
-        if x.device.type == "cpu" and not (x.requires_grad or self.levels or len(self.missing) or "knots" in fitted):
+        plain = not (x.requires_grad or self.levels or len(self.missing) or "knots" in fitted)
+        if plain and x.device.type == "cpu" and not torch.compiler.is_compiling():  # a file asks no value
             if torch.isfinite(x.sum()):  # so all are, and a fifth of the passes over them is enough
                 x = x.abs().log1p_().mul_(x.sign()) if self.name.startswith("log1p") else x.clone()
                 if "scale" in fitted:

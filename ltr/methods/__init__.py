@@ -37,7 +37,7 @@ _HOME = {
     "export": ["fixed", "ship"],
     "export_formats": ["export"],
     "explanation": ["Explanation", "explain"],
-    "quality": ["measured"],
+    ".rankers.training.validation": ["measured"],
 }
 __all__ = sorted(name for names in _HOME.values() for name in names)
 
